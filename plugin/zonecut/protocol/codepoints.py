@@ -1,0 +1,112 @@
+"""Every number that goes over the wire: the assigned ones as enumerations, the experimental ones as settings.
+
+IANA has not assigned the members of `CodePoints` yet; an operator can override each of them in the configuration.
+Nothing else in zonecut spells one of these numbers.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class RRType(IntEnum):
+    """RR types that zonecut handles (RFC 1035, 2535, 3596, 4034, 6891, 8945, 9460, 9859)."""
+
+    A = 1
+    NS = 2
+    CNAME = 5
+    SOA = 6
+    SIG = 24
+    KEY = 25
+    AAAA = 28
+    DNAME = 39
+    OPT = 41
+    DS = 43
+    DNSKEY = 48
+    SVCB = 64
+    DSYNC = 66
+    TSIG = 250
+    AXFR = 252
+    ANY = 255
+
+    @property
+    def text(self) -> str:
+        """The mnemonic, as in a zone file."""
+        return self.name
+
+
+class RRClass(IntEnum):
+    """Classes (RFC 1035 section 3.2.4; NONE and ANY as RFC 2136 uses them)."""
+
+    IN = 1
+    NONE = 254
+    ANY = 255
+
+
+class Opcode(IntEnum):
+    """Opcodes (RFC 1035, 2136)."""
+
+    QUERY = 0
+    UPDATE = 5
+
+
+class Rcode(IntEnum):
+    """Response codes (RFC 1035, 2136, 8945). Those above 15 need an OPT RR in the response."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+    YXDOMAIN = 6
+    YXRRSET = 7
+    NXRRSET = 8
+    NOTAUTH = 9
+    NOTZONE = 10
+    BADVERS = 16
+    BADSIG = 16
+    BADKEY = 17
+    BADTIME = 18
+
+
+class Algorithm(IntEnum):
+    """SIG(0) algorithms with assigned numbers (RFC 5702, 6605, 8080). ML-DSA's are in `CodePoints`."""
+
+    RSASHA256 = 8
+    RSASHA512 = 10
+    ECDSAP256SHA256 = 13
+    ECDSAP384SHA384 = 14
+    ED25519 = 15
+    ED448 = 16
+
+
+class EdeCode(IntEnum):
+    """Extended DNS errors with assigned codes that zonecut sends (RFC 8914)."""
+
+    OTHER = 0
+    PROHIBITED = 18
+    NOT_SUPPORTED = 21
+    RATE_LIMITED = 31
+    OVER_QUOTA = 32
+
+
+EDNS_OPTION_EDE = 15
+"""EDNS option code of extended DNS errors (RFC 8914 section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodePoints:
+    """Numbers that IANA has not assigned yet, with the values in use among implementations."""
+
+    signature_type: int = RRType.SIG
+    """RR type that carries a transaction signature; a revision of RFC 2931 may bring another one."""
+    ml_dsa_44: int = 199
+    ml_dsa_65: int = 200
+    ml_dsa_87: int = 201
+    ede_key_known_not_trusted: int = 49160
+    ede_key_validation_failed: int = 49161
+    ede_manual_bootstrap_required: int = 49162
+
+
+DEFAULT = CodePoints()
+"""The code points in use where the configuration overrides none."""

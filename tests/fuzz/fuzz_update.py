@@ -1,0 +1,41 @@
+"""Fuzz the way from an UPDATE to a delegation: any message is a request, a refusal or malformed, and judging is safe."""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports():
+    from zonecut.protocol import names
+    from zonecut.protocol.delegation import Delegation
+    from zonecut.protocol.envelope import walk
+    from zonecut.protocol.errors import MalformedMessage, Refusal
+    from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request, zone_of
+    from zonecut.receiver.policy import Policy, Rules, judge, without_orphans
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+CHILD = names.from_text("child.sig0.test.")
+RULES = Rules.of(names.from_text("sig0.test."), names.from_text("updater.sig0.test."), Policy())
+BEFORE = Delegation(CHILD, (names.from_text("ns.example."),))
+
+
+def one_input(data: bytes) -> None:
+    try:
+        envelope = walk(data)
+        request = read_request(envelope, zone_of(envelope), CHILD, b"")
+        if not isinstance(request, DelegationChange):
+            return
+        for operation in request.operations:
+            assert operation.to_text()
+        check_prerequisites(request.prerequisites, BEFORE)
+        after = without_orphans(BEFORE, request.apply(BEFORE))
+        assert Delegation.from_wire(after.to_wire()) == after
+        judge(RULES, BEFORE, after)
+        assert after.ns
+    except (MalformedMessage, Refusal):
+        return
+
+
+if __name__ == "__main__":
+    atheris.Setup([*sys.argv, str(VECTORS)], one_input)
+    atheris.Fuzz()
