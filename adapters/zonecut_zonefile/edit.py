@@ -1,0 +1,104 @@
+"""Edits of the operator's master file by whole lines: everything but what has to change stays byte for byte."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from zonecut.protocol import names
+from zonecut_zonefile import rdata
+from zonecut_zonefile.files import Source
+from zonecut_zonefile.lexer import locate
+from zonecut_zonefile.reader import Entry, MasterFile
+
+MARKER = b"; zonecut moved: "
+"""What a line begins with that was a record of a delegation, before zonecut took over its child."""
+_SERIAL_WORD = 2
+"""Place of the serial among the words of an SOA's RDATA (RFC 1035 section 3.3.13)."""
+_MODULUS = 1 << 32
+
+
+class CannotEdit(Exception):
+    """An edit that would change what another file means; the message names file and line."""
+
+
+def next_serial(serial: int) -> int:
+    """The serial after this one (RFC 1982 section 3.1), without 0, to which some servers give a meaning of its own."""
+    return (serial + 1) % _MODULUS or 1
+
+
+def with_serial(file: MasterFile, serial: int) -> MasterFile:
+    """The file with another SOA serial: only the number's digits change."""
+    assert file.soa_at is not None
+    words, _ = locate(file.lines, file.soa_at)
+    at = 0 if file.lines[file.soa_at][:1] in (b" ", b"\t") else 1
+    while rdata.ttl(words[at].text) is not None or rdata.rrclass(words[at].text) is not None:
+        at += 1
+    word = words[at + 1 + _SERIAL_WORD]
+    if words[at + 1].text == b"\\#" or not word.text.isdigit():
+        raise CannotEdit(f"{file.source.path}, line {word.at + 1}: the serial of the SOA is not written as a number")
+    lines = list(file.lines)
+    line = lines[word.at]
+    lines[word.at] = line[: word.start] + str(serial).encode() + line[word.end :]
+    return replace(file, lines=lines, serial=serial)
+
+
+def without(file: MasterFile, removed: Collection[int]) -> MasterFile:
+    """The file with the records that begin at these lines (from 1) made comments.
+
+    A record after them that inherits its owner, or its TTL where no $TTL is in force, is given its own. Raises
+    CannotEdit where that record stands in another file.
+    """
+    if not removed:
+        return file
+    lines = list(file.lines)
+    entries: list[Entry] = []
+    owner: bytes | None = None
+    ttl: int | None = None
+    for entry in file.entries:
+        if entry.at + 1 in removed:
+            for at in range(entry.at, entry.at + entry.height):
+                lines[at] = MARKER + lines[at]
+            continue
+        lost_owner = not entry.states_owner and entry.owner != owner
+        lost_ttl = entry.leans_on_ttl and entry.ttl != ttl
+        if entry.is_record:
+            if lost_ttl:
+                _state_ttl(lines, entry)
+            if lost_owner:
+                lines[entry.at] = names.to_text(entry.owner).encode() + lines[entry.at]
+            entry = entry._replace(
+                states_owner=entry.states_owner or lost_owner,
+                states_ttl=entry.states_ttl or lost_ttl,
+                leans_on_ttl=entry.leans_on_ttl and not lost_ttl,
+            )
+            owner = entry.owner
+            if entry.states_ttl:
+                ttl = entry.ttl
+        elif lost_owner or lost_ttl:
+            raise CannotEdit(
+                f"{file.source.path}, line {entry.at + 1}: the first record of the included file inherits from a "
+                f"record that would have to move; give it an owner and a TTL of its own"
+            )
+        entries.append(entry)
+    return replace(
+        file,
+        lines=lines,
+        entries=entries,
+        placed=[record for record in file.placed if record.fixed is not None or record.line not in removed],
+    )
+
+
+def content(file: MasterFile) -> bytes:
+    """The file's octets."""
+    return b"".join(file.lines)
+
+
+def saved(file: MasterFile, source: Source) -> MasterFile:
+    """The file after its octets were written to disk."""
+    return replace(file, source=source)
+
+
+def _state_ttl(lines: list[bytes], entry: Entry) -> None:
+    words, _ = locate(lines, entry.at)
+    word = words[0 if lines[entry.at][:1] in (b" ", b"\t") else 1]
+    line = lines[word.at]
+    lines[word.at] = line[: word.start] + f"{entry.ttl} ".encode() + line[word.start :]

@@ -1,0 +1,137 @@
+"""Files read and replaced so that nobody, at any moment, finds half of one."""
+
+import os
+import stat
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+_READ_ATTEMPTS = 5
+_CLOCK_GRAIN_NS = 50_000_000
+"""A file that changed less than this ago may change again without a new time stamp: the kernel's clock has ticks."""
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read. `settled`: its stamp will change if its contents do."""
+
+    path: Path
+    data: bytes
+    stamp: Stamp
+    settled: bool
+
+
+def read(path: Path) -> Source:
+    """The file's contents at one moment. Raises OSError, also when it does not hold still."""
+    with path.open("rb") as file:
+        for _ in range(_READ_ATTEMPTS):
+            before = Stamp.of(os.fstat(file.fileno()))
+            file.seek(0)
+            data = file.read()
+            if Stamp.of(os.fstat(file.fileno())) == before and len(data) == before.size:
+                return Source(path, data, before, _is_settled(before))
+    raise OSError(f"{path} changes while it is read")
+
+
+def refreshed(source: Source) -> Source:
+    """The same object if the file is still what was read, else what it is now. Raises OSError."""
+    if source.settled and Stamp.of(source.path.stat()) == source.stamp:
+        return source
+    now = read(source.path)
+    return source if now.stamp == source.stamp and now.settled == source.settled and now.data == source.data else now
+
+
+def is_unchanged(source: Source) -> bool:
+    """True if the file is still what was read: the check immediately before it is replaced. Raises OSError."""
+    if Stamp.of(source.path.stat()) != source.stamp:
+        return False
+    return source.settled or read(source.path).data == source.data
+
+
+def _is_settled(stamp: Stamp) -> bool:
+    return time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns) > _CLOCK_GRAIN_NS
+
+
+class Staged:
+    """New contents of a file, safely on disk beside it, waiting to take its place. `commit` or `discard` it."""
+
+    def __init__(self, target: Path, data: bytes, like: Path) -> None:
+        """Write and fsync `data`, with permissions, owner and extended attributes of `like`. Raises OSError."""
+        self._target = target
+        self._data = data
+        self._temporary = target.parent / f".{target.name}.zonecut-new"
+        # What a crash left behind is in the way of O_EXCL, which keeps us from writing through anybody's link.
+        self._temporary.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self._temporary, flags, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            _take_after(self._descriptor, like)
+            os.fsync(self._descriptor)
+        except BaseException:
+            self.discard()
+            raise
+
+    def commit(self, *, durable: bool = True) -> Source:
+        """Put it in the target's place and say what stands there now; without `durable`, a power cut may undo it
+        until somebody calls `fsync` for the directory. Raises OSError."""
+        try:
+            self._temporary.rename(self._target)
+            if durable:
+                fsync(self._target.parent)
+            stamp = Stamp.of(os.fstat(self._descriptor))
+        finally:
+            self.discard()
+        return Source(self._target, self._data, stamp, False)
+
+    def discard(self) -> None:
+        """Take it away again; nothing happens after `commit`."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            with suppress(OSError):
+                self._temporary.unlink()
+
+
+def fsync(path: Path) -> None:
+    """Make the contents of a file, or the renames in a directory, durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take_after(descriptor: int, like: Path) -> None:
+    status = like.stat()
+    ours = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (ours.st_uid, ours.st_gid):
+        try:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        except PermissionError as error:
+            owner = f"{status.st_uid}:{status.st_gid}"
+            raise PermissionError(error.errno, f"a new file cannot be given its owner {owner}", str(like)) from error
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    # Access control lists and the like; a file system without them has none to lose.
+    with suppress(OSError):
+        for attribute in os.listxattr(like):
+            with suppress(OSError):
+                os.setxattr(descriptor, attribute, os.getxattr(like, attribute))

@@ -1,0 +1,41 @@
+"""What the configuration says about a parent zone that is kept in a master file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError(f"{path}: give the absolute path; a daemon has no working directory to rely on")
+    return path
+
+
+def _argv(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(
+            'give a list of arguments, as in ["rndc", "reload", "parent.example."]: no shell splits a line'
+        )
+    if isinstance(value, list) and (not value or value[0] == ""):
+        raise ValueError("names no program; leave `reload` out where the server needs none")
+    return value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class ZonefileOptions(BaseModel):
+    """Options of `adapter: zonefile`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zone_file: AbsolutePath
+    """The operator's master file. It includes the generated one; its SOA serial and hand-written delegations that
+    change are edited, the rest is kept byte for byte."""
+    directory: AbsolutePath
+    """Where the generated file is: ZONE.delegations."""
+    reload: Annotated[tuple[str, ...] | None, BeforeValidator(_argv)] = None
+    """The command, run without a shell, that makes the server load the zone again."""
+    reload_timeout: float = Field(default=30, gt=0, le=3600)
+    """Seconds after which that command is killed."""

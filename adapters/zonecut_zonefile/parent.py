@@ -1,0 +1,327 @@
+"""The parent zone in its two files: read afresh when they change, and changed together so that a crash loses nothing.
+
+Order of a write: both new files are on disk beside the old ones; the generated one takes its place, then the zone's
+own, which has the new serial. A crash in between is mended from what stands there: see `_settle`.
+"""
+
+import errno
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from zonecut.plugin import (
+    BackendContext,
+    BackendError,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut_zonefile import edit, files
+from zonecut_zonefile.files import Source, Staged
+from zonecut_zonefile.generated import Generated, file_name, header
+from zonecut_zonefile.index import Index, Zone
+from zonecut_zonefile.lexer import MasterFileError
+from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
+from zonecut_zonefile.transaction import holds, outstanding
+
+_ATTEMPTS = 10
+_TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+
+
+class _Changed(Exception):
+    """Somebody changed a file after it was read."""
+
+
+class ParentZone:
+    """The files of one parent zone. All methods block, may be called by any thread, and raise BackendError only."""
+
+    def __init__(self, context: BackendContext, zone_file: Path, directory: Path) -> None:
+        self._context = context
+        self._apex = context.zone
+        self._zone_path = zone_file
+        self._generated_path = directory / file_name(context.zone)
+        self._lock = threading.Lock()
+        self._file: MasterFile | None = None
+        self._generated: Generated | None = None
+        self._outer = Index(self._apex)
+        self._zone = Zone(self._apex, self._outer)
+        self._serial_owed = False
+        self._may_overlap = True
+        self.reload_owed = False
+        """The server may not have loaded what stands in the files."""
+
+    @property
+    def include_line(self) -> str:
+        """The line by which the zone's file includes the generated one."""
+        path = str(self._generated_path)
+        quoted = f'"{path}"' if set(path) & set(' \t;()"') else path
+        return f"$INCLUDE {quoted} {names.to_text(self._apex)}"
+
+    def open(self) -> None:
+        """Check that both files are as they must be, create the generated one, finish what a crash left half done."""
+        with self._lock, _explained(self._generated_path):
+            self._load_zone_file()
+            if not self._generated_path.exists():
+                assert self._file is not None
+                assert self._file.serial is not None
+                content = header(self._apex, self._file.serial)
+                Staged(self._generated_path, content, self._file.source.path).commit()
+            self._load_generated(force=True)
+            # Nobody knows whether whoever ran before us came to the reload.
+            self.reload_owed = True
+            for _ in self._attempts():
+                try:
+                    self._refresh()
+                    self._settle()
+                except _Changed:
+                    continue
+                return
+
+    def reading(self, child: bytes) -> Reading:
+        """What the files hold for a name below the apex."""
+        if not names.is_below(child, self._apex):
+            raise BackendRejected(f"{names.to_text(child)} is not below the zone {names.to_text(self._apex)}")
+        with self._lock:
+            self._refresh()
+            return self._zone.reading(child)
+
+    def cuts(self) -> list[bytes]:
+        """The names of all delegations."""
+        with self._lock:
+            self._refresh()
+            return list(self._zone.cuts())
+
+    def delegations(self, children: Sequence[bytes]) -> list[Delegation]:
+        """Those of these that are delegated now."""
+        with self._lock:
+            self._refresh()
+            found = (self._zone.delegation(child) for child in children)
+            return [delegation for delegation in found if delegation.is_delegated]
+
+    def missing(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        """The children of those changes whose `after` does not stand in the files, which are read again."""
+        with self._lock:
+            self._refresh(force=True)
+            return tuple(
+                change.child for change in changes if not holds(self._zone.delegation(change.child), change.after)
+            )
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Write all of these changes or none."""
+        with self._lock:
+            for _ in self._attempts():
+                try:
+                    self._refresh()
+                    self._settle()
+                    self._write(changes)
+                except _Changed:
+                    continue
+                return
+
+    def _attempts(self) -> Iterator[int]:
+        yield from range(_ATTEMPTS)
+        raise BackendUnavailable(f"{self._zone_path} or {self._generated_path} changes whenever it is to be written")
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _refresh(self, *, force: bool = False) -> None:
+        self._load_zone_file(force=force)
+        self._load_generated(force=force)
+
+    def _load_zone_file(self, *, force: bool = False) -> None:
+        with _explained(self._zone_path):
+            known = self._file
+            # Where it is a link, the file behind it is what is read and replaced.
+            path = self._zone_path.resolve()
+            if known is not None and known.source.path == path:
+                source = _again(known.source, force)
+                if source.data == known.source.data and all(
+                    _again(other, force).data == other.data for other in known.dependencies
+                ):
+                    if source is not known.source:
+                        self._file = edit.saved(known, source)
+                    return
+            else:
+                source = files.read(path)
+            self._file = None
+            file = read_master_file(source, self._apex, generated=self._generated_path)
+            self._check(file)
+            if self._generated is not None and (known is None or known.ours[0].origin != file.ours[0].origin):
+                self._generated = None
+            self._file = file
+            self._outer = Index(self._apex, file.placed)
+            self._combine()
+
+    def _load_generated(self, *, force: bool = False) -> None:
+        assert self._file is not None
+        with _explained(self._generated_path):
+            known = self._generated
+            if known is not None:
+                source = _again(known.source, force)
+                if source.data == known.source.data:
+                    known.source = source
+                    return
+            else:
+                source = files.read(self._generated_path.resolve())
+            self._generated = None
+            self._generated = Generated(source, self._apex, self._file.ours[0].origin, self._context.ttls)
+            self._combine()
+
+    def _combine(self) -> None:
+        inner = () if self._generated is None else (self._generated.index,)
+        self._zone = Zone(self._apex, self._outer, *inner)
+        self._may_overlap = True
+
+    def _check(self, file: MasterFile) -> None:
+        path = file.source.path
+        if file.serial is None:
+            raise BackendMisconfigured(f"{path} holds no SOA of {names.to_text(self._apex)}, whose serial is to rise")
+        if not file.ours:
+            raise BackendMisconfigured(
+                f"{path} does not include the delegations: add this line to it: {self.include_line}"
+            )
+        for line in file.ours:
+            if line.states_origin and line.origin != self._apex:
+                raise BackendMisconfigured(
+                    f"{path}, line {line.line}: the origin is not the zone's; make the line: {self.include_line}"
+                )
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Finish what a crash, an operator or a failure left half done, in the zone's own file.
+
+        A child in both files is ours: its lines move out of the zone's own. A generated file that was written for
+        the next serial means that the serial did not rise.
+        """
+        file, generated = self._loaded()
+        if generated.others:
+            line, what = generated.others[0]
+            raise BackendMisconfigured(
+                f"{generated.source.path}, line {line}: {what} would be lost with the next change, for this file is "
+                f"generated; move it to {file.source.path}"
+            )
+        moving: list[Placed] = []
+        if self._may_overlap:
+            moving = [
+                record
+                for record in file.placed
+                if record.fixed is None and self._zone.home(record.rr.owner) in generated.index.cuts
+            ]
+        assert file.serial is not None
+        following = edit.next_serial(file.serial)
+        if moving or self._serial_owed or generated.serial == following:
+            with _explained(file.source.path):
+                edited = self._edited(file, moving, following, BackendMisconfigured)
+                if moving:
+                    # Somebody else may have written what is about to be the only copy.
+                    files.fsync(generated.source.path)
+                    files.fsync(generated.source.path.parent)
+                staged = Staged(file.source.path, edit.content(edited), file.source.path)
+                self._replace(staged, edited, moving)
+        self._may_overlap = False
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        file, generated = self._loaded()
+        needed = outstanding(self._zone, file.aliases, changes)
+        if not needed:
+            return
+        assert file.serial is not None
+        serial = edit.next_serial(file.serial)
+        blocks: dict[bytes, bytes] = {}
+        moving: list[Placed] = []
+        gone: list[Placed] = []
+        entangled = False
+        for change in needed:
+            reading = self._zone.reading(change.child)
+            entangled |= reading.enclosing is not None or bool(reading.nested)
+            outer = self._outer.under(change.child)
+            own = {id(record) for owner in outer for record in self._outer.at(owner)}
+            for record in self._zone.belonging(change.child):
+                (moving if id(record) in own else gone).append(record)
+        blocks.update(dict.fromkeys(generated.blocks_of(gone), b""))
+        blocks.update((change.child, generated.block(change.after)) for change in needed)
+        with _explained(file.source.path):
+            edited = self._edited(file, moving, serial, BackendRejected)
+            zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
+        try:
+            # Where only the serial follows, the order in which a power cut finds the two renames does not matter:
+            # until both are durable nobody was told that the change is applied, and it will be written again.
+            self._replace_generated(generated, blocks, gone, serial, durable=bool(moving))
+            with _explained(file.source.path):
+                self._replace(zone_staged, edited, moving)
+                if not moving and generated.source.path.parent != file.source.path.parent:
+                    files.fsync(generated.source.path.parent)
+        finally:
+            zone_staged.discard()
+            if entangled or self._serial_owed:
+                # Who owns which glue may have changed: read it all again.
+                self._file = self._generated = None
+
+    def _replace_generated(
+        self, generated: Generated, blocks: dict[bytes, bytes], gone: Sequence[Placed], serial: int, *, durable: bool
+    ) -> None:
+        file, _ = self._loaded()
+        with _explained(generated.source.path):
+            staged = Staged(generated.source.path, generated.with_blocks(blocks, serial), generated.source.path)
+            try:
+                if not (files.is_unchanged(generated.source) and files.is_unchanged(file.source)):
+                    raise _Changed
+                self._serial_owed = self.reload_owed = True
+                source = staged.commit(durable=durable)
+            finally:
+                staged.discard()
+        generated.adopt(source, blocks, gone, serial)
+
+    def _replace(self, staged: Staged, edited: MasterFile, moving: Sequence[Placed]) -> None:
+        """Put the zone's own file in its place, unless it is no longer what was read."""
+        try:
+            if not files.is_unchanged(edited.source):
+                raise _Changed
+            self.reload_owed = True
+            source = staged.commit()
+        finally:
+            staged.discard()
+        self._file = edit.saved(edited, source)
+        self._outer.discard(moving)
+        self._serial_owed = False
+
+    def _edited(
+        self, file: MasterFile, moving: Sequence[Placed], serial: int, immovable: type[BackendError]
+    ) -> MasterFile:
+        """The zone's own file without some records and with a new serial; `immovable` if others lean on them."""
+        try:
+            file = edit.without(file, {record.line for record in moving})
+        except edit.CannotEdit as error:
+            raise immovable(str(error)) from error
+        try:
+            return edit.with_serial(file, serial)
+        except edit.CannotEdit as error:
+            raise BackendMisconfigured(str(error)) from error
+
+    def _loaded(self) -> tuple[MasterFile, Generated]:
+        assert self._file is not None
+        assert self._generated is not None
+        return self._file, self._generated
+
+
+def _again(source: Source, force: bool) -> Source:
+    return files.read(source.path) if force else files.refreshed(source)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What the operating system and the reader say about a file, as errors of the plugin interface."""
+    try:
+        yield
+    except MasterFileError as error:
+        raise BackendUnavailable(str(error)) from error
+    except OSError as error:
+        reason = f"{error.filename or path}: {error.strerror or error}"
+        kind = BackendUnavailable if error.errno is None or error.errno in _TRANSIENT else BackendMisconfigured
+        raise kind(reason) from error

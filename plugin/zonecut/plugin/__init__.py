@@ -1,0 +1,28 @@
+"""The plugin interface: what an adapter implements and what it may import, beside `zonecut.protocol`."""
+
+from zonecut.plugin.backend import (
+    Backend,
+    BackendConflict,
+    BackendContext,
+    BackendError,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.plugin.hookspecs import Adapter, hookimpl
+
+__all__ = [
+    "Adapter",
+    "Backend",
+    "BackendConflict",
+    "BackendContext",
+    "BackendError",
+    "BackendMisconfigured",
+    "BackendRejected",
+    "BackendUnavailable",
+    "Change",
+    "Reading",
+    "hookimpl",
+]

@@ -1,0 +1,117 @@
+"""The Backend interface: how zonecut reads and writes the delegations of one parent zone on an authoritative server."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from zonecut.protocol.delegation import Delegation, Difference, Ttls
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One child's delegation as the server is believed to hold it, and as it is to become."""
+
+    before: Delegation
+    after: Delegation
+
+    @property
+    def child(self) -> bytes:
+        return self.after.child
+
+    @property
+    def difference(self) -> Difference:
+        return Difference.between(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a server holds for one name below its zone's apex.
+
+    `enclosing` is the other delegation below which the name lies, if any; `nested` are other delegations that the
+    server is known to hold below the name. Either makes the name unfit to be changed by its own holder alone.
+    """
+
+    delegation: Delegation
+    enclosing: bytes | None = None
+    nested: tuple[bytes, ...] = ()
+
+
+class BackendError(Exception):
+    """Base of what an adapter raises; `reason` is a sentence for the log and, where it is its fault, for the child."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BackendUnavailable(BackendError):
+    """The server cannot be reached, is busy or broken: the same operation may succeed later."""
+
+
+class BackendMisconfigured(BackendUnavailable):
+    """The server refuses us: credentials, permissions, a zone it does not have. Somebody has to mend it; we retry."""
+
+
+class BackendConflict(BackendError):
+    """The server holds something else than `Change.before`: nothing of the transaction was written.
+
+    `children` names those that differ where the server tells; empty where it does not.
+    """
+
+    def __init__(self, reason: str, children: Sequence[bytes] = ()) -> None:
+        super().__init__(reason)
+        self.children = tuple(children)
+
+
+class BackendRejected(BackendError):
+    """The server will not hold what it was given, now or later: nothing of the transaction was written."""
+
+
+class Backend(ABC):
+    """One parent zone on one server. All methods are called by one task at a time, except `read`, which may overlap.
+
+    Delegations are lower-case wire-form values; an adapter never judges them. It raises subclasses of BackendError
+    and nothing else, and never waits for ever: each operation has a time limit of the adapter's own.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready: called once before anything else. Raises BackendError; the caller may call it again later."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what `open` took; never raises."""
+
+    @abstractmethod
+    async def read(self, child: bytes) -> Reading:
+        """What the server holds for `child` now; a Delegation without NS when it is not delegated."""
+
+    @abstractmethod
+    def batch(self, changes: Sequence[Change]) -> int:
+        """How many of these, from the first on, fit into one transaction: at least one."""
+
+    @abstractmethod
+    async def write(self, changes: Sequence[Change]) -> None:
+        """Write these changes of different children in one transaction: all of them or nothing.
+
+        Conditional on each `before`, for all but glue below a child that no NS of `before` names (orphan glue,
+        which is replaced). Raises BackendConflict, BackendRejected or BackendUnavailable. After BackendUnavailable
+        it is not known whether the transaction took place. Repeating what is already so raises BackendConflict or
+        changes nothing.
+        """
+
+    @abstractmethod
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        """Read back in one go: the children of those changes whose `after` the server does not hold now."""
+
+    @abstractmethod
+    def children(self) -> AsyncIterator[Delegation]:
+        """Every delegation of the zone, in any order, in bounded memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What an adapter is given beside its options: the parent zone's apex and the TTLs with which to publish."""
+
+    zone: bytes
+    ttls: Ttls

@@ -1,0 +1,36 @@
+"""The hooks by which adapters and other plugins take part (pluggy). Ours use the same ones as anybody's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from zonecut.plugin.backend import Backend, BackendContext
+
+PROJECT = "zonecut"
+ENTRY_POINT_GROUP = "zonecut.adapters"
+"""Entry points of this group name modules that implement the hooks."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A kind of backend: the name that the configuration gives as `adapter`, the pydantic model of its other options
+    (with `extra="forbid"`), and what makes a Backend of them. `create` does no I/O."""
+
+    name: str
+    options: type[BaseModel]
+    create: Callable[[BackendContext, Any], Backend]
+
+
+class Hooks:
+    """The hook specifications."""
+
+    @hookspec
+    def zonecut_adapters(self) -> list[Adapter]:
+        """The adapters that this plugin brings."""
+        return []
