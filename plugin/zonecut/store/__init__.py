@@ -1,0 +1,42 @@
+"""What zonecut remembers: child keys, the ledger of changes, the audit trail. SQLite by default.
+
+`Store.open(url)` gives `keys`, `ring`, `changes` and `audit`; every error is a `StoreError` with a sentence in it.
+"""
+
+from zonecut.store.audit import AuditEntry, AuditRecord
+from zonecut.store.change_values import ChangeState, ChildRecord, NewChange, Remembered, StoredChange
+from zonecut.store.changes import ChangeTable
+from zonecut.store.errors import (
+    InvalidTransition,
+    NotInStore,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+)
+from zonecut.store.keyring import KeyRing, RingKey
+from zonecut.store.keys import KeyState, KeyTable, StoredKey
+from zonecut.store.store import Store
+
+__all__ = [
+    "Store",
+    "KeyTable",
+    "StoredKey",
+    "KeyState",
+    "KeyRing",
+    "RingKey",
+    "ChangeTable",
+    "NewChange",
+    "StoredChange",
+    "ChangeState",
+    "ChildRecord",
+    "Remembered",
+    "AuditEntry",
+    "AuditRecord",
+    "StoreError",
+    "StoreUnavailable",
+    "StoreUnusable",
+    "StoreConflict",
+    "InvalidTransition",
+    "NotInStore",
+]

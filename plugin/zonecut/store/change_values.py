@@ -1,0 +1,152 @@
+"""Rows of the ledger as values: a change to be recorded, one that is recorded, and what they say about a child."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.store import tables, timestamps
+
+_TABLE = tables.changes
+
+
+class ChangeState(StrEnum):
+    """How far a change got."""
+
+    ACCEPTED = "accepted"
+    """In the ledger, not yet confirmed by the backend."""
+    APPLIED = "applied"
+    FAILED = "failed"
+
+
+_STATES = {state.value: state for state in ChangeState}
+
+COLUMNS = (
+    _TABLE.c.id,
+    _TABLE.c.zone,
+    _TABLE.c.child,
+    _TABLE.c.key_id,
+    _TABLE.c.source,
+    _TABLE.c.accepted_at,
+    _TABLE.c.before,
+    _TABLE.c.after,
+    _TABLE.c.state,
+    _TABLE.c.reason,
+    _TABLE.c.attempts,
+    _TABLE.c.settled_at,
+    _TABLE.c.inception,
+    _TABLE.c.identity,
+    _TABLE.c.message,
+)
+"""The columns of which `StoredChange.from_row` makes a value, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewChange:
+    """A change about to be accepted. `actor` and `key_tag` are for the audit trail.
+
+    `identity` is the hash of signed data and key, `expires_at` when it may be forgotten, in
+    seconds since the epoch, `inception` the signature's; all None for what did not come in a signed message.
+    """
+
+    zone: bytes
+    before: Delegation
+    after: Delegation
+    source: str
+    actor: str
+    message: bytes
+    """The signed request as it was received."""
+    key_id: int | None = None
+    key_tag: int | None = None
+    identity: bytes | None = None
+    expires_at: float | None = None
+    inception: int | None = None
+
+    @property
+    def child(self) -> bytes:
+        return self.after.child
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChange:
+    """A row of the ledger. `attempts` counts the backend's transactions that it was part of; times are in seconds
+    since the epoch."""
+
+    id: int
+    zone: bytes
+    child: bytes
+    key_id: int | None
+    source: str
+    accepted_at: float
+    before: Delegation
+    after: Delegation
+    state: ChangeState
+    reason: str | None
+    attempts: int
+    settled_at: float | None
+    inception: int | None
+    identity: bytes | None
+    message: bytes
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "StoredChange":
+        """The value of a row of `COLUMNS`."""
+        number, zone, child, key_id, source, accepted_at, before, after, state, *rest = row
+        return cls(
+            number,
+            zone,
+            child,
+            key_id,
+            source,
+            accepted_at,
+            Delegation.from_wire(before),
+            Delegation.from_wire(after),
+            _STATES[state],
+            *rest,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Names, delegations and times in presentation form."""
+        return {
+            "id": self.id,
+            "zone": names.to_text(self.zone),
+            "child": names.to_text(self.child),
+            "key_id": self.key_id,
+            "source": self.source,
+            "accepted_at": timestamps.to_text(self.accepted_at),
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+            "state": self.state.value,
+            "reason": self.reason,
+            "attempts": self.attempts,
+            "settled_at": timestamps.to_optional_text(self.settled_at),
+            "inception": timestamps.to_optional_text(self.inception),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRecord:
+    """What the ledger knows of one child."""
+
+    applied: Delegation | None
+    """The delegation after the latest change that was applied."""
+    inception: int | None
+    """Of the newest change that was accepted: a message signed before that is stale."""
+    unsettled: StoredChange | None
+    """The change that is accepted and not yet applied or failed; there is one at most."""
+
+
+class Remembered(NamedTuple):
+    """An identity that must not be applied again until `expires_at`, and the change that it became."""
+
+    identity: bytes
+    expires_at: float
+    change_id: int
+    state: ChangeState
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "Remembered":
+        identity, expires_at, number, state = row
+        return cls(identity, expires_at, number, _STATES[state])

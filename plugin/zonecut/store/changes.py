@@ -1,0 +1,332 @@
+"""The ledger: every change that was accepted, before anybody was told so."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    Update,
+    bindparam,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
+
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.store import tables
+from zonecut.store.audit import AuditEntry, insert_entries
+from zonecut.store.change_values import COLUMNS, ChangeState, ChildRecord, NewChange, Remembered, StoredChange
+from zonecut.store.errors import InvalidTransition, NotInStore
+from zonecut.store.thread import StoreThread
+
+PAGE = 2000
+"""Identities read at once."""
+
+_TABLE = tables.changes
+# Written out, not bound: only then the database can use the index of unsettled changes.
+_IS_UNSETTLED = _TABLE.c.state == literal_column("'accepted'")
+
+# Where the numbers have to come in the order of the rows, SQLAlchemy gives SQLite one statement a row; but SQLite
+# numbers the rows of one statement in their order, so that sorting the numbers does the same.
+_APPEND = {
+    "sqlite": insert(_TABLE).returning(_TABLE.c.id),
+    "postgresql": insert(_TABLE).returning(_TABLE.c.id, sort_by_parameter_order=True),
+}
+_SETTLE = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
+    .values(
+        state=bindparam("new_state"),
+        reason=bindparam("new_reason"),
+        attempts=bindparam("new_attempts"),
+        settled_at=bindparam("now"),
+        after=func.coalesce(bindparam("new_after", type_=_TABLE.c.after.type), _TABLE.c.after),
+    )
+)
+_SETTLE_AUDIT = insert(tables.audit).from_select(
+    ["at", "event", "zone", "child", "actor", "source", "detail"],
+    select(
+        bindparam("now", type_=tables.audit.c.at.type),
+        bindparam("event", type_=tables.audit.c.event.type),
+        _TABLE.c.zone,
+        _TABLE.c.child,
+        literal("zonecut"),
+        _TABLE.c.source,
+        bindparam("detail", type_=tables.audit.c.detail.type),
+    ).where(_TABLE.c.id == bindparam("number")),
+)
+_ATTEMPT = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
+    .values(reason=bindparam("new_reason"), attempts=bindparam("new_attempts"))
+)
+_REBASE = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
+    .values(before=bindparam("new_before"), after=bindparam("new_after"))
+)
+_AFTER_POSITION = tuple_(_TABLE.c.expires_at, _TABLE.c.id) > tuple_(
+    bindparam("expires_at", type_=_TABLE.c.expires_at.type), bindparam("number", type_=_TABLE.c.id.type)
+)
+_OF_CHILD = select(*COLUMNS).where(_TABLE.c.child == bindparam("child")).order_by(_TABLE.c.id.desc()).limit(1)
+_LATEST = union_all(
+    *(
+        select(literal_column(f"'{kind}'").label("kind"), _OF_CHILD.where(condition).subquery())
+        for kind, condition in (
+            ("signed", _TABLE.c.inception.is_not(None)),
+            ("applied", _TABLE.c.state == literal_column("'applied'")),
+            ("unsettled", _IS_UNSETTLED),
+        )
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    id: int
+    state: ChangeState
+    reason: str | None
+    after: Delegation | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    id: int
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebase:
+    id: int
+    before: Delegation
+    after: Delegation
+
+
+class ChangeTable:
+    """The changes of a store. Everything that writes is committed in groups."""
+
+    def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def append(self, change: NewChange) -> int:
+        """The number of the change, once it and its audit entry are durable.
+
+        Raises StoreConflict when its identity is that of a change that did not fail; StoreUnavailable.
+        """
+        return await self._thread.write(self._append, change)
+
+    async def settle(
+        self,
+        change_id: int,
+        state: ChangeState,
+        reason: str | None = None,
+        *,
+        after: Delegation | None = None,
+        attempts: int = 1,
+    ) -> None:
+        """End an unsettled change as applied or failed; `after` replaces what it asked for if it was judged again.
+
+        Raises InvalidTransition when it is settled already, NotInStore, StoreUnavailable; ValueError for `accepted`.
+        """
+        if state is ChangeState.ACCEPTED:
+            raise ValueError("a change is settled as applied or failed")
+        await self._thread.write(self._settle, _Settlement(change_id, state, reason, after, attempts))
+
+    async def note_attempt(self, change_id: int, reason: str, attempts: int) -> None:
+        """Record why an unsettled change is still waiting. Raises as `settle`."""
+        await self._thread.write(self._note_attempts, _Attempt(change_id, reason, attempts))
+
+    async def rebase(self, change_id: int, before: Delegation, after: Delegation) -> None:
+        """Record that an unsettled change was judged again on another delegation. Raises as `settle`."""
+        await self._thread.write(self._rebase, _Rebase(change_id, before, after))
+
+    async def get(self, change_id: int) -> StoredChange | None:
+        """The change with this number, or None. Raises StoreUnavailable."""
+        found = await self._select(select(*COLUMNS).where(_TABLE.c.id == change_id))
+        return found[0] if found else None
+
+    async def unsettled(self, zone: bytes | None = None) -> Sequence[StoredChange]:
+        """The changes that are accepted and neither applied nor failed, oldest first. Raises StoreUnavailable."""
+        query = select(*COLUMNS).where(_IS_UNSETTLED).order_by(_TABLE.c.id)
+        return await self._select(query if zone is None else query.where(_TABLE.c.zone == zone))
+
+    async def latest(self, child: bytes) -> ChildRecord:
+        """What the ledger knows of a child. Raises StoreUnavailable."""
+        rows = await self._thread.read(
+            lambda connection: {row.kind: row for row in connection.execute(_LATEST, {"child": child})}
+        )
+        signed, applied, unsettled = rows.get("signed"), rows.get("applied"), rows.get("unsettled")
+        return ChildRecord(
+            None if applied is None else Delegation.from_wire(applied.after),
+            None if signed is None else signed.inception,
+            None if unsettled is None else StoredChange.from_row(unsettled[1:]),
+        )
+
+    async def identities(self, now: float) -> AsyncIterator[Remembered]:
+        """What the replay memory has to know at a start: identities that expire after `now`, in that order.
+
+        Those of failed changes are among them; the state says so. Raises StoreUnavailable.
+        """
+        columns = (_TABLE.c.identity, _TABLE.c.expires_at, _TABLE.c.id, _TABLE.c.state)
+        query = (
+            select(*columns)
+            .where(_TABLE.c.identity.is_not(None), _AFTER_POSITION)
+            .order_by(_TABLE.c.expires_at, _TABLE.c.id)
+            .limit(PAGE)
+        )
+        position = {"expires_at": now, "number": 2**62}
+        while True:
+            page = await self._thread.read(
+                lambda connection, position=position: [  # type: ignore[misc]
+                    Remembered.from_row(row) for row in connection.execute(query, position)
+                ]
+            )
+            for remembered in page:
+                yield remembered
+            if len(page) < PAGE:
+                return
+            position = {"expires_at": page[-1].expires_at, "number": page[-1].change_id}
+
+    async def list(
+        self,
+        *,
+        zone: bytes | None = None,
+        child: bytes | None = None,
+        state: ChangeState | None = None,
+        limit: int = 100,
+        before_id: int | None = None,
+    ) -> Sequence[StoredChange]:
+        """Changes, newest first, at most `limit`, with numbers below `before_id`. Raises StoreUnavailable."""
+        query = select(*COLUMNS).order_by(_TABLE.c.id.desc()).limit(limit)
+        if zone is not None:
+            query = query.where(_TABLE.c.zone == zone)
+        if child is not None:
+            query = query.where(_TABLE.c.child == child)
+        if state is not None:
+            query = query.where(_IS_UNSETTLED if state is ChangeState.ACCEPTED else _TABLE.c.state == state.value)
+        if before_id is not None:
+            query = query.where(_TABLE.c.id < before_id)
+        return await self._select(query)
+
+    async def _select(self, query: Select[Any]) -> Sequence[StoredChange]:
+        return await self._thread.read(
+            lambda connection: [StoredChange.from_row(row) for row in connection.execute(query)]
+        )
+
+    # Handlers: called in the store thread, inside a transaction.
+
+    def _append(self, connection: Connection, changes: Sequence[NewChange]) -> Sequence[int]:
+        now = self._clock()
+        numbers = sorted(
+            connection.execute(
+                _APPEND[connection.dialect.name],
+                [
+                    {
+                        "zone": change.zone,
+                        "child": change.after.child,
+                        "key_id": change.key_id,
+                        "source": change.source,
+                        "accepted_at": now,
+                        "before": change.before.to_wire(),
+                        "after": change.after.to_wire(),
+                        "message": change.message,
+                        "state": ChangeState.ACCEPTED.value,
+                        "attempts": 0,
+                        "identity": change.identity,
+                        "expires_at": change.expires_at,
+                        "inception": change.inception,
+                    }
+                    for change in changes
+                ],
+            ).scalars()
+        )
+        insert_entries(
+            connection,
+            now,
+            [
+                AuditEntry(
+                    "change-accepted",
+                    change.actor,
+                    change.source,
+                    change.zone,
+                    change.after.child,
+                    change.key_tag,
+                    detail={"change": number},
+                )
+                for number, change in zip(numbers, changes, strict=True)
+            ],
+        )
+        return numbers
+
+    def _settle(self, connection: Connection, items: Sequence[_Settlement]) -> Sequence[None]:
+        now = self._clock()
+        _update(
+            connection,
+            _SETTLE,
+            [
+                {
+                    "number": item.id,
+                    "new_state": item.state.value,
+                    "new_reason": item.reason,
+                    "new_attempts": item.attempts,
+                    "now": now,
+                    "new_after": None if item.after is None else item.after.to_wire(),
+                }
+                for item in items
+            ],
+        )
+        connection.execute(
+            _SETTLE_AUDIT,
+            [
+                {
+                    "number": item.id,
+                    "now": now,
+                    "event": f"change-{item.state.value}",
+                    "detail": json.dumps({"change": item.id, "attempts": item.attempts, "reason": item.reason}),
+                }
+                for item in items
+            ],
+        )
+        return [None] * len(items)
+
+    def _note_attempts(self, connection: Connection, items: Sequence[_Attempt]) -> Sequence[None]:
+        rows = [{"number": item.id, "new_reason": item.reason, "new_attempts": item.attempts} for item in items]
+        _update(connection, _ATTEMPT, rows)
+        return [None] * len(items)
+
+    def _rebase(self, connection: Connection, items: Sequence[_Rebase]) -> Sequence[None]:
+        rows = [
+            {"number": item.id, "new_before": item.before.to_wire(), "new_after": item.after.to_wire()}
+            for item in items
+        ]
+        _update(connection, _REBASE, rows)
+        return [None] * len(items)
+
+
+def _update(connection: Connection, statement: Update, rows: Sequence[dict[str, Any]]) -> None:
+    """Update one unsettled change a row. Raises NotInStore or InvalidTransition when one is none."""
+    if connection.execute(statement, rows).rowcount == len(rows):
+        return
+    for row in rows:
+        found = connection.execute(
+            select(_TABLE.c.child, _TABLE.c.state).where(_TABLE.c.id == row["number"])
+        ).one_or_none()
+        if found is None:
+            raise NotInStore(f"there is no change number {row['number']}")
+        if found.state != row.get("new_state", ChangeState.ACCEPTED.value):
+            raise InvalidTransition(
+                f"change {row['number']} of {names.to_text(found.child)} is settled already: {found.state}"
+            )
+    raise InvalidTransition("one of the changes is settled already")

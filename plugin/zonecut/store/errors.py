@@ -1,0 +1,29 @@
+"""What the store says no with. Each carries `reason`, a sentence for people; none is an error of SQLAlchemy's."""
+
+
+class StoreError(Exception):
+    """Base of what this package raises."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot do it now: disk full, read-only, locked, damaged, closed. The next operation tries afresh."""
+
+
+class StoreUnusable(StoreError):
+    """The URL does not lead to a store that this version can use; somebody has to change something."""
+
+
+class StoreConflict(StoreError):
+    """A row like that is there already."""
+
+
+class InvalidTransition(StoreError):
+    """The state that the row is in does not lead to the state that was asked for."""
+
+
+class NotInStore(StoreError):
+    """There is no row with that number."""

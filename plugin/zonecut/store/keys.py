@@ -1,0 +1,313 @@
+"""The keys of the children: which there are, what they are worth, and how that came about.
+
+A key is its owner and its whole RDATA. Adding one never replaces, hides or evicts another.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from zonecut.protocol import names
+from zonecut.protocol.keys import Key
+from zonecut.store import tables, timestamps
+from zonecut.store.audit import AuditEntry, insert_entries
+from zonecut.store.errors import InvalidTransition, NotInStore
+from zonecut.store.thread import StoreThread
+
+BULK = 2000
+"""Keys that `add_many` commits at once: a daemon on the same store never waits for more than that."""
+PAGE = 1000
+KEPT_EVENTS = 100_000
+"""Events that stay for key rings to see; a ring that has missed more of them reads all owners anew."""
+
+_TABLE = tables.keys
+_EVENTS = tables.key_events
+_FORGET_EVENTS = delete(_EVENTS).where(_EVENTS.c.seq <= select(func.max(_EVENTS.c.seq) - KEPT_EVENTS).scalar_subquery())
+
+
+class KeyState(StrEnum):
+    """What a key is worth. Only a trusted key's signature moves anything."""
+
+    KNOWN = "known"
+    TRUSTED = "trusted"
+    REVOKED = "revoked"
+
+
+_STATES = {state.value: state for state in KeyState}
+
+COLUMNS = (
+    _TABLE.c.id,
+    _TABLE.c.owner,
+    _TABLE.c.rdata,
+    _TABLE.c.state,
+    _TABLE.c.method,
+    _TABLE.c.reason,
+    _TABLE.c.actor,
+    _TABLE.c.created_at,
+    _TABLE.c.changed_at,
+)
+"""The columns of which `StoredKey.from_row` makes a value, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key with its state. `method` is how it came in or became trusted; `reason` and `actor` belong to the latest
+    transition; times are in seconds since the epoch."""
+
+    id: int
+    key: Key
+    state: KeyState
+    method: str
+    reason: str
+    actor: str
+    created_at: float
+    changed_at: float
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "StoredKey":
+        """The value of a row of `COLUMNS`."""
+        number, owner, rdata, state, method, reason, actor, created_at, changed_at = row
+        key = Key.from_rdata(owner, rdata)
+        return cls(number, key, _STATES[state], method, reason, actor, created_at, changed_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Names, times and the record in presentation form."""
+        return {
+            "id": self.id,
+            "owner": names.to_text(self.key.owner),
+            "tag": self.key.tag,
+            "algorithm": self.key.algorithm,
+            "fingerprint": self.key.fingerprint(),
+            "key": self.key.to_text(),
+            "state": self.state.value,
+            "method": self.method,
+            "reason": self.reason,
+            "actor": self.actor,
+            "created_at": timestamps.to_text(self.created_at),
+            "changed_at": timestamps.to_text(self.changed_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    key: Key
+    state: KeyState
+    method: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Transition:
+    id: int
+    state: KeyState
+    actor: str
+    reason: str
+    method: str | None
+
+
+class KeyTable:
+    """The child keys of a store."""
+
+    def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def add(self, key: Key, state: KeyState, method: str, actor: str, reason: str = "") -> tuple[StoredKey, bool]:
+        """The key as it stands in the store, and whether it was added now.
+
+        A key that is there stays as it is, whatever `state` says. Raises StoreUnavailable.
+        """
+        return await self._thread.write(self._add, _Addition(key, state, method, actor, reason))
+
+    async def add_many(
+        self,
+        keys: Iterable[Key],
+        state: KeyState,
+        method: str,
+        actor: str,
+        reason: str = "",
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[int, int]:
+        """Add keys in transactions of a few thousand: how many were added, and how many were there already.
+
+        `progress` is called with both counts after each transaction. Raises StoreUnavailable; what was counted before
+        stays in the store, and the same call made again adds the rest.
+        """
+        added = present = 0
+        source = iter(keys)
+        while chunk := [_Addition(key, state, method, actor, reason) for key in islice(source, BULK)]:
+            created = await self._thread.write(self._add_chunks, chunk)
+            added += created
+            present += len(chunk) - created
+            if progress is not None:
+                progress(added, present)
+        return added, present
+
+    async def set_state(
+        self, key_id: int, state: KeyState, actor: str, reason: str, *, method: str | None = None
+    ) -> StoredKey:
+        """The key after the transition; setting the state that it has changes nothing.
+
+        `method`, if given, replaces how it became what it is. Raises InvalidTransition for a revoked key, which
+        stays revoked; NotInStore; StoreUnavailable.
+        """
+        return await self._thread.write(self._set_states, _Transition(key_id, state, actor, reason, method))
+
+    async def get(self, key_id: int) -> StoredKey | None:
+        """The key with this number, or None. Raises StoreUnavailable."""
+        return await self._thread.read(lambda connection: _get(connection, key_id))
+
+    async def find(self, owner: bytes, tag: int | None = None) -> tuple[StoredKey, ...]:
+        """The keys of a child, oldest first; with a tag, those of that tag. Raises StoreUnavailable."""
+        query = select(*COLUMNS).where(_TABLE.c.owner == owner).order_by(_TABLE.c.id)
+        if tag is not None:
+            query = query.where(_TABLE.c.tag == tag)
+        return await self._thread.read(
+            lambda connection: tuple(StoredKey.from_row(row) for row in connection.execute(query))
+        )
+
+    async def list(self, owner: bytes | None = None, state: KeyState | None = None) -> AsyncIterator[StoredKey]:
+        """Keys, oldest first, read page by page while they are taken. Raises StoreUnavailable."""
+        query = select(*COLUMNS).order_by(_TABLE.c.id).limit(PAGE)
+        if owner is not None:
+            query = query.where(_TABLE.c.owner == owner)
+        if state is not None:
+            query = query.where(_TABLE.c.state == state.value)
+        after = 0
+        while True:
+            page = await self._thread.read(
+                lambda connection, after=after: [  # type: ignore[misc]
+                    StoredKey.from_row(row) for row in connection.execute(query.where(_TABLE.c.id > after))
+                ]
+            )
+            for stored in page:
+                yield stored
+            if len(page) < PAGE:
+                return
+            after = page[-1].id
+
+    # Handlers: called in the store thread, inside a transaction.
+
+    def _add(self, connection: Connection, items: Sequence[_Addition]) -> Sequence[tuple[StoredKey, bool]]:
+        now = self._clock()
+        identities = [_identity(item.key) for item in items]
+        created = _insert(connection, now, items, identities)
+        present = _select(connection, set(identities) - created.keys())
+        results = []
+        for item, identity in zip(items, identities, strict=True):
+            # The second of two equal ones in a group finds the first one's row.
+            number = created.get(identity)
+            if number is None:
+                results.append((present[identity], False))
+                continue
+            stored = StoredKey(number, item.key, item.state, item.method, item.reason, item.actor, now, now)
+            results.append((present.setdefault(identity, stored), present[identity] is stored))
+        return results
+
+    def _add_chunks(self, connection: Connection, chunks: Sequence[Sequence[_Addition]]) -> Sequence[int]:
+        now = self._clock()
+        return [len(_insert(connection, now, chunk, [_identity(item.key) for item in chunk])) for chunk in chunks]
+
+    def _set_states(self, connection: Connection, items: Sequence[_Transition]) -> Sequence[StoredKey]:
+        now = self._clock()
+        return [_set_state(connection, now, item) for item in items]
+
+
+def _identity(key: Key) -> tuple[bytes, bytes]:
+    return key.owner, sha256(key.rdata).digest()
+
+
+def _insert(
+    connection: Connection, now: float, items: Sequence[_Addition], identities: Sequence[tuple[bytes, bytes]]
+) -> dict[tuple[bytes, bytes], int]:
+    """Insert what is not there, with its events and audit entries; the numbers of the new rows by identity."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(_TABLE).on_conflict_do_nothing(index_elements=["owner", "digest"])
+    rows = connection.execute(
+        statement.returning(_TABLE.c.id, _TABLE.c.owner, _TABLE.c.digest),
+        [
+            {
+                "owner": owner,
+                "tag": item.key.tag,
+                "algorithm": item.key.algorithm,
+                "rdata": item.key.rdata,
+                "digest": digest,
+                "state": item.state.value,
+                "method": item.method,
+                "reason": item.reason,
+                "actor": item.actor,
+                "created_at": now,
+                "changed_at": now,
+            }
+            for item, (owner, digest) in zip(items, identities, strict=True)
+        ],
+    )
+    created = {(owner, digest): number for number, owner, digest in rows}
+    if created:
+        # Of equal keys in one group the first made the row.
+        by_identity = dict(zip(reversed(identities), reversed(items), strict=True))
+        _announce(connection, [owner for owner, _ in created])
+        insert_entries(
+            connection,
+            now,
+            [_entry("key-added", number, by_identity[identity]) for identity, number in created.items()],
+        )
+    return created
+
+
+def _announce(connection: Connection, owners: Sequence[bytes]) -> None:
+    """Tell the key rings of all processes that something about these owners changed."""
+    connection.execute(insert(_EVENTS), [{"owner": owner} for owner in owners])
+    connection.execute(_FORGET_EVENTS)
+
+
+def _entry(event: str, number: int, item: _Addition) -> AuditEntry:
+    detail = {"key": number, "state": item.state.value, "method": item.method, "reason": item.reason}
+    return AuditEntry(event, item.actor, child=item.key.owner, key_tag=item.key.tag, detail=detail)
+
+
+def _select(connection: Connection, identities: set[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], StoredKey]:
+    if not identities:
+        return {}
+    query = select(*COLUMNS).where(tuple_(_TABLE.c.owner, _TABLE.c.digest).in_(identities))
+    stored = (StoredKey.from_row(row) for row in connection.execute(query))
+    return {_identity(found.key): found for found in stored}
+
+
+def _get(connection: Connection, number: int, *, lock: bool = False) -> StoredKey | None:
+    query = select(*COLUMNS).where(_TABLE.c.id == number)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else StoredKey.from_row(row)
+
+
+def _set_state(connection: Connection, now: float, item: _Transition) -> StoredKey:
+    stored = _get(connection, item.id, lock=True)
+    if stored is None:
+        raise NotInStore(f"there is no key number {item.id}")
+    if stored.state is item.state:
+        return stored
+    if stored.state is KeyState.REVOKED:
+        raise InvalidTransition(
+            f"key {stored.key.tag} of {names.to_text(stored.key.owner)} is revoked and cannot become"
+            f" {item.state.value}: revocation is final, so the child needs a new key"
+        )
+    method = stored.method if item.method is None else item.method
+    connection.execute(
+        update(_TABLE)
+        .where(_TABLE.c.id == item.id)
+        .values(state=item.state.value, method=method, reason=item.reason, actor=item.actor, changed_at=now)
+    )
+    _announce(connection, [stored.key.owner])
+    entry = _entry(
+        f"key-{item.state.value}", item.id, _Addition(stored.key, item.state, method, item.actor, item.reason)
+    )
+    insert_entries(connection, now, [entry])
+    return StoredKey(item.id, stored.key, item.state, method, item.reason, item.actor, stored.created_at, now)

@@ -1,0 +1,68 @@
+"""The version of a store: makes the tables of an empty one, upgrades an older one, refuses a newer one."""
+
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from zonecut.store.engine import begin, display, explain, is_locked
+from zonecut.store.errors import StoreUnusable
+
+REVISIONS = ("0001",)
+"""Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
+PATIENCE = 10.0
+"""Seconds for which an upgrade waits for another process, which may be doing the same."""
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the store behind `engine` to the current version, in one transaction.
+
+    Raises StoreUnusable when it was written by a newer version, belongs to another program, or does not work.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with engine.connect() as connection:
+                # Unlocked at first: the usual case only reads.
+                if _version(connection) != REVISIONS[-1]:
+                    connection.rollback()
+                    _upgrade_locked(connection)
+            return
+        except SQLAlchemyError as error:
+            if not is_locked(error) or time.monotonic() > deadline:
+                raise StoreUnusable(f"store url {display(engine.url)!r}: {explain(error)}") from error
+        time.sleep(0.05)
+
+
+def _upgrade_locked(connection: Connection) -> None:
+    begin(connection, write=True)
+    version = _version(connection)  # again: another process may have been faster
+    if version == REVISIONS[-1]:
+        return
+    shown = display(connection.engine.url)
+    if version is not None and version not in REVISIONS:
+        raise StoreUnusable(
+            f"store url {shown!r}: its tables have version {version}, and this zonecut knows versions up to"
+            f" {REVISIONS[-1]}; a newer zonecut wrote it, so run that one or restore an older copy"
+        )
+    if version is None and connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+        raise StoreUnusable(f"store url {shown!r}: is a database of another program; give the path of a new file")
+    # Imported here: it takes time and memory, and most starts find nothing to do.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.commit()
+
+
+def _version(connection: Connection) -> str | None:
+    """The version of the tables, or None where there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)

@@ -1,0 +1,67 @@
+"""A store: one database, one thread, one class a table group."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+
+from zonecut.protocol import codepoints
+from zonecut.store.audit import AuditTable
+from zonecut.store.changes import ChangeTable
+from zonecut.store.engine import create_file, make_engine, parse_url
+from zonecut.store.keyring import KeyRing
+from zonecut.store.keys import KeyTable
+from zonecut.store.schema import upgrade
+from zonecut.store.thread import StoreThread
+
+
+class Store:
+    """Everything that zonecut remembers. Made with `open`; `close` must be called, or the store used with `async with`.
+
+    The methods of its parts belong to an event loop; any number of processes may have the same store open.
+    """
+
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float], code_points: codepoints.CodePoints, ring_owners: int
+    ) -> None:
+        self.thread = StoreThread(engine)
+        self.keys = KeyTable(self.thread, clock)
+        self.ring = KeyRing(self.thread, code_points, ring_owners)
+        """Not started: who looks keys up calls `start`."""
+        self.changes = ChangeTable(self.thread, clock)
+        self.audit = AuditTable(self.thread, clock)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        code_points: codepoints.CodePoints = codepoints.DEFAULT,
+        ring_owners: int = 8192,
+    ) -> "Store":
+        """The store behind a URL; an empty one is made, an older one upgraded. It waits for the disk.
+
+        `clock` gives seconds since the epoch; `ring_owners` is how many owners' keys the ring keeps in memory. Raises
+        StoreUnusable, with a sentence that names the URL and says what would be right.
+        """
+        parsed = parse_url(url)
+        create_file(parsed)
+        engine = make_engine(parsed)
+        upgrade(engine)
+        return cls(engine, clock, code_points, ring_owners)
+
+    async def close(self) -> None:
+        """Stop the ring, do what was accepted, close the database. May be called again."""
+        await self.ring.stop()
+        await self.thread.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,124 @@
+"""The tables as they are now. How an older store becomes like this stands in `migrations`.
+
+Names are lower-case wire form; times are seconds since the epoch; states are the text of their enumerations.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+
+class Octets(LargeBinary):
+    """Octets as they are. Both drivers take and give `bytes`; converting each value costs more than storing it."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None
+
+
+# SQLite numbers rows itself only where the column is INTEGER.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("owner", Octets, nullable=False),
+    Column("tag", Integer, nullable=False),
+    Column("algorithm", Integer, nullable=False),
+    Column("rdata", Octets, nullable=False),
+    # SHA-256 of the RDATA stands for it in the index: an ML-DSA key would not fit a PostgreSQL index entry.
+    Column("digest", Octets, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    UniqueConstraint("owner", "digest", name="uq_keys_owner_digest"),
+    sqlite_autoincrement=True,
+)
+
+key_events = Table(
+    "key_events",
+    metadata,
+    Column("seq", _NUMBER, primary_key=True),
+    Column("owner", Octets, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("zone", Octets, nullable=False),
+    Column("child", Octets, nullable=False),
+    Column("key_id", _NUMBER, ForeignKey("keys.id", name="fk_changes_key_id", ondelete="SET NULL")),
+    Column("source", Text, nullable=False),
+    Column("accepted_at", Double, nullable=False),
+    Column("before", Octets, nullable=False),
+    Column("after", Octets, nullable=False),
+    Column("message", Octets, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("settled_at", Double),
+    Column("identity", Octets),
+    Column("expires_at", Double),
+    Column("inception", BigInteger),
+    sqlite_autoincrement=True,
+)
+Index("ix_changes_child", changes.c.child, changes.c.id)
+Index("ix_changes_expires_at", changes.c.expires_at, changes.c.id)
+_UNSETTLED = text("state = 'accepted'")
+Index(
+    "ix_changes_unsettled",
+    changes.c.child,
+    changes.c.id,
+    sqlite_where=_UNSETTLED,
+    postgresql_where=_UNSETTLED,
+)
+# The same signed data is accepted once, whoever receives it; after a failure its sender may try again.
+_REMEMBERED = text("state <> 'failed'")
+Index(
+    "uq_changes_identity",
+    changes.c.identity,
+    unique=True,
+    sqlite_where=_REMEMBERED,
+    postgresql_where=_REMEMBERED,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("zone", Octets),
+    Column("child", Octets),
+    Column("key_tag", Integer),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("rule", Text),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_audit_child", audit.c.child, audit.c.id)

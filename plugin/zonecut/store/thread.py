@@ -1,0 +1,241 @@
+"""The store thread: what waits for a disk happens here, and whatever waits to be written is one transaction."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from zonecut.store.engine import begin, display, explain, is_locked
+from zonecut.store.errors import StoreConflict, StoreUnavailable
+
+MAX_GROUP = 500
+"""The most items that one transaction takes: it bounds how long reads and other processes wait for it."""
+LOCK_PATIENCE = 5.0
+"""Seconds for which a write tries to get the lock that another process holds."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class _Read(NamedTuple):
+    function: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+
+
+class _Write(NamedTuple):
+    handler: Callable[[Connection, Sequence[Any]], Sequence[Any]]
+    item: Any
+    future: asyncio.Future[Any]
+
+
+class _Outcome(NamedTuple):
+    future: asyncio.Future[Any]
+    result: Any
+    error: BaseException | None
+
+
+class StoreThread:
+    """One thread that owns the engine's connection, with awaitable reads and group-committed writes.
+
+    It starts with the first operation and ends with `close`, which has to be called: it is no daemon thread, so that
+    nothing that was accepted is lost when the program ends.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: SimpleQueue[_Read | _Write | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+        self._locked_since: float | None = None
+
+    async def read(self, function: Callable[[Connection], _Result]) -> _Result:
+        """What `function` returns, called in the store thread inside one transaction, which is rolled back.
+
+        Raises StoreUnavailable, and whatever `function` raises that is no error of the database.
+        """
+        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        self._submit(_Read(function, future))
+        return await future
+
+    async def write(self, handler: Callable[[Connection, Sequence[_Item]], Sequence[_Result]], item: _Item) -> _Result:
+        """What `handler` returns for `item`, once that is durable.
+
+        Whatever waits is committed at once: `handler` is called with all waiting items that named it, in order of
+        arrival, and returns a result for each. When the transaction fails, each item is tried in one of its own, so
+        that only the offender fails; a handler may therefore be called twice and has no effects outside its
+        transaction. Cancelling the caller does not take the item back. Raises StoreUnavailable, StoreConflict for a
+        constraint, and whatever the handler raises.
+        """
+        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        self._submit(_Write(handler, item, future))
+        return await future
+
+    async def close(self) -> None:
+        """Do what was accepted, then close the connection and end the thread. May be called again."""
+        self._closed = True
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    def _submit(self, operation: _Read | _Write) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"the store {display(self._engine.url)!r} is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="zonecut-store")
+            self._thread.start()
+        self._queue.put(operation)
+
+    # What follows runs in the thread.
+
+    def _run(self) -> None:
+        writes: deque[_Write] = deque()
+        stopping = False
+        try:
+            while writes or not stopping:
+                reads, told_to_stop = self._take(writes, wait=not writes)
+                stopping = stopping or told_to_stop
+                # Reads first: however many writes wait, a read waits for one transaction at most.
+                _hand_back([self._read(read) for read in reads])
+                if writes:
+                    _hand_back(self._write(writes))
+        finally:
+            self._drop_connection()
+            self._engine.dispose()
+
+    def _take(self, writes: deque[_Write], *, wait: bool) -> tuple[list[_Read], bool]:
+        """Move the waiting writes to `writes`; the waiting reads, and whether to stop when all is done."""
+        reads: list[_Read] = []
+        stop = False
+        try:
+            operation = self._queue.get(block=wait)
+            while True:
+                if isinstance(operation, _Write):
+                    writes.append(operation)
+                elif operation is None:
+                    stop = True
+                else:
+                    reads.append(operation)
+                operation = self._queue.get_nowait()
+        except Empty:
+            return reads, stop
+
+    def _read(self, read: _Read) -> _Outcome:
+        try:
+            connection = self._connected()
+            begin(connection, write=False)
+            result = read.function(connection)
+            connection.rollback()
+        except BaseException as error:
+            return _Outcome(read.future, None, self._recover(error))
+        return _Outcome(read.future, result, None)
+
+    def _write(self, writes: deque[_Write]) -> list[_Outcome]:
+        """Commit the first of `writes` and take them out; nothing while another process holds the lock."""
+        try:
+            begin(self._connected(), write=True)
+        except SQLAlchemyError as error:
+            if is_locked(error) and self._patient():
+                self._recover(error)
+                return []
+            return [_Outcome(write.future, None, self._recover(error)) for write in _first(writes)]
+        self._locked_since = None
+        group = _first(writes)
+        try:
+            results = self._execute(group)
+        except BaseException as error:
+            recovered = self._recover(error)
+            if len(group) == 1:
+                return [_Outcome(group[0].future, None, recovered)]
+            return [self._write_alone(write) for write in group]
+        return [_Outcome(write.future, result, None) for write, result in zip(group, results, strict=True)]
+
+    def _write_alone(self, write: _Write) -> _Outcome:
+        try:
+            begin(self._connected(), write=True)
+            return _Outcome(write.future, self._execute([write])[0], None)
+        except BaseException as error:
+            return _Outcome(write.future, None, self._recover(error))
+
+    def _execute(self, group: Sequence[_Write]) -> list[Any]:
+        """The results of `group`, in its order, after the transaction that has begun is committed."""
+        connection = self._connected()
+        by_handler: dict[Callable[[Connection, Sequence[Any]], Sequence[Any]], list[int]] = {}
+        for index, write in enumerate(group):
+            by_handler.setdefault(write.handler, []).append(index)
+        results: list[Any] = [None] * len(group)
+        for handler, indexes in by_handler.items():
+            given = handler(connection, [group[index].item for index in indexes])
+            for index, result in zip(indexes, given, strict=True):
+                results[index] = result
+        connection.commit()
+        return results
+
+    def _patient(self) -> bool:
+        now = time.monotonic()
+        if self._locked_since is None:
+            self._locked_since = now
+        if now - self._locked_since < LOCK_PATIENCE:
+            return True
+        self._locked_since = None
+        return False
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _recover(self, error: BaseException) -> BaseException:
+        """End the transaction, so that the next one finds nothing left of it; what to tell the caller."""
+        if isinstance(error, SQLAlchemyError) and not isinstance(error, IntegrityError):
+            self._drop_connection()
+            return StoreUnavailable(f"the store {display(self._engine.url)!r} does not work: {explain(error)}")
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except SQLAlchemyError:
+                self._drop_connection()
+        return (
+            StoreConflict(f"the store holds such a row: {error.orig}") if isinstance(error, IntegrityError) else error
+        )
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except SQLAlchemyError:
+                connection.invalidate()
+
+
+def _first(writes: deque[_Write]) -> list[_Write]:
+    return [writes.popleft() for _ in range(min(len(writes), MAX_GROUP))]
+
+
+def _hand_back(outcomes: Sequence[_Outcome]) -> None:
+    """Resolve the futures in their loop: one call for all, since each wakes the loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome.future.get_loop(), []).append(outcome)
+    for loop, owned in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, owned)
+        except RuntimeError:
+            continue  # the loop is closed: nobody waits any more
+
+
+def _resolve(outcomes: Sequence[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
