@@ -1,0 +1,64 @@
+"""Fixtures of the tests against real servers.
+
+Each test has its own servers and zones: a named is up in less than a tenth of a second.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.named import Named, StartNamed
+from lab.ports import LOOPBACK, free_port
+from lab.skips import pytest_sessionfinish, pytest_terminal_summary
+from lab.zonecut import StartZonecut, ZonecutProcess
+from lab.zones import PARENT, ParentZone
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
+
+
+@pytest.fixture
+def start_named(tmp_path: Path) -> Iterator[StartNamed]:
+    """`start_named(zone, ..., **options of Named)`: a running named, ended after the test."""
+    with ExitStack() as running:
+
+        def start(*zones: ParentZone, **options: Any) -> Named:
+            return running.enter_context(Named(_new_directory(tmp_path, "named"), *zones, **options))
+
+        yield start
+
+
+@pytest.fixture
+def named(start_named: StartNamed) -> Named:
+    """A running named with an unsigned parent zone of three delegations."""
+    return start_named(ParentZone(PARENT, delegations=3))
+
+
+@pytest.fixture
+def start_zonecut(tmp_path: Path) -> Iterator[StartZonecut]:
+    """`start_zonecut(configuration, **options of ZonecutProcess)`: a running zonecut, ended after the test.
+
+    A store, a free port to listen on and the version are added to `configuration` where they are missing.
+    """
+    with ExitStack() as running:
+
+        def start(configuration: Mapping[str, Any], **options: Any) -> ZonecutProcess:
+            directory = _new_directory(tmp_path, "zonecut")
+            complete = {
+                "version": 1,
+                "store": {"url": f"sqlite:///{directory}/zonecut.db"},
+                "receiver": {"listen": [f"{LOOPBACK}:{free_port()}"]},
+                **configuration,
+            }
+            return running.enter_context(ZonecutProcess(directory, complete, **options))
+
+        yield start
+
+
+def _new_directory(parent: Path, name: str) -> Path:
+    number = len(list(parent.glob(f"{name}-*")))
+    directory = parent / f"{name}-{number}"
+    directory.mkdir()
+    return directory

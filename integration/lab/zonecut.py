@@ -1,0 +1,118 @@
+"""zonecut itself, run as its operators run it: the installed command and a configuration file."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from json import JSONDecodeError, loads
+from pathlib import Path
+from typing import Any
+
+import dns.exception
+import dns.message
+import dns.query
+import yaml
+
+from lab.process import LabError, Process
+
+COMMAND = Path(sys.executable).with_name("zonecut")
+
+
+class CommandFailed(Exception):
+    """A zonecut command ended with another exit status than the test expected."""
+
+    def __init__(self, argv: list[str], done: subprocess.CompletedProcess[str]) -> None:
+        super().__init__(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        self.exit_status = done.returncode
+        self.stdout = done.stdout
+        self.stderr = done.stderr
+
+
+class ZonecutProcess(Process):
+    """`zonecut serve` with `configuration` (as in the YAML file) in `directory`.
+
+    Ready means: it answers a query over TCP at the first address of `receiver.listen`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        configuration: Mapping[str, Any],
+        *,
+        start_timeout: float = 20.0,
+        stop_timeout: float = 20.0,
+        cpus: Collection[int] | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config_file = directory / "zonecut.yaml"
+        self.configuration = configuration
+        self.configure(configuration)
+        self.host, self.port = _first_address(configuration)
+        super().__init__(
+            [COMMAND, "serve", "--config", self.config_file],
+            name="zonecut",
+            directory=directory,
+            ready=self._answers,
+            start_timeout=start_timeout,
+            stop_timeout=stop_timeout,
+            cpus=cpus,
+        )
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Write another configuration; it counts after SIGHUP or a restart."""
+        self.config_file.touch(mode=0o600)
+        self.config_file.write_text(yaml.safe_dump(dict(configuration), sort_keys=False))
+        self.configuration = configuration
+
+    def stop(self) -> int:
+        """SIGTERM; it must end by itself with exit status 0."""
+        status = super().stop()
+        if status != 0:
+            raise LabError(f"zonecut ended with {status} after SIGTERM:\n{self.log_tail()}")
+        return status
+
+    def cli(self, *arguments: str | Path, json: bool = True, expect: int = 0, timeout: float = 60.0) -> Any:
+        """Run another zonecut command with the same configuration.
+
+        Returns what it printed, parsed with `json`, else as text; CommandFailed when its exit status is not `expect`.
+        """
+        argv = [str(COMMAND), *map(str, arguments), "--config", str(self.config_file), *(["--json"] if json else [])]
+        done = subprocess.run(
+            argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
+        if done.returncode != expect:
+            raise CommandFailed(argv, done)
+        return loads(done.stdout) if json else done.stdout
+
+    def log_events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The events of the log, oldest first; with `event`, those of that name."""
+        events = [parsed for _, parsed in self._log_lines() if parsed is not None]
+        return events if event is None else [parsed for parsed in events if parsed.get("event") == event]
+
+    def stray_lines(self) -> list[str]:
+        """The lines of the log that are no event: tracebacks, warnings, a line cut short by a kill."""
+        return [line for line, parsed in self._log_lines() if parsed is None]
+
+    def _log_lines(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        for line in self.log_text().splitlines():
+            try:
+                parsed = loads(line)
+            except JSONDecodeError:
+                parsed = None
+            yield line, parsed if isinstance(parsed, dict) else None
+
+    def _answers(self) -> bool:
+        parents = self.configuration.get("parents") or [{"zone": "."}]
+        question = dns.message.make_query(str(parents[0]["zone"]), "SOA")
+        try:
+            dns.query.tcp(question, self.host, port=self.port, timeout=1.0)
+        except (dns.exception.DNSException, OSError):
+            return False
+        return True
+
+
+StartZonecut = Callable[..., ZonecutProcess]
+
+
+def _first_address(configuration: Mapping[str, Any]) -> tuple[str, int]:
+    host, _, port = str(configuration["receiver"]["listen"][0]).rpartition(":")
+    return host.strip("[]"), int(port)
