@@ -1,0 +1,294 @@
+"""The whole configuration as pydantic models, and how the file is read: one YAML document, `version: 1`.
+
+Every error names the file, the key and what would be right. Each adapter brings the model of its own options.
+"""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+
+import pluggy
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from zonecut.plugin import Adapter
+from zonecut.plugin.registry import adapters
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import CodePoints
+from zonecut.receiver.admission import Limits
+from zonecut.receiver.authentication import SignatureSettings
+from zonecut.receiver.parent_zone import ZoneSettings
+from zonecut.receiver.policy import Policy, Rules
+
+DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
+DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; one line for each thing that is wrong."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+        self.path = path
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and a port to listen on."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint":
+        """From `192.0.2.1:5354` or `[2001:db8::1]:5354`. Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            address = ip_address(bare)
+            if not colon or (address.version == 6) != (bare != host) or not 0 < int(port) < 65536:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"{text!r}: an address with a port, as 192.0.2.1:5354 or [2001:db8::1]:5354") from None
+        if address.is_unspecified:
+            raise ValueError(f"{text!r}: name each address, so that an answer over UDP comes from where it was asked")
+        return cls(str(address), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class StoreSection(_Section):
+    """`store`: where keys, the ledger and the audit trail are kept."""
+
+    url: str = Field(DEFAULT_STORE, description="An SQLAlchemy URL: sqlite:////path/to/file.")
+
+
+class CodePointSection(_Section):
+    """`codepoints`: numbers that IANA has not assigned yet."""
+
+    ml_dsa_44: int = Field(199, ge=0, le=255)
+    ml_dsa_65: int = Field(200, ge=0, le=255)
+    ml_dsa_87: int = Field(201, ge=0, le=255)
+    ede_key_known_not_trusted: int = Field(49160, ge=0, le=65535)
+    ede_key_validation_failed: int = Field(49161, ge=0, le=65535)
+    ede_manual_bootstrap_required: int = Field(49162, ge=0, le=65535)
+
+    def to_codepoints(self) -> CodePoints:
+        return CodePoints(**self.model_dump())
+
+
+class ReceiverSection(_Section):
+    """`receiver`: where and how UPDATEs are taken."""
+
+    listen: tuple[str, ...] = Field(("127.0.0.1:5354", "[::1]:5354"), description="Addresses with ports, UDP and TCP.")
+    workers: int = Field(1, description="Worker processes.")
+    cached_children: int = Field(8192, ge=1, description="Children whose keys are kept ready in memory.")
+    limits: Limits = Field(default_factory=Limits)
+    signatures: SignatureSettings = Field(default_factory=SignatureSettings)
+
+    @field_validator("listen")
+    @classmethod
+    def _endpoints(cls, listen: tuple[str, ...]) -> tuple[str, ...]:
+        if not listen:
+            raise ValueError("at least one address to listen on")
+        for text in listen:
+            Endpoint.parse(text)
+        return listen
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, workers: int) -> int:
+        if workers != 1:
+            raise ValueError("1 is the only number of workers that this version knows")
+        return workers
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint.parse(text) for text in self.listen)
+
+
+class ParentSection(ZoneSettings):
+    """An entry of `parents`: a zone whose children we serve."""
+
+    zone: str = Field(description="The parent zone.")
+    target: str | None = Field(None, description="The receiver's own name; default: updater.<zone>.")
+    bootstrap: tuple[Literal["manual"], ...] = Field(
+        ("manual",), description="How a child's key comes to be trusted: by an operator."
+    )
+    backend: dict[str, Any] = Field(description="`adapter` and the options of that adapter.")
+    policy: Policy = Field(default_factory=Policy)
+
+    @field_validator("zone", "target")
+    @classmethod
+    def _name(cls, text: str | None) -> str | None:
+        if text is not None and names.from_text(text) == names.ROOT:
+            raise ValueError("the root is no parent zone here")
+        return text
+
+    @field_validator("backend")
+    @classmethod
+    def _adapter(cls, backend: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(backend.get("adapter"), str):
+            raise ValueError("`adapter` names the adapter, as in {adapter: bind, ...}")
+        return backend
+
+    @model_validator(mode="after")
+    def _reserved_names(self) -> "ParentSection":
+        self.rules()
+        return self
+
+    @property
+    def apex(self) -> bytes:
+        return names.from_text(self.zone)
+
+    def rules(self) -> Rules:
+        target = names.from_text(self.target) if self.target else b"\x07updater" + self.apex
+        return Rules.of(self.apex, target, self.policy)
+
+    def settings(self) -> ZoneSettings:
+        return ZoneSettings(**{name: getattr(self, name) for name in ZoneSettings.model_fields})
+
+
+class Configuration(_Section):
+    """The configuration file."""
+
+    version: Literal[1] = Field(description="The version of this format.")
+    store: StoreSection = Field(default_factory=StoreSection)
+    codepoints: CodePointSection = Field(default_factory=CodePointSection)
+    receiver: ReceiverSection = Field(default_factory=ReceiverSection)
+    parents: tuple[ParentSection, ...] = Field((), description="The zones whose children we serve.")
+
+    @field_validator("parents")
+    @classmethod
+    def _distinct(cls, parents: tuple[ParentSection, ...]) -> tuple[ParentSection, ...]:
+        seen: set[bytes] = set()
+        for parent in parents:
+            if parent.apex in seen:
+                raise ValueError(f"{parent.zone} is there twice")
+            seen.add(parent.apex)
+        return parents
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that was checked, with each parent's adapter and the model of its options."""
+
+    path: Path
+    configuration: Configuration
+    backends: dict[bytes, tuple[Adapter, BaseModel]] = field(default_factory=dict)
+
+
+def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
+    """Read and check the file. Raises ConfigurationError with everything that is wrong with it."""
+    try:
+        document = yaml.load(path.read_text(), _Loader)  # noqa: S506 (a SafeLoader that refuses duplicate keys)
+    except OSError as error:
+        raise ConfigurationError(path, [error.strerror or str(error)]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(path, [f"not UTF-8: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(path, [f"no YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(path, ["a mapping that begins with `version: 1` belongs here"])
+    try:
+        configuration = Configuration.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(path, _problems(error, Configuration)) from None
+    installed = adapters(manager)
+    backends = {}
+    problems = []
+    for place, parent in enumerate(configuration.parents):
+        options = dict(parent.backend)
+        name = options.pop("adapter")
+        where = ("parents", place, "backend")
+        adapter = installed.get(name)
+        if adapter is None:
+            known = ", ".join(sorted(installed))
+            problems.append(f"{_key((*where, 'adapter'))}: there is no adapter {name!r}; installed: {known}")
+            continue
+        try:
+            backends[parent.apex] = (adapter, adapter.options.model_validate(options))
+        except ValidationError as error:
+            problems += _problems(error, adapter.options, where)
+    if problems:
+        raise ConfigurationError(path, problems)
+    return Loaded(path, configuration, backends)
+
+
+def schema(manager: pluggy.PluginManager) -> dict[str, Any]:
+    """The JSON Schema of the file, with the options of every installed adapter."""
+    document = Configuration.model_json_schema()
+    choices = []
+    for name, adapter in sorted(adapters(manager).items()):
+        options = adapter.options.model_json_schema(ref_template=f"#/$defs/{name}-{{model}}")
+        for definition, body in options.pop("$defs", {}).items():
+            document["$defs"][f"{name}-{definition}"] = body
+        options["properties"] = {"adapter": {"const": name}, **options.get("properties", {})}
+        options["required"] = ["adapter", *options.get("required", [])]
+        choices.append(options)
+    document["$defs"]["ParentSection"]["properties"]["backend"] = {"oneOf": choices}
+    return document
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key that is there twice, instead of taking the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _problems(error: ValidationError, model: type[BaseModel], where: tuple[str | int, ...] = ()) -> list[str]:
+    problems = []
+    for each in error.errors(include_url=False):
+        loc = each["loc"]
+        message = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "extra_forbidden":
+            message = _unknown(str(loc[-1]), _model_at(model, loc[:-1]))
+        elif each["type"] == "missing":
+            message = "is required"
+        elif each["type"] != "value_error" and not isinstance(each["input"], dict | list):
+            message = f"{message[:1].lower()}{message[1:]}, not {each['input']!r}"
+        problems.append(f"{_key((*where, *loc))}: {message}")
+    return problems
+
+
+def _unknown(key: str, model: type[BaseModel] | None) -> str:
+    known = list(model.model_fields) if model else []
+    close = get_close_matches(key, known, 1)
+    return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known here: {', '.join(known)}"
+
+
+def _model_at(model: type[BaseModel] | None, loc: tuple[str | int, ...]) -> type[BaseModel] | None:
+    for part in loc:
+        if isinstance(part, str) and model is not None:
+            model = _model_of(model.model_fields.get(part))
+    return model
+
+
+def _model_of(info: FieldInfo | None) -> type[BaseModel] | None:
+    annotation = info.annotation if info else None
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _key(loc: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the file"

@@ -1,0 +1,26 @@
+"""How an accepted request ended, or that it has not yet."""
+
+from dataclasses import dataclass
+
+from zonecut.protocol.codepoints import EdeCode, Rcode
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the child is told: NOERROR, or the RCODE, the extended error and the reason why not.
+
+    `rule` names the rule that was broken, as in a Refusal; empty for NOERROR.
+    """
+
+    rcode: Rcode = Rcode.NOERROR
+    rule: str = ""
+    reason: str = ""
+    ede: int | None = None
+
+    @classmethod
+    def unavailable(cls, rule: str, reason: str) -> "Outcome":
+        """Backend or store cannot take it: the child may send it again."""
+        return cls(Rcode.SERVFAIL, rule, reason, EdeCode.OTHER)
+
+
+APPLIED = Outcome()

@@ -1,0 +1,301 @@
+"""One parent zone: a child's verified request becomes an accepted change, or a refusal that names the broken rule."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.envelope import walk
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.sig0 import later
+from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request
+from zonecut.receiver import policy
+from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.writer import Pending, Writer
+from zonecut.store import StoredChange, StoreUnavailable
+
+OPEN_RETRY = 5.0
+"""Seconds between attempts to open a backend that was away when the receiver started."""
+READING_AGE = 300.0
+"""Seconds after which a delegation is read afresh although nothing has contradicted what is believed of it."""
+REMEMBERED_CHILDREN = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+class ZoneSettings(BaseModel):
+    """How a parent zone takes changes; part of its entry in `parents`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answer_within: PositiveFloat = Field(
+        2.0, description="Seconds that an answer waits for the backend; a child repeats after 3."
+    )
+    ordering: str = Field("strict", pattern="^(strict|off)$")
+    max_batch: PositiveInt = Field(50, description="The most changes in one transaction.")
+
+
+@dataclass(slots=True)
+class _Believed:
+    """What the server was last seen to hold, and when (monotonic seconds)."""
+
+    reading: Reading
+    seen_at: float
+
+
+class ParentZone:
+    """The delegations of one parent zone and the one writer that changes them."""
+
+    def __init__(
+        self,
+        rules: policy.Rules,
+        settings: ZoneSettings,
+        backend: Backend,
+        ledger: Ledger,
+        replay: ReplayMemory,
+        *,
+        max_waiting: int,
+        monotonic: Callable[[], float],
+        jitter: random.Random,
+    ) -> None:
+        self.rules = rules
+        self._settings = settings
+        self._backend = backend
+        self._ledger = ledger
+        self._replay = replay
+        self._monotonic = monotonic
+        self.writer = Writer(rules.zone, backend, ledger, settings.max_batch, jitter)
+        self._turns = Turns(max_waiting)
+        self._believed: dict[bytes, _Believed] = {}
+        self._newest: dict[bytes, int | None] = {}
+        self._resumed = asyncio.Event()
+        self._ready = False
+        self._retired = False
+        self._recording = 0
+        self._nothing_recorded = asyncio.Event()
+        self._nothing_recorded.set()
+        self.trouble: str | None = "not opened yet"
+
+    @property
+    def zone(self) -> bytes:
+        return self.rules.zone
+
+    def reconfigure(self, rules: policy.Rules, settings: ZoneSettings) -> None:
+        """Go on with other rules and settings: they count for what is judged from now on."""
+        self.rules = rules
+        self._settings = settings
+        self.writer.max_batch = settings.max_batch
+
+    async def resume(self) -> None:
+        """Take up what a crash, or an earlier self, left in the ledger; changes are accepted from then on.
+
+        Raises StoreUnavailable.
+        """
+        for stored in await self._ledger.unsettled():
+            await self._resume(stored)
+        self._resumed.set()
+
+    async def retire(self) -> None:
+        """Accept nothing more; returns when all that was accepted is in the ledger."""
+        self._retired = True
+        await self._nothing_recorded.wait()
+
+    async def run(self) -> None:
+        """Open the backend, however long that takes, and write until cancelled."""
+        while True:
+            try:
+                await self._backend.open()
+                break
+            except BackendError as error:
+                if self.trouble != error.reason:
+                    _log.error("backend.unavailable", zone=names.to_text(self.zone), reason=error.reason)
+                self.trouble = error.reason
+                await asyncio.sleep(OPEN_RETRY)
+        self.trouble = None
+        self._ready = True
+        _log.info("zone.ready", zone=names.to_text(self.zone))
+        await self.writer.run()
+
+    async def drain(self, patience: float) -> None:
+        """Write what is accepted, for `patience` seconds at most."""
+        if not await self.writer.drain(patience):
+            _log.warning("zone.unwritten", zone=names.to_text(self.zone), reason=self._trouble("the ledger keeps it"))
+
+    async def close(self, patience: float) -> None:
+        """Release the backend, once what is settled is recorded or `patience` seconds have passed."""
+        await self._ledger.close(patience)
+        await self._backend.close()
+
+    async def change(
+        self,
+        authenticated: Authenticated,
+        request: DelegationChange,
+        source: str,
+        now: float,
+        still_trusted: Callable[[], Awaitable[bool]],
+    ) -> Outcome:
+        """Judge and record a request, and wait for the backend as long as an answer may wait.
+
+        `now` in seconds since the epoch. Raises Refusal; what fails in the end is an Outcome.
+        """
+        child = request.child
+        policy.check_child(self.rules, child)
+        try:
+            async with asyncio.timeout(self._settings.answer_within):
+                await self._resumed.wait()
+            waited = await self._turns.take(child, self._settings.answer_within)
+        except (TimeoutError, TurnTimeout):
+            return Outcome.unavailable("one-change-at-a-time", self._trouble("an earlier change of this child waits"))
+        except TooManyWaiting:
+            raise Refusal(
+                "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA
+            ) from None
+        settled: asyncio.Future[Outcome] | None = None
+        try:
+            if waited and not await still_trusted():
+                raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
+            await self._check_order(authenticated)
+            change = await self._decide(child, request)
+            change_id, expires_at = await self._record(authenticated, change, source, now)
+            self._replay.accept(authenticated.identity, expires_at)
+            self._newest[child] = authenticated.signature.inception
+            settled = self._hand_over(change_id, change, request, authenticated.identity)
+        except StoreUnavailable as error:
+            return Outcome.unavailable("store", error.reason)
+        except BackendError as error:
+            return Outcome.unavailable("backend", error.reason)
+        finally:
+            if settled is None:
+                self._turns.give_back(child)
+        _log.info(
+            "change.accepted",
+            zone=names.to_text(self.zone),
+            child=names.to_text(child),
+            change=change_id,
+            key=authenticated.key.key.tag,
+            source=source,
+            **change.difference.to_json(),
+        )
+        done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
+        # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
+        return settled.result() if done else Outcome()
+
+    async def _record(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
+        if self._retired:
+            raise BackendUnavailable("the configuration of this zone is being changed")
+        self._recording += 1
+        self._nothing_recorded.clear()
+        try:
+            return await self._ledger.append(authenticated, change, source, now)
+        finally:
+            self._recording -= 1
+            if not self._recording:
+                self._nothing_recorded.set()
+
+    async def _check_order(self, authenticated: Authenticated) -> None:
+        if self._settings.ordering == "off":
+            return
+        child, inception = authenticated.key.key.owner, authenticated.signature.inception
+        if child not in self._newest:
+            record = await self._ledger.latest(child)
+            _bound(self._newest)
+            self._newest[child] = record.inception
+        newest = self._newest[child]
+        if newest is not None and later(newest, inception):
+            raise Refusal(
+                "signature-order",
+                f"stale: signed at {inception}, and a change signed at {newest} has been accepted since",
+                Rcode.BADTIME,
+                EdeCode.OTHER,
+            )
+
+    async def _decide(self, child: bytes, request: DelegationChange) -> Change:
+        """The change that a request makes of what the server holds. Raises Refusal or BackendError.
+
+        What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
+        that nothing is to be done, the server is asked.
+        """
+        believed = self._believed.get(child)
+        if believed is not None and self._monotonic() - believed.seen_at < READING_AGE:
+            before = believed.reading.delegation
+            try:
+                after = self._judge(request, believed.reading)
+            except Refusal:
+                after = before
+            if after != before:
+                return Change(before, after)
+        if not self._ready:
+            raise BackendUnavailable(self._trouble("the backend is not ready"))
+        reading = await self._backend.read(child)
+        self._believe(child, reading)
+        return Change(reading.delegation, self._judge(request, reading))
+
+    def _judge(self, request: DelegationChange, reading: Reading) -> Delegation:
+        before = reading.delegation
+        policy.check_place(request.child, reading.enclosing, reading.nested)
+        if not before.is_delegated:
+            raise Refusal("child-delegated", f"{names.to_text(request.child)} is not delegated", ede=EdeCode.PROHIBITED)
+        check_prerequisites(request.prerequisites, before)
+        after = policy.without_orphans(before, request.apply(before))
+        policy.judge(self.rules, before, after)
+        return after
+
+    def _hand_over(
+        self,
+        change_id: int,
+        change: Change,
+        request: DelegationChange,
+        identity: bytes | None,
+        *,
+        resumed: bool = False,
+    ) -> "asyncio.Future[Outcome]":
+        """Give an accepted change to the writer; the child's turn ends when it is settled."""
+        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        pending = Pending(change_id, change, partial(self._judge, request), settled, resumed=resumed)
+        settled.add_done_callback(partial(self._settled, pending, identity))
+        self.writer.put(pending)
+        return settled
+
+    def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
+        child = pending.change.child
+        if settled.cancelled() or settled.result().rcode:
+            self._believed.pop(child, None)
+            if identity is not None:
+                self._replay.reject(identity)
+        else:
+            self._believe(child, Reading(pending.change.after))
+        self._turns.give_back(child)
+
+    def _believe(self, child: bytes, reading: Reading) -> None:
+        _bound(self._believed)
+        self._believed[child] = _Believed(reading, self._monotonic())
+
+    async def _resume(self, stored: StoredChange) -> None:
+        request = read_request(walk(stored.message), self.zone, stored.child, b"")
+        if not isinstance(request, DelegationChange):
+            raise TypeError(f"change {stored.id} in the ledger is no delegation change")
+        await self._turns.take(stored.child, 0)
+        self._hand_over(stored.id, Change(stored.before, stored.after), request, stored.identity, resumed=True)
+
+    def _trouble(self, what: str) -> str:
+        trouble = self.writer.trouble or self.trouble
+        return f"{what}: {trouble}" if trouble else what
+
+
+def _bound(remembered: dict[bytes, _Believed] | dict[bytes, int | None]) -> None:
+    """Forget the half that was learned first when there are too many: it can be asked for again."""
+    if len(remembered) >= REMEMBERED_CHILDREN:
+        for child in list(remembered)[: REMEMBERED_CHILDREN // 2]:
+            del remembered[child]

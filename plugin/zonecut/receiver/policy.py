@@ -1,0 +1,245 @@
+"""May this child become this? Every check that needs no look-up (RFC 7344, 7477, 8078, 9471, 9975), each one named.
+
+Pure: a rule takes the delegation before and after and the parent zone's settings, and says what is wrong in words that
+name the record. A rule judges what changes as well as what results: the delegation as it would become must be right.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import EdeCode, RRType
+from zonecut.protocol.delegation import RR, Delegation, Difference, Ttls, rdata_text
+from zonecut.protocol.errors import Refusal
+
+Ttl = NonNegativeInt
+
+
+class TtlSettings(BaseModel):
+    """`policy.ttl`: the TTLs, in seconds, with which delegations are published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ns: Ttl = Field(86400, le=2**31 - 1)
+    ds: Ttl = Field(3600, le=2**31 - 1)
+    glue: Ttl = Field(86400, le=2**31 - 1)
+
+    def to_ttls(self) -> Ttls:
+        return Ttls(self.ns, self.ds, self.glue)
+
+
+class Policy(BaseModel):
+    """`policy` of a parent zone: what a delegation may look like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_ns: PositiveInt = Field(1, description="The fewest name servers; 2 is recommended.")
+    max_ns: PositiveInt = Field(13, description="The most name servers.")
+    max_ds: NonNegativeInt = Field(6, description="The most DS records.")
+    max_addresses_per_name: PositiveInt = Field(8, description="The most addresses of one name server.")
+    glue_addresses: Literal["global", "any"] = Field(
+        "global", description="`global` refuses special-purpose addresses (RFC 6890)."
+    )
+    ds_digest_types: frozenset[int] = Field(
+        frozenset((2, 4)), description="Digest types that are accepted: 2 SHA-256, 4 SHA-384. SHA-1 (1) is not."
+    )
+    ds_algorithms: frozenset[int] = Field(
+        frozenset((8, 10, 13, 14, 15, 16)), description="DNSKEY algorithms that a DS may name (RFC 8624)."
+    )
+    going_insecure: Literal["allow", "deny"] = Field("allow", description="May a child remove its last DS?")
+    reserved: tuple[str, ...] = Field((), description="Further names of the zone that no child may be or hold.")
+    ttl: TtlSettings = Field(default_factory=TtlSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A parent zone's apex, the receiver's own name, and its policy."""
+
+    zone: bytes
+    target: bytes
+    policy: Policy
+    reserved: frozenset[bytes]
+
+    @classmethod
+    def of(cls, zone: bytes, target: bytes, policy: Policy) -> "Rules":
+        """Raises ValueError for a reserved name that is no name."""
+        return cls(zone, target, policy, frozenset(names.from_text(name) for name in policy.reserved))
+
+
+Complaints = Iterator[str]
+Rule = Callable[[Rules, Delegation, Delegation], Complaints]
+
+DIGEST_LENGTH = {1: 20, 2: 32, 3: 32, 4: 48}
+"""Octets of a DS digest by its type (RFC 3658, 4509, 5933, 6605)."""
+
+
+def check_child(rules: Rules, child: bytes) -> None:
+    """Raise Refusal unless a name can be a child of the zone at all, whatever is delegated."""
+    text = names.to_text(child)
+    if not names.is_below(child, rules.zone):
+        raise _prohibited("child-below-apex", f"{text} is not below {names.to_text(rules.zone)}")
+    labels = names.labels(child)
+    if b"*" in labels:
+        raise _prohibited("child-not-wildcard", f"{text} is or contains a wildcard")
+    if b"_dsync" in labels:
+        raise _prohibited("child-not-reserved", f"{text} belongs to the parent's DSYNC records")
+    if child == rules.target or names.is_below(rules.target, child):
+        raise _prohibited("child-not-reserved", f"{text} holds the receiver's own name {names.to_text(rules.target)}")
+    if any(names.is_at_or_below(name, child) or names.is_at_or_below(child, name) for name in rules.reserved):
+        raise _prohibited("child-not-reserved", f"{text} is or holds a reserved name of the parent")
+
+
+def check_place(child: bytes, enclosing: bytes | None, nested: tuple[bytes, ...]) -> None:
+    """Raise Refusal for a child that lies below another delegation, or above one."""
+    text = names.to_text(child)
+    if enclosing is not None:
+        raise _prohibited("child-below-delegation", f"{text} lies below the delegation of {names.to_text(enclosing)}")
+    if nested:
+        raise _prohibited("child-above-delegation", f"{text} lies above the delegation of {names.to_text(nested[0])}")
+
+
+def judge(rules: Rules, before: Delegation, after: Delegation) -> None:
+    """Raise Refusal for the first rule that the change from `before` to `after` breaks."""
+    for name, rule in RULES.items():
+        for complaint in rule(rules, before, after):
+            raise _prohibited(name, complaint)
+
+
+def _prohibited(rule: str, reason: str) -> Refusal:
+    return Refusal(rule, reason, ede=EdeCode.PROHIBITED)
+
+
+def _ns_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    count, least, most = len(after.ns), rules.policy.min_ns, rules.policy.max_ns
+    child = names.to_text(after.child)
+    if count == 0:
+        yield f"{child} NS: the last name server is removed; a child cannot end its own delegation"
+    elif count < least:
+        yield f"{child} NS: {count} name server(s) would remain, at least {least} are required"
+    elif count > most:
+        yield f"{child} NS: {count} name servers, at most {most} are accepted"
+
+
+def _ns_names(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    for target in after.ns:
+        if not names.is_host_name(target):
+            yield f"{names.to_text(after.child)} NS {names.to_text(target)}: not a host name (RFC 1123 section 2.1)"
+
+
+def _glue_for_ns(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    # RFC 9471: without glue an in-domain name server cannot be found
+    owners = {record.owner for record in after.glue}
+    for target in after.in_domain_ns():
+        if target not in owners:
+            yield f"{names.to_text(after.child)} NS {names.to_text(target)}: in the child zone and without an address"
+
+
+def _no_other_glue(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    servers = set(after.in_domain_ns())
+    for record in after.glue:
+        if not names.is_at_or_below(record.owner, after.child):
+            yield f"{record.to_text()}: not a name in {names.to_text(after.child)}"
+        elif record.owner not in servers:
+            yield f"{record.to_text()}: no NS of {names.to_text(after.child)} has this name"
+
+
+def _glue_global(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    if rules.policy.glue_addresses == "any":
+        return
+    for record in after.glue:
+        if not is_global(record):
+            yield f"{record.to_text()}: a special-purpose address (RFC 6890)"
+
+
+def _glue_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    most = rules.policy.max_addresses_per_name
+    counts: dict[bytes, int] = {}
+    for record in after.glue:
+        counts[record.owner] = counts.get(record.owner, 0) + 1
+    for owner, count in counts.items():
+        if count > most:
+            yield f"{names.to_text(owner)}: {count} addresses, at most {most} are accepted"
+
+
+def _ds_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    if len(after.ds) > rules.policy.max_ds:
+        yield f"{names.to_text(after.child)} DS: {len(after.ds)} records, at most {rules.policy.max_ds} are accepted"
+
+
+def _ds_digest(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    for rdata in after.ds:
+        digest_type, length = rdata[3], len(rdata) - 4
+        text = _ds_text(after.child, rdata)
+        if rdata[2:4] == b"\0\0":
+            yield f"{text}: a CDS that asks for deletion (RFC 8078 section 4) is no DS"
+        elif digest_type not in rules.policy.ds_digest_types:
+            accepted = ", ".join(map(str, sorted(rules.policy.ds_digest_types)))
+            yield f"{text}: digest type {digest_type}; accepted are {accepted}"
+        elif length != DIGEST_LENGTH.get(digest_type, length):
+            expected = DIGEST_LENGTH[digest_type]
+            yield f"{text}: the digest is {length} octets, type {digest_type} has {expected}"
+
+
+def _ds_algorithm(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    for rdata in after.ds:
+        if rdata[2] not in rules.policy.ds_algorithms:
+            accepted = ", ".join(map(str, sorted(rules.policy.ds_algorithms)))
+            yield f"{_ds_text(after.child, rdata)}: algorithm {rdata[2]}; accepted are {accepted}"
+
+
+def _going_insecure(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
+        yield f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
+
+
+def _receiver_name(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+    for record in after.glue:
+        if record.owner == rules.target:
+            yield f"{record.to_text()}: the receiver's own name"
+
+
+RULES: dict[str, Rule] = {
+    "ns-count": _ns_count,
+    "ns-names": _ns_names,
+    "glue-for-ns": _glue_for_ns,
+    "glue-of-ns-only": _no_other_glue,
+    "glue-global": _glue_global,
+    "glue-count": _glue_count,
+    "ds-count": _ds_count,
+    "ds-digest": _ds_digest,
+    "ds-algorithm": _ds_algorithm,
+    "going-insecure": _going_insecure,
+    "receiver-name": _receiver_name,
+}
+"""The rules by their stable names, in the order in which they are asked."""
+
+
+def is_global(record: RR) -> bool:
+    """True for an address that is reachable from anywhere: not loopback, private, documentation, multicast..."""
+    address = IPv4Address(record.rdata) if record.rtype == RRType.A else IPv6Address(record.rdata)
+    if isinstance(address, IPv6Address):
+        # an IPv4 address in IPv6 clothes is judged by what it wraps
+        wrapped = address.ipv4_mapped or address.sixtofour
+        if wrapped is not None:
+            return wrapped.is_global and not wrapped.is_multicast
+    return address.is_global and not address.is_multicast
+
+
+def _ds_text(child: bytes, rdata: bytes) -> str:
+    return f"{names.to_text(child)} DS {rdata_text(RRType.DS, rdata)}"
+
+
+def without_orphans(before: Delegation, after: Delegation) -> Delegation:
+    """`after` less glue that it inherits from `before` and that none of its name servers needs any more.
+
+    A child that replaces its NS RRset need not name the addresses that thereby become useless; one that it adds
+    itself without an NS is for the rule `glue-of-ns-only` to refuse.
+    """
+    added = set(Difference.between(before, after).added)
+    servers = set(after.in_domain_ns())
+    kept = tuple(record for record in after.glue if record.owner in servers or record in added)
+    return after if kept == after.glue else Delegation(after.child, after.ns, after.ds, kept)

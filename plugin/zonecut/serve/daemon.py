@@ -1,0 +1,216 @@
+"""The process that `zonecut serve` runs: listeners, zones, signals; all of it as the configuration asks."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+import pluggy
+import structlog
+
+from zonecut import config
+from zonecut.config import ConfigurationError, Endpoint, Loaded
+from zonecut.plugin import BackendError
+from zonecut.protocol import names
+from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.receiver import Receiver
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.tally import Tally
+from zonecut.serve.notify import notify
+from zonecut.serve.tcp import Connections, TcpListener
+from zonecut.serve.udp import UdpListener
+from zonecut.serve.zones import RunningZones
+from zonecut.store import ChangeState, Store
+
+PATIENCE = 5.0
+"""Seconds for which a stop waits for work that is under way; what is accepted and not written then is in the ledger."""
+SUMMARY = 60.0
+"""Seconds between two log lines that sum up what was counted."""
+
+_log = structlog.get_logger(__name__)
+
+
+class CannotListen(Exception):
+    """An address of `receiver.listen` cannot be bound."""
+
+
+class Daemon:
+    """Serves a configuration until SIGTERM or SIGINT; SIGHUP makes it read the file again."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        manager: pluggy.PluginManager,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loaded = loaded
+        self._manager = manager
+        self._store = store
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._tally = Tally()
+        self._listeners: dict[Endpoint, tuple[UdpListener, TcpListener]] = {}
+        limits = loaded.configuration.receiver.limits
+        self._connections = Connections(limits.tcp_connections, limits.tcp_idle)
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises StoreError, BackendError or CannotListen if it cannot begin."""
+        store = self._store
+        await store.ring.start()
+        remembered = [
+            (each.identity, each.expires_at)
+            async for each in store.changes.identities(self._clock())
+            if each.state is not ChangeState.FAILED
+        ]
+        self._replay = ReplayMemory(remembered)
+        self._zones = RunningZones(store, self._replay, self._monotonic)
+        preparation = self._zones.prepare(self._loaded)
+        receivers: list[Receiver] = []
+        await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
+        self._current = receivers[0]
+        await self._listen(self._loaded.configuration.receiver.endpoints)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        _log.info(
+            "serve.started",
+            listen=[str(endpoint) for endpoint in self._listeners],
+            zones=[names.to_text(zone) for zone in self._zones.zones],
+            children_with_keys=len(store.ring),
+        )
+        notify("READY=1")
+        summary = asyncio.create_task(self._summaries())
+        await self._until_stopped()
+        notify("STOPPING=1")
+        summary.cancel()
+        await self._finish()
+        _log.info("serve.stopped", counts=dict(self._tally.counts))
+
+    async def _until_stopped(self) -> None:
+        while not self._stop.is_set():
+            waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._reload)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._reload.is_set() and not self._stop.is_set():
+                self._reload.clear()
+                notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                await self._reconfigure()
+                notify("READY=1")
+
+    async def _finish(self) -> None:
+        """Accept nothing more, answer what is in work, write what is accepted."""
+        for udp, tcp in self._listeners.values():
+            udp.close()
+            tcp.close()
+        self._connections.stop_reading()
+        await self._current.close(PATIENCE)
+        await self._zones.close(PATIENCE)
+        self._connections.close()
+        for udp, _ in self._listeners.values():
+            udp.release()
+
+    def _receiver(self, zones: Mapping[bytes, ParentZone]) -> Receiver:
+        section = self._loaded.configuration.receiver
+        return Receiver(
+            zones,
+            self._store,
+            self._replay,
+            section.limits,
+            section.signatures,
+            self._loaded.configuration.codepoints.to_codepoints(),
+            self._tally,
+            clock=self._clock,
+            monotonic=self._monotonic,
+        )
+
+    async def _listen(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Listen on these and no others. Raises CannotListen; those it had before stay open then."""
+        fresh: dict[Endpoint, tuple[UdpListener, TcpListener]] = {}
+        for endpoint in endpoints:
+            if endpoint in self._listeners:
+                continue
+            tcp = TcpListener(self._current, self._connections)
+            try:
+                udp = UdpListener(endpoint.address, endpoint.port, self._current)
+                fresh[endpoint] = (udp, tcp)
+                await tcp.listen(endpoint.address, endpoint.port)
+            except OSError as error:
+                for udp, tcp in fresh.values():
+                    _close(udp, tcp)
+                raise CannotListen(f"receiver.listen: {endpoint}: {error.strerror or error}") from error
+        for endpoint in [each for each in self._listeners if each not in endpoints]:
+            _close(*self._listeners.pop(endpoint))
+        self._listeners.update(fresh)
+
+    async def _reconfigure(self) -> None:
+        """Read the file again; whatever is wrong with it, the old configuration goes on."""
+        old = self._loaded
+        try:
+            loaded = config.load(old.path, self._manager)
+            _check_reloadable(old, loaded)
+            preparation = self._zones.prepare(loaded)
+            await self._listen(loaded.configuration.receiver.endpoints)
+        except ConfigurationError as error:
+            _log.error("reload.refused", problems=error.problems)
+            return
+        except (BackendError, CannotListen) as error:
+            _log.error("reload.refused", problems=[str(error)])
+            return
+        self._loaded = loaded
+        limits = loaded.configuration.receiver.limits
+        self._connections.limit, self._connections.idle = limits.tcp_connections, limits.tcp_idle
+        await self._zones.switch(preparation, self._use)
+        _log.info("reload.done", zones=[names.to_text(zone) for zone in self._zones.zones])
+
+    def _use(self, zones: Mapping[bytes, ParentZone]) -> None:
+        """Have all listeners hand what comes from now on to a receiver of these zones."""
+        self._current = self._receiver(zones)
+        for udp, tcp in self._listeners.values():
+            udp.receiver = self._current
+            tcp.receiver = self._current
+
+    async def _summaries(self) -> None:
+        seen = dict(self._tally.counts)
+        while True:
+            await asyncio.sleep(SUMMARY)
+            counts = dict(self._tally.counts)
+            new = {rule: count - seen.get(rule, 0) for rule, count in counts.items() if count != seen.get(rule, 0)}
+            if new:
+                _log.info("serve.summary", seconds=SUMMARY, counts=new)
+            seen = counts
+
+
+def _close(udp: UdpListener, tcp: TcpListener) -> None:
+    udp.close()
+    udp.release()
+    tcp.close()
+
+
+def _check_reloadable(old: Loaded, new: Loaded) -> None:
+    """Raise ConfigurationError for what only a restart can change."""
+    before, after = old.configuration, new.configuration
+    fixed = {
+        "store": (before.store, after.store),
+        "codepoints": (before.codepoints, after.codepoints),
+        "receiver.cached_children": (before.receiver.cached_children, after.receiver.cached_children),
+    }
+    problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]
+    if problems:
+        raise ConfigurationError(new.path, problems)
+
+
+def open_store(loaded: Loaded) -> Store:
+    """The store that a configuration names. Raises StoreUnusable."""
+    configuration = loaded.configuration
+    return Store.open(
+        configuration.store.url,
+        code_points=configuration.codepoints.to_codepoints(),
+        ring_owners=configuration.receiver.cached_children,
+    )

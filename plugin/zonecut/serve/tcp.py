@@ -1,0 +1,154 @@
+"""TCP: pipelined messages, several on one connection, answered in the order in which they are done (RFC 7766)."""
+
+import asyncio
+from typing import cast
+
+from zonecut.receiver.admission import Source
+from zonecut.receiver.receiver import Receiver, is_request
+
+MAX_IN_WORK = 64
+"""Messages of one connection that may wait for their answers; then it is not read any more until some are given."""
+
+
+class TcpListener:
+    """Serves one bound TCP address; `listen` binds it."""
+
+    def __init__(self, receiver: Receiver, connections: "Connections") -> None:
+        self.receiver = receiver
+        self._connections = connections
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, address: str, port: int) -> None:
+        """Raises OSError if the address cannot be bound."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Connection(self, self._connections), address, port, reuse_address=True, backlog=256
+        )
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+
+
+class Connections:
+    """All open TCP connections, of all listeners, and the limits that they share."""
+
+    def __init__(self, limit: int, idle: float) -> None:
+        self.limit = limit
+        self.idle = idle
+        """Seconds after which a connection on which nothing happens is closed (RFC 7766 section 6.2.3)."""
+        self.open: set[_Connection] = set()
+
+    def stop_reading(self) -> None:
+        for connection in self.open:
+            connection.stop_reading()
+
+    def close(self) -> None:
+        """Close all; what is written already is still sent."""
+        for connection in list(self.open):
+            connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, listener: TcpListener, connections: Connections) -> None:
+        self._listener = listener
+        self._connections = connections
+        self._buffer = bytearray()
+        self._in_work = 0
+        self._paused = self._stopped = self._ended = False
+        self._active = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._source = Source("", 0, False)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._connections.open) >= self._connections.limit:
+            self._transport.abort()
+            return
+        self._connections.open.add(self)
+        peer = transport.get_extra_info("peername")
+        self._source = Source(peer[0], peer[1], False)
+        self._touch()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.open.discard(self)
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._work()
+
+    def eof_received(self) -> bool:
+        # the client may half-close once it has asked; it still gets its answers
+        self._ended = True
+        return self._in_work > 0
+
+    def pause_writing(self) -> None:
+        # a client that asks and does not read its answers: it gets no more until it does
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._work()
+
+    def stop_reading(self) -> None:
+        self._stopped = True
+        self._pause()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _work(self) -> None:
+        """Handle the complete messages in the buffer, as many as may be in work."""
+        buffer, at = self._buffer, 0
+        while not self._stopped and self._in_work < MAX_IN_WORK and len(buffer) - at >= 2:
+            end = at + 2 + int.from_bytes(buffer[at : at + 2])
+            if len(buffer) < end:
+                break
+            message, at = bytes(buffer[at + 2 : end]), end
+            self._touch()
+            if not is_request(message):
+                # never answered, so it would count as in work for ever
+                continue
+            self._in_work += 1
+            self._listener.receiver.handle(message, self._source, self._respond)
+        del buffer[:at]
+        if self._in_work >= MAX_IN_WORK:
+            self._pause()
+        elif self._paused and not self._stopped and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _respond(self, response: bytes) -> None:
+        self._in_work -= 1
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._touch()
+        self._transport.write(len(response).to_bytes(2) + response)
+        if self._ended and not self._in_work:
+            self._transport.close()
+        elif self._paused:
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _touch(self) -> None:
+        self._active = asyncio.get_running_loop().time()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._connections.idle, self._check_idle)
+
+    def _check_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        quiet = loop.time() - self._active
+        if self._in_work or quiet < self._connections.idle:
+            wait = self._connections.idle if self._in_work else self._connections.idle - quiet
+            self._timer = loop.call_later(wait, self._check_idle)
+        elif self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,98 @@
+"""The running parent zones: opened and closed as the configuration asks, the rest left alone at a reload."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel
+
+from zonecut.config import Loaded, ParentSection
+from zonecut.plugin import Adapter, BackendContext
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.store import Store
+
+_Backend = tuple[Adapter, BaseModel, BackendContext]
+
+
+class RunningZones:
+    """The parent zones and the tasks that write them."""
+
+    def __init__(self, store: Store, replay: ReplayMemory, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._replay = replay
+        self._monotonic = monotonic
+        self._zones: dict[bytes, ParentZone] = {}
+        self._backends: dict[bytes, _Backend] = {}
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+
+    @property
+    def zones(self) -> Mapping[bytes, ParentZone]:
+        return dict(self._zones)
+
+    def prepare(self, loaded: Loaded) -> "Preparation":
+        """What a configuration asks for, made but not started. Raises BackendError for options that cannot be used."""
+        kept, fresh = {}, {}
+        for section in loaded.configuration.parents:
+            apex = section.apex
+            context = BackendContext(apex, section.policy.ttl.to_ttls())
+            backend = (*loaded.backends[apex], context)
+            if self._backends.get(apex) == backend:
+                kept[apex] = section
+            else:
+                fresh[apex] = (self._make(loaded, section, backend), backend)
+        return Preparation(kept, fresh)
+
+    async def switch(self, preparation: "Preparation", use: Callable[[Mapping[bytes, ParentZone]], None]) -> None:
+        """Go over to what was prepared; `use` is called with the zones that serve from now on.
+
+        A zone that is replaced first stops to accept, then to write; what it leaves in the ledger the new one takes up.
+        """
+        gone = [apex for apex in self._zones if apex not in preparation.kept]
+        old = [(self._zones.pop(apex), self._tasks.pop(apex)) for apex in gone]
+        for apex in gone:
+            del self._backends[apex]
+        for apex, section in preparation.kept.items():
+            self._zones[apex].reconfigure(section.rules(), section.settings())
+        for apex, (zone, backend) in preparation.fresh.items():
+            self._zones[apex], self._backends[apex] = zone, backend
+        use(self.zones)
+        for zone, task in old:
+            await zone.retire()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await zone.close(0)
+        for apex, (zone, _) in preparation.fresh.items():
+            await zone.resume()
+            self._tasks[apex] = asyncio.create_task(zone.run(), name=f"zone-{apex!r}")
+
+    async def close(self, patience: float) -> None:
+        """Finish what is in work, for `patience` seconds at most; the ledger keeps the rest."""
+        await asyncio.gather(*(zone.drain(patience) for zone in self._zones.values()))
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*(zone.close(patience) for zone in self._zones.values()))
+
+    def _make(self, loaded: Loaded, section: ParentSection, backend: _Backend) -> ParentZone:
+        adapter, options, context = backend
+        receiver = loaded.configuration.receiver
+        return ParentZone(
+            section.rules(),
+            section.settings(),
+            adapter.create(context, options),
+            Ledger(self._store, section.apex, receiver.signatures.fudge),
+            self._replay,
+            max_waiting=receiver.limits.max_pending_per_child,
+            monotonic=self._monotonic,
+            jitter=random.Random(),  # noqa: S311 (spreads retries, guards nothing)
+        )
+
+
+class Preparation:
+    """Zones that stay as they are but for their rules and settings, and zones that are made anew."""
+
+    def __init__(self, kept: Mapping[bytes, ParentSection], fresh: Mapping[bytes, tuple[ParentZone, _Backend]]) -> None:
+        self.kept = kept
+        self.fresh = fresh

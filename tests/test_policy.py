@@ -1,0 +1,203 @@
+"""May this child become this? Each rule by its name, and what it says of the record that breaks it."""
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+
+from strategies import CHILD, delegations
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.policy import (
+    RULES,
+    Policy,
+    Rules,
+    check_child,
+    check_place,
+    judge,
+    without_orphans,
+)
+
+ZONE = names.from_text("parent.example.")
+TARGET = names.from_text("updater.parent.example.")
+NS1, NS2 = b"\x03ns1" + CHILD, b"\x03ns2" + CHILD
+OUTSIDE = names.from_text("ns.elsewhere.example.")
+DS = bytes.fromhex("30390d02") + b"d" * 32
+
+
+def rules(**settings: object) -> Rules:
+    return Rules.of(ZONE, TARGET, Policy.model_validate(settings))
+
+
+def glue(owner: bytes, address: str) -> RR:
+    packed = ip_address(address).packed
+    return RR(owner, RRType.A if len(packed) == 4 else RRType.AAAA, packed)
+
+
+def delegation(
+    ns: tuple[bytes, ...] = (NS1, OUTSIDE), ds: tuple[bytes, ...] = (), addresses: tuple[RR, ...] | None = None
+) -> Delegation:
+    if addresses is None:
+        addresses = tuple(glue(target, "1.1.1.1") for target in ns if target.endswith(CHILD))
+    return Delegation(CHILD, tuple(sorted(ns)), tuple(sorted(ds)), tuple(sorted(addresses)))
+
+
+GOOD = delegation()
+
+
+def broken_rule(after: Delegation, before: Delegation = GOOD, **settings: object) -> tuple[str, str]:
+    with pytest.raises(Refusal) as refused:
+        judge(rules(**settings), before, after)
+    assert refused.value.rcode == Rcode.REFUSED
+    assert refused.value.ede == 18
+    return refused.value.rule, refused.value.reason
+
+
+def test_a_good_delegation_passes() -> None:
+    judge(rules(), GOOD, delegation(ds=(DS,)))
+    judge(rules(min_ns=2, glue_addresses="any"), GOOD, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("after", "settings", "rule", "words"),
+    [
+        (delegation(ns=()), {}, "ns-count", "the last name server is removed"),
+        (delegation(ns=(), ds=(DS,)), {}, "ns-count", "the last name server is removed"),
+        (delegation(ns=(OUTSIDE,)), {"min_ns": 2}, "ns-count", "1 name server(s) would remain, at least 2"),
+        (delegation(ns=(OUTSIDE, NS1)), {"max_ns": 1}, "ns-count", "2 name servers, at most 1"),
+        (delegation(ns=(b"\x03n_s\x07example\0",)), {}, "ns-names", "n_s.example.: not a host name"),
+        (delegation(ns=(b"\0",)), {}, "ns-names", "NS .: not a host name"),
+        (delegation(ns=(b"\x04-bad\x07example\0",)), {}, "ns-names", "not a host name"),
+        (delegation(addresses=()), {}, "glue-for-ns", "ns1.child.parent.example.: in the child zone and without"),
+        (delegation(ns=(CHILD,), addresses=()), {}, "glue-for-ns", "without an address"),
+        (
+            delegation(addresses=(glue(NS1, "1.1.1.1"), glue(NS2, "1.1.1.2"))),
+            {},
+            "glue-of-ns-only",
+            "ns2.child.parent.example. A 1.1.1.2: no NS",
+        ),
+        (
+            delegation(ns=(OUTSIDE,), addresses=(glue(OUTSIDE, "1.1.1.1"),)),
+            {},
+            "glue-of-ns-only",
+            "not a name in child.parent.example.",
+        ),
+        (
+            delegation(addresses=tuple(glue(NS1, f"1.1.1.{number}") for number in range(9))),
+            {},
+            "glue-count",
+            "9 addresses, at most 8",
+        ),
+        (delegation(ds=tuple(bytes([0, tag]) + DS[2:] for tag in range(7))), {}, "ds-count", "7 records, at most 6"),
+        (delegation(ds=(bytes.fromhex("30390d01") + b"d" * 20,)), {}, "ds-digest", "digest type 1; accepted are 2, 4"),
+        (delegation(ds=(DS[:-1],)), {}, "ds-digest", "the digest is 31 octets, type 2 has 32"),
+        (delegation(ds=(DS + b"d",)), {}, "ds-digest", "the digest is 33 octets, type 2 has 32"),
+        (delegation(ds=(bytes.fromhex("30390d04") + b"d" * 32,)), {}, "ds-digest", "32 octets, type 4 has 48"),
+        (delegation(ds=(bytes.fromhex("0000000000"),)), {}, "ds-digest", "asks for deletion"),
+        (delegation(ds=(bytes.fromhex("30390502") + b"d" * 32,)), {}, "ds-algorithm", "algorithm 5; accepted are 8,"),
+        (delegation(ds=(bytes.fromhex("3039fd02") + b"d" * 32,)), {}, "ds-algorithm", "algorithm 253"),
+    ],
+)
+def test_a_broken_rule_is_named_with_the_record(
+    after: Delegation, settings: dict[str, object], rule: str, words: str
+) -> None:
+    found, reason = broken_rule(after, **settings)
+    assert found == rule
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "169.254.1.1",
+        "192.0.2.1",
+        "198.51.100.7",
+        "203.0.113.9",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fc00::1",
+        "2001:db8::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "2002:7f00:1::1",
+    ],
+)
+def test_special_purpose_addresses_are_no_glue_unless_allowed(address: str) -> None:
+    after = delegation(addresses=(glue(NS1, address),))
+    rule, reason = broken_rule(after)
+    assert rule == "glue-global"
+    assert "special-purpose" in reason
+    judge(rules(glue_addresses="any"), GOOD, after)
+
+
+def test_going_insecure_is_a_policy() -> None:
+    secure = delegation(ds=(DS,))
+    judge(rules(), secure, GOOD)
+    assert broken_rule(GOOD, secure, going_insecure="deny")[0] == "going-insecure"
+    judge(rules(going_insecure="deny"), GOOD, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("child", "rule"),
+    [
+        ("parent.example.", "child-below-apex"),
+        ("example.", "child-below-apex"),
+        ("elsewhere.", "child-below-apex"),
+        ("notparent.example.", "child-below-apex"),
+        ("*.parent.example.", "child-not-wildcard"),
+        ("a.*.parent.example.", "child-not-wildcard"),
+        ("_dsync.parent.example.", "child-not-reserved"),
+        ("child._dsync.parent.example.", "child-not-reserved"),
+        ("updater.parent.example.", "child-not-reserved"),
+        ("www.parent.example.", "child-not-reserved"),
+        ("below.www.parent.example.", "child-not-reserved"),
+    ],
+)
+def test_some_names_are_no_child(child: str, rule: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check_child(rules(reserved=["www.parent.example."]), names.from_text(child))
+    assert refused.value.rule == rule
+
+
+def test_a_child_that_holds_the_receiver_s_name_is_no_child() -> None:
+    inside = Rules.of(ZONE, b"\x07updater" + CHILD, Policy())
+    with pytest.raises(Refusal, match="the receiver's own name"):
+        check_child(inside, CHILD)
+
+
+def test_a_child_below_or_above_another_delegation_is_refused() -> None:
+    check_place(CHILD, None, ())
+    with pytest.raises(Refusal, match=r"below the delegation of parent\.example\."):
+        check_place(CHILD, ZONE, ())
+    with pytest.raises(Refusal, match=r"above the delegation of ns1\.child"):
+        check_place(CHILD, None, (NS1,))
+
+
+@given(delegations, delegations)
+def test_inherited_glue_goes_with_its_name_server_and_nothing_else_goes(before: Delegation, after: Delegation) -> None:
+    kept = without_orphans(before, after)
+    gone = set(after.records) - set(kept.records)
+    assert set(kept.records) <= set(after.records)
+    assert all(record in before.glue and record.owner not in after.in_domain_ns() for record in gone)
+
+
+@given(delegations, delegations)
+def test_what_passes_all_rules_has_the_glue_it_needs_and_no_other(before: Delegation, after: Delegation) -> None:
+    try:
+        judge(rules(), before, after)
+    except Refusal as refused:
+        assert refused.rule in RULES  # noqa: PT017 (which rule it is depends on the example)
+        return
+    assert after.ns
+    assert {record.owner for record in after.glue} == set(after.in_domain_ns())
