@@ -1,4 +1,4 @@
-"""Fuzz the way from an UPDATE to a delegation: any message is a request, a refusal or malformed, and judging is safe."""
+"""Fuzz the way from an UPDATE to a delegation: any message is a request, a refusal or malformed."""
 
 import sys
 from pathlib import Path

@@ -24,7 +24,7 @@ from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
 from zonecut.receiver.writer import Pending, Writer
-from zonecut.store import StoredChange, StoreUnavailable
+from zonecut.store import ChangeState, StoreConflict, StoredChange, StoreUnavailable
 
 OPEN_RETRY = 5.0
 """Seconds between attempts to open a backend that was away when the receiver started."""
@@ -103,8 +103,16 @@ class ParentZone:
 
         Raises StoreUnavailable.
         """
-        for stored in await self._ledger.unsettled():
-            await self._resume(stored)
+        unsettled = await self._ledger.unsettled()
+        newest = {stored.child: stored for stored in unsettled}
+        for stored in unsettled:
+            if newest[stored.child] is stored:
+                await self._resume(stored)
+            else:
+                # a later change of the child is accepted only once the earlier one is settled: to write that one
+                # again would undo the later
+                reason = f"its outcome was not recorded before change {newest[stored.child].id} was accepted"
+                self._ledger.settle(stored.id, ChangeState.APPLIED, reason, stored.attempts)
         self._resumed.set()
 
     async def retire(self) -> None:
@@ -172,6 +180,9 @@ class ParentZone:
             self._replay.accept(authenticated.identity, expires_at)
             self._newest[child] = authenticated.signature.inception
             settled = self._hand_over(change_id, change, request, authenticated.identity)
+        except StoreConflict:
+            # the ledger has the same signed data already
+            return Outcome()
         except StoreUnavailable as error:
             return Outcome.unavailable("store", error.reason)
         except BackendError as error:
@@ -179,18 +190,22 @@ class ParentZone:
         finally:
             if settled is None:
                 self._turns.give_back(child)
-        _log.info(
-            "change.accepted",
-            zone=names.to_text(self.zone),
-            child=names.to_text(child),
-            change=change_id,
-            key=authenticated.key.key.tag,
-            source=source,
-            **change.difference.to_json(),
-        )
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
         # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
-        return settled.result() if done else Outcome()
+        outcome = settled.result() if done else Outcome()
+        if not outcome.rcode:
+            _log.info(
+                "change.applied" if done else "change.accepted",
+                zone=names.to_text(self.zone),
+                child=names.to_text(child),
+                change=change_id,
+                key=authenticated.key.key.tag,
+                source=source,
+                **change.difference.to_json(),
+            )
+        if not done:
+            settled.add_done_callback(partial(_log_late, self.zone, child, change_id))
+        return outcome
 
     async def _record(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
         if self._retired:
@@ -292,6 +307,11 @@ class ParentZone:
     def _trouble(self, what: str) -> str:
         trouble = self.writer.trouble or self.trouble
         return f"{what}: {trouble}" if trouble else what
+
+
+def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
+    if not settled.cancelled() and not settled.result().rcode:
+        _log.info("change.applied", zone=names.to_text(zone), child=names.to_text(child), change=change_id)
 
 
 def _bound(remembered: dict[bytes, _Believed] | dict[bytes, int | None]) -> None:

@@ -96,6 +96,11 @@ class Receiver:
             respond(responder.respond(envelope, Rcode.FORMERR, ExtendedError(EdeCode.OTHER, error.reason)))
         except Refusal as refusal:
             self._refuse_stranger(envelope, refusal, source, respond)
+        except Exception:
+            # a defect of ours must not take others' messages with it
+            if self.tally.count("defect", self._monotonic()):
+                _log.exception("request.defect", source=str(source))
+            respond(responder.unavailable(envelope, "internal error"))
         return None
 
     async def close(self, patience: float) -> None:

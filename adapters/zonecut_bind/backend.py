@@ -1,0 +1,247 @@
+"""The Backend for BIND: reads by query, writes and verifies by UPDATE, and looks at the whole zone by transfer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from zonecut.plugin import (
+    Backend,
+    BackendContext,
+    BackendError,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.envelope import PREREQUISITE, Envelope
+from zonecut.protocol.errors import MalformedMessage
+from zonecut_bind import updates
+from zonecut_bind.answers import CONFLICTS, Operation, failure
+from zonecut_bind.branches import ChildFilter, hidden
+from zonecut_bind.connection import Connection, Server
+from zonecut_bind.keyfile import KeyFileError, load_key
+from zonecut_bind.options import BindOptions
+from zonecut_bind.reading import AUTHORITATIVE, Sight, between, sight
+from zonecut_bind.signing import tsig_octets
+from zonecut_bind.transfer import Transfer, soa_serial
+
+_LOG = logging.getLogger("zonecut.bind")
+_ANSWER = PREREQUISITE
+_EXISTS = (Rcode.NOERROR, Rcode.NXDOMAIN)
+
+
+class BindBackend(Backend):
+    """One parent zone on one named."""
+
+    def __init__(self, context: BackendContext, options: BindOptions) -> None:
+        self._zone = context.zone
+        self._ttls = context.ttls
+        self._options = options
+        self._connected: tuple[Server, Connection] | None = None
+        self._rescanning: asyncio.Task[None] | None = None
+        self._hidden: frozenset[bytes] = frozenset()
+        self._scanned: int | None = None
+
+    async def open(self) -> None:
+        await self.close()
+        host, port = self._options.address
+        try:
+            key = load_key(self._options.tsig)
+        except KeyFileError as error:
+            raise BackendMisconfigured(str(error)) from error
+        server = Server(host, port, key, self._options.timeout)
+        self._connected = server, Connection(server)
+        try:
+            await self._serial()
+            await self._scan()
+        except BaseException:
+            await self.close()
+            raise
+        self._rescanning = asyncio.create_task(self._rescan())
+
+    async def close(self) -> None:
+        task, self._rescanning = self._rescanning, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._connected is not None:
+            await self._connected[1].close()
+            self._connected = None
+
+    async def read(self, child: bytes) -> Reading:
+        """What the server holds for `child` now.
+
+        NS and DS are two queries, pipelined: a change that comes between them gives a reading that never was, on
+        which no write can succeed. Where queries cannot tell, because the same named serves the child zone itself,
+        a transfer does.
+        """
+        if not names.is_below(child, self._zone):
+            raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
+        above = between(child, self._zone)
+        try:
+            seen, enclosing = await self._look(child, above)
+        except MalformedMessage as error:
+            raise BackendUnavailable(f"named sent an answer that {error.reason}") from error
+        if seen is None or not await self._is_proven(seen, above):
+            return await self._read_by_transfer(child)
+        nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
+        return Reading(seen.delegation, enclosing, nested)
+
+    def batch(self, changes: Sequence[Change]) -> int:
+        room = self._options.batch_octets - updates.HEADER_OCTETS - len(self._zone)
+        if self._connected is not None:
+            room -= tsig_octets(self._connected[0].key)
+        return updates.fitting(changes, room)
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        changes = [change for change in changes if change.before != change.after]
+        if not changes:
+            return
+        wire = updates.write_message(self._zone, changes, self._ttls)
+        server, connection = self._open_connection()
+        # Never sent twice by ourselves: an answer that was lost may have been a success, which `verify` finds out.
+        answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        if answer.rcode != Rcode.NOERROR:
+            raise failure(answer, Operation.UPDATE, server.key_name)
+
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        differing: list[bytes] = []
+        start = 0
+        while start < len(changes):
+            end = start + self.batch(changes[start:])
+            differing += await self._verify_batch(changes[start:end])
+            start = end
+        return tuple(differing)
+
+    async def children(self) -> AsyncGenerator[Delegation, None]:
+        """Every delegation of the zone, hidden ones and orphan glue included, by one transfer.
+
+        At any time one topmost delegation is in memory, with what lies below it.
+        """
+        server, _ = self._open_connection()
+        async with aclosing(Transfer(server, self._zone).branches()) as branches:
+            async for branch in branches:
+                for delegation in branch.delegations():
+                    yield delegation
+
+    def _open_connection(self) -> tuple[Server, Connection]:
+        if self._connected is None:
+            raise BackendUnavailable("the connection to named is not open")
+        return self._connected
+
+    async def _ask_all(self, asked: Sequence[tuple[bytes, Operation]]) -> list[Envelope]:
+        _, connection = self._open_connection()
+        return await connection.ask_all([wire for wire, _ in asked], [operation for _, operation in asked])
+
+    # Reading
+
+    async def _look(self, child: bytes, above: Sequence[bytes]) -> tuple[Sight | None, bytes | None]:
+        """What queries show of a child (None: nothing that can be used), and the delegation in which it lies."""
+        asked = [(message.query(0, child, rtype), Operation.QUERY) for rtype in (RRType.NS, RRType.DS)]
+        if above:
+            asked.append((updates.cuts_absent_message(self._zone, above), Operation.UPDATE))
+        ns, ds, *absent = await self._ask_all(asked)
+        enclosing = None
+        if absent and not self._holds(absent[0]):
+            enclosing = await self._topmost_cut(above)
+        if ns.rcode == Rcode.SERVFAIL:
+            # The parent zone is fine (open() saw to it): it is a child zone, served here too, that is not.
+            return None, enclosing
+        for answer in (ns, ds):
+            if answer.rcode not in _EXISTS:
+                raise failure(answer, Operation.QUERY, self._open_connection()[0].key_name)
+        return sight(child, self._zone, ns, ds), enclosing
+
+    async def _topmost_cut(self, above: Sequence[bytes]) -> bytes | None:
+        """The first of these names at which the zone has NS."""
+        asked = [(updates.cuts_absent_message(self._zone, [name]), Operation.UPDATE) for name in above]
+        answers = await self._ask_all(asked)
+        return next((name for name, answer in zip(above, answers, strict=True) if not self._holds(answer)), None)
+
+    async def _is_proven(self, seen: Sight, above: Sequence[bytes]) -> bool:
+        """True if what was seen is certain to be the parent zone's data, and all that concerns the child.
+
+        Prerequisites are about the zone that an UPDATE names, no matter which other zones named serves. With names
+        between child and apex, one of those could be such a zone.
+        """
+        if not seen.delegation.is_delegated and not seen.barren:
+            # There may be delegations below this name, which a delegation here would hide: only a transfer tells.
+            return False
+        if seen.of_parent and not above:
+            return True
+        return not await self._verify_batch([Change(seen.delegation, seen.delegation)])
+
+    async def _read_by_transfer(self, child: bytes) -> Reading:
+        server, _ = self._open_connection()
+        chosen = ChildFilter(child)
+        async with aclosing(Transfer(server, self._zone).branches()) as branches:
+            async for branch in branches:
+                chosen.take(branch)
+        return chosen.reading()
+
+    # Verifying
+
+    def _holds(self, answer: Envelope) -> bool:
+        """True if the prerequisites hold, False if not. Raises for any other answer."""
+        if answer.rcode == Rcode.NOERROR:
+            return True
+        if answer.rcode in CONFLICTS:
+            return False
+        raise failure(answer, Operation.UPDATE, self._open_connection()[0].key_name)
+
+    async def _verify_batch(self, changes: Sequence[Change]) -> list[bytes]:
+        (answer,) = await self._ask_all([(updates.verify_message(self._zone, changes), Operation.UPDATE)])
+        if self._holds(answer):
+            return []
+        if len(changes) == 1:
+            return [changes[0].child]
+        # named does not say which one it was; each child by itself, pipelined, takes little more than a round trip
+        asked = [(updates.verify_message(self._zone, [change]), Operation.UPDATE) for change in changes]
+        answers = await self._ask_all(asked)
+        return [change.child for change, answer in zip(changes, answers, strict=True) if not self._holds(answer)]
+
+    # Looking for delegations that queries do not show
+
+    async def _serial(self) -> int:
+        """The zone's serial. Raises BackendError unless named answers for it with authority."""
+        (answer,) = await self._ask_all([(message.query(0, self._zone, RRType.SOA), Operation.QUERY)])
+        zone = names.to_text(self._zone)
+        server, _ = self._open_connection()
+        if answer.rcode not in _EXISTS:
+            raise failure(answer, Operation.QUERY, server.key_name)
+        try:
+            for record in answer.section(_ANSWER):
+                authoritative = record.rtype == RRType.SOA and answer.flags & AUTHORITATIVE
+                if authoritative and answer.name(record.start) == self._zone:
+                    return soa_serial(answer, record)
+        except MalformedMessage as error:
+            raise BackendUnavailable(f"{server} sent an answer that {error.reason}") from error
+        raise BackendMisconfigured(
+            f"{server} is not authoritative for {zone}: look at `server`, at the zone's name, and at which view the "
+            f"key {server.key_name} reaches"
+        )
+
+    async def _scan(self) -> None:
+        """Find all hidden delegations; normally there are none."""
+        server, _ = self._open_connection()
+        transfer = Transfer(server, self._zone)
+        found: set[bytes] = set()
+        async with aclosing(transfer.branches()) as branches:
+            async for branch in branches:
+                found.update(hidden(branch))
+        self._hidden = frozenset(found)
+        self._scanned = transfer.serial
+
+    async def _rescan(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.rescan)
+            try:
+                if await self._serial() != self._scanned:
+                    await self._scan()
+            except BackendError as error:
+                _LOG.warning("looking for hidden delegations of %s: %s", names.to_text(self._zone), error.reason)

@@ -1,0 +1,139 @@
+"""From the stream of a zone's records to its delegations: pure, one branch of the zone at a time.
+
+named sends a transfer in canonical order (RFC 4034 section 6.1), in which a cut is followed at once by all that lies
+below it. Only thanks to that order is memory bounded; another order is detected, never misread.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zonecut.plugin import Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+
+
+class OutOfOrder(Exception):
+    """The records are not in canonical order of their owners."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A topmost delegation of a zone with all NS, DS, A and AAAA records at or below it."""
+
+    top: bytes
+    records: tuple[RR, ...]
+
+    @property
+    def cuts(self) -> tuple[bytes, ...]:
+        """The owners of NS: the topmost first, then those that it hides."""
+        return tuple(dict.fromkeys(record.owner for record in self.records if record.rtype == RRType.NS))
+
+    def delegations(self) -> Iterator[Delegation]:
+        """The delegations of this branch, the hidden ones included.
+
+        An address belongs to each delegation above it that names it; to the nearest one if none does (orphan glue).
+        """
+        name_servers: dict[bytes, set[bytes]] = {}
+        for record in self.records:
+            if record.rtype == RRType.NS:
+                name_servers.setdefault(record.owner, set()).add(record.rdata)
+        found: dict[bytes, list[RR]] = {cut: [] for cut in name_servers}
+        for record in self.records:
+            if record.rtype in (RRType.A, RRType.AAAA):
+                above = list(_cuts_above(record.owner, self.top, name_servers))
+                for cut in [cut for cut in above if record.owner in name_servers[cut]] or above[:1]:
+                    found[cut].append(record)
+            elif record.owner in found:  # a DS without NS is no delegation
+                found[record.owner].append(record)
+        for cut, records in found.items():
+            yield Delegation.of(cut, records)
+
+
+def _cuts_above(owner: bytes, top: bytes, cuts: dict[bytes, set[bytes]]) -> Iterator[bytes]:
+    while True:
+        if owner in cuts:
+            yield owner
+        if owner == top:
+            return
+        owner = names.parent(owner)
+
+
+class BranchReader:
+    """Takes the records of a zone in canonical order of owners and gives its branches; keeps one at a time."""
+
+    def __init__(self, zone: bytes) -> None:
+        self._zone = zone
+        self._owner = b""
+        self._place: list[bytes] = []
+        self._node: list[RR] = []
+        self._top: bytes | None = None
+        self._branch: list[RR] = []
+
+    def feed(self, records: Iterable[RR]) -> Iterator[Branch]:
+        """The branches that are complete now. Raises OutOfOrder."""
+        for record in records:
+            if record.owner != self._owner:
+                yield from self._take_node()
+                self._begin_node(record.owner)
+            self._node.append(record)
+
+    def finish(self) -> Iterator[Branch]:
+        """The branch that was not complete before the end."""
+        yield from self._take_node()
+        yield from self._take_branch()
+
+    def _begin_node(self, owner: bytes) -> None:
+        place = names.sort_key(owner)
+        if place < self._place:
+            raise OutOfOrder(f"{names.to_text(owner)} follows {names.to_text(self._owner)}")
+        self._owner, self._place = owner, place
+
+    def _take_node(self) -> Iterator[Branch]:
+        node, self._node = self._node, []
+        if self._top is not None and names.is_at_or_below(self._owner, self._top):
+            self._branch += node
+            return
+        yield from self._take_branch()
+        if self._owner != self._zone and any(record.rtype == RRType.NS for record in node):
+            self._top, self._branch = self._owner, node
+
+    def _take_branch(self) -> Iterator[Branch]:
+        if self._top is not None:
+            yield Branch(self._top, tuple(self._branch))
+            self._top = None
+
+
+def visible(delegation: Delegation) -> Delegation:
+    """The delegation as queries show it: without the glue that none of its NS names."""
+    glue = tuple(record for record in delegation.glue if record.owner in delegation.ns)
+    return Delegation(delegation.child, delegation.ns, delegation.ds, glue)
+
+
+class ChildFilter:
+    """Takes the branches of a zone, and remembers what concerns one child."""
+
+    def __init__(self, child: bytes) -> None:
+        self._child = child
+        self._delegation = Delegation(child)
+        self._enclosing: bytes | None = None
+        self._nested: list[bytes] = []
+
+    def take(self, branch: Branch) -> None:
+        if not names.is_at_or_below(self._child, branch.top) and not names.is_below(branch.top, self._child):
+            return
+        if names.is_below(self._child, branch.top):
+            self._enclosing = branch.top
+        for delegation in branch.delegations():
+            if delegation.child == self._child:
+                self._delegation = visible(delegation)
+            elif names.is_below(delegation.child, self._child):
+                self._nested.append(delegation.child)
+
+    def reading(self) -> Reading:
+        return Reading(self._delegation, self._enclosing, tuple(sorted(self._nested)))
+
+
+def hidden(branch: Branch) -> Sequence[bytes]:
+    """The delegations below the topmost one of a branch: they exist in the zone, but nobody can see them."""
+    return branch.cuts[1:]

@@ -1,0 +1,68 @@
+"""What named's answers about a child tell of the parent zone; no dnspython, and never more than they prove."""
+
+from dataclasses import dataclass
+
+from zonecut.protocol import envelope, names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.envelope import Envelope, Record
+
+_ANSWER, _AUTHORITY, _ADDITIONAL = envelope.PREREQUISITE, envelope.UPDATE, envelope.ADDITIONAL
+
+AUTHORITATIVE = 0x0400
+"""The AA bit of the flags."""
+TRUNCATED = 0x0200
+"""The TC bit of the flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What two answers show of a child.
+
+    `of_parent` is False when the zone that answered is not the parent, because the same named serves the child or
+    something between: then `delegation` is a guess. `barren` is True if the parent has no name at or below the child.
+    """
+
+    delegation: Delegation
+    of_parent: bool
+    barren: bool
+
+
+def sight(child: bytes, zone: bytes, ns: Envelope, ds: Envelope) -> Sight:
+    """What the answers to a child's NS and DS queries show. Raises MalformedMessage.
+
+    Over TCP a referral carries all the glue that its NS name (RFC 9471); glue outside the child is not the child's.
+    """
+    own = bool(ns.flags & AUTHORITATIVE)
+    records = [
+        RR(child, RRType.NS, envelope.read_name(ns.wire, record.rdata)[0].lower())
+        for record in ns.section(_ANSWER if own else _AUTHORITY)
+        if record.rtype == RRType.NS and ns.name(record.start) == child
+    ]
+    targets = {record.rdata for record in records if names.is_at_or_below(record.rdata, child)}
+    for record in ns.section(_ADDITIONAL):
+        if record.rtype in (RRType.A, RRType.AAAA) and (owner := ns.name(record.start)) in targets:
+            records.append(RR(owner, record.rtype, ns.rdata(record)))
+    served_here = own and bool(records)
+    records += [RR(child, RRType.DS, ds.rdata(record)) for record in ds.section(_ANSWER) if _is_ds(ds, record, child)]
+    return Sight(
+        delegation=Delegation.of(child, records),
+        of_parent=not served_here and not (ns.flags | ds.flags) & TRUNCATED,
+        # RFC 8020; the SOA tells which of named's zones says so
+        barren=ns.rcode == Rcode.NXDOMAIN
+        and any(record.rtype == RRType.SOA and ns.name(record.start) == zone for record in ns.section(_AUTHORITY)),
+    )
+
+
+def _is_ds(answer: Envelope, record: Record, child: bytes) -> bool:
+    return record.rtype == RRType.DS and answer.name(record.start) == child
+
+
+def between(child: bytes, zone: bytes) -> tuple[bytes, ...]:
+    """The names above the child and below the zone's apex, the topmost first."""
+    found = []
+    name = names.parent(child)
+    while name != zone:
+        found.append(name)
+        name = names.parent(name)
+    return tuple(reversed(found))

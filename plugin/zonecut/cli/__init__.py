@@ -1,0 +1,86 @@
+"""The command line: one module a command. What a command needs is imported when it runs, so that each starts fast."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from zonecut.cli import (
+    audit,
+    change_list,
+    change_show,
+    check_config,
+    delegation_export,
+    delegation_show,
+    demo,
+    explain,
+    key_import,
+    key_list,
+    key_revoke,
+    key_show,
+    key_trust,
+    schema,
+    serve,
+)
+from zonecut.cli.failures import report
+from zonecut.cli.version import VersionOption
+
+PROGRAM = "zonecut"
+
+
+def _group(text: str) -> typer.Typer:
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
+
+
+app = typer.Typer(
+    help="Delegation management over DNS UPDATE, next to the authoritative server that you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # with rich a mere --help takes three times as long, and `serve` would keep it in memory
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _program(version: VersionOption = False) -> None: ...
+
+
+app.command("serve")(serve.command)
+app.command("check-config")(check_config.command)
+app.command("schema")(schema.command)
+app.command("explain")(explain.command)
+app.command("audit")(audit.command)
+app.command("demo")(demo.command)
+
+_keys = _group("The children's keys.")
+_keys.command("import")(key_import.command)
+_keys.command("list")(key_list.command)
+_keys.command("show")(key_show.command)
+_keys.command("trust")(key_trust.command)
+_keys.command("revoke")(key_revoke.command)
+app.add_typer(_keys, name="key")
+
+_changes = _group("The changes that children made.")
+_changes.command("list")(change_list.command)
+_changes.command("show")(change_show.command)
+app.add_typer(_changes, name="change")
+
+_delegations = _group("What the servers hold.")
+_delegations.command("show")(delegation_show.command)
+_delegations.command("export")(delegation_export.command)
+app.add_typer(_delegations, name="delegation")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code. `arguments`, without the program's name, default to the process's."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = get_command(app).main(args=given, prog_name=PROGRAM, standalone_mode=False)
+    except Exception as error:
+        code = report(error, PROGRAM)
+        if code is None:
+            raise
+        return code
+    return result if isinstance(result, int) else 0

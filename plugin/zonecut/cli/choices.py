@@ -1,0 +1,19 @@
+"""Words that an option may have: those of the store, here as well so that a command line is read without a database."""
+
+from enum import StrEnum
+
+
+class KeyStateChoice(StrEnum):
+    """`zonecut.store.KeyState`."""
+
+    KNOWN = "known"
+    TRUSTED = "trusted"
+    REVOKED = "revoked"
+
+
+class ChangeStateChoice(StrEnum):
+    """`zonecut.store.ChangeState`."""
+
+    ACCEPTED = "accepted"
+    APPLIED = "applied"
+    FAILED = "failed"

@@ -1,0 +1,46 @@
+"""What `key trust` and `key revoke` have in common: one key goes into another state."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zonecut.cli import actor, output, session
+from zonecut.cli.choices import KeyStateChoice
+from zonecut.cli.key_selection import the_one
+from zonecut.cli.key_show import say_key
+
+if TYPE_CHECKING:
+    from zonecut.config import Loaded
+    from zonecut.store import StoredKey
+
+
+def run(
+    state: KeyStateChoice,
+    child: bytes,
+    keyid: int | None,
+    fingerprint: str | None,
+    reason: str,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Put the key that is meant into a state, by the operator's hand, and show it."""
+    loaded = session.load(config)
+    stored = session.run(_change(loaded, state, child, keyid, fingerprint, reason))
+    if as_json:
+        output.say_json(stored.to_json())
+    else:
+        say_key(stored, loaded.configuration.codepoints.to_codepoints())
+
+
+async def _change(
+    loaded: "Loaded", state: KeyStateChoice, child: bytes, keyid: int | None, fingerprint: str | None, reason: str
+) -> "StoredKey":
+    from zonecut.protocol.keys import check_usable
+    from zonecut.store import KeyState
+
+    async with session.open_store(loaded) as store:
+        stored = await the_one(store, child, keyid, fingerprint)
+        method = None
+        if state is KeyStateChoice.TRUSTED:
+            check_usable(stored.key, loaded.configuration.codepoints.to_codepoints())
+            method = "manual"
+        return await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason, method=method)

@@ -1,0 +1,17 @@
+"""`zonecut schema`: the JSON Schema of the configuration."""
+
+from zonecut.cli import output
+from zonecut.cli.options import ConfigOption, JsonOption
+
+
+def command(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print the JSON Schema of the configuration.
+
+    It holds the options of every installed adapter. It is the same for every file, and always JSON.
+
+    Example: zonecut schema > zonecut.schema.json
+    """
+    from zonecut import config as configuration
+    from zonecut.plugin.registry import create_manager
+
+    output.say_json(configuration.schema(create_manager()))

@@ -1,0 +1,53 @@
+"""`zonecut serve`: the daemon."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zonecut.cli import logs
+from zonecut.cli.logs import LogFormat
+from zonecut.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from zonecut.config import Loaded
+
+
+def command(
+    config: ConfigOption = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="How the log on standard error looks; auto: by where it goes.")
+    ] = LogFormat.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --log-format json.")] = False,
+) -> None:
+    """Run what the configuration asks for, until SIGTERM. SIGHUP makes it read the configuration again.
+
+    Example: zonecut serve --config /etc/zonecut/zonecut.yaml
+    """
+    # before the parts that log are imported
+    logs.configure(LogFormat.JSON if as_json else log_format)
+    from zonecut import config as configuration
+    from zonecut.plugin.registry import create_manager
+
+    manager = create_manager()
+    loaded = configuration.load(config or configuration.DEFAULT_PATH, manager)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(loaded, manager))
+
+
+async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
+    from zonecut.serve import daemon
+
+    async with daemon.open_store(loaded) as store:
+        await daemon.Daemon(loaded, manager, store).run()
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    """uvloop's loop where the extra `speed` is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop

@@ -1,0 +1,81 @@
+"""What a command works with: the configuration, the store, and the server of a parent zone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zonecut.cli.failures import UsageFailure
+from zonecut.protocol import names
+
+if TYPE_CHECKING:
+    from zonecut.config import Loaded, ParentSection
+    from zonecut.plugin import Backend
+    from zonecut.store import Store
+
+_Result = TypeVar("_Result")
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """The result of asynchronous work."""
+    return asyncio.run(work)
+
+
+def load(path: Path | None) -> "Loaded":
+    """The configuration in a file, by default the usual one. Raises ConfigurationError."""
+    from zonecut import config
+    from zonecut.plugin.registry import create_manager
+
+    return config.load(path or config.DEFAULT_PATH, create_manager())
+
+
+def open_store(loaded: "Loaded") -> "Store":
+    """The store of a configuration, to be used with `async with`. Raises StoreUnusable."""
+    from zonecut.serve import daemon
+
+    return daemon.open_store(loaded)
+
+
+def parent_of(loaded: "Loaded", child: bytes) -> "ParentSection":
+    """The configured parent zone that is nearest above a child. Raises UsageFailure."""
+    above = [section for section in loaded.configuration.parents if names.is_below(child, section.apex)]
+    if not above:
+        known = ", ".join(names.to_text(section.apex) for section in loaded.configuration.parents) or "none"
+        raise UsageFailure(f"{names.to_text(child)} is not below a configured parent zone (those are: {known})")
+    return max(above, key=lambda section: len(section.apex))
+
+
+def parent_at(loaded: "Loaded", zone: bytes) -> "ParentSection":
+    """The configured parent zone of that name. Raises UsageFailure."""
+    for section in loaded.configuration.parents:
+        if section.apex == zone:
+            return section
+    known = ", ".join(names.to_text(section.apex) for section in loaded.configuration.parents) or "none"
+    raise UsageFailure(f"{names.to_text(zone)} is no configured parent zone (those are: {known})")
+
+
+@asynccontextmanager
+async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIterator[Backend]":
+    """The server of a parent zone, opened. Raises BackendError."""
+    from zonecut.plugin import BackendContext
+
+    adapter, options = loaded.backends[section.apex]
+    backend = adapter.create(BackendContext(section.apex, section.policy.ttl.to_ttls()), options)
+    try:
+        await backend.open()
+        yield backend
+    finally:
+        await backend.close()
+
+
+def has_store(loaded: "Loaded") -> bool:
+    """False if the store would have to be made first: who only looks makes none."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(loaded.configuration.store.url)
+    except ArgumentError:
+        return True  # opening it says what is wrong
+    return url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists()

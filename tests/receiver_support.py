@@ -1,0 +1,192 @@
+"""A parent zone in a zone file, a store, and a receiver in front of them: real parts, no sockets."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zonecut.plugin import Backend, BackendContext
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
+from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.ede import ExtendedError
+from zonecut.protocol.envelope import Envelope, read_options, walk
+from zonecut.protocol.keys import Key, KeyPair
+from zonecut.protocol.sig0 import sign_request
+from zonecut.receiver.admission import Limits, Source
+from zonecut.receiver.authentication import SignatureSettings
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
+from zonecut.receiver.policy import Policy, Rules
+from zonecut.receiver.receiver import Receiver
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.tally import Tally
+from zonecut.store import ChangeState, KeyState, Store
+from zonecut_zonefile import zonecut_adapters
+
+ZONE = names.from_text("parent.example.")
+CHILD = names.from_text("child.parent.example.")
+OTHER = names.from_text("other.parent.example.")
+SOURCE = Source("127.0.0.1", 5300, udp=True)
+NOW = 1_800_000_000
+
+ZONE_TEXT = """\
+$ORIGIN parent.example.
+$TTL 3600
+@ SOA ns hostmaster 1 3600 600 86400 300
+@ NS ns
+ns A 1.1.1.1
+child NS ns1.child
+ns1.child A 1.1.1.2
+other NS ns.elsewhere.example.
+above NS ns.elsewhere.example.
+below.above NS ns.elsewhere.example.
+$INCLUDE {directory}/parent.example.delegations
+"""
+
+
+@dataclass
+class Clock:
+    """Both clocks of a receiver, set by the test; seconds."""
+
+    now: float = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Answer:
+    envelope: Envelope
+
+    @property
+    def rcode(self) -> int:
+        return self.envelope.rcode
+
+    @property
+    def error(self) -> ExtendedError | None:
+        opt = self.envelope.opt
+        options = dict(read_options(self.envelope.rdata(opt))) if opt else {}
+        return ExtendedError.from_data(options[15]) if 15 in options else None
+
+
+@dataclass
+class Site:
+    """What a test works with."""
+
+    receiver: Receiver
+    zone: ParentZone
+    backend: Backend
+    store: Store
+    clock: Clock
+    pairs: dict[bytes, KeyPair] = field(default_factory=dict)
+
+    async def trust(self, child: bytes, algorithm: int = Algorithm.ED25519) -> KeyPair:
+        pair = KeyPair.generate(child, algorithm, DEFAULT)
+        await self.add(pair.key, KeyState.TRUSTED)
+        self.pairs[child] = pair
+        return pair
+
+    async def add(self, key: Key, state: KeyState) -> None:
+        await self.store.keys.add(key, state, "manual", "test")
+        await self.store.ring.fetch([key.owner])
+
+    async def send(self, wire: bytes, source: Source = SOURCE) -> Answer | None:
+        """The answer to a message, or None when there is none."""
+        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.receiver.handle(wire, source, answered.set_result)
+        try:
+            async with asyncio.timeout(10):
+                return Answer(walk(await answered))
+        except TimeoutError:
+            return None
+
+    async def ask(self, wire: bytes, source: Source = SOURCE) -> Answer:
+        answer = await self.send(wire, source)
+        assert answer is not None
+        return answer
+
+    def signed(
+        self,
+        *updates: bytes,
+        child: bytes = CHILD,
+        prerequisites: Iterable[bytes] = (),
+        signed_at: float | None = None,
+        pair: KeyPair | None = None,
+        edns: bool = True,
+        identity: int = 1,
+    ) -> bytes:
+        """An UPDATE of the parent zone, signed by the child's key as of now."""
+        at = int(self.clock.now if signed_at is None else signed_at)
+        plain = message.update(identity, ZONE, tuple(prerequisites), updates, [message.opt_record()] if edns else [])
+        return sign_request(plain, pair or self.pairs[child], at, at + 300, signature_type=DEFAULT.signature_type)
+
+    async def served(self, child: bytes = CHILD) -> Delegation:
+        return (await self.backend.read(child)).delegation
+
+
+def replace_ns(child: bytes, *servers: str) -> list[bytes]:
+    """The update section that replaces the child's NS RRset."""
+    return [
+        message.delete_rrset(child, RRType.NS),
+        *(message.add(child, RRType.NS, 3600, names.from_text(server)) for server in servers),
+    ]
+
+
+def ns_of(child: bytes, *servers: str) -> Delegation:
+    return Delegation.of(child, [RR(child, RRType.NS, names.from_text(server)) for server in servers])
+
+
+@asynccontextmanager
+async def site(
+    directory: Path,
+    *,
+    limits: Limits | None = None,
+    policy: Policy | None = None,
+    settings: ZoneSettings | None = None,
+    wrap: type[Backend] | None = None,
+) -> AsyncIterator[Site]:
+    """A running receiver on a zone file in `directory`; `wrap` makes another backend of the adapter's."""
+    zone_file = directory / "parent.zone"
+    if not zone_file.exists():
+        zone_file.write_text(ZONE_TEXT.format(directory=directory))
+    (adapter,) = zonecut_adapters()
+    options = adapter.options(zone_file=zone_file, directory=directory)
+    backend = adapter.create(BackendContext(ZONE, Ttls()), options)
+    if wrap is not None:
+        backend = wrap(backend)  # type: ignore[call-arg]
+    clock = Clock()
+    limits = limits or Limits(source_burst=100_000, child_burst=100_000)
+    signatures = SignatureSettings()
+    async with Store.open(f"sqlite:///{directory}/zonecut.db", clock=clock) as store:
+        await store.ring.start()
+        remembered = [
+            (each.identity, each.expires_at)
+            async for each in store.changes.identities(clock())
+            if each.state is not ChangeState.FAILED
+        ]
+        replay = ReplayMemory(remembered)
+        zone = ParentZone(
+            Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy()),
+            settings or ZoneSettings(),
+            backend,
+            Ledger(store, ZONE, signatures.fudge),
+            replay,
+            max_waiting=limits.max_pending_per_child,
+            monotonic=clock,
+            jitter=random.Random(1),
+        )
+        await zone.resume()
+        running = asyncio.create_task(zone.run())
+        receiver = Receiver(
+            {ZONE: zone}, store, replay, limits, signatures, DEFAULT, Tally(), clock=clock, monotonic=clock
+        )
+        try:
+            yield Site(receiver, zone, backend, store, clock)
+        finally:
+            await receiver.close(5)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await zone.close(5)

@@ -1,0 +1,124 @@
+"""`zonecut change` and `zonecut delegation`: the ledger, and what the server holds."""
+
+from pathlib import Path
+
+import pytest
+
+from test_cli_support import House, delegation, now_held
+from vectors_of import VECTORS
+from zonecut.protocol.delegation import Delegation
+from zonecut.store import ChangeState
+
+VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
+LESS = delegation(b"\x03ns1\x05other\x04test\0")
+
+
+@pytest.fixture
+def house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> House:
+    house = House(tmp_path, capsys)
+    house.imported()
+    return house
+
+
+def recorded(house: House, before: Delegation, after: Delegation, state: ChangeState = ChangeState.APPLIED) -> int:
+    return house.change(VECTOR, before, after, state)
+
+
+def test_changes_are_listed_newest_first(house: House) -> None:
+    assert house.zonecut("change", "list").out == ""
+    first = recorded(house, LESS, now_held())
+    second = recorded(house, now_held(), LESS, ChangeState.FAILED)
+    assert [change["id"] for change in house.zonecut("change", "list", "--json").document] == [second, first]
+    failed = house.zonecut("change", "list", "--state", "failed", "--child", "child.sig0.test.", "--json").document
+    assert [change["id"] for change in failed] == [second]
+    assert house.zonecut("change", "list", "--child", "second.sig0.test.", "--json").document == []
+    assert len(house.zonecut("change", "list", "--limit", 1, "--json").document) == 1
+    assert "the server said no" in house.zonecut("change", "list").out
+
+
+def test_a_change_is_shown_with_its_difference_its_signer_and_its_message(house: House) -> None:
+    number = recorded(house, LESS, now_held())
+    ended = house.zonecut("change", "show", number)
+    assert ended.code == 0
+    for part in (
+        "child.sig0.test. in sig0.test., applied",
+        "127.0.0.1#5353",
+        "key tag 46020, now trusted",
+        "+ ns2.child.sig0.test. A 9.9.9.9",
+        ";; ->>HEADER<<- opcode: UPDATE",
+    ):
+        assert part in ended.out
+    document = house.zonecut("change", "show", number, "--json").document
+    assert document["difference"]["removed"] == []
+    assert document["key"]["tag"] == 46020
+    assert bytes.fromhex(document["message"]) == VECTOR.wire
+
+
+def test_a_change_that_is_not_there_is_exit_code_1(house: House) -> None:
+    ended = house.zonecut("change", "show", 7)
+    assert (ended.code, ended.out, ended.err) == (1, "", "there is no change number 7\n")
+
+
+def test_a_delegation_without_a_ledger_entry_is_shown_as_it_is(house: House) -> None:
+    ended = house.zonecut("delegation", "show", "child.sig0.test.")
+    assert ended.code == 0
+    assert "child.sig0.test.\t86400\tIN\tNS\tns2.child.sig0.test." in ended.out
+    assert "no applied change" in ended.out
+    document = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
+    assert (document["ledger"], document["difference"]) == (None, None)
+    assert document["glue"] == {"ns2.child.sig0.test.": ["9.9.9.9"]}
+
+
+def test_a_server_that_holds_what_the_ledger_says_is_no_difference(house: House) -> None:
+    recorded(house, LESS, now_held())
+    ended = house.zonecut("delegation", "show", "child.sig0.test.", "--json")
+    assert ended.code == 0
+    assert ended.document["difference"] == {"removed": [], "added": []}
+
+
+def test_a_server_that_was_changed_by_hand_is_exit_code_3(house: House) -> None:
+    recorded(house, now_held(), LESS)
+    ended = house.zonecut("delegation", "show", "child.sig0.test.")
+    assert (ended.code, ended.err) == (3, "")
+    assert "; + child.sig0.test. NS ns2.child.sig0.test." in ended.out
+    as_json = house.zonecut("delegation", "show", "child.sig0.test.", "--json")
+    assert as_json.code == 3
+    assert as_json.document["difference"]["removed"] == []
+
+
+def test_a_child_that_is_not_delegated_is_called_so(house: House) -> None:
+    assert "not delegated" in house.zonecut("delegation", "show", "nobody.sig0.test.").out
+
+
+def test_a_name_outside_every_parent_zone_is_wrong_usage(house: House) -> None:
+    for command in (["show", "child.other."], ["show", "sig0.test."], ["export", "other."]):
+        ended = house.zonecut("delegation", *command)
+        assert (ended.code, ended.out) == (2, "")
+        assert "(those are: sig0.test.)" in ended.err
+
+
+def test_all_delegations_are_exported(house: House) -> None:
+    text = house.zonecut("delegation", "export", "sig0.test.")
+    assert text.code == 0
+    assert len(text.out.splitlines()) == 4
+    document = house.zonecut("delegation", "export", "sig0.test.", "--json").document
+    assert {each["child"] for each in document} == {"child.sig0.test.", "second.sig0.test."}
+    target = house.directory / "export.zone"
+    target.write_text("old")
+    ended = house.zonecut("delegation", "export", "sig0.test.", "--output", target)
+    assert (ended.code, ended.out) == (0, "")
+    assert target.read_text() == text.out
+    assert {path.name for path in house.directory.iterdir() if path.name.startswith(".")} == set()
+
+
+def test_an_export_that_fails_leaves_the_old_file(house: House) -> None:
+    target = house.directory / "export.zone"
+    target.write_text("old")
+    house.zone_file.unlink()
+    ended = house.zonecut("delegation", "export", "sig0.test.", "--output", target)
+    assert ended.code in (1, 2)
+    assert "No such file" in ended.err
+    assert target.read_text() == "old"
+    nowhere = house.zonecut("delegation", "export", "sig0.test.", "--output", house.directory / "none" / "x")
+    assert nowhere.code == 1
+    assert "No such file" in nowhere.err

@@ -1,0 +1,226 @@
+"""The writer: what becomes of accepted changes when the server takes them, will not, is away or holds something else."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from receiver_support import ZONE, ns_of
+from zonecut.plugin import (
+    Backend,
+    BackendConflict,
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.writer import MAX_ATTEMPTS, Pending, Writer
+from zonecut.store import ChangeState, NewChange, Store
+
+
+class Server(Backend):
+    """A server in memory whose faults a test sets: it keeps to the rules of the interface in everything else."""
+
+    def __init__(self) -> None:
+        self.holds: dict[bytes, Delegation] = {}
+        self.transactions: list[int] = []
+        self.faults: list[BackendError | Exception] = []
+        """Raised by the next writes, one each, before anything is written."""
+        self.lost_answers = 0
+        """So many writes take place and are reported as not known."""
+        self.poison: set[bytes] = set()
+        """Children that the server will not hold."""
+        self.forgets: set[bytes] = set()
+        """Children whose changes are acknowledged and dropped."""
+        self.names_conflicts = True
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def read(self, child: bytes) -> Reading:
+        return Reading(self.holds[child])
+
+    def batch(self, changes: Sequence[Change]) -> int:
+        return min(len(changes), 10)
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        assert len({change.child for change in changes}) == len(changes)
+        if self.faults:
+            raise self.faults.pop(0)
+        differing = [change.child for change in changes if self.holds[change.child] != change.before]
+        if differing:
+            raise BackendConflict("another value", differing if self.names_conflicts else ())
+        if any(change.child in self.poison for change in changes):
+            raise BackendRejected("will not hold that")
+        self.transactions.append(len(changes))
+        for change in changes:
+            if change.child not in self.forgets:
+                self.holds[change.child] = change.after
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise BackendUnavailable("connection lost")
+
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        return tuple(change.child for change in changes if self.holds[change.child] != change.after)
+
+    async def children(self) -> AsyncIterator[Delegation]:
+        for delegation in self.holds.values():
+            yield delegation
+
+
+class Bench:
+    """A writer on such a server, with a real ledger."""
+
+    def __init__(self, server: Server, store: Store) -> None:
+        self.server = server
+        self.store = store
+        self.ledger = Ledger(store, ZONE, 300)
+        self.writer = Writer(ZONE, server, self.ledger, 50, random.Random(1))
+
+    async def put(
+        self, number: int, judge: Callable[[Reading], Delegation] | None = None, *, resumed: bool = False
+    ) -> "asyncio.Future[Outcome]":
+        child = names.from_text(f"child{number}.parent.example.")
+        before, after = ns_of(child, "old.example."), ns_of(child, "new.example.")
+        self.server.holds.setdefault(child, before)
+        new = NewChange(ZONE, before, after, "test", "test", b"", identity=number.to_bytes(32), expires_at=1.0)
+        change_id = await self.store.changes.append(new)
+        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        accept = judge or (lambda reading: after)
+        self.writer.put(Pending(change_id, Change(before, after), accept, settled, resumed=resumed))
+        return settled
+
+    async def states(self) -> list[ChangeState]:
+        await self.ledger.close(5)
+        return [change.state for change in reversed(await self.store.changes.list())]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr("zonecut.receiver.writer.BACKOFF", (0.001, 0.01))
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        bench = Bench(Server(), store)
+        running = asyncio.create_task(bench.writer.run())
+        yield bench
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bench.ledger.close(5)
+
+
+async def outcomes(settled: Sequence["asyncio.Future[Outcome]"]) -> list[Outcome]:
+    async with asyncio.timeout(10):
+        return list(await asyncio.gather(*settled))
+
+
+async def test_what_waits_goes_into_one_transaction_as_far_as_it_fits(bench: Bench) -> None:
+    settled = [await bench.put(number) for number in range(25)]
+    assert await outcomes(settled) == [APPLIED] * 25
+    assert sum(bench.server.transactions) == 25
+    assert max(bench.server.transactions) <= 10
+    assert await bench.states() == [ChangeState.APPLIED] * 25
+
+
+@pytest.mark.parametrize("offenders", [{0}, {3}, {9}, {2, 7}, set(range(10))])
+async def test_a_rejected_batch_is_split_until_the_offenders_are_alone(bench: Bench, offenders: set[int]) -> None:
+    bench.server.poison = {names.from_text(f"child{number}.parent.example.") for number in offenders}
+    found = await outcomes([await bench.put(number) for number in range(10)])
+    for number, outcome in enumerate(found):
+        assert (outcome.rcode == Rcode.SERVFAIL) is (number in offenders)
+        assert outcome.reason == ("will not hold that" if number in offenders else "")
+    states = await bench.states()
+    assert [state is ChangeState.FAILED for state in states] == [number in offenders for number in range(10)]
+
+
+@pytest.mark.parametrize("names_conflicts", [True, False])
+async def test_a_conflict_is_judged_again_and_the_rest_goes_through(bench: Bench, names_conflicts: bool) -> None:
+    bench.server.names_conflicts = names_conflicts
+    child = names.from_text("child4.parent.example.")
+    bench.server.holds[child] = ns_of(child, "by.hand.example.")
+    judged: list[Reading] = []
+
+    def judge(reading: Reading) -> Delegation:
+        judged.append(reading)
+        return ns_of(child, "by.hand.example.", "new.example.")
+
+    settled = [await bench.put(number, judge if number == 4 else None) for number in range(8)]
+    assert await outcomes(settled) == [APPLIED] * 8
+    assert [reading.delegation for reading in judged] == [ns_of(child, "by.hand.example.")]
+    assert bench.server.holds[child] == ns_of(child, "by.hand.example.", "new.example.")
+    (change,) = await bench.store.changes.list(child=child)
+    assert change.after == bench.server.holds[child]
+
+
+async def test_a_conflict_that_policy_refuses_overwrites_nothing(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.holds[child] = by_hand = ns_of(child, "by.hand.example.")
+
+    def judge(reading: Reading) -> Delegation:
+        raise Refusal("ns-count", "too few")
+
+    (outcome,) = await outcomes([await bench.put(1, judge)])
+    assert (outcome.rcode, outcome.rule, outcome.reason) == (Rcode.REFUSED, "ns-count", "too few")
+    assert bench.server.holds[child] == by_hand
+    assert await bench.states() == [ChangeState.FAILED]
+
+
+async def test_what_the_server_holds_already_counts_as_applied(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.holds[child] = ns_of(child, "new.example.")
+    assert await outcomes([await bench.put(1)]) == [APPLIED]
+    assert bench.server.transactions == []
+
+
+async def test_a_server_that_is_away_is_tried_until_it_is_back(bench: Bench) -> None:
+    bench.server.faults = [BackendUnavailable("away")] * 5
+    settled = [await bench.put(number) for number in range(3)]
+    assert await outcomes(settled) == [APPLIED] * 3
+    assert bench.writer.trouble is None
+
+
+async def test_a_lost_answer_is_no_reason_to_write_twice(bench: Bench) -> None:
+    bench.server.lost_answers = 1
+    assert await outcomes([await bench.put(1)]) == [APPLIED]
+    assert bench.server.transactions == [1]
+
+
+async def test_after_a_restart_what_had_been_written_is_not_written_again(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.holds[child] = ns_of(child, "new.example.")
+    settled = [await bench.put(1, resumed=True), await bench.put(2, resumed=True)]
+    assert await outcomes(settled) == [APPLIED] * 2
+    assert bench.server.transactions == [1]
+
+
+async def test_noerror_is_no_proof(bench: Bench) -> None:
+    bench.server.forgets = {names.from_text("child1.parent.example.")}
+    failed, applied = await outcomes([await bench.put(1), await bench.put(2)])
+    assert applied == APPLIED
+    assert failed.rcode == Rcode.SERVFAIL
+    assert f"tried {MAX_ATTEMPTS} times" in failed.reason
+    assert await bench.states() == [ChangeState.FAILED, ChangeState.APPLIED]
+
+
+async def test_a_defect_of_an_adapter_loses_nothing(bench: Bench) -> None:
+    bench.server.faults = [ZeroDivisionError("a defect")]
+    settled = [await bench.put(number) for number in range(3)]
+    assert await outcomes(settled) == [APPLIED] * 3
+
+
+async def test_a_writer_is_drained_when_all_is_settled_and_not_before(bench: Bench) -> None:
+    assert await bench.writer.drain(0.01)
+    bench.server.faults = [BackendUnavailable("away")] * 10_000
+    settled = await bench.put(1)
+    assert not await bench.writer.drain(0.05)
+    bench.server.faults.clear()
+    assert await bench.writer.drain(5)
+    assert settled.done()
