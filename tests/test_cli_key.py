@@ -164,9 +164,9 @@ def test_what_an_operator_does_is_in_the_audit_trail(house: House, monkeypatch: 
     house.imported(DIRECTORY / ED25519)
     house.zonecut("key", "trust", "child.sig0.test.", "--reason", "by\x1b[2Jtelephone")
     records = house.zonecut("audit", "--child", "child.sig0.test.", "--json").document
-    assert [record["event"] for record in records] == ["key-trusted", "key-added"]
+    assert [record["event"] for record in records] == ["key.trusted", "key.added"]
     assert {record["actor"] for record in records} == {"operator:joan"}
-    assert house.zonecut("audit", "--event", "key-trusted", "--limit", 1, "--json").document == records[:1]
+    assert house.zonecut("audit", "--event", "key.trusted", "--limit", 1, "--json").document == records[:1]
     assert house.zonecut("audit", "--since", "2099-01-01", "--json").document == []
     assert len(house.zonecut("audit", "--since", "1h", "--json").document) == 2
     shown = house.zonecut("audit").out

@@ -197,7 +197,7 @@ async def test_acceptance_and_outcome_are_in_the_audit_trail(store: Store) -> No
     await store.changes.settle(number, ChangeState.FAILED, "the server refuses", attempts=2)
     outcome, acceptance = await store.audit.list(child=CHILD)
     assert (acceptance.entry.event, acceptance.entry.key_tag, acceptance.entry.actor) == (
-        "change-accepted",
+        "change.accepted",
         4711,
         "child.parent.example.",
     )
@@ -205,7 +205,7 @@ async def test_acceptance_and_outcome_are_in_the_audit_trail(store: Store) -> No
     assert outcome.to_json() == {
         "id": 2,
         "at": "2023-11-14T22:13:20.000Z",
-        "event": "change-failed",
+        "event": "change.failed",
         "zone": "parent.example.",
         "child": "child.parent.example.",
         "key_tag": None,

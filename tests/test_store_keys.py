@@ -77,7 +77,7 @@ async def test_every_mutation_leaves_an_event_and_an_audit_entry(store: Store) -
     await store.keys.add(key(1), KeyState.KNOWN, "upload", "child")
     await store.keys.set_state(stored.id, KeyState.TRUSTED, "somebody", "compared")
     trail = [(record.entry.event, record.entry.actor) for record in await store.audit.list(child=CHILD)]
-    assert trail == [("key-trusted", "somebody"), ("key-added", "child")]
+    assert trail == [("key.trusted", "somebody"), ("key.added", "child")]
     events = await store.thread.read(lambda connection: connection.execute(select(tables.key_events)).all())
     assert [tuple(row) for row in events] == [(1, CHILD), (2, CHILD)]
 
@@ -109,7 +109,7 @@ async def test_many_keys_are_imported_and_listed_page_by_page(store: Store, monk
     assert len([stored async for stored in store.keys.list()]) == 250
     assert len([stored async for stored in store.keys.list(owner=OTHER)]) == 125
     assert [stored.key async for stored in store.keys.list(state=KeyState.REVOKED)] == [key(3)]
-    assert len(await store.audit.list(event="key-added", limit=1000)) == 250
+    assert len(await store.audit.list(event="key.added", limit=1000)) == 250
 
 
 async def test_old_events_are_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

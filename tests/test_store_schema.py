@@ -25,6 +25,7 @@ from zonecut.store.tables import metadata
         "sqlite:////tmp/x.db?mode=ro",
         "mysql://localhost/x",
         "postgresql://localhost/x",
+        "postgresql+psycopg://localhost/x",
         "/var/lib/zonecut.db",
         "",
     ],

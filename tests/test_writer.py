@@ -1,4 +1,4 @@
-"""The writer: what becomes of accepted changes when the server takes them, will not, is away or holds something else."""
+"""The writer: what becomes of accepted changes when a server takes them, will not, is away or holds something else."""
 
 import asyncio
 import random

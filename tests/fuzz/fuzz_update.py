@@ -11,7 +11,7 @@ with atheris.instrument_imports():
     from zonecut.protocol.envelope import walk
     from zonecut.protocol.errors import MalformedMessage, Refusal
     from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request, zone_of
-    from zonecut.receiver.policy import Policy, Rules, judge, without_orphans
+    from zonecut.receiver.policy import Policy, Rules, check, without_orphans
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CHILD = names.from_text("child.sig0.test.")
@@ -30,7 +30,7 @@ def one_input(data: bytes) -> None:
         check_prerequisites(request.prerequisites, BEFORE)
         after = without_orphans(BEFORE, request.apply(BEFORE))
         assert Delegation.from_wire(after.to_wire()) == after
-        judge(RULES, BEFORE, after)
+        check(RULES, BEFORE, after)
         assert after.ns
     except (MalformedMessage, Refusal):
         return

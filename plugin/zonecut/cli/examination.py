@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 from zonecut.cli import session
 from zonecut.cli.render import rcode_text
 from zonecut.cli.signer import SignatureFinding, inspect, ring_keys
-from zonecut.plugin import BackendError, Reading
+from zonecut.plugin import BackendError
 from zonecut.protocol import codepoints as numbers
 from zonecut.protocol import ede, names
 from zonecut.protocol.codepoints import EdeCode, Opcode, Rcode
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.sig0 import later, signatures
-from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request, zone_of
+from zonecut.protocol.sig0 import signatures
+from zonecut.protocol.update import DelegationChange, read_request, zone_of
 from zonecut.receiver import policy, responder
 from zonecut.receiver.admission import Admitted, Limits, admit, check_edns
 from zonecut.receiver.authentication import Authenticated, SignatureSettings, authenticate
+from zonecut.receiver.judgement import check_order, delegation_change, judge
 from zonecut.receiver.receiver import is_request
 from zonecut.store import ChangeState, RingKey, StoreError
 
@@ -159,11 +160,7 @@ class _Examination:
         self._pass(f"authentication: key {authenticated.key.key.tag} is trusted and its signature verifies")
         assert store is not None
         await self._check_repeated(store, authenticated)
-        request = read_request(envelope, admitted.zone, admitted.signer, authenticated.key.key.rdata)
-        if not isinstance(request, DelegationChange):
-            # as in receiver.py: who trusts keys here is an operator
-            reason = "keys are imported by this parent's operator only"
-            raise Refusal("keys-by-operator", reason, ede=EdeCode.PROHIBITED)
+        request = delegation_change(read_request(envelope, admitted.zone, admitted.signer, authenticated.key.key.rdata))
         self._pass(f"request: a delegation change of {len(request.operations)} operation(s)")
         await self._judge(store, authenticated, request)
 
@@ -218,34 +215,17 @@ class _Examination:
             reading = await backend.read(request.child)
         self._pass(f"server: it holds {len(reading.delegation.records)} records of {names.to_text(request.child)}")
         self.findings.before = reading.delegation
-        self._check(rules, request, reading)
+        self.findings.after = judge(rules, request, reading)
+        self._pass(f"judgement: {len(request.prerequisites)} prerequisites hold, {len(policy.RULES)} rules are kept")
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
 
     async def _check_order(self, store: "Store", authenticated: Authenticated, section: "ParentSection") -> None:
         record = await store.changes.latest(authenticated.key.key.owner)
-        inception = authenticated.signature.inception
-        if section.ordering == "strict" and record.inception is not None and later(record.inception, inception):
-            raise Refusal(
-                "signature-order",
-                f"stale: signed at {inception}, and a change signed at {record.inception} has been accepted since",
-                Rcode.BADTIME,
-            )
+        if section.ordering == "strict":
+            check_order(record.inception, authenticated.signature.inception)
         self._pass("order: no newer change of this child has been accepted")
         if record.unsettled is not None:
             self._pass(f"turn: it would wait until change {record.unsettled.id} of this child is settled")
-
-    def _check(self, rules: policy.Rules, request: DelegationChange, reading: Reading) -> None:
-        """May the child become what it asks for? As in parent_zone.py; raises Refusal."""
-        before = reading.delegation
-        policy.check_place(request.child, reading.enclosing, reading.nested)
-        if not before.is_delegated:
-            raise Refusal("child-delegated", f"{names.to_text(request.child)} is not delegated", ede=EdeCode.PROHIBITED)
-        self._pass("place: the child is delegated, neither above nor below another delegation")
-        check_prerequisites(request.prerequisites, before)
-        self._pass(f"prerequisites: {len(request.prerequisites)} hold")
-        after = self.findings.after = policy.without_orphans(before, request.apply(before))
-        policy.judge(rules, before, after)
-        self._pass(f"policy: {len(policy.RULES)} rules are kept")
 
     def _pass(self, step: str) -> None:
         self.findings.passed.append(step)

@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
-from zonecut.protocol.sig0 import later
-from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request
+from zonecut.protocol.update import DelegationChange, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.judgement import check_order, delegation_change, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.replay import ReplayMemory
@@ -227,14 +227,7 @@ class ParentZone:
             record = await self._ledger.latest(child)
             _bound(self._newest)
             self._newest[child] = record.inception
-        newest = self._newest[child]
-        if newest is not None and later(newest, inception):
-            raise Refusal(
-                "signature-order",
-                f"stale: signed at {inception}, and a change signed at {newest} has been accepted since",
-                Rcode.BADTIME,
-                EdeCode.OTHER,
-            )
+        check_order(self._newest[child], inception)
 
     async def _decide(self, child: bytes, request: DelegationChange) -> Change:
         """The change that a request makes of what the server holds. Raises Refusal or BackendError.
@@ -258,14 +251,7 @@ class ParentZone:
         return Change(reading.delegation, self._judge(request, reading))
 
     def _judge(self, request: DelegationChange, reading: Reading) -> Delegation:
-        before = reading.delegation
-        policy.check_place(request.child, reading.enclosing, reading.nested)
-        if not before.is_delegated:
-            raise Refusal("child-delegated", f"{names.to_text(request.child)} is not delegated", ede=EdeCode.PROHIBITED)
-        check_prerequisites(request.prerequisites, before)
-        after = policy.without_orphans(before, request.apply(before))
-        policy.judge(self.rules, before, after)
-        return after
+        return judge(self.rules, request, reading)
 
     def _hand_over(
         self,
@@ -298,9 +284,7 @@ class ParentZone:
         self._believed[child] = _Believed(reading, self._monotonic())
 
     async def _resume(self, stored: StoredChange) -> None:
-        request = read_request(walk(stored.message), self.zone, stored.child, b"")
-        if not isinstance(request, DelegationChange):
-            raise TypeError(f"change {stored.id} in the ledger is no delegation change")
+        request = delegation_change(read_request(walk(stored.message), self.zone, stored.child, b""))
         await self._turns.take(stored.child, 0)
         self._hand_over(stored.id, Change(stored.before, stored.after), request, stored.identity, resumed=True)
 

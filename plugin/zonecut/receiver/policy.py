@@ -102,7 +102,7 @@ def check_place(child: bytes, enclosing: bytes | None, nested: tuple[bytes, ...]
         raise _prohibited("child-above-delegation", f"{text} lies above the delegation of {names.to_text(nested[0])}")
 
 
-def judge(rules: Rules, before: Delegation, after: Delegation) -> None:
+def check(rules: Rules, before: Delegation, after: Delegation) -> None:
     """Raise Refusal for the first rule that the change from `before` to `after` breaks."""
     for name, rule in RULES.items():
         for complaint in rule(rules, before, after):

@@ -18,10 +18,11 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.update import DelegationChange, read_request
+from zonecut.protocol.update import read_request
 from zonecut.receiver import responder
 from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns, source_key
 from zonecut.receiver.authentication import Authenticated, SignatureSettings, authenticate, unknown_key
+from zonecut.receiver.judgement import delegation_change
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.replay import ReplayMemory
@@ -227,11 +228,7 @@ class Receiver:
 
     async def _judge(self, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         admitted, key = authenticated.admitted, authenticated.key
-        request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.key.rdata)
-        if not isinstance(request, DelegationChange):
-            raise Refusal(
-                "keys-by-operator", "keys are imported by this parent's operator only", ede=EdeCode.PROHIBITED
-            )
+        request = delegation_change(read_request(admitted.envelope, admitted.zone, admitted.signer, key.key.rdata))
         zone = self._zones[admitted.zone]
         outcome = await zone.change(authenticated, request, str(source), now, partial(self._still_trusted, key))
         self.tally.count("refused" if outcome.rcode else "accepted", self._monotonic())

@@ -122,7 +122,7 @@ class Writer:
                 self._recovered()
                 if len(batch) == 1:
                     return await self._offender(batch[0], error)
-                for part in _split(batch, error):
+                for part in _split(batch, await self._named(batch, error)):
                     await self._write(part)
                 return None
             except BackendError as error:
@@ -130,6 +130,18 @@ class Writer:
                     self._fail(pending, Outcome.unavailable("backend", error.reason))
                 return None
         return None
+
+    async def _named(self, batch: Sequence[Pending], error: BackendError) -> frozenset[bytes]:
+        """The children that a conflict is about; empty where that is not to be known."""
+        if not isinstance(error, BackendConflict):
+            return frozenset()
+        if error.children:
+            return frozenset(error.children)
+        try:
+            unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
+            return frozenset(await self._backend.verify(unchanged))
+        except BackendUnavailable:
+            return frozenset()
 
     async def _without_applied(self, batch: Sequence[Pending]) -> list[Pending]:
         missing = set(await self._backend.verify([pending.change for pending in batch]))
@@ -221,9 +233,8 @@ class Writer:
         self.trouble = None
 
 
-def _split(batch: Sequence[Pending], error: BackendError) -> list[list[Pending]]:
-    """Parts of a batch that failed: the offenders alone where the server named them, else halves."""
-    named = set(error.children) if isinstance(error, BackendConflict) else set()
+def _split(batch: Sequence[Pending], named: frozenset[bytes]) -> list[list[Pending]]:
+    """Parts of a batch that failed: the offenders alone where they are known, else halves."""
     offenders = [pending for pending in batch if pending.change.child in named]
     rest = [pending for pending in batch if pending.change.child not in named]
     if offenders and rest:

@@ -257,7 +257,7 @@ class ChangeTable:
             now,
             [
                 AuditEntry(
-                    "change-accepted",
+                    "change.accepted",
                     change.actor,
                     change.source,
                     change.zone,
@@ -293,7 +293,7 @@ class ChangeTable:
                 {
                     "number": item.id,
                     "now": now,
-                    "event": f"change-{item.state.value}",
+                    "event": f"change.{item.state.value}",
                     "detail": json.dumps({"change": item.id, "attempts": item.attempts, "reason": item.reason}),
                 }
                 for item in items

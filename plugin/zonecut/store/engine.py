@@ -14,7 +14,7 @@ from zonecut.store.errors import StoreUnusable
 BUSY_TIMEOUT = 0.25
 """Seconds that SQLite waits for a lock of another process. The store thread tries again and serves reads between."""
 
-_ACCEPTED = "sqlite:////absolute/path/to/zonecut.db or postgresql+psycopg://user@host/database"
+_ACCEPTED = "sqlite:////absolute/path/to/zonecut.db"
 _MEANINGS = {
     "SQLITE_FULL": "the disk is full",
     "SQLITE_READONLY": "the file is read-only",
@@ -39,8 +39,6 @@ def parse_url(text: str) -> URL:
             raise StoreUnusable(
                 f"store url {text!r}: a store outlives the process, so it needs the path of a file: {_ACCEPTED}"
             )
-        return url
-    if url.drivername == "postgresql+psycopg":
         return url
     raise StoreUnusable(f"store url {display(url)!r}: {url.drivername!r} is not supported; there is {_ACCEPTED}")
 
@@ -75,7 +73,8 @@ def make_engine(url: URL) -> Engine:
 def create_file(url: URL) -> None:
     """Make an empty SQLite file that only its owner can read, unless the file is there.
 
-    SQLite gives `-wal` and `-shm` the mode of the file itself. Raises StoreUnusable.
+    Root makes it for the owner of the directory: the daemon is to open what an operator's first command created.
+    SQLite gives `-wal` and `-shm` mode and owner of the file itself. Raises StoreUnusable.
     """
     if url.get_backend_name() != "sqlite":
         return
@@ -83,7 +82,13 @@ def create_file(url: URL) -> None:
     if path.exists():
         return
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise StoreUnusable(
             f"store url {display(url)!r}: there is no directory {str(path.parent)!r}; create it first"

@@ -258,7 +258,7 @@ def _insert(
         insert_entries(
             connection,
             now,
-            [_entry("key-added", number, by_identity[identity]) for identity, number in created.items()],
+            [_entry("key.added", number, by_identity[identity]) for identity, number in created.items()],
         )
     return created
 
@@ -307,7 +307,7 @@ def _set_state(connection: Connection, now: float, item: _Transition) -> StoredK
     )
     _announce(connection, [stored.key.owner])
     entry = _entry(
-        f"key-{item.state.value}", item.id, _Addition(stored.key, item.state, method, item.actor, item.reason)
+        f"key.{item.state.value}", item.id, _Addition(stored.key, item.state, method, item.actor, item.reason)
     )
     insert_entries(connection, now, [entry])
     return StoredKey(item.id, stored.key, item.state, method, item.reason, item.actor, stored.created_at, now)
