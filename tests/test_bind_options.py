@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from zonecut.plugin.registry import adapter, create_manager
+from zonecut.plugin.registry import adapters, create_manager
 from zonecut_bind.keyfile import KeyFileError, load_key, parse_key
 from zonecut_bind.options import BindOptions
 
@@ -22,7 +22,7 @@ def key_file(directory: Path, text: str, mode: int = 0o600) -> Path:
 
 
 def test_the_adapter_registers_under_its_name() -> None:
-    assert adapter(create_manager(), "bind").options is BindOptions
+    assert adapters(create_manager())["bind"].options is BindOptions
 
 
 def test_the_defaults_are_the_documented_ones() -> None:

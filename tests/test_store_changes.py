@@ -201,7 +201,7 @@ async def test_acceptance_and_outcome_are_in_the_audit_trail(store: Store) -> No
         4711,
         "child.parent.example.",
     )
-    assert acceptance.entry.detail == {"change": number}
+    assert acceptance.entry.detail == {"change": number, "kind": "delegation"}
     assert outcome.to_json() == {
         "id": 2,
         "at": "2023-11-14T22:13:20.000Z",

@@ -8,6 +8,7 @@ import pluggy
 from pydantic import BaseModel
 
 from zonecut.plugin.backend import Backend, BackendContext
+from zonecut.plugin.bootstrap import Method
 
 PROJECT = "zonecut"
 ENTRY_POINT_GROUP = "zonecut.adapters"
@@ -33,4 +34,9 @@ class Hooks:
     @hookspec
     def zonecut_adapters(self) -> list[Adapter]:
         """The adapters that this plugin brings."""
+        return []
+
+    @hookspec
+    def zonecut_bootstrap_methods(self) -> list[Method]:
+        """The bootstrap methods that this plugin brings."""
         return []

@@ -5,11 +5,8 @@ from collections.abc import Iterable
 import pluggy
 
 from zonecut.plugin import hookspecs
+from zonecut.plugin.bootstrap import Method
 from zonecut.plugin.hookspecs import Adapter
-
-
-class UnknownAdapter(Exception):
-    """No installed plugin brings an adapter of that name; the message lists those there are."""
 
 
 def create_manager() -> pluggy.PluginManager:
@@ -31,9 +28,12 @@ def adapters(manager: pluggy.PluginManager) -> dict[str, Adapter]:
     return found
 
 
-def adapter(manager: pluggy.PluginManager, name: str) -> Adapter:
-    """The adapter of that name. Raises UnknownAdapter."""
-    found = adapters(manager)
-    if name not in found:
-        raise UnknownAdapter(f"there is no adapter {name!r}; installed: {', '.join(sorted(found))}")
-    return found[name]
+def bootstrap_methods(manager: pluggy.PluginManager) -> dict[str, Method]:
+    """All bootstrap methods by name. Raises ValueError when two plugins bring the same name."""
+    found: dict[str, Method] = {}
+    brought: Iterable[list[Method]] = manager.hook.zonecut_bootstrap_methods()
+    for method in (method for each in brought for method in each):
+        if method.name in found:
+            raise ValueError(f"two plugins bring a bootstrap method named {method.name!r}")
+        found[method.name] = method
+    return found

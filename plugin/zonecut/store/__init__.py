@@ -4,11 +4,13 @@
 """
 
 from zonecut.store.audit import AuditEntry, AuditRecord
-from zonecut.store.change_values import ChangeState, ChildRecord, NewChange, Remembered, StoredChange
+from zonecut.store.bootstraps import Bootstrap, BootstrapTable, Roll, Upload
+from zonecut.store.change_values import ChangeKind, ChangeState, ChildRecord, NewChange, Remembered, StoredChange
 from zonecut.store.changes import ChangeTable
 from zonecut.store.errors import (
     InvalidTransition,
     NotInStore,
+    QuotaExceeded,
     StoreConflict,
     StoreError,
     StoreUnavailable,
@@ -29,6 +31,7 @@ __all__ = [
     "NewChange",
     "StoredChange",
     "ChangeState",
+    "ChangeKind",
     "ChildRecord",
     "Remembered",
     "AuditEntry",
@@ -39,4 +42,9 @@ __all__ = [
     "StoreConflict",
     "InvalidTransition",
     "NotInStore",
+    "QuotaExceeded",
+    "Bootstrap",
+    "BootstrapTable",
+    "Roll",
+    "Upload",
 ]

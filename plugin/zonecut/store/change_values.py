@@ -21,6 +21,15 @@ class ChangeState(StrEnum):
     FAILED = "failed"
 
 
+class ChangeKind(StrEnum):
+    """What a change is about."""
+
+    DELEGATION = "delegation"
+    KEYS = "keys"
+    """The child's keys; `before` and `after` are empty delegations."""
+
+
+_KINDS = {kind.value: kind for kind in ChangeKind}
 _STATES = {state.value: state for state in ChangeState}
 
 COLUMNS = (
@@ -39,6 +48,7 @@ COLUMNS = (
     _TABLE.c.inception,
     _TABLE.c.identity,
     _TABLE.c.message,
+    _TABLE.c.kind,
 )
 """The columns of which `StoredChange.from_row` makes a value, in its order."""
 
@@ -63,6 +73,7 @@ class NewChange:
     identity: bytes | None = None
     expires_at: float | None = None
     inception: int | None = None
+    kind: ChangeKind = ChangeKind.DELEGATION
 
     @property
     def child(self) -> bytes:
@@ -89,11 +100,13 @@ class StoredChange:
     inception: int | None
     identity: bytes | None
     message: bytes
+    kind: ChangeKind
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "StoredChange":
         """The value of a row of `COLUMNS`."""
-        number, zone, child, key_id, source, accepted_at, before, after, state, *rest = row
+        number, zone, child, key_id, source, accepted_at, before, after, *rest = row
+        state, reason, attempts, settled_at, inception, identity, message, kind = rest
         return cls(
             number,
             zone,
@@ -104,7 +117,13 @@ class StoredChange:
             Delegation.from_wire(before),
             Delegation.from_wire(after),
             _STATES[state],
-            *rest,
+            reason,
+            attempts,
+            settled_at,
+            inception,
+            identity,
+            message,
+            _KINDS[kind],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +132,7 @@ class StoredChange:
             "id": self.id,
             "zone": names.to_text(self.zone),
             "child": names.to_text(self.child),
+            "kind": self.kind.value,
             "key_id": self.key_id,
             "source": self.source,
             "accepted_at": timestamps.to_text(self.accepted_at),

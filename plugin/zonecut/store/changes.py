@@ -9,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Update,
+    and_,
     bindparam,
     func,
     insert,
@@ -83,7 +84,10 @@ _LATEST = union_all(
         select(literal_column(f"'{kind}'").label("kind"), _OF_CHILD.where(condition).subquery())
         for kind, condition in (
             ("signed", _TABLE.c.inception.is_not(None)),
-            ("applied", _TABLE.c.state == literal_column("'applied'")),
+            (
+                "applied",
+                and_(_TABLE.c.state == literal_column("'applied'"), _TABLE.c.kind == literal_column("'delegation'")),
+            ),
             ("unsettled", _IS_UNSETTLED),
         )
     )
@@ -228,47 +232,7 @@ class ChangeTable:
     # Handlers: called in the store thread, inside a transaction.
 
     def _append(self, connection: Connection, changes: Sequence[NewChange]) -> Sequence[int]:
-        now = self._clock()
-        numbers = sorted(
-            connection.execute(
-                _APPEND[connection.dialect.name],
-                [
-                    {
-                        "zone": change.zone,
-                        "child": change.after.child,
-                        "key_id": change.key_id,
-                        "source": change.source,
-                        "accepted_at": now,
-                        "before": change.before.to_wire(),
-                        "after": change.after.to_wire(),
-                        "message": change.message,
-                        "state": ChangeState.ACCEPTED.value,
-                        "attempts": 0,
-                        "identity": change.identity,
-                        "expires_at": change.expires_at,
-                        "inception": change.inception,
-                    }
-                    for change in changes
-                ],
-            ).scalars()
-        )
-        insert_entries(
-            connection,
-            now,
-            [
-                AuditEntry(
-                    "change.accepted",
-                    change.actor,
-                    change.source,
-                    change.zone,
-                    change.after.child,
-                    change.key_tag,
-                    detail={"change": number},
-                )
-                for number, change in zip(numbers, changes, strict=True)
-            ],
-        )
-        return numbers
+        return append(connection, self._clock(), changes, ChangeState.ACCEPTED)
 
     def _settle(self, connection: Connection, items: Sequence[_Settlement]) -> Sequence[None]:
         now = self._clock()
@@ -330,3 +294,50 @@ def _update(connection: Connection, statement: Update, rows: Sequence[dict[str, 
                 f"change {row['number']} of {names.to_text(found.child)} is settled already: {found.state}"
             )
     raise InvalidTransition("one of the changes is settled already")
+
+
+def append(connection: Connection, now: float, changes: Sequence[NewChange], state: ChangeState) -> Sequence[int]:
+    """The numbers of changes that are recorded with their audit entries; inside a transaction of the store thread."""
+    settled_at = None if state is ChangeState.ACCEPTED else now
+    numbers = sorted(
+        connection.execute(
+            _APPEND[connection.dialect.name],
+            [
+                {
+                    "zone": change.zone,
+                    "child": change.after.child,
+                    "key_id": change.key_id,
+                    "source": change.source,
+                    "accepted_at": now,
+                    "before": change.before.to_wire(),
+                    "after": change.after.to_wire(),
+                    "message": change.message,
+                    "state": state.value,
+                    "attempts": 0,
+                    "settled_at": settled_at,
+                    "identity": change.identity,
+                    "expires_at": change.expires_at,
+                    "inception": change.inception,
+                    "kind": change.kind.value,
+                }
+                for change in changes
+            ],
+        ).scalars()
+    )
+    insert_entries(
+        connection,
+        now,
+        [
+            AuditEntry(
+                "change.accepted",
+                change.actor,
+                change.source,
+                change.zone,
+                change.after.child,
+                change.key_tag,
+                detail={"change": number, "kind": change.kind.value},
+            )
+            for number, change in zip(numbers, changes, strict=True)
+        ],
+    )
+    return numbers

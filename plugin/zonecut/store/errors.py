@@ -25,5 +25,9 @@ class InvalidTransition(StoreError):
     """The state that the row is in does not lead to the state that was asked for."""
 
 
+class QuotaExceeded(StoreError):
+    """Too many rows of that kind are there; a newcomer never displaces one."""
+
+
 class NotInStore(StoreError):
     """There is no row with that number."""

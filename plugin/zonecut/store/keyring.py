@@ -44,7 +44,8 @@ _KEYS_OF = select(*COLUMNS).where(_keys.c.owner.in_(bindparam("owners", expandin
 _OWNERS_AFTER = (
     select(_keys.c.owner).distinct().where(_keys.c.owner > bindparam("after")).order_by(_keys.c.owner).limit(LOAD_PAGE)
 )
-_RANK = {KeyState.TRUSTED: 0, KeyState.KNOWN: 1, KeyState.REVOKED: 2}
+_RANK = {KeyState.TRUSTED: 0, KeyState.KNOWN: 1}
+_LAST = 2
 
 
 class RingKey(NamedTuple):
@@ -229,7 +230,7 @@ class KeyRing:
 
 
 def _rank(ring_key: RingKey) -> tuple[int, int]:
-    return _RANK[ring_key.stored.state], ring_key.stored.id
+    return _RANK.get(ring_key.stored.state, _LAST), ring_key.stored.id
 
 
 def _load_owners(owners: OwnerFilter, after: bytes, connection: Connection) -> bytes | None:

@@ -35,8 +35,16 @@ class KeyState(StrEnum):
     """What a key is worth. Only a trusted key's signature moves anything."""
 
     KNOWN = "known"
+    """Received; its bootstrap is under way, or waits for an operator."""
     TRUSTED = "trusted"
+    VALIDATION_FAILED = "validation-failed"
+    """No method found that it belongs to the child; it may be uploaded again."""
+    REFUSED = "refused"
+    """An operator rejected it; only an operator can change that."""
+    SUPERSEDED = "superseded"
+    """It was trusted until another key took its place, or its delegation ended; it may be uploaded again."""
     REVOKED = "revoked"
+    """For ever."""
 
 
 _STATES = {state.value: state for state in KeyState}
@@ -218,7 +226,10 @@ class KeyTable:
 
     def _set_states(self, connection: Connection, items: Sequence[_Transition]) -> Sequence[StoredKey]:
         now = self._clock()
-        return [_set_state(connection, now, item) for item in items]
+        return [
+            set_state(connection, now, item.id, item.state, item.actor, item.reason, method=item.method)
+            for item in items
+        ]
 
 
 def _identity(key: Key) -> tuple[bytes, bytes]:
@@ -288,26 +299,53 @@ def _get(connection: Connection, number: int, *, lock: bool = False) -> StoredKe
     return None if row is None else StoredKey.from_row(row)
 
 
-def _set_state(connection: Connection, now: float, item: _Transition) -> StoredKey:
-    stored = _get(connection, item.id, lock=True)
+def keys_of(connection: Connection, owner: bytes | None, key_id: int | None = None) -> tuple[StoredKey, ...]:
+    """The keys of an owner, oldest first, or the one with a number; inside a transaction of the store thread."""
+    condition = _TABLE.c.id == key_id if owner is None else _TABLE.c.owner == owner
+    query = select(*COLUMNS).where(condition).order_by(_TABLE.c.id).with_for_update()
+    return tuple(StoredKey.from_row(row) for row in connection.execute(query))
+
+
+def add_key(
+    connection: Connection, now: float, key: Key, state: KeyState, method: str, actor: str, reason: str
+) -> StoredKey:
+    """Add a key that is not there, with its event and audit entry; inside a transaction of the store thread."""
+    (number,) = _insert(connection, now, [_Addition(key, state, method, actor, reason)], [_identity(key)]).values()
+    return StoredKey(number, key, state, method, reason, actor, now, now)
+
+
+def set_state(
+    connection: Connection,
+    now: float,
+    key_id: int,
+    state: KeyState,
+    actor: str,
+    reason: str,
+    *,
+    method: str | None = None,
+) -> StoredKey:
+    """The key after a transition, with its event and audit entry; inside a transaction of the store thread.
+
+    Whatever its bootstrap was about is settled by it. Raises NotInStore, InvalidTransition for a revoked key.
+    """
+    stored = _get(connection, key_id, lock=True)
     if stored is None:
-        raise NotInStore(f"there is no key number {item.id}")
-    if stored.state is item.state:
+        raise NotInStore(f"there is no key number {key_id}")
+    if stored.state is state:
         return stored
     if stored.state is KeyState.REVOKED:
         raise InvalidTransition(
             f"key {stored.key.tag} of {names.to_text(stored.key.owner)} is revoked and cannot become"
-            f" {item.state.value}: revocation is final, so the child needs a new key"
+            f" {state.value}: revocation is final, so the child needs a new key"
         )
-    method = stored.method if item.method is None else item.method
+    method = stored.method if method is None else method
     connection.execute(
         update(_TABLE)
-        .where(_TABLE.c.id == item.id)
-        .values(state=item.state.value, method=method, reason=item.reason, actor=item.actor, changed_at=now)
+        .where(_TABLE.c.id == key_id)
+        .values(state=state.value, method=method, reason=reason, actor=actor, changed_at=now)
     )
+    connection.execute(delete(tables.bootstraps).where(tables.bootstraps.c.key_id == key_id))
     _announce(connection, [stored.key.owner])
-    entry = _entry(
-        f"key.{item.state.value}", item.id, _Addition(stored.key, item.state, method, item.actor, item.reason)
-    )
+    entry = _entry(f"key.{state.value}", key_id, _Addition(stored.key, state, method, actor, reason))
     insert_entries(connection, now, [entry])
-    return StoredKey(item.id, stored.key, item.state, method, item.reason, item.actor, stored.created_at, now)
+    return StoredKey(key_id, stored.key, state, method, reason, actor, stored.created_at, now)

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from zonecut.protocol import codepoints
 from zonecut.store.audit import AuditTable
+from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
 from zonecut.store.engine import create_file, make_engine, parse_url
 from zonecut.store.keyring import KeyRing
@@ -31,6 +32,7 @@ class Store:
         self.ring = KeyRing(self.thread, code_points, ring_owners)
         """Not started: who looks keys up calls `start`."""
         self.changes = ChangeTable(self.thread, clock)
+        self.bootstraps = BootstrapTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)
 
     @classmethod

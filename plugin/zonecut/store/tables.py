@@ -5,6 +5,7 @@ Names are lower-case wire form; times are seconds since the epoch; states are th
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Dialect,
     Double,
@@ -84,6 +85,7 @@ changes = Table(
     Column("identity", Octets),
     Column("expires_at", Double),
     Column("inception", BigInteger),
+    Column("kind", Text, nullable=False, server_default="delegation"),
     sqlite_autoincrement=True,
 )
 Index("ix_changes_child", changes.c.child, changes.c.id)
@@ -105,6 +107,26 @@ Index(
     sqlite_where=_REMEMBERED,
     postgresql_where=_REMEMBERED,
 )
+
+bootstraps = Table(
+    "bootstraps",
+    metadata,
+    Column("key_id", _NUMBER, ForeignKey("keys.id", name="fk_bootstraps_key_id"), primary_key=True),
+    Column("owner", Octets, nullable=False),
+    Column("zone", Octets, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("replaces", Boolean, nullable=False),
+    Column("manual", Boolean, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_bootstraps_next_at", bootstraps.c.manual, bootstraps.c.next_at)
+Index("ix_bootstraps_owner", bootstraps.c.owner)
 
 audit = Table(
     "audit",

@@ -1,0 +1,343 @@
+"""Keys on their way to being trusted: what was uploaded, how far its bootstrap got, and how it ends.
+
+Every transition that makes or unmakes trust is one transaction, and none of them takes trust from a key before the key
+that replaces it has become trusted: a message that anybody can make must not evict a good key.
+"""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from zonecut.protocol import names
+from zonecut.protocol.keys import Key
+from zonecut.store import tables, timestamps
+from zonecut.store.change_values import ChangeState, NewChange
+from zonecut.store.changes import append
+from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
+from zonecut.store.keys import KeyState, StoredKey, add_key, keys_of, set_state
+from zonecut.store.thread import StoreThread
+
+_TABLE = tables.bootstraps
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A known key's way to trust. Times are in seconds since the epoch."""
+
+    key_id: int
+    owner: bytes
+    zone: bytes
+    source: str
+    replaces: bool
+    """The upload asked that the child's other keys go, once this one is trusted."""
+    manual: bool
+    """It waits for an operator."""
+    method: str
+    """The automatic method that is tried, or empty before the first."""
+    attempts: int
+    """Of this method."""
+    reason: str
+    """What the latest attempt found."""
+    evidence: dict[str, Any]
+    """What the method keeps between attempts, in values that JSON has."""
+    started_at: float
+    next_at: float
+    expires_at: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key_id": self.key_id,
+            "child": names.to_text(self.owner),
+            "zone": names.to_text(self.zone),
+            "source": self.source,
+            "replaces": self.replaces,
+            "manual": self.manual,
+            "method": self.method,
+            "attempts": self.attempts,
+            "reason": self.reason,
+            "started_at": timestamps.to_text(self.started_at),
+            "next_at": timestamps.to_text(self.next_at),
+            "expires_at": timestamps.to_text(self.expires_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A self-signed upload whose signature verified, with the bounds on what may be pending."""
+
+    key: Key
+    zone: bytes
+    source: str
+    replaces: bool
+    manual: bool
+    next_at: float
+    expires_at: float
+    max_per_child: int
+    max_per_source: int
+    max_in_all: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    key_id: int
+    method: str
+    actor: str
+    reason: str
+    keep: frozenset[bytes] | None
+    """KEY RDATA of trusted keys that stay; None: all stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    key_id: int
+    state: KeyState
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A change of a child's keys under the signature of a trusted one: `add` and `delete` in the order of the message.
+
+    Each step is a KEY RDATA to add (True) or to delete (False); None deletes all.
+    """
+
+    owner: bytes
+    steps: tuple[tuple[bool, bytes | None], ...]
+    actor: str
+    signing_key: int
+    record: NewChange
+    """How it stands in the ledger."""
+    check: Callable[[Key], None] = field(compare=False)
+    """Raises for a key that may not be added."""
+
+
+class BootstrapTable:
+    """The pending keys of a store."""
+
+    def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def begin(self, upload: Upload) -> StoredKey:
+        """Take in an uploaded key as known, with a bootstrap that begins; the key as it stands then.
+
+        A key that is trusted, refused or revoked stays as it is, and one whose bootstrap is under way goes on with it.
+        Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
+        """
+        return await self._thread.write(self._begin, upload)
+
+    async def get(self, key_id: int) -> Bootstrap | None:
+        """The bootstrap of a key, or None. Raises StoreUnavailable."""
+        return await self._first(_TABLE.c.key_id == key_id)
+
+    async def list(self, owner: bytes | None = None) -> Sequence[Bootstrap]:
+        """The bootstraps under way, of one child or of all, oldest first. Raises StoreUnavailable."""
+        query = select(_TABLE).order_by(_TABLE.c.started_at)
+        if owner is not None:
+            query = query.where(_TABLE.c.owner == owner)
+        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+
+    async def due(self, now: float, limit: int, exclude: Collection[int]) -> Sequence[Bootstrap]:
+        """Automatic bootstraps whose next attempt is due, the longest waiting first. Raises StoreUnavailable."""
+        query = (
+            select(_TABLE)
+            .where(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now, _TABLE.c.key_id.not_in(list(exclude)))
+            .order_by(_TABLE.c.next_at)
+            .limit(limit)
+        )
+        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+
+    async def expired(self, now: float) -> Sequence[Bootstrap]:
+        """Bootstraps whose time is over. Raises StoreUnavailable."""
+        query = select(_TABLE).where(_TABLE.c.expires_at <= now)
+        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+
+    async def progress(self, bootstrap: Bootstrap) -> None:
+        """Record how far a bootstrap got; one that ended meanwhile stays ended. Raises StoreUnavailable."""
+        await self._thread.write(self._progress, bootstrap)
+
+    async def trust(
+        self, key_id: int, method: str, actor: str, reason: str, *, keep: Collection[bytes] | None
+    ) -> StoredKey:
+        """Make a key trusted; the child's trusted keys whose RDATA is not in `keep` are superseded, in one transaction.
+
+        `keep` None keeps all. Raises InvalidTransition, NotInStore, StoreUnavailable.
+        """
+        kept = None if keep is None else frozenset(keep)
+        return await self._thread.write(self._trust, _Trust(key_id, method, actor, reason, kept))
+
+    async def end(self, key_id: int, state: KeyState, actor: str, reason: str) -> StoredKey:
+        """End a bootstrap without trust: the key becomes VALIDATION_FAILED or REFUSED.
+
+        A key that is not KNOWN any more stays as it is. Raises NotInStore, StoreUnavailable.
+        """
+        return await self._thread.write(self._end, _End(key_id, state, actor, reason))
+
+    async def roll(self, roll: Roll) -> tuple[StoredKey, ...]:
+        """The child's keys after a change under a trusted signature; the ledger records it in the same transaction.
+
+        What it adds is trusted, what it deletes superseded. Raises InvalidTransition when no trusted key would
+        remain, a key to add is refused or revoked, or the key that signed is not trusted any more; whatever
+        `roll.check` raises; StoreUnavailable.
+        """
+        return await self._thread.write(self._roll, roll)
+
+    async def forget_child(self, owner: bytes, actor: str, reason: str) -> int:
+        """A child's delegation ended: no key of it is trusted or pending any more. How many keys that concerned."""
+        return await self._thread.write(self._forget, (owner, actor, reason))
+
+    async def _first(self, condition: Any) -> Bootstrap | None:
+        query = select(_TABLE).where(condition)
+        row = await self._thread.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else _from_row(row)
+
+    # Handlers: called in the store thread, inside a transaction.
+
+    def _begin(self, connection: Connection, uploads: Sequence[Upload]) -> Sequence[StoredKey]:
+        return [self._begin_one(connection, upload) for upload in uploads]
+
+    def _begin_one(self, connection: Connection, upload: Upload) -> StoredKey:
+        now, key, actor = self._clock(), upload.key, names.to_text(upload.key.owner)
+        stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
+        if stored is not None:
+            if stored.state in (KeyState.TRUSTED, KeyState.REFUSED, KeyState.REVOKED):
+                return stored
+            if connection.execute(select(_TABLE.c.key_id).where(_TABLE.c.key_id == stored.id)).first():
+                return stored
+        _check_quota(connection, upload)
+        if stored is None:
+            stored = add_key(connection, now, key, KeyState.KNOWN, "upload", actor, upload.source)
+        else:
+            stored = set_state(connection, now, stored.id, KeyState.KNOWN, actor, "uploaded again")
+        connection.execute(
+            insert(_TABLE),
+            {
+                "key_id": stored.id,
+                "owner": key.owner,
+                "zone": upload.zone,
+                "source": upload.source,
+                "replaces": upload.replaces,
+                "manual": upload.manual,
+                "method": "",
+                "attempts": 0,
+                "reason": "",
+                "evidence": "{}",
+                "started_at": now,
+                "next_at": upload.next_at,
+                "expires_at": upload.expires_at,
+            },
+        )
+        return stored
+
+    def _progress(self, connection: Connection, items: Sequence[Bootstrap]) -> Sequence[None]:
+        for item in items:
+            connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.key_id == item.key_id)
+                .values(
+                    manual=item.manual,
+                    method=item.method,
+                    attempts=item.attempts,
+                    reason=item.reason,
+                    evidence=json.dumps(item.evidence),
+                    next_at=item.next_at,
+                    expires_at=item.expires_at,
+                )
+            )
+        return [None] * len(items)
+
+    def _trust(self, connection: Connection, items: Sequence[_Trust]) -> Sequence[StoredKey]:
+        return [self._trust_one(connection, item) for item in items]
+
+    def _trust_one(self, connection: Connection, item: _Trust) -> StoredKey:
+        now = self._clock()
+        trusted = set_state(connection, now, item.key_id, KeyState.TRUSTED, item.actor, item.reason, method=item.method)
+        if item.keep is not None:
+            for other in keys_of(connection, trusted.key.owner):
+                if other.state is KeyState.TRUSTED and other.id != trusted.id and other.key.rdata not in item.keep:
+                    reason = f"replaced by key {trusted.key.tag}"
+                    set_state(connection, now, other.id, KeyState.SUPERSEDED, item.actor, reason)
+        return trusted
+
+    def _end(self, connection: Connection, items: Sequence[_End]) -> Sequence[StoredKey]:
+        return [self._end_one(connection, item) for item in items]
+
+    def _end_one(self, connection: Connection, item: _End) -> StoredKey:
+        stored = keys_of(connection, None, item.key_id)
+        if not stored:
+            raise NotInStore(f"there is no key number {item.key_id}")
+        if stored[0].state is not KeyState.KNOWN:
+            return stored[0]
+        return set_state(connection, self._clock(), item.key_id, item.state, item.actor, item.reason)
+
+    def _roll(self, connection: Connection, items: Sequence[Roll]) -> Sequence[tuple[StoredKey, ...]]:
+        return [self._roll_one(connection, item) for item in items]
+
+    def _roll_one(self, connection: Connection, roll: Roll) -> tuple[StoredKey, ...]:
+        now = self._clock()
+        held = {stored.key.rdata: stored for stored in keys_of(connection, roll.owner)}
+        trusted = {rdata for rdata, stored in held.items() if stored.state is KeyState.TRUSTED}
+        text = names.to_text(roll.owner)
+        if not any(held[rdata].id == roll.signing_key for rdata in trusted):
+            raise InvalidTransition(f"the key of {text} that signed is not trusted any more")
+        after = set(trusted)
+        for adds, rdata in roll.steps:
+            if rdata is None:
+                after.clear()
+            elif adds:
+                after.add(rdata)
+            else:
+                after.discard(rdata)
+        if not after:
+            raise InvalidTransition(f"no trusted key of {text} would remain")
+        for rdata in sorted(after - trusted):
+            key = Key.from_rdata(roll.owner, rdata)
+            roll.check(key)
+            stored = held.get(rdata)
+            if stored is None:
+                add_key(connection, now, key, KeyState.TRUSTED, "rollover", roll.actor, "added under a trusted key")
+                continue
+            if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
+                raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
+            reason = "added under a trusted key"
+            set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method="rollover")
+        for rdata in sorted(trusted - after):
+            reason = "deleted under a trusted key"
+            set_state(connection, now, held[rdata].id, KeyState.SUPERSEDED, roll.actor, reason)
+        append(connection, now, [roll.record], ChangeState.APPLIED)
+        return keys_of(connection, roll.owner)
+
+    def _forget(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
+        now = self._clock()
+        counts = []
+        for owner, actor, reason in items:
+            ended = 0
+            for stored in keys_of(connection, owner):
+                if stored.state in (KeyState.TRUSTED, KeyState.KNOWN):
+                    set_state(connection, now, stored.id, KeyState.SUPERSEDED, actor, reason)
+                    ended += 1
+            counts.append(ended)
+        return counts
+
+
+def _check_quota(connection: Connection, upload: Upload) -> None:
+    child = names.to_text(upload.key.owner)
+    for condition, most, what in (
+        (_TABLE.c.owner == upload.key.owner, upload.max_per_child, f"keys of {child} are pending"),
+        (_TABLE.c.source == upload.source, upload.max_per_source, "keys from this source are pending"),
+        (None, upload.max_in_all, "keys are pending"),
+    ):
+        query = select(func.count()).select_from(_TABLE)
+        count = connection.execute(query if condition is None else query.where(condition)).scalar_one()
+        if count >= most:
+            raise QuotaExceeded(f"{count} {what}, and no more than {most} are taken")
+
+
+def _from_row(row: Any) -> Bootstrap:
+    values = dict(row._mapping)
+    values["evidence"] = json.loads(values["evidence"])
+    return Bootstrap(**values)
