@@ -2,27 +2,36 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zonecut.plugin import Backend, BackendContext
+from zonecut.plugin.bootstrap import BootstrapMethod, Lookups, Presence, Security, Sighting
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import Envelope, read_options, walk
 from zonecut.protocol.keys import Key, KeyPair
+from zonecut.protocol.keystate import Revision
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source
+from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import SignatureSettings
+from zonecut.receiver.bootstrapper import Bootstrapper, Retry
+from zonecut.receiver.inquiry import Inquiries
+from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.requests import Requests
+from zonecut.receiver.responder import Responder, ResponseSettings
+from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
+from zonecut.receiver.trust import Trust, TrustSettings
 from zonecut.store import ChangeState, KeyState, Store
 from zonecut_zonefile import zonecut_adapters
 
@@ -45,6 +54,21 @@ above NS ns.elsewhere.example.
 below.above NS ns.elsewhere.example.
 $INCLUDE {directory}/parent.example.delegations
 """
+
+
+class NoLookups:
+    """A world in which nothing answers."""
+
+    vantage_points: Sequence[str] = ()
+
+    async def keys_at(self, name: bytes) -> Sighting:
+        return Sighting(names.to_text(name), Presence.FAILED, Security.INDETERMINATE, reason="no answer")
+
+    async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
+        return [await self.keys_at(server) for server in delegation.ns]
+
+
+NO_LOOKUPS = NoLookups()
 
 
 @dataclass
@@ -146,17 +170,19 @@ async def site(
     limits: Limits | None = None,
     policy: Policy | None = None,
     settings: ZoneSettings | None = None,
-    wrap: type[Backend] | None = None,
+    trust: TrustSettings | None = None,
+    methods: Sequence[tuple[str, BootstrapMethod]] = (),
+    manual: bool = True,
+    lookups: Lookups = NO_LOOKUPS,
+    identity: KeyPair | None = None,
 ) -> AsyncIterator[Site]:
-    """A running receiver on a zone file in `directory`; `wrap` makes another backend of the adapter's."""
+    """A running receiver on a zone file in `directory`."""
     zone_file = directory / "parent.zone"
     if not zone_file.exists():
         zone_file.write_text(ZONE_TEXT.format(directory=directory))
     (adapter,) = zonecut_adapters()
     options = adapter.options(zone_file=zone_file, directory=directory)
     backend = adapter.create(BackendContext(ZONE, Ttls()), options)
-    if wrap is not None:
-        backend = wrap(backend)  # type: ignore[call-arg]
     clock = Clock()
     limits = limits or Limits(source_burst=100_000, child_burst=100_000)
     signatures = SignatureSettings()
@@ -168,25 +194,62 @@ async def site(
             if each.state is not ChangeState.FAILED
         ]
         replay = ReplayMemory(remembered)
+        keys = KeyLookup(store.ring)
+        bootstrapper_reads: list[ParentZone] = []
+
+        async def delegation_of(child: bytes) -> Delegation:
+            return await bootstrapper_reads[0].delegation_of(child)
+
+        trust_settings = trust or TrustSettings()
+        bootstrapper = Bootstrapper(
+            ZONE,
+            methods,
+            manual,
+            Retry(trust_settings.retry_first, trust_settings.retry_longest, trust_settings.attempts),
+            store,
+            lookups,
+            delegation_of,
+            clock=clock,
+            jitter=random.Random(1),
+        )
+        trusted = Trust(ZONE, trust_settings, store, keys, bootstrapper, DEFAULT)
         zone = ParentZone(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy()),
             settings or ZoneSettings(),
             backend,
             Ledger(store, ZONE, signatures.fudge),
             replay,
+            trusted.noticed,
             max_waiting=limits.max_pending_per_child,
             monotonic=clock,
             jitter=random.Random(1),
         )
+        bootstrapper_reads.append(zone)
+        budget = TokenBuckets(1000, 1000)
+        responder = Responder(ResponseSettings(), lambda now: identity, budget, DEFAULT, clock=clock, monotonic=clock)
         await zone.resume()
-        running = asyncio.create_task(zone.run())
+        running = [asyncio.create_task(zone.run())]
+        if methods:
+            running.append(asyncio.create_task(bootstrapper.run()))
+        tally = Tally()
         receiver = Receiver(
-            {ZONE: zone}, store, replay, limits, signatures, DEFAULT, Tally(), clock=clock, monotonic=clock
+            {ZONE: ServedZone(zone, trusted, bootstrapper, responder)},
+            store,
+            keys,
+            Requests(replay, keys, limits, DEFAULT, tally, clock),
+            Inquiries(Revision.KEYSTATE_03, signatures, DEFAULT),
+            limits,
+            signatures,
+            DEFAULT,
+            tally,
+            clock=clock,
+            monotonic=clock,
         )
         try:
             yield Site(receiver, zone, backend, store, clock)
         finally:
             await receiver.close(5)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await zone.close(5)

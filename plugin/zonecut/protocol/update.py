@@ -124,6 +124,7 @@ class KeyUpload:
     """All other keys are to go once the new one is trusted (`DEL child ANY KEY` came along)."""
     keys: tuple[bytes, ...]
     """KEY RDATA of the keys to add."""
+    operations: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _key_request(
     added = tuple(operation.rdata for operation in operations if operation.action is Action.ADD)
     deleted = [operation for operation in operations if operation.action is not Action.ADD]
     if signing_key in added and all(operation.action is Action.DELETE_RRSET for operation in deleted):
-        return KeyUpload(child, bool(deleted), added)
+        return KeyUpload(child, bool(deleted), added, operations)
     return KeyRoll(child, operations)
 
 

@@ -22,6 +22,10 @@ class Limits(BaseModel):
     source_rate: PositiveFloat = Field(50, description="Messages a second that one source may send after its burst.")
     child_burst: PositiveInt = Field(30, description="Verified changes that one child may send at once.")
     child_rate: PositiveFloat = Field(0.2, description="Verified changes a second of one child after its burst.")
+    upload_burst: PositiveInt = Field(20, description="Key uploads that one source may send at once.")
+    upload_rate: PositiveFloat = Field(
+        0.5, description="Key uploads a second that one source may send after its burst."
+    )
     max_records: PositiveInt = Field(1000, description="Records in one message.")
     max_pending: PositiveInt = Field(5000, description="Changes of all children that may be in work at once.")
     max_pending_per_child: PositiveInt = Field(8, description="Changes of one child that may be in work at once.")

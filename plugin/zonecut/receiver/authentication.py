@@ -1,17 +1,19 @@
 """Which key signed a message, does it verify, and what is that worth (RFC 2931, RFC 3007).
 
-Everything begins as "no": only the path on which a signature verified under a trusted key returns.
+Everything begins as "no": only the path on which a signature verified names a key, and only a trusted key may change.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
-from zonecut.protocol.errors import Refusal
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode, RRClass, RRType
+from zonecut.protocol.envelope import UPDATE
+from zonecut.protocol.errors import MalformedMessage, Refusal
+from zonecut.protocol.keys import Key, UnusableKey, verifier
 from zonecut.protocol.sig0 import Signature, Untimely, check_time, signed_data
 from zonecut.receiver.admission import Admitted
 from zonecut.store import KeyState, RingKey, StoredKey
@@ -31,13 +33,21 @@ class SignatureSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A request whose signature verified under a trusted key."""
+    """A request with a signature that verified, and the key under which it did.
+
+    `stored` is None for a key that only the message itself brought.
+    """
 
     admitted: Admitted
-    key: StoredKey
+    key: Key
+    stored: StoredKey | None
     signature: Signature
     identity: bytes
     """Hash of the signed data and the key: the same for a retry and for a replay, whatever they altered elsewhere."""
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.stored is not None and self.stored.state is KeyState.TRUSTED
 
 
 def candidates(keys: Sequence[RingKey], signature: Signature) -> list[RingKey]:
@@ -48,23 +58,17 @@ def candidates(keys: Sequence[RingKey], signature: Signature) -> list[RingKey]:
     ]
 
 
-def unknown_key(signer: bytes) -> Refusal:
-    """The refusal of a signer none of whose keys is known."""
-    return Refusal("key-known", f"no key of {names.to_text(signer)} with this tag is known here", Rcode.BADKEY, None)
-
-
 def authenticate(
     admitted: Admitted, keys: Sequence[RingKey], now: int, settings: SignatureSettings, codepoints: CodePoints
 ) -> Authenticated:
-    """The trusted key that made one of the signatures. `now` in seconds since the epoch; `keys` of the signer.
+    """The key that made one of the signatures, a trusted one if there is one. `keys` are those of the signer.
 
-    Raises Refusal with BADKEY, BADTIME or BADSIG, or REFUSED for a key that is known and not trusted: that only after
-    its own signature verified, so that nobody learns the state of a key that is not his.
+    `now` in seconds since the epoch. Raises Refusal with BADKEY, BADTIME or BADSIG.
     """
     wire = admitted.envelope.wire
     tried = False
     untimely: Untimely | None = None
-    untrusted: StoredKey | None = None
+    untrusted: Authenticated | None = None
     for signature in admitted.signatures:
         found = candidates(keys, signature)
         if not found:
@@ -79,26 +83,78 @@ def authenticate(
         for stored, verify in found:
             if verify is None or not verify(signature.signature, data):
                 continue
-            if stored.state is KeyState.TRUSTED:
-                identity = hashlib.blake2b(data, digest_size=32, key=hashlib.sha256(stored.key.rdata).digest())
-                return Authenticated(admitted, stored, signature, identity.digest())
-            untrusted = untrusted or stored
+            verified = Authenticated(admitted, stored.key, stored, signature, _identity(stored.key, data))
+            if verified.is_trusted:
+                return verified
+            untrusted = untrusted or verified
     if untrusted is not None:
-        raise _untrusted(untrusted, codepoints)
+        return untrusted
     if untimely is not None:
         raise Refusal("signature-time", untimely.reason, Rcode.BADTIME, EdeCode.OTHER)
     if tried:
         raise Refusal("signature", "the signature does not verify", Rcode.BADSIG, None)
-    raise unknown_key(admitted.signer)
+    signer = names.to_text(admitted.signer)
+    raise Refusal("key-known", f"no key of {signer} with this tag is known here", Rcode.BADKEY, None)
 
 
-def _untrusted(stored: StoredKey, codepoints: CodePoints) -> Refusal:
+def brought_keys(admitted: Admitted) -> Iterator[tuple[Signature, Key]]:
+    """The KEY records that a message adds at its signer's name, each with the signature that may be its own.
+
+    Nothing is verified here; it is cheap, and empty for all but an upload. At most `MAX_CANDIDATES`.
+    """
+    envelope = admitted.envelope
+    count = 0
+    for record in envelope.section(UPDATE):
+        if record.rtype != RRType.KEY or record.rclass != RRClass.IN or envelope.name(record.start) != admitted.signer:
+            continue
+        try:
+            key = Key.from_rdata(admitted.signer, envelope.rdata(record))
+        except UnusableKey as error:
+            raise MalformedMessage(error.reason) from None
+        for signature in admitted.signatures:
+            if (key.tag, key.algorithm) == (signature.key_tag, signature.algorithm):
+                yield signature, key
+                count += 1
+                if count >= MAX_CANDIDATES:
+                    return
+
+
+def authenticate_upload(
+    admitted: Admitted, now: int, settings: SignatureSettings, codepoints: CodePoints
+) -> Authenticated | None:
+    """The key that a message both brings and is signed with; None if there is none, or it does not verify.
+
+    That proves possession of the private key and nothing else. Raises MalformedMessage, and Refusal with BADTIME.
+    """
+    for signature, key in brought_keys(admitted):
+        try:
+            check_time(signature, now, fudge=settings.fudge, max_validity=settings.max_validity)
+        except Untimely as error:
+            raise Refusal("signature-time", error.reason, Rcode.BADTIME, EdeCode.OTHER) from None
+        try:
+            verify = verifier(key, codepoints)
+        except UnusableKey as error:
+            raise Refusal("key-usable", error.reason, ede=EdeCode.PROHIBITED) from None
+        data = signed_data(admitted.envelope.wire, signature)
+        if verify(signature.signature, data):
+            return Authenticated(admitted, key, None, signature, _identity(key, data))
+    return None
+
+
+def untrusted(stored: StoredKey, waits_for_operator: bool, codepoints: CodePoints) -> Refusal:
+    """The refusal of a request that a key signed which is known and not trusted: only its holder gets to hear it."""
     text = f"key {stored.key.tag} of {names.to_text(stored.key.owner)}"
-    if stored.state is KeyState.REVOKED:
-        return Refusal("key-trusted", f"{text} is revoked", ede=EdeCode.PROHIBITED)
-    # who trusts a key here is an operator
-    return Refusal(
-        "key-trusted",
-        f"{text} is known and waits for an operator to trust it",
-        ede=codepoints.ede_manual_bootstrap_required,
-    )
+    if stored.state is KeyState.KNOWN and waits_for_operator:
+        ede = codepoints.ede_manual_bootstrap_required
+        return Refusal("key-trusted", f"{text} is known and waits for an operator to trust it", ede=ede)
+    if stored.state is KeyState.KNOWN:
+        ede = codepoints.ede_key_known_not_trusted
+        return Refusal("key-trusted", f"{text} is known, and its bootstrap is under way", ede=ede)
+    if stored.state is KeyState.VALIDATION_FAILED:
+        ede = codepoints.ede_key_validation_failed
+        return Refusal("key-trusted", f"{text} could not be validated: {stored.reason}", ede=ede)
+    return Refusal("key-trusted", f"{text} is {stored.state.value}", ede=EdeCode.PROHIBITED)
+
+
+def _identity(key: Key, data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=32, key=hashlib.sha256(key.rdata).digest()).digest()

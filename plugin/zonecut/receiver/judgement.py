@@ -6,15 +6,8 @@ from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.sig0 import later
-from zonecut.protocol.update import DelegationChange, Request, check_prerequisites
+from zonecut.protocol.update import DelegationChange, check_prerequisites
 from zonecut.receiver import policy
-
-
-def delegation_change(request: Request) -> DelegationChange:
-    """The request, if it is one that this receiver takes. Raises Refusal for a request about keys."""
-    if not isinstance(request, DelegationChange):
-        raise Refusal("keys-by-operator", "keys are imported by this parent's operator only", ede=EdeCode.PROHIBITED)
-    return request
 
 
 def check_order(newest: int | None, inception: int) -> None:
@@ -31,15 +24,20 @@ def check_order(newest: int | None, inception: int) -> None:
         )
 
 
+def check_place(child: bytes, reading: Reading) -> None:
+    """Raise Refusal unless a child is delegated, and neither above nor below another delegation."""
+    policy.check_place(child, reading.enclosing, reading.nested)
+    if not reading.delegation.is_delegated:
+        raise Refusal("child-delegated", f"{names.to_text(child)} is not delegated", ede=EdeCode.PROHIBITED)
+
+
 def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> Delegation:
     """The delegation that results. Raises Refusal for the first thing that is in its way.
 
     The order is RFC 2136 section 3: prerequisites, then the update section as a whole; then policy.
     """
     before = reading.delegation
-    policy.check_place(request.child, reading.enclosing, reading.nested)
-    if not before.is_delegated:
-        raise Refusal("child-delegated", f"{names.to_text(request.child)} is not delegated", ede=EdeCode.PROHIBITED)
+    check_place(request.child, reading)
     check_prerequisites(request.prerequisites, before)
     after = policy.without_orphans(before, request.apply(before))
     policy.check(rules, before, after)

@@ -28,25 +28,27 @@ class Ledger:
 
     async def append(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
         """The id of the change, once it is on disk, and until when it may be replayed. Raises StoreUnavailable."""
-        signature = authenticated.signature
-        # the signature may be replayed as long as its expiration and the clocks' difference allow
-        expires_at = now + seconds_until(signature.expiration, int(now)) + self._fudge
+        expires_at = self.replayable_until(authenticated, now)
         change_id = await self._store.changes.append(
             NewChange(
                 zone=self._zone,
                 actor=names.to_text(change.child),
-                key_id=authenticated.key.id,
-                key_tag=authenticated.key.key.tag,
+                key_id=authenticated.stored.id if authenticated.stored else None,
+                key_tag=authenticated.key.tag,
                 source=source,
                 before=change.before,
                 after=change.after,
                 message=authenticated.admitted.envelope.wire,
                 identity=authenticated.identity,
                 expires_at=expires_at,
-                inception=signature.inception,
+                inception=authenticated.signature.inception,
             )
         )
         return change_id, expires_at
+
+    def replayable_until(self, authenticated: Authenticated, now: float) -> float:
+        """Until when a request may be replayed, in seconds since the epoch: its expiration, and what clocks differ."""
+        return now + seconds_until(authenticated.signature.expiration, int(now)) + self._fudge
 
     async def latest(self, child: bytes) -> ChildRecord:
         """The child's newest accepted inception and unsettled change. Raises StoreUnavailable."""

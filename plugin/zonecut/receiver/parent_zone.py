@@ -2,9 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -15,10 +17,10 @@ from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
-from zonecut.protocol.update import DelegationChange, read_request
+from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.authentication import Authenticated
-from zonecut.receiver.judgement import check_order, delegation_change, judge
+from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.replay import ReplayMemory
@@ -33,6 +35,8 @@ READING_AGE = 300.0
 REMEMBERED_CHILDREN = 10_000
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class ZoneSettings(BaseModel):
@@ -65,28 +69,32 @@ class ParentZone:
         backend: Backend,
         ledger: Ledger,
         replay: ReplayMemory,
+        noticed: Callable[[bytes, Reading], Awaitable[None]],
         *,
         max_waiting: int,
         monotonic: Callable[[], float],
         jitter: random.Random,
     ) -> None:
+        """`noticed` is told of each delegation that was read."""
         self.rules = rules
         self._settings = settings
         self._backend = backend
         self._ledger = ledger
         self._replay = replay
+        self._noticed = noticed
         self._monotonic = monotonic
         self.writer = Writer(rules.zone, backend, ledger, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
         self._believed: dict[bytes, _Believed] = {}
         self._newest: dict[bytes, int | None] = {}
         self._resumed = asyncio.Event()
+        self._tried = asyncio.Event()
         self._ready = False
         self._retired = False
         self._recording = 0
         self._nothing_recorded = asyncio.Event()
         self._nothing_recorded.set()
-        self.trouble: str | None = "not opened yet"
+        self.trouble: str | None = None
 
     @property
     def zone(self) -> bytes:
@@ -130,9 +138,11 @@ class ParentZone:
                 if self.trouble != error.reason:
                     _log.error("backend.unavailable", zone=names.to_text(self.zone), reason=error.reason)
                 self.trouble = error.reason
+                self._tried.set()
                 await asyncio.sleep(OPEN_RETRY)
         self.trouble = None
         self._ready = True
+        self._tried.set()
         _log.info("zone.ready", zone=names.to_text(self.zone))
         await self.writer.run()
 
@@ -145,6 +155,15 @@ class ParentZone:
         """Release the backend, once what is settled is recorded or `patience` seconds have passed."""
         await self._ledger.close(patience)
         await self._backend.close()
+
+    async def delegation_of(self, child: bytes) -> Delegation:
+        """What the server holds for a child now. Raises BackendError, StoreUnavailable."""
+        return (await self._read(child)).delegation
+
+    async def check_delegated(self, child: bytes) -> None:
+        """Raise Refusal unless a name is a child that is delegated; BackendError, StoreUnavailable."""
+        policy.check_child(self.rules, child)
+        check_place(child, await self._read(child))
 
     async def change(
         self,
@@ -159,37 +178,19 @@ class ParentZone:
         `now` in seconds since the epoch. Raises Refusal; what fails in the end is an Outcome.
         """
         child = request.child
-        policy.check_child(self.rules, child)
-        try:
-            async with asyncio.timeout(self._settings.answer_within):
-                await self._resumed.wait()
-            waited = await self._turns.take(child, self._settings.answer_within)
-        except (TimeoutError, TurnTimeout):
-            return Outcome.unavailable("one-change-at-a-time", self._trouble("an earlier change of this child waits"))
-        except TooManyWaiting:
-            raise Refusal(
-                "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA
-            ) from None
         settled: asyncio.Future[Outcome] | None = None
         try:
-            if waited and not await still_trusted():
-                raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
-            await self._check_order(authenticated)
-            change = await self._decide(child, request)
-            change_id, expires_at = await self._record(authenticated, change, source, now)
-            self._replay.accept(authenticated.identity, expires_at)
-            self._newest[child] = authenticated.signature.inception
-            settled = self._hand_over(change_id, change, request, authenticated.identity)
-        except StoreConflict:
-            # the ledger has the same signed data already
-            return Outcome()
-        except StoreUnavailable as error:
-            return Outcome.unavailable("store", error.reason)
-        except BackendError as error:
-            return Outcome.unavailable("backend", error.reason)
-        finally:
-            if settled is None:
-                self._turns.give_back(child)
+            async with self._turn(authenticated, still_trusted) as turn:
+                change = await self._decide(child, request)
+                change_id, expires_at = await self._record(
+                    lambda: self._ledger.append(authenticated, change, source, now)
+                )
+                self._replay.accept(authenticated.identity, expires_at)
+                self._newest[child] = authenticated.signature.inception
+                settled = self._hand_over(change_id, change, request, authenticated.identity)
+                turn.keep()
+        except _EndsEarly as early:
+            return early.outcome
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
         # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
         outcome = settled.result() if done else Outcome()
@@ -199,7 +200,7 @@ class ParentZone:
                 zone=names.to_text(self.zone),
                 child=names.to_text(child),
                 change=change_id,
-                key=authenticated.key.key.tag,
+                key=authenticated.key.tag,
                 source=source,
                 **change.difference.to_json(),
             )
@@ -207,22 +208,106 @@ class ParentZone:
             settled.add_done_callback(partial(_log_late, self.zone, child, change_id))
         return outcome
 
-    async def _record(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
+    async def roll(
+        self,
+        authenticated: Authenticated,
+        request: KeyRoll,
+        source: str,
+        now: float,
+        apply: Callable[[Authenticated, KeyRoll, str, float], Awaitable[None]],
+        still_trusted: Callable[[], Awaitable[bool]],
+    ) -> Outcome:
+        """Have a child's keys rolled over, in the child's turn and in the order in which its requests were signed.
+
+        Raises Refusal; what fails in the end is an Outcome.
+        """
+        expires_at = self._ledger.replayable_until(authenticated, now)
+        try:
+            async with self._turn(authenticated, still_trusted):
+                await self._record(lambda: apply(authenticated, request, source, expires_at))
+                self._replay.accept(authenticated.identity, expires_at)
+                self._newest[request.child] = authenticated.signature.inception
+        except _EndsEarly as early:
+            return early.outcome
+        _log.info(
+            "keys.rolled",
+            zone=names.to_text(self.zone),
+            child=names.to_text(request.child),
+            key=authenticated.key.tag,
+            source=source,
+            operations=[operation.to_text() for operation in request.operations],
+        )
+        return Outcome()
+
+    @asynccontextmanager
+    async def _turn(
+        self, authenticated: Authenticated, still_trusted: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator["_Turn"]:
+        """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
+
+        Raises Refusal, and _EndsEarly for all that may be better at another time.
+        """
+        child = authenticated.key.owner
+        policy.check_child(self.rules, child)
+        try:
+            async with asyncio.timeout(self._settings.answer_within):
+                await self._resumed.wait()
+            waited = await self._turns.take(child, self._settings.answer_within)
+        except (TimeoutError, TurnTimeout):
+            waits = self._trouble("an earlier change of this child waits")
+            raise _EndsEarly(Outcome.unavailable("one-change-at-a-time", waits)) from None
+        except TooManyWaiting:
+            raise Refusal(
+                "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA
+            ) from None
+        turn = _Turn()
+        try:
+            if waited and not await still_trusted():
+                raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
+            await self._check_order(authenticated)
+            yield turn
+        except StoreConflict:
+            # the ledger has the same signed data already
+            raise _EndsEarly(Outcome()) from None
+        except StoreUnavailable as error:
+            raise _EndsEarly(Outcome.unavailable("store", error.reason)) from error
+        except BackendError as error:
+            raise _EndsEarly(Outcome.unavailable("backend", error.reason)) from error
+        finally:
+            if not turn.kept:
+                self._turns.give_back(child)
+
+    async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Have something recorded, unless this zone is being replaced."""
         if self._retired:
             raise BackendUnavailable("the configuration of this zone is being changed")
         self._recording += 1
         self._nothing_recorded.clear()
         try:
-            return await self._ledger.append(authenticated, change, source, now)
+            return await write()
         finally:
             self._recording -= 1
             if not self._recording:
                 self._nothing_recorded.set()
 
+    async def _read(self, child: bytes) -> Reading:
+        """What the server holds for a child now. Raises BackendError, StoreUnavailable."""
+        try:
+            async with asyncio.timeout(self._settings.answer_within):
+                await self._tried.wait()
+        except TimeoutError:
+            raise BackendUnavailable("the backend is not open yet") from None
+        if not self._ready:
+            raise BackendUnavailable(self._trouble("the backend is not ready"))
+        reading = await self._backend.read(child)
+        self._believe(child, reading)
+        await self._noticed(child, reading)
+        return reading
+
     async def _check_order(self, authenticated: Authenticated) -> None:
         if self._settings.ordering == "off":
             return
-        child, inception = authenticated.key.key.owner, authenticated.signature.inception
+        child, inception = authenticated.key.owner, authenticated.signature.inception
         if child not in self._newest:
             record = await self._ledger.latest(child)
             _bound(self._newest)
@@ -244,10 +329,7 @@ class ParentZone:
                 after = before
             if after != before:
                 return Change(before, after)
-        if not self._ready:
-            raise BackendUnavailable(self._trouble("the backend is not ready"))
-        reading = await self._backend.read(child)
-        self._believe(child, reading)
+        reading = await self._read(child)
         return Change(reading.delegation, self._judge(request, reading))
 
     def _judge(self, request: DelegationChange, reading: Reading) -> Delegation:
@@ -284,13 +366,32 @@ class ParentZone:
         self._believed[child] = _Believed(reading, self._monotonic())
 
     async def _resume(self, stored: StoredChange) -> None:
-        request = delegation_change(read_request(walk(stored.message), self.zone, stored.child, b""))
+        request = read_request(walk(stored.message), self.zone, stored.child, b"")
+        if not isinstance(request, DelegationChange):
+            raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
         await self._turns.take(stored.child, 0)
         self._hand_over(stored.id, Change(stored.before, stored.after), request, stored.identity, resumed=True)
 
     def _trouble(self, what: str) -> str:
         trouble = self.writer.trouble or self.trouble
         return f"{what}: {trouble}" if trouble else what
+
+
+class _Turn:
+    """A child's turn; `keep` hands it on to who gives it back later."""
+
+    kept = False
+
+    def keep(self) -> None:
+        self.kept = True
+
+
+class _EndsEarly(Exception):
+    """The request ends without a refusal: with SERVFAIL, or as accepted before."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:

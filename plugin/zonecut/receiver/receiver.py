@@ -2,7 +2,7 @@
 
 bytes -> envelope -> admission -> authentication -> update -> policy -> ledger -> writer -> adapter -> responder.
 
-What is refused is answered at once, without a task or a wait; only a verified change, or a key that must be fetched
+What is refused is answered at once, without a task or a wait; only a verified request, or a key that must be fetched
 from the store first, goes on as a task.
 """
 
@@ -18,21 +18,26 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.update import read_request
+from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.receiver import responder
 from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns, source_key
-from zonecut.receiver.authentication import Authenticated, SignatureSettings, authenticate, unknown_key
-from zonecut.receiver.judgement import delegation_change
+from zonecut.receiver.authentication import (
+    Authenticated,
+    SignatureSettings,
+    authenticate,
+    authenticate_upload,
+    brought_keys,
+)
+from zonecut.receiver.inquiry import Inquiries, is_key_query
+from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
-from zonecut.receiver.parent_zone import ParentZone
-from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.requests import Requests
+from zonecut.receiver.responder import Answer
+from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
-from zonecut.store import AuditEntry, KeyState, RingKey, Store, StoredKey, StoreUnavailable
+from zonecut.store import AuditEntry, RingKey, Store, StoreUnavailable
 
 Respond = Callable[[bytes], None]
-
-MAX_FETCHING = 1024
-"""Messages that may wait for their keys to be fetched; more are answered SERVFAIL."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,9 +47,11 @@ class Receiver:
 
     def __init__(
         self,
-        zones: Mapping[bytes, ParentZone],
+        zones: Mapping[bytes, ServedZone],
         store: Store,
-        replay: ReplayMemory,
+        keys: KeyLookup,
+        requests: Requests,
+        inquiries: Inquiries,
         limits: Limits,
         signature_settings: SignatureSettings,
         codepoints: CodePoints,
@@ -56,53 +63,52 @@ class Receiver:
         self._zones = zones
         self._apexes = frozenset(zones)
         self._store = store
-        self._keyring = store.ring
-        self._replay = replay
+        self._keys = keys
+        self._requests = requests
+        self._inquiries = inquiries
         self._limits = limits
         self._signature_settings = signature_settings
         self._codepoints = codepoints
         self._clock = clock
         self._monotonic = monotonic
         self._sources = TokenBuckets(limits.source_burst, limits.source_rate)
-        self._children = TokenBuckets(limits.child_burst, limits.child_rate)
-        self._fetching: list[tuple[Admitted, Source, Respond]] = []
-        self._fetch_running = False
+        self._uploads = TokenBuckets(limits.upload_burst, limits.upload_rate)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.pending = 0
         self.tally = tally
 
     def handle(self, wire: bytes, source: Source, respond: Respond) -> None:
         """Take one message. Whatever it holds: no exception, and one response, or none if it is no request."""
         if not is_request(wire):
             self.tally.count("dropped", self._monotonic())
-            return None
+            return
         try:
             envelope = walk(wire)
         except MalformedMessage as error:
             self._stranger("malformed", error.reason, source)
-            return respond(responder.malformed(wire))
+            respond(responder.malformed(wire))
+            return
         try:
             check_edns(envelope)
             if not self._sources.take(source_key(source.address), self._monotonic()):
                 raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
             if envelope.opcode == Opcode.QUERY:
-                return respond(self._answer_query(envelope))
-            admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
-            keys = self._keyring.lookup(admitted.signer)
-            if keys is None:
-                return self._fetch(admitted, source, respond)
-            self._authenticate(admitted, keys, source, respond)
+                self._query(envelope, source, respond)
+            else:
+                admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
+                self._keys.look_up(
+                    admitted.signer,
+                    partial(self._authenticate, admitted, source, respond),
+                    partial(self._no_keys, envelope, source, respond),
+                )
         except MalformedMessage as error:
-            self._stranger("malformed", error.reason, source)
-            respond(responder.respond(envelope, Rcode.FORMERR, ExtendedError(EdeCode.OTHER, error.reason)))
+            self._refuse_stranger(envelope, _format_error(error), source, respond)
         except Refusal as refusal:
             self._refuse_stranger(envelope, refusal, source, respond)
         except Exception:
             # a defect of ours must not take others' messages with it
             if self.tally.count("defect", self._monotonic()):
                 _log.exception("request.defect", source=str(source))
-            respond(responder.unavailable(envelope, "internal error"))
-        return None
+            respond(responder.respond(envelope, responder.unavailable("internal error")))
 
     async def close(self, patience: float) -> None:
         """Wait for what is being answered, `patience` seconds at most."""
@@ -111,140 +117,156 @@ class Receiver:
 
     # before anything is verified: strangers
 
-    def _answer_query(self, envelope: Envelope) -> bytes:
+    def _query(self, envelope: Envelope, source: Source, respond: Respond) -> None:
         if responder.is_soa_query(envelope):
-            name = envelope.name(envelope.questions[0].start)
-            zone = self._zone_above(name)
+            zone = self._zone_of(envelope)
             if zone is not None:
                 self.tally.count("soa-query", self._monotonic())
-                return responder.answer_soa(envelope, zone.zone, zone.rules.target)
-        raise Refusal("query", "only the SOA of the zones served is answered here", ede=EdeCode.NOT_SUPPORTED)
+                rules = zone.delegations.rules
+                respond(responder.answer_soa(envelope, rules.zone, rules.target, udp=source.udp))
+                return
+        elif is_key_query(envelope):
+            asked = self._inquiries.read(envelope)
+            zone = self._zone_of(envelope)
+            if asked is not None and zone is not None:
+                self._inquire(envelope, zone, asked, source, respond)
+                return
+        raise Refusal(
+            "query", "only the SOA of the zones served and KeyState are answered here", ede=EdeCode.NOT_SUPPORTED
+        )
 
-    def _zone_above(self, name: bytes) -> ParentZone | None:
-        """The zone of ours that is nearest above a name, or at it."""
-        while True:
-            if name in self._zones:
-                return self._zones[name]
+    def _inquire(
+        self, envelope: Envelope, zone: ServedZone, asked: Inquiry | Malformed, source: Source, respond: Respond
+    ) -> None:
+        def answer(keys: tuple[RingKey, ...]) -> None:
+            try:
+                known, verified = self._inquiries.examine(envelope, child, asked, keys, int(self._clock()))
+            except (Refusal, MalformedMessage) as error:
+                refusal = error if isinstance(error, Refusal) else _format_error(error)
+                self._refuse_stranger(envelope, refusal, source, respond)
+                return
+            self.tally.count("keystate" if verified else "keystate-unverified", self._monotonic())
+            send = partial(self._send, zone, envelope, source, respond, verified=verified)
+            told = self._inquiries.settled(asked, known)
+            if told is not None:
+                send(Answer(keystate=told))
+            else:
+                self._start(self._tell_known(zone, asked, known, send))
+
+        child = envelope.name(envelope.questions[0].start)
+        self._keys.look_up(
+            child,
+            answer,
+            lambda _: self._send(
+                zone,
+                envelope,
+                source,
+                respond,
+                Answer(keystate=self._inquiries.temporary_failure(asked)),
+                verified=False,
+            ),
+        )
+
+    async def _tell_known(
+        self, zone: ServedZone, asked: Inquiry | Malformed, known: RingKey | None, send: Callable[[Answer], None]
+    ) -> None:
+        send(Answer(keystate=await self._inquiries.of_known(zone.trust, asked, known)))
+
+    def _zone_of(self, envelope: Envelope) -> ServedZone | None:
+        """The zone of ours that is nearest above the name asked for, or at it."""
+        name = envelope.name(envelope.questions[0].start)
+        while name not in self._zones:
             if name == names.ROOT:
                 return None
             name = names.parent(name)
+        return self._zones[name]
 
     def _refuse_stranger(self, envelope: Envelope, refusal: Refusal, source: Source, respond: Respond) -> None:
         self._stranger(refusal.rule, refusal.reason, source)
-        respond(responder.refuse(envelope, refusal))
+        zone = self._zone_of(envelope) if len(envelope.questions) == 1 and refusal.rule != "source-rate" else None
+        if zone is None:
+            respond(responder.respond(envelope, Answer.of(refusal), verified=not source.udp))
+        else:
+            self._send(zone, envelope, source, respond, Answer.of(refusal), verified=False)
+
+    def _no_keys(self, envelope: Envelope, source: Source, respond: Respond, reason: str) -> None:
+        self._stranger("store", reason, source)
+        respond(responder.respond(envelope, responder.unavailable(reason), verified=not source.udp))
 
     def _stranger(self, rule: str, reason: str, source: Source) -> None:
         if stands_for := self.tally.count(rule, self._monotonic()):
             _log.info("request.refused", rule=rule, reason=reason, source=str(source), stands_for=stands_for)
 
-    def _authenticate(self, admitted: Admitted, keys: tuple[RingKey, ...], source: Source, respond: Respond) -> None:
-        if not keys:
-            raise unknown_key(admitted.signer)
+    def _authenticate(self, admitted: Admitted, source: Source, respond: Respond, keys: tuple[RingKey, ...]) -> None:
         now = self._clock()
-        authenticated = authenticate(admitted, keys, int(now), self._signature_settings, self._codepoints)
-        self._start(self._change(authenticated, source, now, respond))
-
-    def _fetch(self, admitted: Admitted, source: Source, respond: Respond) -> None:
-        """Have the signer's keys fetched from the store, together with those of whoever else waits."""
-        if len(self._fetching) >= MAX_FETCHING:
-            self._stranger("store-busy", "too many keys to fetch", source)
-            return respond(responder.unavailable(admitted.envelope, "too many keys to look up; try again"))
-        self._fetching.append((admitted, source, respond))
-        if not self._fetch_running:
-            self._fetch_running = True
-            self._start(self._fetch_all())
-        return None
-
-    async def _fetch_all(self) -> None:
         try:
-            while self._fetching:
-                batch, self._fetching = self._fetching, []
-                try:
-                    found = await self._keyring.fetch({admitted.signer for admitted, _, _ in batch})
-                except StoreUnavailable as error:
-                    for admitted, source, respond in batch:
-                        self._stranger("store", error.reason, source)
-                        respond(responder.unavailable(admitted.envelope, "the key store is not available"))
-                    continue
-                for admitted, source, respond in batch:
-                    try:
-                        self._authenticate(admitted, found[admitted.signer], source, respond)
-                    except Refusal as refusal:
-                        self._refuse_stranger(admitted.envelope, refusal, source, respond)
-        finally:
-            self._fetch_running = False
+            try:
+                authenticated = authenticate(admitted, keys, int(now), self._signature_settings, self._codepoints)
+            except Refusal:
+                uploaded = self._upload(admitted, source, int(now))
+                if uploaded is None:
+                    raise
+                authenticated = uploaded
+        except (Refusal, MalformedMessage) as error:
+            refusal = error if isinstance(error, Refusal) else _format_error(error)
+            self._refuse_stranger(admitted.envelope, refusal, source, respond)
+            return
+        self._start(self._work(authenticated, source, now, respond))
 
-    # after a trusted key's signature has verified: a child
+    def _upload(self, admitted: Admitted, source: Source, now: int) -> Authenticated | None:
+        """The request under a key that it brings itself, which anybody can do: so it has a limit of its own."""
+        if not any(brought_keys(admitted)):
+            return None
+        if not self._uploads.take(source_key(source.address), self._monotonic()):
+            raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
+        return authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
 
-    async def _change(self, authenticated: Authenticated, source: Source, now: float, respond: Respond) -> None:
-        envelope = authenticated.admitted.envelope
+    # after a signature has verified: a child, or who says so
+
+    async def _work(self, authenticated: Authenticated, source: Source, now: float, respond: Respond) -> None:
+        envelope, zone = authenticated.admitted.envelope, self._zones[authenticated.admitted.zone]
         try:
-            outcome = await self._outcome(authenticated, source, now)
-            response = responder.respond(envelope, outcome.rcode, _error(outcome), verified=True)
+            outcome = await self._requests.outcome(zone, authenticated, source, now)
+            answer = Answer(outcome.rcode, _error(outcome))
             if outcome.rcode:
                 self._refused(authenticated, outcome.rule, outcome.reason, outcome.rcode, source)
-        except MalformedMessage as error:
-            self._refused(authenticated, "malformed", error.reason, Rcode.FORMERR, source)
-            response = responder.respond(
-                envelope, Rcode.FORMERR, ExtendedError(EdeCode.OTHER, error.reason), verified=True
-            )
-        except Refusal as refusal:
+            elif authenticated.is_trusted:
+                self.tally.count("accepted", self._monotonic())
+            else:
+                self.tally.count("uploaded", self._monotonic())
+        except (Refusal, MalformedMessage) as error:
+            refusal = error if isinstance(error, Refusal) else _format_error(error)
             self._refused(authenticated, refusal.rule, refusal.reason, refusal.rcode, source)
-            response = responder.refuse(envelope, refusal, verified=True)
+            answer = Answer.of(refusal)
         except Exception:
             # a defect of ours: nothing is acknowledged that is not in the ledger
             _log.exception("request.defect", child=names.to_text(authenticated.admitted.signer))
-            response = responder.unavailable(envelope, "internal error")
-        respond(response)
-
-    async def _outcome(self, authenticated: Authenticated, source: Source, now: float) -> Outcome:
-        """The answer to a verified request, which may be one that was accepted before or that is in work."""
-        identity = authenticated.identity
-        earlier = self._replay.in_work(identity)
-        if earlier is not None:
-            self.tally.count("repeated", self._monotonic())
-            return await asyncio.shield(earlier)
-        if self._replay.was_accepted(identity, now):
-            self.tally.count("repeated", self._monotonic())
-            return Outcome()
-        child = authenticated.admitted.signer
-        if not self._children.take(child, self._monotonic()):
-            raise Refusal("child-rate", "too many changes of this child", ede=EdeCode.RATE_LIMITED)
-        if self.pending >= self._limits.max_pending:
-            raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
-        in_work = self._replay.begin(identity)
-        self.pending += 1
-        outcome = Outcome.unavailable("internal", "internal error")
+            answer = responder.unavailable("internal error")
         try:
-            outcome = await self._judge(authenticated, source, now)
-            return outcome
-        except Refusal as refusal:
-            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
-            raise
-        finally:
-            self.pending -= 1
-            self._replay.end(identity)
-            in_work.set_result(outcome)
+            told = await self._inquiries.with_update(zone.trust, envelope, authenticated)
+        except MalformedMessage:
+            told = None
+        verified = authenticated.stored is not None
+        self._send(zone, envelope, source, respond, Answer(answer.rcode, answer.error, told), verified=verified)
 
-    async def _judge(self, authenticated: Authenticated, source: Source, now: float) -> Outcome:
-        admitted, key = authenticated.admitted, authenticated.key
-        request = delegation_change(read_request(admitted.envelope, admitted.zone, admitted.signer, key.key.rdata))
-        zone = self._zones[admitted.zone]
-        outcome = await zone.change(authenticated, request, str(source), now, partial(self._still_trusted, key))
-        self.tally.count("refused" if outcome.rcode else "accepted", self._monotonic())
-        return outcome
-
-    async def _still_trusted(self, key: StoredKey) -> bool:
-        """Whether the key that signed is trusted now, after its request had to wait. Raises StoreUnavailable."""
-        owner = key.key.owner
-        keys = self._keyring.lookup(owner)
-        if keys is None:
-            keys = (await self._keyring.fetch({owner}))[owner]
-        return any(each.stored.id == key.id and each.stored.state is KeyState.TRUSTED for each in keys)
+    def _send(
+        self,
+        zone: ServedZone,
+        envelope: Envelope,
+        source: Source,
+        respond: Respond,
+        answer: Answer,
+        *,
+        verified: bool,
+    ) -> None:
+        respond(zone.responder.respond(envelope, answer, verified=verified, udp=source.udp))
 
     def _refused(self, authenticated: Authenticated, rule: str, reason: str, rcode: Rcode, source: Source) -> None:
-        """Log and audit the refusal of a child's own request."""
-        admitted, tag = authenticated.admitted, authenticated.key.key.tag
+        """Log and audit the refusal of a child's own request; under a key that is not trusted, count it."""
+        if not authenticated.is_trusted:
+            self._stranger(rule, reason, source)
+            return
+        admitted, tag = authenticated.admitted, authenticated.key.tag
         self.tally.count(rule, self._monotonic())
         _log.warning(
             "change.refused",
@@ -283,6 +305,10 @@ class Receiver:
 def is_request(wire: bytes) -> bool:
     """False for octets without a header to answer to, and for a response: answering those makes loops."""
     return len(wire) >= HEADER_LENGTH and not wire[2] & 0x80
+
+
+def _format_error(error: MalformedMessage) -> Refusal:
+    return Refusal("malformed", error.reason, Rcode.FORMERR)
 
 
 def _error(outcome: Outcome) -> ExtendedError | None:

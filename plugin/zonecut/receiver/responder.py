@@ -1,10 +1,20 @@
-"""A decision becomes response octets (RFC 2136 section 3.8, RFC 6891, RFC 8914)."""
+"""A decision becomes response octets, signed with the receiver's own key (RFC 2136 section 3.8, 2931, 6891, 8914)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import EdeCode, Opcode, Rcode, RRClass, RRType
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, QUERY_RESPONSE, Envelope
 from zonecut.protocol.errors import Refusal
+from zonecut.protocol.keys import KeyPair
+from zonecut.protocol.keystate import KeyStateOption
+from zonecut.protocol.sig0 import sign_response
+from zonecut.receiver.admission import TokenBuckets
 
 MAX_GROWTH = 128
 """A UDP response to an unverified request is at most so many octets longer: nobody is a lever against others."""
@@ -14,6 +24,97 @@ SOA_TIMES = (0, 3600, 600, 86400, 300)
 
 _KEPT_FLAGS = 0x7800  # the opcode
 _AUTHORITATIVE = 0x0400
+_TRUNCATED = 0x0200
+
+
+class ResponseSettings(BaseModel):
+    """`receiver.responses`: how responses are signed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sign: Literal["all", "keystate"] = Field("all", description="`keystate`: leave responses to UPDATEs unsigned.")
+    form: Literal["rfc2931", "message-only"] = Field(
+        "rfc2931", description="Sign over request and response, or over the response alone."
+    )
+    validity: PositiveInt = Field(300, description="Seconds for which a response's signature is valid, each way.")
+    unverified_burst: PositiveInt = Field(200, description="Signed answers to unverified requests at once, in all.")
+    unverified_rate: PositiveFloat = Field(100, description="Signed answers a second to unverified requests, in all.")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is told."""
+
+    rcode: Rcode = Rcode.NOERROR
+    error: ExtendedError | None = None
+    keystate: KeyStateOption | None = None
+    """Leaves only in a response that is signed."""
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> "Answer":
+        return cls(refusal.rcode, None if refusal.ede is None else ExtendedError(refusal.ede, refusal.reason))
+
+
+Signer = Callable[[float], KeyPair | None]
+"""The receiver's key pair to sign with at a time in seconds since the epoch; None if there is none."""
+
+
+class Responder:
+    """Makes responses for one parent zone, or, without a signer, for requests that are about none of ours."""
+
+    def __init__(
+        self,
+        settings: ResponseSettings,
+        signer: Signer,
+        budget: TokenBuckets,
+        codepoints: CodePoints,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """`budget` bounds what signing for strangers may cost, over all zones."""
+        self._settings = settings
+        self._signer = signer
+        self._budget = budget
+        self._codepoints = codepoints
+        self._clock = clock
+        self._monotonic = monotonic
+
+    def respond(self, envelope: Envelope, answer: Answer, *, verified: bool, udp: bool) -> bytes:
+        """The response; `verified` if a signature of the request did verify."""
+        pair = self._pair(answer, verified)
+        if pair is None:
+            return respond(envelope, answer, verified=verified or not udp)
+        response = assemble(envelope, answer.rcode, self._options(answer))
+        signed = self._sign(envelope, response, pair)
+        if verified or not udp or len(signed) <= len(envelope.wire) + MAX_GROWTH:
+            return signed
+        # the rest is to be had over TCP: this is no acceptance, and says so by TC
+        short = truncated(envelope)
+        signed = self._sign(envelope, short, pair)
+        return signed if len(signed) <= len(envelope.wire) + MAX_GROWTH else short
+
+    def _pair(self, answer: Answer, verified: bool) -> KeyPair | None:
+        if answer.keystate is None and self._settings.sign == "keystate":
+            return None
+        if not verified and not self._budget.take("unverified", self._monotonic()):
+            return None
+        return self._signer(self._clock())
+
+    def _options(self, answer: Answer) -> bytes:
+        options = answer.error.to_option() if answer.error else b""
+        return options + (answer.keystate.to_option(self._codepoints) if answer.keystate else b"")
+
+    def _sign(self, envelope: Envelope, response: bytes, pair: KeyPair) -> bytes:
+        now, validity = int(self._clock()), self._settings.validity
+        return sign_response(
+            response,
+            pair,
+            now - validity,
+            now + validity,
+            request=envelope.wire if self._settings.form == "rfc2931" else b"",
+            signature_type=self._codepoints.signature_type,
+        )
 
 
 def malformed(wire: bytes) -> bytes:
@@ -22,42 +123,37 @@ def malformed(wire: bytes) -> bytes:
     return wire[:2] + flags.to_bytes(2) + bytes(8)
 
 
-def respond(envelope: Envelope, rcode: Rcode, error: ExtendedError | None = None, *, verified: bool = False) -> bytes:
-    """The response to a request: its header, its question or zone section, and an OPT record if it had one.
+def respond(envelope: Envelope, answer: Answer, *, verified: bool = False) -> bytes:
+    """An unsigned response: its header, its question or zone section, and an OPT record if it had one.
 
     Without EDNS in the request an RCODE above 15 becomes NOTAUTH (RFC 8945 section 5.3) and there is no extended error.
     """
-    wire = envelope.wire
-    questions = wire[HEADER_LENGTH : envelope.questions[-1].end] if envelope.questions else b""
-    if envelope.opt is None:
-        code = Rcode.NOTAUTH if rcode > 15 else rcode
-        opt = b""
-    else:
-        code = rcode
-        options = error.to_option() if error else b""
-        opt = message.opt_record(options, flags=rcode >> 4 << 24)
-    response = _assemble(envelope, code & 0xF, questions, b"", opt)
-    if not verified and len(response) > len(wire) + MAX_GROWTH and error is not None:
-        return respond(envelope, rcode, _shorten(error, len(response) - len(wire) - MAX_GROWTH), verified=True)
+    error = answer.error
+    response = assemble(envelope, answer.rcode, error.to_option() if error else b"")
+    excess = len(response) - len(envelope.wire) - MAX_GROWTH
+    if not verified and excess > 0 and error is not None and envelope.opt is not None:
+        return assemble(envelope, answer.rcode, _shorten(error, excess).to_option())
     return response
 
 
-def refuse(envelope: Envelope, refusal: Refusal, *, verified: bool = False) -> bytes:
-    """The response that tells of a refusal; `verified` if the request's signature verified."""
-    error = None if refusal.ede is None else ExtendedError(refusal.ede, refusal.reason)
-    return respond(envelope, refusal.rcode, error, verified=verified)
+def assemble(envelope: Envelope, rcode: Rcode, options: bytes) -> bytes:
+    """Header, question or zone section, and an OPT record with `options` if the request had one."""
+    if envelope.opt is None:
+        return _assemble(envelope, Rcode.NOTAUTH if rcode > 15 else rcode)
+    return _assemble(envelope, rcode & 0xF, opt=message.opt_record(options, flags=rcode >> 4 << 24))
 
 
-def unavailable(envelope: Envelope, reason: str) -> bytes:
-    """SERVFAIL for what cannot be done now: backend or store cannot take it."""
-    return respond(envelope, Rcode.SERVFAIL, ExtendedError(EdeCode.OTHER, reason))
+def truncated(envelope: Envelope) -> bytes:
+    """The question alone, with TC set."""
+    return _assemble(envelope, _TRUNCATED)
 
 
-def answer_soa(envelope: Envelope, zone: bytes, target: bytes) -> bytes:
+def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = False) -> bytes:
     """The answer to a client that asks for the zone of a name, as nsupdate does first: the parent's SOA.
 
     It stands in the answer section for the apex itself and in the authority section for a name below. The server it
-    names is the UPDATE Receiver, so that a client which takes the server from it comes back here.
+    names is the UPDATE Receiver, so that a client which takes the server from it comes back here. Long names that would
+    make a datagram grow too much are left for TCP: TC is set.
     """
     question = envelope.questions[0]
     times = b"".join(number.to_bytes(4) for number in SOA_TIMES)
@@ -65,15 +161,18 @@ def answer_soa(envelope: Envelope, zone: bytes, target: bytes) -> bytes:
     soa = message.record(zone, RRType.SOA, RRClass.IN, 0, rdata)
     at_apex = envelope.name(question.start) == zone
     opt = message.opt_record() if envelope.opt else b""
-    questions = envelope.wire[HEADER_LENGTH : question.end]
-    return _assemble(envelope, _AUTHORITATIVE, questions, soa, opt, in_answer=at_apex)
+    response = _assemble(envelope, _AUTHORITATIVE, record=soa, opt=opt, in_answer=at_apex)
+    if udp and len(response) > len(envelope.wire) + MAX_GROWTH:
+        return _assemble(envelope, _AUTHORITATIVE | _TRUNCATED, opt=opt)
+    return response
 
 
 def _assemble(
-    envelope: Envelope, flags: int, questions: bytes, record: bytes, opt: bytes, *, in_answer: bool = False
+    envelope: Envelope, flags: int, *, record: bytes = b"", opt: bytes = b"", in_answer: bool = False
 ) -> bytes:
+    questions = envelope.wire[HEADER_LENGTH : envelope.questions[-1].end] if envelope.questions else b""
     counts = (
-        len(envelope.questions) if questions else 0,
+        len(envelope.questions),
         int(bool(record) and in_answer),
         int(bool(record) and not in_answer),
         int(bool(opt)),
@@ -93,3 +192,8 @@ def is_soa_query(envelope: Envelope) -> bool:
         return False
     question = envelope.questions[0]
     return question.qtype == RRType.SOA and question.qclass == RRClass.IN
+
+
+def unavailable(reason: str) -> Answer:
+    """SERVFAIL for what cannot be done now: backend or store cannot take it."""
+    return Answer(Rcode.SERVFAIL, ExtendedError(EdeCode.OTHER, reason))

@@ -5,6 +5,7 @@ that replaces it has become trusted: a message that anybody can make must not ev
 """
 
 import json
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,8 @@ class _Trust:
     reason: str
     keep: frozenset[bytes] | None
     """KEY RDATA of trusted keys that stay; None: all stay."""
+    alone: bool
+    by_operator: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,34 +144,51 @@ class BootstrapTable:
             query = query.where(_TABLE.c.owner == owner)
         return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
 
-    async def due(self, now: float, limit: int, exclude: Collection[int]) -> Sequence[Bootstrap]:
-        """Automatic bootstraps whose next attempt is due, the longest waiting first. Raises StoreUnavailable."""
+    async def due(self, zone: bytes, now: float, limit: int, exclude: Collection[int]) -> Sequence[Bootstrap]:
+        """Automatic bootstraps of a zone whose next attempt is due, the longest waiting first.
+
+        Raises StoreUnavailable.
+        """
         query = (
             select(_TABLE)
-            .where(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now, _TABLE.c.key_id.not_in(list(exclude)))
+            .where(
+                _TABLE.c.zone == zone,
+                _TABLE.c.manual.is_(False),
+                _TABLE.c.next_at <= now,
+                _TABLE.c.key_id.not_in(list(exclude)),
+            )
             .order_by(_TABLE.c.next_at)
             .limit(limit)
         )
         return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
 
-    async def expired(self, now: float) -> Sequence[Bootstrap]:
-        """Bootstraps whose time is over. Raises StoreUnavailable."""
-        query = select(_TABLE).where(_TABLE.c.expires_at <= now)
+    async def expired(self, zone: bytes, now: float) -> Sequence[Bootstrap]:
+        """Bootstraps of a zone whose time is over. Raises StoreUnavailable."""
+        query = select(_TABLE).where(_TABLE.c.zone == zone, _TABLE.c.expires_at <= now)
         return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
 
     async def progress(self, bootstrap: Bootstrap) -> None:
         """Record how far a bootstrap got; one that ended meanwhile stays ended. Raises StoreUnavailable."""
         await self._thread.write(self._progress, bootstrap)
 
-    async def trust(
-        self, key_id: int, method: str, actor: str, reason: str, *, keep: Collection[bytes] | None
+    async def accept(
+        self, key_id: int, method: str, actor: str, reason: str, *, keep: Collection[bytes] | None, alone: bool
     ) -> StoredKey:
-        """Make a key trusted; the child's trusted keys whose RDATA is not in `keep` are superseded, in one transaction.
+        """A method found that a key belongs to its child: it is trusted, in one transaction with what that means.
 
-        `keep` None keeps all. Raises InvalidTransition, NotInStore, StoreUnavailable.
+        The child's trusted keys whose RDATA is not in `keep` are superseded; None keeps all. With `alone`, a child that
+        has a trusted key already gets no other. Raises InvalidTransition when the key is not KNOWN any more, or for
+        `alone`; NotInStore, StoreUnavailable.
         """
         kept = None if keep is None else frozenset(keep)
-        return await self._thread.write(self._trust, _Trust(key_id, method, actor, reason, kept))
+        return await self._thread.write(self._trust, _Trust(key_id, method, actor, reason, kept, alone, False))
+
+    async def decide(self, key_id: int, actor: str, reason: str) -> StoredKey:
+        """An operator trusts a key; what its upload asked to replace is superseded in the same transaction.
+
+        Raises InvalidTransition for a revoked key, NotInStore, StoreUnavailable.
+        """
+        return await self._thread.write(self._trust, _Trust(key_id, "manual", actor, reason, None, False, True))
 
     async def end(self, key_id: int, state: KeyState, actor: str, reason: str) -> StoredKey:
         """End a bootstrap without trust: the key becomes VALIDATION_FAILED or REFUSED.
@@ -189,6 +209,10 @@ class BootstrapTable:
     async def forget_child(self, owner: bytes, actor: str, reason: str) -> int:
         """A child's delegation ended: no key of it is trusted or pending any more. How many keys that concerned."""
         return await self._thread.write(self._forget, (owner, actor, reason))
+
+    async def suspend_child(self, owner: bytes, zone: bytes, actor: str, reason: str) -> int:
+        """A child's trusted keys count no more until an operator trusts them anew. How many that concerned."""
+        return await self._thread.write(self._suspend, (owner, zone, actor, reason))
 
     async def _first(self, condition: Any) -> Bootstrap | None:
         query = select(_TABLE).where(condition)
@@ -213,23 +237,16 @@ class BootstrapTable:
             stored = add_key(connection, now, key, KeyState.KNOWN, "upload", actor, upload.source)
         else:
             stored = set_state(connection, now, stored.id, KeyState.KNOWN, actor, "uploaded again")
-        connection.execute(
-            insert(_TABLE),
-            {
-                "key_id": stored.id,
-                "owner": key.owner,
-                "zone": upload.zone,
-                "source": upload.source,
-                "replaces": upload.replaces,
-                "manual": upload.manual,
-                "method": "",
-                "attempts": 0,
-                "reason": "",
-                "evidence": "{}",
-                "started_at": now,
-                "next_at": upload.next_at,
-                "expires_at": upload.expires_at,
-            },
+        _insert(
+            connection,
+            stored,
+            upload.zone,
+            upload.source,
+            replaces=upload.replaces,
+            manual=upload.manual,
+            now=now,
+            next_at=upload.next_at,
+            expires_at=upload.expires_at,
         )
         return stored
 
@@ -255,11 +272,28 @@ class BootstrapTable:
 
     def _trust_one(self, connection: Connection, item: _Trust) -> StoredKey:
         now = self._clock()
+        stored = keys_of(connection, None, item.key_id)
+        if not stored:
+            raise NotInStore(f"there is no key number {item.key_id}")
+        key, keep = stored[0].key, item.keep
+        text = f"key {key.tag} of {names.to_text(key.owner)}"
+        others = [
+            other
+            for other in keys_of(connection, key.owner)
+            if other.state is KeyState.TRUSTED and other.id != item.key_id
+        ]
+        if item.by_operator:
+            replaces = select(_TABLE.c.replaces).where(_TABLE.c.key_id == item.key_id)
+            keep = frozenset() if connection.execute(replaces).scalar() else None
+        elif stored[0].state is not KeyState.KNOWN:
+            raise InvalidTransition(f"{text} is {stored[0].state.value} by now")
+        elif item.alone and others:
+            raise InvalidTransition(f"{text}: another key of the child is trusted by now")
         trusted = set_state(connection, now, item.key_id, KeyState.TRUSTED, item.actor, item.reason, method=item.method)
-        if item.keep is not None:
-            for other in keys_of(connection, trusted.key.owner):
-                if other.state is KeyState.TRUSTED and other.id != trusted.id and other.key.rdata not in item.keep:
-                    reason = f"replaced by key {trusted.key.tag}"
+        if keep is not None:
+            for other in others:
+                if other.key.rdata not in keep:
+                    reason = f"replaced by key {key.tag}"
                     set_state(connection, now, other.id, KeyState.SUPERSEDED, item.actor, reason)
         return trusted
 
@@ -322,6 +356,48 @@ class BootstrapTable:
                     ended += 1
             counts.append(ended)
         return counts
+
+    def _suspend(self, connection: Connection, items: Sequence[tuple[bytes, bytes, str, str]]) -> Sequence[int]:
+        now = self._clock()
+        counts = []
+        for owner, zone, actor, reason in items:
+            trusted = [each for each in keys_of(connection, owner) if each.state is KeyState.TRUSTED]
+            for stored in trusted:
+                set_state(connection, now, stored.id, KeyState.KNOWN, actor, reason)
+                _insert(connection, stored, zone, "", replaces=False, manual=True, now=now, next_at=now, reason=reason)
+            counts.append(len(trusted))
+        return counts
+
+
+def _insert(
+    connection: Connection,
+    stored: StoredKey,
+    zone: bytes,
+    source: str,
+    *,
+    replaces: bool,
+    manual: bool,
+    now: float,
+    next_at: float,
+    expires_at: float = math.inf,
+    reason: str = "",
+) -> None:
+    row = {
+        "key_id": stored.id,
+        "owner": stored.key.owner,
+        "zone": zone,
+        "source": source,
+        "replaces": replaces,
+        "manual": manual,
+        "method": "",
+        "attempts": 0,
+        "reason": reason,
+        "evidence": "{}",
+        "started_at": now,
+        "next_at": next_at,
+        "expires_at": expires_at,
+    }
+    connection.execute(insert(_TABLE), row)
 
 
 def _check_quota(connection: Connection, upload: Upload) -> None:

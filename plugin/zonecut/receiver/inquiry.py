@@ -1,0 +1,141 @@
+"""KeyState: what a child's key is worth, told to who asks for it (draft-berra-dnsop-keystate).
+
+An inquiry never changes anything. Its answer is NOERROR with an empty answer section whatever the state is; the option
+leaves only in a signed response, which is for the responder to see to.
+"""
+
+from zonecut.protocol.codepoints import CodePoints, Rcode, ReceiverState, RRClass, RRType
+from zonecut.protocol.envelope import Envelope, read_options
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.keystate import Inquiry, KeyStateOption, Malformed, Revision, read_inquiry
+from zonecut.protocol.sig0 import Signature, Untimely, check_time, signatures, signed_data
+from zonecut.receiver.authentication import Authenticated, SignatureSettings, candidates
+from zonecut.receiver.trust import Trust
+from zonecut.store import KeyState, RingKey, StoredKey, StoreUnavailable
+
+
+def is_key_query(envelope: Envelope) -> bool:
+    """True for a query about the KEY records of one name (older revisions of the draft ask for ANY)."""
+    if len(envelope.questions) != 1:
+        return False
+    question = envelope.questions[0]
+    return question.qclass == RRClass.IN and question.qtype in (RRType.KEY, RRType.ANY)
+
+
+def verified_key(
+    envelope: Envelope, keys: tuple[RingKey, ...], child: bytes, now: int, settings: SignatureSettings, carrier: int
+) -> StoredKey | None:
+    """The child's key under which an inquiry's signature verified; None if it is unsigned or its signer unknown.
+
+    Raises Refusal with BADSIG or BADTIME when a key that is known did not make it; MalformedMessage.
+    """
+    tried = False
+    for signature in signatures(envelope, carrier):
+        if signature.signer != child:
+            continue
+        for stored, verify in candidates(keys, signature):
+            tried = True
+            _check_time(signature, now, settings)
+            if verify is not None and verify(signature.signature, signed_data(envelope.wire, signature)):
+                return stored
+    if tried:
+        raise Refusal("signature", "the signature does not verify", Rcode.BADSIG, None)
+    return None
+
+
+def _check_time(signature: Signature, now: int, settings: SignatureSettings) -> None:
+    try:
+        check_time(signature, now, fudge=settings.fudge, max_validity=settings.max_validity)
+    except Untimely as error:
+        raise Refusal("signature-time", error.reason, Rcode.BADTIME) from None
+
+
+class Inquiries:
+    """Reads inquiries and says what keys are worth."""
+
+    def __init__(self, revision: Revision, settings: SignatureSettings, codepoints: CodePoints) -> None:
+        self._revision = revision
+        self._settings = settings
+        self._codepoints = codepoints
+
+    def read(self, envelope: Envelope) -> Inquiry | Malformed | None:
+        """What the KeyState option of a request asks; None if it has none. Raises MalformedMessage for a broken OPT."""
+        if envelope.opt is None or envelope.opt.end == envelope.opt.rdata:
+            return None
+        for code, data in read_options(envelope.rdata(envelope.opt)):
+            if code == self._codepoints.keystate_option:
+                return read_inquiry(data, self._revision)
+        return None
+
+    def examine(
+        self, envelope: Envelope, child: bytes, asked: Inquiry | Malformed, keys: tuple[RingKey, ...], now: int
+    ) -> tuple[RingKey | None, bool]:
+        """The key that an inquiry is about, if it is known, and whether the inquiry's own signature verified.
+
+        `now` in seconds since the epoch. Raises Refusal with BADSIG or BADTIME, MalformedMessage.
+        """
+        carrier = self._codepoints.signature_type
+        verified = verified_key(envelope, keys, child, now, self._settings, carrier)
+        return _key_asked_about(keys, asked.key_id, verified), verified is not None
+
+    def settled(self, asked: Inquiry | Malformed, known: RingKey | None) -> KeyStateOption | None:
+        """What to tell where the key's state alone says it; None for a known key, whose bootstrap must be looked at."""
+        if isinstance(asked, Malformed):
+            return asked.response()
+        if known is None:
+            return KeyStateOption(asked.key_id, ReceiverState.UNKNOWN)
+        if known.verify is None:
+            return KeyStateOption(asked.key_id, ReceiverState.INVALID)
+        code = _CODES.get(known.stored.state)
+        if code is None:
+            return None
+        reason = known.stored.reason if code is ReceiverState.VALIDATION_FAILED else ""
+        return KeyStateOption(asked.key_id, code, 0, reason)
+
+    async def of_known(self, trust: Trust, asked: Inquiry | Malformed, known: RingKey | None) -> KeyStateOption:
+        """What to tell of a known key."""
+        assert known is not None
+        try:
+            code, reason = await trust.state_of_known(known.stored)
+        except StoreUnavailable:
+            return self.temporary_failure(asked)
+        return KeyStateOption(asked.key_id, code, 0, reason)
+
+    async def with_update(
+        self, trust: Trust, envelope: Envelope, authenticated: Authenticated
+    ) -> KeyStateOption | None:
+        """What to tell in the response to an UPDATE that carries the option. Raises MalformedMessage."""
+        asked = self.read(envelope)
+        if asked is None:
+            return None
+        try:
+            keys = await trust.keys_of(authenticated.key.owner)
+        except StoreUnavailable:
+            return self.temporary_failure(asked)
+        known = next((each for each in keys if each.stored.key == authenticated.key), None)
+        if known is None or known.stored.key.tag != asked.key_id:
+            known = _key_asked_about(keys, asked.key_id, None)
+        return self.settled(asked, known) or await self.of_known(trust, asked, known)
+
+    def temporary_failure(self, asked: Inquiry | Malformed) -> KeyStateOption:
+        """What is said when the store cannot answer: never that the key is unknown."""
+        return KeyStateOption(asked.key_id, ReceiverState.TEMPORARY_FAILURE, 0, "try again")
+
+
+def _key_asked_about(keys: tuple[RingKey, ...], key_id: int, verified: StoredKey | None) -> RingKey | None:
+    """The key that a KEY-ID means: the one whose signature verified, else a trusted one, else any with that tag."""
+    matching = [each for each in keys if each.stored.key.tag == key_id]
+    for each in matching:
+        if verified is not None and each.stored.id == verified.id:
+            return each
+    return matching[0] if matching else None
+
+
+_CODES = {
+    KeyState.TRUSTED: ReceiverState.TRUSTED,
+    KeyState.VALIDATION_FAILED: ReceiverState.VALIDATION_FAILED,
+    KeyState.REFUSED: ReceiverState.REFUSED,
+    KeyState.REVOKED: ReceiverState.REFUSED,
+    # its holder may upload it again, as one that was never seen
+    KeyState.SUPERSEDED: ReceiverState.UNKNOWN,
+}

@@ -1,0 +1,53 @@
+"""The keys of a signer: at once where memory has them, else fetched together with those of whoever else waits."""
+
+import asyncio
+from collections.abc import Callable
+
+from zonecut.store import KeyRing, RingKey, StoreUnavailable
+
+MAX_FETCHING = 1024
+"""Messages that may wait for their keys to be fetched."""
+
+Use = Callable[[tuple[RingKey, ...]], None]
+Fail = Callable[[str], None]
+
+
+class KeyLookup:
+    """Looks keys up without ever making who has them in memory wait for who has not."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._waiting: list[tuple[bytes, Use, Fail]] = []
+        self._fetching: asyncio.Task[None] | None = None
+
+    def look_up(self, owner: bytes, use: Use, fail: Fail) -> None:
+        """Call `use` with the keys of an owner, at once if they are in memory, or `fail` with the reason."""
+        keys = self._ring.lookup(owner)
+        if keys is not None:
+            use(keys)
+        elif len(self._waiting) >= MAX_FETCHING:
+            fail("too many keys are being looked up; try again")
+        else:
+            self._waiting.append((owner, use, fail))
+            if self._fetching is None:
+                self._fetching = asyncio.create_task(self._fetch())
+
+    async def keys_of(self, owner: bytes) -> tuple[RingKey, ...]:
+        """The keys of an owner as they are now. Raises StoreUnavailable."""
+        keys = self._ring.lookup(owner)
+        return (await self._ring.fetch({owner}))[owner] if keys is None else keys
+
+    async def _fetch(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    found = await self._ring.fetch({owner for owner, _, _ in batch})
+                except StoreUnavailable as error:
+                    for _, _, fail in batch:
+                        fail(f"the key store is not available: {error.reason}")
+                    continue
+                for owner, use, _ in batch:
+                    use(found[owner])
+        finally:
+            self._fetching = None

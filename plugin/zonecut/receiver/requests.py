@@ -1,0 +1,115 @@
+"""What becomes of a request whose signature verified: a change, a key taken in, a key rolled over, or a refusal."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from zonecut.plugin import BackendError
+from zonecut.protocol.codepoints import CodePoints, EdeCode
+from zonecut.protocol.errors import MalformedMessage, Refusal
+from zonecut.protocol.update import DelegationChange, KeyRoll, KeyUpload, read_request
+from zonecut.receiver.admission import Limits, Source, TokenBuckets
+from zonecut.receiver.authentication import Authenticated, untrusted
+from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.served_zone import ServedZone
+from zonecut.receiver.tally import Tally
+from zonecut.store import KeyState, StoreUnavailable
+
+
+class Requests:
+    """Carries verified requests through replay memory and limits to the zone that they are about."""
+
+    def __init__(
+        self,
+        replay: ReplayMemory,
+        keys: KeyLookup,
+        limits: Limits,
+        codepoints: CodePoints,
+        tally: Tally,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._replay = replay
+        self._keys = keys
+        self._limits = limits
+        self._codepoints = codepoints
+        self._tally = tally
+        self._monotonic = monotonic
+        self._children = TokenBuckets(limits.child_burst, limits.child_rate)
+        self._pending = 0
+
+    async def outcome(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
+        """How a request ends, or how the same one ended before. `now` in seconds since the epoch.
+
+        Raises Refusal, MalformedMessage.
+        """
+        if not authenticated.is_trusted:
+            return await self._upload(zone, authenticated, source, now)
+        identity = authenticated.identity
+        earlier = self._replay.in_work(identity)
+        if earlier is not None:
+            self._tally.count("repeated", self._monotonic())
+            return await asyncio.shield(earlier)
+        if self._replay.was_accepted(identity, now):
+            self._tally.count("repeated", self._monotonic())
+            return Outcome()
+        if not self._children.take(authenticated.key.owner, self._monotonic()):
+            raise Refusal("child-rate", "too many changes of this child", ede=EdeCode.RATE_LIMITED)
+        if self._pending >= self._limits.max_pending:
+            raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
+        in_work = self._replay.begin(identity)
+        self._pending += 1
+        outcome = Outcome.unavailable("internal", "internal error")
+        try:
+            outcome = await self._trusted(zone, authenticated, source, now)
+            return outcome
+        except Refusal as refusal:
+            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+            raise
+        finally:
+            self._pending -= 1
+            self._replay.end(identity)
+            in_work.set_result(outcome)
+
+    async def _trusted(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
+        admitted, key = authenticated.admitted, authenticated.key
+        request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
+        still_trusted = partial(self._still_trusted, authenticated)
+        if isinstance(request, DelegationChange):
+            return await zone.delegations.change(authenticated, request, str(source), now, still_trusted)
+        if isinstance(request, KeyUpload):
+            if len(request.keys) == 1:
+                return Outcome()  # the key that is to be taken in is trusted already
+            request = KeyRoll(request.child, request.operations)
+        return await zone.delegations.roll(authenticated, request, str(source), now, zone.trust.roll, still_trusted)
+
+    async def _upload(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
+        """A request under a key that is not trusted: an upload of this very key, or nothing."""
+        admitted, key = authenticated.admitted, authenticated.key
+        try:
+            request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
+        except (Refusal, MalformedMessage):
+            if authenticated.stored is None:
+                raise
+            request = None
+        if isinstance(request, KeyUpload):
+            try:
+                await zone.delegations.check_delegated(request.child)
+                return await zone.trust.upload(authenticated, request, source, now)
+            except StoreUnavailable as error:
+                return Outcome.unavailable("store", error.reason)
+            except BackendError as error:
+                return Outcome.unavailable("backend", error.reason)
+        stored = authenticated.stored
+        assert stored is not None, "a key that only the message brings is one that it uploads"
+        waits = stored.state is KeyState.KNOWN and await zone.trust.waits_for_operator(stored)
+        raise untrusted(stored, waits, self._codepoints)
+
+    async def _still_trusted(self, authenticated: Authenticated) -> bool:
+        """Whether the key that signed is trusted now, after its request had to wait. Raises StoreUnavailable."""
+        keys = await self._keys.keys_of(authenticated.key.owner)
+        stored = authenticated.stored
+        return stored is not None and any(
+            each.stored.id == stored.id and each.stored.state is KeyState.TRUSTED for each in keys
+        )

@@ -1,0 +1,206 @@
+"""The life of a child's key: how it comes in, how another one takes its place, and what it is worth to who asks.
+
+    (nothing) -> known -> trusted -> superseded, revoked
+                 known -> validation-failed, refused, superseded, revoked
+    validation-failed, superseded -> known (uploaded again) ; refused -> trusted (by an operator) ; revoked is final
+
+Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted.
+"""
+
+from typing import Literal
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from zonecut.plugin import Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import CodePoints, EdeCode, ReceiverState
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.keys import Key, UnusableKey, check_usable
+from zonecut.protocol.update import Action, KeyRoll, KeyUpload
+from zonecut.receiver.admission import Source, source_key
+from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.bootstrapper import ACTOR, Bootstrapper
+from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.outcome import Outcome
+from zonecut.store import (
+    AuditEntry,
+    ChangeKind,
+    InvalidTransition,
+    KeyState,
+    NewChange,
+    QuotaExceeded,
+    RingKey,
+    Roll,
+    Store,
+    StoredKey,
+    Upload,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class TrustSettings(BaseModel):
+    """`trust` of a parent zone: what is taken of keys; times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollover: Literal["allow", "deny"] = Field("allow", description="May a trusted key add and delete keys?")
+    pending_per_child: PositiveInt = Field(3, description="Keys of one child that may be on their way to trust.")
+    pending_per_source: PositiveInt = Field(20, description="Keys from one source that may be on their way to trust.")
+    pending_in_all: PositiveInt = Field(10_000, description="Keys that may be on their way to trust.")
+    pending_expires: PositiveFloat = Field(14 * 86400, description="After so long a pending key is given up.")
+    foreign_ns: Literal["keep", "alarm", "suspend"] = Field(
+        "alarm", description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew."
+    )
+    retry_first: PositiveFloat = Field(5, description="The pause before the second attempt; it doubles each time.")
+    retry_longest: PositiveFloat = Field(3600, description="The longest pause between two attempts.")
+    attempts: PositiveInt = Field(16, description="Failed attempts after which a bootstrap is given up.")
+
+
+class Trust:
+    """The keys of one parent zone's children."""
+
+    def __init__(
+        self,
+        zone: bytes,
+        settings: TrustSettings,
+        store: Store,
+        keys: KeyLookup,
+        bootstrapper: Bootstrapper,
+        codepoints: CodePoints,
+    ) -> None:
+        self._zone = zone
+        self.settings = settings
+        self._store = store
+        self._keys = keys
+        self._bootstrapper = bootstrapper
+        self._codepoints = codepoints
+        self._alarmed: dict[bytes, tuple[bytes, ...]] = {}
+
+    async def upload(self, authenticated: Authenticated, request: KeyUpload, source: Source, now: float) -> Outcome:
+        """Take in a key that a message brings and is signed with. A key that is there already is no error.
+
+        Raises Refusal, StoreUnavailable. The child's name and delegation are checked before.
+        """
+        if len(request.keys) != 1:
+            raise Refusal(
+                "one-key-at-a-time", f"{len(request.keys)} keys in one upload; the key that signs is uploaded alone"
+            )
+        self.check_key(authenticated.key)
+        settings = self.settings
+        manual = not self._bootstrapper.has_automatic_methods
+        try:
+            stored = await self._store.bootstraps.begin(
+                Upload(
+                    key=authenticated.key,
+                    zone=self._zone,
+                    source=str(source_key(source.address)),
+                    replaces=request.replace,
+                    manual=manual,
+                    next_at=now,
+                    expires_at=now + settings.pending_expires,
+                    max_per_child=settings.pending_per_child,
+                    max_per_source=settings.pending_per_source,
+                    max_in_all=settings.pending_in_all,
+                )
+            )
+        except QuotaExceeded as error:
+            raise Refusal("pending-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
+        if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
+            raise Refusal("key-trusted", f"key {stored.key.tag} is {stored.state.value}", ede=EdeCode.PROHIBITED)
+        if stored.state is KeyState.KNOWN:
+            self._bootstrapper.wake()
+        return Outcome()
+
+    async def roll(self, authenticated: Authenticated, request: KeyRoll, source: str, expires_at: float) -> None:
+        """Add and delete keys under the signature of a trusted one; the ledger has it when this returns.
+
+        `expires_at`: until when the request may be replayed. Raises Refusal, StoreUnavailable.
+        """
+        stored = authenticated.stored
+        assert stored is not None
+        if self.settings.rollover == "deny":
+            raise Refusal("rollover", "keys are not rolled over here", ede=EdeCode.PROHIBITED)
+        steps: list[tuple[bool, bytes | None]] = []
+        for action, _, _, rdata in request.operations:
+            if action in (Action.DELETE_RRSET, Action.DELETE_NAME):
+                steps.append((False, None))
+            else:
+                steps.append((action is Action.ADD, rdata))
+        empty = Delegation(request.child)
+        record = NewChange(
+            zone=self._zone,
+            before=empty,
+            after=empty,
+            source=source,
+            actor=names.to_text(request.child),
+            message=authenticated.admitted.envelope.wire,
+            key_id=stored.id,
+            key_tag=stored.key.tag,
+            identity=authenticated.identity,
+            expires_at=expires_at,
+            inception=authenticated.signature.inception,
+            kind=ChangeKind.KEYS,
+        )
+        roll = Roll(request.child, tuple(steps), names.to_text(request.child), stored.id, record, self.check_key)
+        try:
+            await self._store.bootstraps.roll(roll)
+        except InvalidTransition as error:
+            raise Refusal("last-trusted-key", error.reason, ede=EdeCode.PROHIBITED) from None
+
+    def check_key(self, key: Key) -> None:
+        """Raise Refusal for a key with which nobody may sign."""
+        try:
+            check_usable(key, self._codepoints)
+        except UnusableKey as error:
+            raise Refusal("key-usable", error.reason, ede=EdeCode.PROHIBITED) from None
+
+    async def keys_of(self, child: bytes) -> tuple[RingKey, ...]:
+        """A child's keys as they are now. Raises StoreUnavailable."""
+        return await self._keys.keys_of(child)
+
+    async def waits_for_operator(self, stored: StoredKey) -> bool:
+        """Whether a known key waits for an operator. Raises StoreUnavailable."""
+        bootstrap = await self._store.bootstraps.get(stored.id)
+        return bootstrap is None or bootstrap.manual
+
+    async def state_of_known(self, stored: StoredKey) -> tuple[ReceiverState, str]:
+        """The code of KeyState for a known key, and what its bootstrap found last. Raises StoreUnavailable."""
+        bootstrap = await self._store.bootstraps.get(stored.id)
+        if bootstrap is None or bootstrap.manual:
+            return ReceiverState.BOOTSTRAP_MANUAL, bootstrap.reason if bootstrap else ""
+        return ReceiverState.BOOTSTRAP_AUTO, bootstrap.reason
+
+    async def noticed(self, child: bytes, reading: Reading) -> None:
+        """What a reading means for a child's keys. Raises StoreUnavailable.
+
+        With its delegation the trust in a child's keys ends: the name may come back with another holder. NS that
+        somebody else changed are a matter of policy.
+        """
+        if not reading.delegation.is_delegated:
+            ended = await self._store.bootstraps.forget_child(child, ACTOR, "the delegation is gone")
+            if ended:
+                _log.warning("trust.ended", zone=names.to_text(self._zone), child=names.to_text(child), keys=ended)
+            return
+        if self.settings.foreign_ns == "keep":
+            return
+        applied = (await self._store.changes.latest(child)).applied
+        if applied is None or applied.ns == reading.delegation.ns or self._alarmed.get(child) == reading.delegation.ns:
+            return
+        self._alarmed[child] = reading.delegation.ns
+        suspends = self.settings.foreign_ns == "suspend"
+        _log.warning(
+            "delegation.foreign-change",
+            zone=names.to_text(self._zone),
+            child=names.to_text(child),
+            applied=[names.to_text(name) for name in applied.ns],
+            found=[names.to_text(name) for name in reading.delegation.ns],
+            suspended=suspends,
+        )
+        detail = {"applied": applied.to_json(), "found": reading.delegation.to_json(), "suspended": suspends}
+        entry = AuditEntry("delegation.foreign-change", ACTOR, zone=self._zone, child=child, detail=detail)
+        await self._store.audit.record(entry)
+        if suspends:
+            await self._store.bootstraps.suspend_child(child, self._zone, ACTOR, "NS were changed by somebody else")
