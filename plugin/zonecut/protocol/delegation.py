@@ -16,6 +16,7 @@ from zonecut.protocol.codepoints import RRType
 _RR_HEAD = Struct("!HH")
 _DS_HEAD = Struct("!HBB")
 
+_TYPE_TEXT = {int(rtype): rtype.text for rtype in RRType}
 TYPES = frozenset((RRType.NS, RRType.DS, RRType.A, RRType.AAAA))
 """The RR types of which a delegation consists."""
 
@@ -29,7 +30,9 @@ class RR(NamedTuple):
 
     def to_text(self) -> str:
         """Owner, type and RDATA in presentation form."""
-        return f"{names.to_text(self.owner)} {RRType(self.rtype).text} {rdata_text(self.rtype, self.rdata)}"
+        return (
+            f"{names.to_text(self.owner)} {_TYPE_TEXT.get(self.rtype, self.rtype)} {rdata_text(self.rtype, self.rdata)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def rdata_text(rtype: int, rdata: bytes) -> str:
     if rtype == RRType.NS:
         return names.to_text(rdata)
     if rtype == RRType.A and len(rdata) == 4:
-        return str(IPv4Address(rdata))
+        return "%d.%d.%d.%d" % tuple(rdata)
     if rtype == RRType.AAAA and len(rdata) == 16:
         return str(IPv6Address(rdata))
     if rtype == RRType.DS and len(rdata) > _DS_HEAD.size:

@@ -3,11 +3,14 @@
 Lower-casing a whole wire-form name is safe: a length octet is at most 63 and no upper-case letter is below 65.
 """
 
+from functools import lru_cache
+
 ROOT = b"\0"
 MAX_NAME = 255
 MAX_LABEL = 63
 
 _ESCAPED = frozenset(b'"().;\\@$')
+_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in _ESCAPED)
 _HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -65,12 +68,16 @@ def _close_label(wire: bytearray, label: bytearray, text: str) -> None:
     wire += label
 
 
+@lru_cache(maxsize=4096)  # a change names the same few over and over, for log, ledger and audit trail
 def to_text(name: bytes) -> str:
     """The presentation form of a wire-form name, with its final dot and RFC 1035 escapes."""
     if name == ROOT:
         return "."
     parts = []
     for label in labels(name):
+        if not label.translate(None, _PLAIN):
+            parts.append(label.decode("ascii"))
+            continue
         text = []
         for octet in label:
             if octet in _ESCAPED:

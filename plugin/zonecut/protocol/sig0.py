@@ -19,6 +19,7 @@ MAX_SIGNATURES = 2
 
 _FIXED = struct.Struct("!HBBIIIH")
 _ARCOUNT_AT = 10
+_CLASSES = frozenset((int(RRClass.ANY), int(RRClass.IN)))
 _HALF = 1 << 31
 _MODULUS = 1 << 32
 
@@ -49,7 +50,7 @@ def signatures(envelope: Envelope, signature_type: int) -> tuple[Signature, ...]
     (RFC 2931 section 3: owner root, class ANY, TTL 0; class IN is accepted from those who write it).
     """
     records = envelope.records
-    count = sum([record.rtype == signature_type for record in records])
+    count = [record[2] for record in records].count(signature_type)  # [2]: rtype
     if count == 0:
         return ()
     if count > MAX_SIGNATURES:
@@ -60,7 +61,7 @@ def signatures(envelope: Envelope, signature_type: int) -> tuple[Signature, ...]
             raise MalformedMessage("has a SIG record that is not at the end of its additional section")
     preceding = int.from_bytes(envelope.wire[_ARCOUNT_AT : _ARCOUNT_AT + 2]) - count
     found = [_read(envelope, record, preceding + place) for place, record in enumerate(last)]
-    if found[0].signer != found[-1].signer:
+    if count > 1 and found[0].signer != found[-1].signer:
         raise MalformedMessage("its SIG records name different signers")
     return tuple(found)
 
@@ -69,7 +70,7 @@ def _read(envelope: Envelope, record: Record, preceding: int) -> Signature:
     wire = envelope.wire
     if wire[record.start] != 0:
         raise MalformedMessage("the owner of its SIG record is not the root")
-    if record.rclass not in (RRClass.ANY, RRClass.IN):
+    if record.rclass not in _CLASSES:
         raise MalformedMessage(f"the class of its SIG record is {record.rclass}, neither ANY nor IN")
     if record.ttl != 0:
         raise MalformedMessage(f"the TTL of its SIG record is {record.ttl}, not 0")
@@ -132,9 +133,10 @@ def check_time(signature: Signature, now: int, *, fudge: int, max_validity: int)
         raise Untimely(f"the signature expires ({expiration}) before its inception ({inception})")
     if validity > max_validity:
         raise Untimely(f"the signature is valid for {validity} s, longer than the {max_validity} s accepted")
-    if later(inception, now + fudge):
+    # later(), written out: once a message
+    if (inception - now - fudge + _HALF) % _MODULUS > _HALF:
         raise Untimely(f"the signature is not valid before {inception}; it is {now} here")
-    if later(now, expiration + fudge):
+    if (now - expiration - fudge + _HALF) % _MODULUS > _HALF:
         raise Untimely(f"the signature expired at {expiration}; it is {now} here")
 
 

@@ -19,7 +19,12 @@ from zonecut.protocol.errors import MalformedMessage, Refusal
 MAX_TTL = 2**31 - 1
 """The largest TTL (RFC 2181 section 8)."""
 
-_META_TYPES = range(128, 256)
+_SOA, _IN = int(RRType.SOA), int(RRClass.IN)
+_META_TYPES = frozenset((0, int(RRType.OPT), *range(128, 256)))
+# Enum members cost a look-up each time they are named; these are named for each record.
+_ANY_TYPE, _NS, _DS = int(RRType.ANY), int(RRType.NS), int(RRType.DS)
+_KEY = int(RRType.KEY)
+_ANY, _NONE = int(RRClass.ANY), int(RRClass.NONE)
 _EMPTY_FORMS = (RRClass.ANY, RRClass.NONE)
 
 
@@ -30,6 +35,9 @@ class Action(Enum):
     DELETE_RRSET = "delete rrset"
     DELETE_NAME = "delete name"
     DELETE_RECORD = "delete record"
+
+
+_ADD, _DELETE_NAME = Action.ADD, Action.DELETE_NAME
 
 
 class Operation(NamedTuple):
@@ -143,9 +151,9 @@ def zone_of(envelope: Envelope) -> bytes:
     if len(envelope.questions) != 1:
         raise MalformedMessage(f"the zone section holds {len(envelope.questions)} records, not one")
     zone = envelope.questions[0]
-    if zone.qtype != RRType.SOA:
+    if zone.qtype != _SOA:
         raise MalformedMessage(f"the type in the zone section is {type_text(zone.qtype)}, not SOA")
-    if zone.qclass != RRClass.IN:
+    if zone.qclass != _IN:
         raise MalformedMessage(f"the class in the zone section is {zone.qclass}, not IN")
     return envelope.name(zone.start)
 
@@ -158,9 +166,13 @@ def read_request(envelope: Envelope, zone: bytes, signer: bytes, signing_key: by
     no part of a delegation, or kinds of requests mixed.
     """
     child = signer
-    prerequisites = tuple(_prerequisite(envelope, record) for record in envelope.section(PREREQUISITE))
-    operations = tuple(_operation(envelope, record) for record in envelope.section(UPDATE))
+    prerequisites = tuple([_prerequisite(envelope, record) for record in envelope.records if record[0] == PREREQUISITE])
+    operations = tuple([_operation(envelope, record) for record in envelope.records if record[0] == UPDATE])
+    seen = set()
     for owner, place in _owners(envelope, prerequisites, operations):
+        if owner in seen:
+            continue
+        seen.add(owner)
         if not names.is_at_or_below(owner, zone):
             raise Refusal("owner-in-zone", f"{place}: {names.to_text(owner)} is not in the zone", Rcode.NOTZONE, None)
         if not names.is_at_or_below(owner, child):
@@ -171,10 +183,10 @@ def read_request(envelope: Envelope, zone: bytes, signer: bytes, signing_key: by
             )
     if not operations:
         return DelegationChange(child, _delegation_conditions(child, prerequisites), ())
-    about_keys = [operation.rtype == RRType.KEY for operation in operations]
+    about_keys = [operation.rtype == _KEY for operation in operations]
     if not any(about_keys):
         for operation in operations:
-            _check_delegation_type(child, operation.owner, operation.rtype, operation.action is Action.DELETE_NAME)
+            _check_delegation_type(child, operation.owner, operation.rtype, operation.action is _DELETE_NAME)
         return DelegationChange(child, _delegation_conditions(child, prerequisites), operations)
     if not all(about_keys):
         raise Refusal("kinds-mixed", "KEY records and other records in one UPDATE", ede=EdeCode.PROHIBITED)
@@ -215,12 +227,13 @@ def _delegation_conditions(child: bytes, prerequisites: tuple[Prerequisite, ...]
 def _check_delegation_type(child: bytes, owner: bytes, rtype: int, any_type: bool) -> None:
     if any_type:
         return
-    text = f"{names.to_text(owner)} {type_text(rtype)}"
     if rtype not in TYPES:
+        text = f"{names.to_text(owner)} {type_text(rtype)}"
         raise Refusal(
             "delegation-types", f"{text}: a delegation consists of NS, DS, A and AAAA", ede=EdeCode.PROHIBITED
         )
-    if rtype in (RRType.NS, RRType.DS) and owner != child:
+    if owner != child and rtype in (_NS, _DS):
+        text = f"{names.to_text(owner)} {type_text(rtype)}"
         raise Refusal("cut-at-child", f"{text}: NS and DS stand at the child's name only", ede=EdeCode.PROHIBITED)
 
 
@@ -243,32 +256,32 @@ def _prerequisite(envelope: Envelope, record: Record) -> Prerequisite:
 
 def _operation(envelope: Envelope, record: Record) -> Operation:
     # RFC 2136 section 3.4.1.3
-    rtype, rclass = record.rtype, record.rclass
-    owner = envelope.name(record.start)
-    if rclass == RRClass.IN:
+    _, start, rtype, rclass, ttl, _, _ = record
+    owner = envelope.name(start)
+    if rclass == _IN:
         _check_data_type(envelope, record)
-        if record.ttl > MAX_TTL:
+        if ttl > MAX_TTL:
             raise MalformedMessage(f"{envelope.describe(record)}: its TTL {record.ttl} is above {MAX_TTL}")
-        return Operation(Action.ADD, owner, rtype, _rdata(envelope, record))
-    if record.ttl != 0:
+        return Operation(_ADD, owner, rtype, _rdata(envelope, record))
+    if ttl != 0:
         raise MalformedMessage(f"{envelope.describe(record)}: a deletion has TTL 0")
-    if rclass == RRClass.NONE:
+    if rclass == _NONE:
         _check_data_type(envelope, record)
         return Operation(Action.DELETE_RECORD, owner, rtype, _rdata(envelope, record))
     _check_empty(envelope, record)
-    if rtype == RRType.ANY:
-        return Operation(Action.DELETE_NAME, owner, rtype)
+    if rtype == _ANY_TYPE:
+        return Operation(_DELETE_NAME, owner, rtype)
     _check_data_type(envelope, record)
     return Operation(Action.DELETE_RRSET, owner, rtype)
 
 
 def _check_data_type(envelope: Envelope, record: Record) -> None:
-    if record.rtype in _META_TYPES or record.rtype in (0, RRType.OPT):
+    if record.rtype in _META_TYPES:
         raise MalformedMessage(f"{envelope.describe(record)}: type {type_text(record.rtype)} is no data type")
 
 
 def _check_empty(envelope: Envelope, record: Record) -> None:
-    if record.rclass not in _EMPTY_FORMS:
+    if record.rclass != _ANY and record.rclass != _NONE:
         raise MalformedMessage(f"{envelope.describe(record)}: class {record.rclass} is neither IN, NONE nor ANY")
     if record.end != record.rdata:
         raise MalformedMessage(f"{envelope.describe(record)}: it has data, which its class forbids")
@@ -279,17 +292,18 @@ _ADDRESS_LENGTH = {int(RRType.A): 4, int(RRType.AAAA): 16}
 
 def _rdata(envelope: Envelope, record: Record) -> bytes:
     """The RDATA in the form in which delegations are kept: names lower-case and uncompressed."""
-    if record.rtype == RRType.NS:
+    rtype = record.rtype
+    if rtype == _NS:
         # a sender may compress this name (RFC 3597 section 4)
         target, end = read_name(envelope.wire, record.rdata)
         if end != record.end:
             raise MalformedMessage(f"{envelope.describe(record)}: its data is not one name")
         return target.lower()
-    rdata = envelope.rdata(record)
-    expected = _ADDRESS_LENGTH.get(record.rtype)
+    rdata = envelope.wire[record.rdata : record.end]
+    expected = _ADDRESS_LENGTH.get(rtype)
     if expected is not None and len(rdata) != expected:
         raise MalformedMessage(f"{envelope.describe(record)}: its data is {len(rdata)} octets, not {expected}")
-    if record.rtype in (RRType.DS, RRType.KEY) and len(rdata) < 5:
+    if len(rdata) < 5 and rtype in (RRType.DS, RRType.KEY):
         raise MalformedMessage(f"{envelope.describe(record)}: its data is too short")
     return rdata
 

@@ -1,7 +1,7 @@
 """What is cheap to refuse: limits per source and per child, and the form of a message before any key is looked up."""
 
-from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -11,6 +11,9 @@ from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.protocol.update import zone_of
+
+
+_UPDATE = int(Opcode.UPDATE)
 
 
 class Limits(BaseModel):
@@ -33,8 +36,7 @@ class Limits(BaseModel):
     tcp_idle: PositiveFloat = Field(30, description="Seconds after which an idle TCP connection is closed.")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a message came from. `udp` is true where the address may be forged."""
 
     address: str
@@ -95,8 +97,7 @@ def source_key(address: str) -> str | bytes:
     return inet_pton(AF_INET6, address.partition("%")[0])[:8]
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A signed UPDATE for one of our zones, in good form; nothing of it is believed yet."""
 
     envelope: Envelope
@@ -107,7 +108,7 @@ class Admitted:
 
 def admit(envelope: Envelope, zones: frozenset[bytes], limits: Limits, signature_type: int) -> Admitted:
     """Refuse what can be refused without a key. Raises MalformedMessage or Refusal."""
-    if envelope.opcode != Opcode.UPDATE:
+    if envelope.flags >> 11 & 0xF != _UPDATE:
         raise Refusal("opcode", f"opcode {envelope.opcode} is not served", Rcode.NOTIMP, None)
     zone = zone_of(envelope)
     if zone not in zones:

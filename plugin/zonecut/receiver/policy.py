@@ -221,8 +221,16 @@ RULES: dict[str, Rule] = {
 """The rules by their stable names, in the order in which they are asked."""
 
 
+_SPECIAL_FIRST_OCTETS = frozenset((0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256)))
+_SPECIAL_IN_2000_3 = frozenset((b"\x20\x01", b"\x20\x02", b"\x3f\xff", b"\x3f\xfe"))
+
+
 def is_global(record: RR) -> bool:
     """True for an address that is reachable from anywhere: not loopback, private, documentation, multicast..."""
+    if record.rtype == RRType.A and record.rdata[0] not in _SPECIAL_FIRST_OCTETS:
+        return True
+    if record.rtype == RRType.AAAA and record.rdata[0] & 0xE0 == 0x20 and record.rdata[:2] not in _SPECIAL_IN_2000_3:
+        return True
     address = IPv4Address(record.rdata) if record.rtype == RRType.A else IPv6Address(record.rdata)
     if isinstance(address, IPv6Address):
         # an IPv4 address in IPv6 clothes is judged by what it wraps
@@ -244,7 +252,9 @@ def without_orphans(before: Delegation, after: Delegation) -> Delegation:
     A child that replaces its NS RRset need not name the addresses that thereby become useless; one that it adds
     itself without an NS is for the rule `glue-of-ns-only` to refuse.
     """
-    added = set(Difference.between(before, after).added)
     servers = set(after.in_domain_ns())
+    if all([record.owner in servers for record in after.glue]):
+        return after
+    added = set(after.glue).difference(before.glue)
     kept = tuple(record for record in after.glue if record.owner in servers or record in added)
     return after if kept == after.glue else Delegation(after.child, after.ns, after.ds, kept)
