@@ -20,7 +20,11 @@ CONCURRENT = 16
 POLL = 1.0
 """Seconds between two looks for what is due: another process may have decided something."""
 ATTEMPT_LIMIT = 120.0
-"""Seconds that one attempt may take."""
+"""Seconds that one look of one method may take."""
+BACKEND_RETRY = 30.0
+"""Seconds after which a delegation that could not be read is asked for again."""
+STORE_RETRY = 5.0
+"""Seconds for which an attempt whose outcome could not be recorded is not made again."""
 ACTOR = "zonecut"
 
 _log = structlog.get_logger(__name__)
@@ -128,26 +132,24 @@ class Bootstrapper:
             _log.info("bootstrap.overtaken", child=names.to_text(bootstrap.owner), reason=error.reason)
         except StoreError as error:
             _log.error("bootstrap.store", zone=names.to_text(self._zone), reason=error.reason)
+            # it is due still: without a pause it would be made again at once, and again
+            await asyncio.sleep(STORE_RETRY)
 
     async def _look(self, bootstrap: Bootstrap, stored: StoredKey) -> tuple[str, Finding]:
-        """A method and its finding; an error of any kind is a finding that decides nothing."""
+        """A method and its finding."""
         try:
-            async with asyncio.timeout(ATTEMPT_LIMIT):
-                delegation = await self._delegation_of(bootstrap.owner)
-                if not delegation.is_delegated:
-                    return "", Finding(Conclusion.NOT_APPLICABLE, "the child is not delegated")
-                others = await self._trusted_others(stored)
-                return await self._examine(bootstrap, stored, delegation, bool(others))
-        except TimeoutError:
-            reason = f"took longer than {ATTEMPT_LIMIT:.0f} s"
+            delegation = await self._delegation_of(bootstrap.owner)
         except BackendError as error:
+            # that is no fault of the child's: what was found before stands, and no attempt is lost
             reason = f"the delegation cannot be read: {error.reason}"
-        except StoreError:
-            raise
-        except Exception:
-            _log.exception("bootstrap.defect", child=names.to_text(bootstrap.owner))
-            reason = "internal error"
-        return bootstrap.method, Finding(Conclusion.UNDECIDED, reason)
+            kept = bootstrap.evidence
+            return bootstrap.method, Finding(
+                Conclusion.UNDECIDED, reason, evidence=kept, again_in=BACKEND_RETRY * self._jitter.uniform(0.8, 1.0)
+            )
+        if not delegation.is_delegated:
+            return "", Finding(Conclusion.NOT_APPLICABLE, "the child is not delegated")
+        others = await self._trusted_others(stored)
+        return await self._examine(bootstrap, stored, delegation, bool(others))
 
     async def _trusted_others(self, stored: StoredKey) -> list[StoredKey]:
         keys = await self._store.keys.find(stored.key.owner)
@@ -156,7 +158,8 @@ class Bootstrapper:
     async def _examine(
         self, bootstrap: Bootstrap, stored: StoredKey, delegation: Delegation, has_trusted: bool
     ) -> tuple[str, Finding]:
-        """The first method that accepts; else the finding that says most: undecided before contradicted."""
+        """The first method that accepts; else the finding that says most: one that makes headway, then undecided, then
+        contradicted."""
         evidence = dict(bootstrap.evidence)
         findings: list[tuple[str, Finding]] = []
         for name, method in self._methods:
@@ -164,24 +167,41 @@ class Bootstrapper:
                 findings.append((name, Finding(Conclusion.NOT_APPLICABLE, "a key of the child is trusted already")))
                 continue
             candidate = Candidate(stored.key, delegation, evidence.get(name, {}), self._clock())
-            finding = await method.examine(candidate, self._lookups)
+            finding = await self._ask(method, candidate)
             findings.append((name, finding))
             evidence[name] = dict(finding.evidence)
             if finding.conclusion is Conclusion.ACCEPTED:
                 return name, finding
         reason = "; ".join(f"{name}: {finding.reason}" for name, finding in findings) or "no method applies"
-        for conclusion in (Conclusion.UNDECIDED, Conclusion.CONTRADICTED):
+        for says_most in (_makes_headway, _is_undecided, _is_contradicted):
             for name, finding in findings:
-                if finding.conclusion is conclusion:
+                if says_most(finding):
                     return name, replace(finding, reason=reason, evidence=evidence)
         return "", Finding(Conclusion.NOT_APPLICABLE, reason, evidence=evidence)
+
+    async def _ask(self, method: BootstrapMethod, candidate: Candidate) -> Finding:
+        """A method's finding; whatever goes wrong in it is a finding that decides nothing."""
+        child = names.to_text(candidate.key.owner)
+        try:
+            async with asyncio.timeout(ATTEMPT_LIMIT):
+                finding = await method.examine(candidate, self._lookups)
+        except TimeoutError:
+            return Finding(Conclusion.UNDECIDED, f"took longer than {ATTEMPT_LIMIT:.0f} s")
+        except Exception:
+            _log.exception("bootstrap.defect", child=child, method=type(method).__name__)
+            return Finding(Conclusion.UNDECIDED, "internal error")
+        if finding.conclusion is Conclusion.ACCEPTED and candidate.key.rdata not in finding.validated:
+            _log.error("bootstrap.defect", child=child, method=type(method).__name__, reason=finding.reason)
+            return Finding(Conclusion.UNDECIDED, "internal error: accepted without an RRset that holds the key")
+        return finding
 
     async def _conclude(self, bootstrap: Bootstrap, stored: StoredKey, method: str, finding: Finding) -> None:
         now = self._clock()
         if finding.conclusion is Conclusion.ACCEPTED:
-            keep = finding.validated if bootstrap.replaces else None
             alone = not dict(self._methods)[method].replaces_trusted
-            await self._store.bootstraps.accept(stored.id, method, ACTOR, finding.reason, keep=keep, alone=alone)
+            await self._store.bootstraps.accept(
+                bootstrap, method, ACTOR, finding.reason, validated=finding.validated, alone=alone
+            )
             self._tell("bootstrap.trusted", stored, method=method, reason=finding.reason)
             return
         if finding.conclusion is Conclusion.NOT_APPLICABLE:
@@ -216,7 +236,8 @@ class Bootstrapper:
 
     async def _fail(self, bootstrap: Bootstrap, reason: str) -> None:
         stored = await self._store.bootstraps.end(bootstrap.key_id, KeyState.VALIDATION_FAILED, ACTOR, reason)
-        self._tell("bootstrap.failed", stored, reason=reason)
+        if stored.state is KeyState.VALIDATION_FAILED:
+            self._tell("bootstrap.failed", stored, reason=reason)
 
     def _tell(self, event: str, stored: StoredKey, **details: object) -> None:
         _log.info(
@@ -226,3 +247,15 @@ class Bootstrapper:
             key=stored.key.tag,
             **details,
         )
+
+
+def _makes_headway(finding: Finding) -> bool:
+    return _is_undecided(finding) and finding.again_in is not None
+
+
+def _is_undecided(finding: Finding) -> bool:
+    return finding.conclusion is Conclusion.UNDECIDED
+
+
+def _is_contradicted(finding: Finding) -> bool:
+    return finding.conclusion is Conclusion.CONTRADICTED

@@ -8,7 +8,7 @@ from zonecut.protocol.codepoints import CodePoints, Rcode, ReceiverState, RRClas
 from zonecut.protocol.envelope import Envelope, read_options
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keystate import Inquiry, KeyStateOption, Malformed, Revision, read_inquiry
-from zonecut.protocol.sig0 import Signature, Untimely, check_time, signatures, signed_data
+from zonecut.protocol.sig0 import Untimely, check_time, signatures, signed_data
 from zonecut.receiver.authentication import Authenticated, SignatureSettings, candidates
 from zonecut.receiver.trust import Trust
 from zonecut.store import KeyState, RingKey, StoredKey, StoreUnavailable
@@ -29,25 +29,22 @@ def verified_key(
 
     Raises Refusal with BADSIG or BADTIME when a key that is known did not make it; MalformedMessage.
     """
-    tried = False
+    refusal: Refusal | None = None
     for signature in signatures(envelope, carrier):
-        if signature.signer != child:
+        found = candidates(keys, signature) if signature.signer == child else []
+        try:
+            if found:
+                check_time(signature, now, fudge=settings.fudge, max_validity=settings.max_validity)
+        except Untimely as error:
+            refusal = Refusal("signature-time", error.reason, Rcode.BADTIME)
             continue
-        for stored, verify in candidates(keys, signature):
-            tried = True
-            _check_time(signature, now, settings)
+        for stored, verify in found:
             if verify is not None and verify(signature.signature, signed_data(envelope.wire, signature)):
                 return stored
-    if tried:
-        raise Refusal("signature", "the signature does not verify", Rcode.BADSIG, None)
+            refusal = refusal or Refusal("signature", "the signature does not verify", Rcode.BADSIG, None)
+    if refusal is not None:
+        raise refusal
     return None
-
-
-def _check_time(signature: Signature, now: int, settings: SignatureSettings) -> None:
-    try:
-        check_time(signature, now, fudge=settings.fudge, max_validity=settings.max_validity)
-    except Untimely as error:
-        raise Refusal("signature-time", error.reason, Rcode.BADTIME) from None
 
 
 class Inquiries:
@@ -96,10 +93,14 @@ class Inquiries:
         """What to tell of a known key."""
         assert known is not None
         try:
-            code, reason = await trust.state_of_known(known.stored)
+            stored, bootstrap = await trust.standing(known.stored)
         except StoreUnavailable:
             return self.temporary_failure(asked)
-        return KeyStateOption(asked.key_id, code, 0, reason)
+        if bootstrap is not None and not bootstrap.manual:
+            return KeyStateOption(asked.key_id, ReceiverState.BOOTSTRAP_AUTO, 0, bootstrap.reason)
+        reason = bootstrap.reason if bootstrap else ""
+        ended = self.settled(asked, known._replace(stored=stored))
+        return ended or KeyStateOption(asked.key_id, ReceiverState.BOOTSTRAP_MANUAL, 0, reason)
 
     async def with_update(
         self, trust: Trust, envelope: Envelope, authenticated: Authenticated

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from zonecut.store import KeyRing, RingKey, StoreUnavailable
 
@@ -36,6 +37,11 @@ class KeyLookup:
         """The keys of an owner as they are now. Raises StoreUnavailable."""
         keys = self._ring.lookup(owner)
         return (await self._ring.fetch({owner}))[owner] if keys is None else keys
+
+    async def refresh(self, owner: bytes) -> None:
+        """Have memory know at once what was just changed here, as well as that is possible."""
+        with suppress(StoreUnavailable):
+            await self._ring.fetch({owner})
 
     async def _fetch(self) -> None:
         try:

@@ -102,8 +102,17 @@ class Requests:
             except BackendError as error:
                 return Outcome.unavailable("backend", error.reason)
         stored = authenticated.stored
-        assert stored is not None, "a key that only the message brings is one that it uploads"
-        waits = stored.state is KeyState.KNOWN and await zone.trust.waits_for_operator(stored)
+        if stored is None:
+            raise Refusal(
+                "key-trusted", "a key that is not trusted is uploaded alone and deletes none", ede=EdeCode.PROHIBITED
+            )
+        waits = False
+        if stored.state is KeyState.KNOWN:
+            try:
+                stored, bootstrap = await zone.trust.standing(stored)
+            except StoreUnavailable as error:
+                return Outcome.unavailable("store", error.reason)
+            waits = bootstrap is None or bootstrap.manual
         raise untrusted(stored, waits, self._codepoints)
 
     async def _still_trusted(self, authenticated: Authenticated) -> bool:

@@ -7,6 +7,7 @@
 Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted.
 """
 
+from socket import AF_INET6, inet_ntop
 from typing import Literal
 
 import structlog
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from zonecut.plugin import Reading
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints, EdeCode, ReceiverState
+from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
@@ -26,6 +27,7 @@ from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.store import (
     AuditEntry,
+    Bootstrap,
     ChangeKind,
     InvalidTransition,
     KeyState,
@@ -37,6 +39,8 @@ from zonecut.store import (
     StoredKey,
     Upload,
 )
+
+_FOREIGN_CHANGE = "delegation.foreign-change"
 
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +54,7 @@ class TrustSettings(BaseModel):
     pending_per_child: PositiveInt = Field(3, description="Keys of one child that may be on their way to trust.")
     pending_per_source: PositiveInt = Field(20, description="Keys from one source that may be on their way to trust.")
     pending_in_all: PositiveInt = Field(10_000, description="Keys that may be on their way to trust.")
+    trusted_per_child: PositiveInt = Field(8, description="Keys of one child that may be trusted at a time.")
     pending_expires: PositiveFloat = Field(14 * 86400, description="After so long a pending key is given up.")
     foreign_ns: Literal["keep", "alarm", "suspend"] = Field(
         "alarm", description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew."
@@ -77,7 +82,7 @@ class Trust:
         self._keys = keys
         self._bootstrapper = bootstrapper
         self._codepoints = codepoints
-        self._alarmed: dict[bytes, tuple[bytes, ...]] = {}
+        self._told: dict[bytes, dict[str, list[str]]] = {}
 
     async def upload(self, authenticated: Authenticated, request: KeyUpload, source: Source, now: float) -> Outcome:
         """Take in a key that a message brings and is signed with. A key that is there already is no error.
@@ -96,7 +101,7 @@ class Trust:
                 Upload(
                     key=authenticated.key,
                     zone=self._zone,
-                    source=str(source_key(source.address)),
+                    source=_source_text(source),
                     replaces=request.replace,
                     manual=manual,
                     next_at=now,
@@ -108,6 +113,8 @@ class Trust:
             )
         except QuotaExceeded as error:
             raise Refusal("pending-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
+        # its holder may ask at once what it is worth
+        await self._keys.refresh(stored.key.owner)
         if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
             raise Refusal("key-trusted", f"key {stored.key.tag} is {stored.state.value}", ede=EdeCode.PROHIBITED)
         if stored.state is KeyState.KNOWN:
@@ -144,11 +151,22 @@ class Trust:
             inception=authenticated.signature.inception,
             kind=ChangeKind.KEYS,
         )
-        roll = Roll(request.child, tuple(steps), names.to_text(request.child), stored.id, record, self.check_key)
+        roll = Roll(
+            owner=request.child,
+            steps=tuple(steps),
+            actor=names.to_text(request.child),
+            signing_key=stored.id,
+            max_trusted=self.settings.trusted_per_child,
+            record=record,
+            check=self.check_key,
+        )
         try:
             await self._store.bootstraps.roll(roll)
         except InvalidTransition as error:
-            raise Refusal("last-trusted-key", error.reason, ede=EdeCode.PROHIBITED) from None
+            raise Refusal("rollover", error.reason, ede=EdeCode.PROHIBITED) from None
+        except QuotaExceeded as error:
+            raise Refusal("trusted-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
+        await self._keys.refresh(request.child)
 
     def check_key(self, key: Key) -> None:
         """Raise Refusal for a key with which nobody may sign."""
@@ -161,17 +179,15 @@ class Trust:
         """A child's keys as they are now. Raises StoreUnavailable."""
         return await self._keys.keys_of(child)
 
-    async def waits_for_operator(self, stored: StoredKey) -> bool:
-        """Whether a known key waits for an operator. Raises StoreUnavailable."""
-        bootstrap = await self._store.bootstraps.get(stored.id)
-        return bootstrap is None or bootstrap.manual
+    async def standing(self, stored: StoredKey) -> tuple[StoredKey, Bootstrap | None]:
+        """A known key as it is now, whatever memory says, and its bootstrap while it is known.
 
-    async def state_of_known(self, stored: StoredKey) -> tuple[ReceiverState, str]:
-        """The code of KeyState for a known key, and what its bootstrap found last. Raises StoreUnavailable."""
+        Raises StoreUnavailable.
+        """
         bootstrap = await self._store.bootstraps.get(stored.id)
-        if bootstrap is None or bootstrap.manual:
-            return ReceiverState.BOOTSTRAP_MANUAL, bootstrap.reason if bootstrap else ""
-        return ReceiverState.BOOTSTRAP_AUTO, bootstrap.reason
+        if bootstrap is not None:
+            return stored, bootstrap
+        return await self._store.keys.get(stored.id) or stored, None
 
     async def noticed(self, child: bytes, reading: Reading) -> None:
         """What a reading means for a child's keys. Raises StoreUnavailable.
@@ -186,21 +202,42 @@ class Trust:
             return
         if self.settings.foreign_ns == "keep":
             return
-        applied = (await self._store.changes.latest(child)).applied
-        if applied is None or applied.ns == reading.delegation.ns or self._alarmed.get(child) == reading.delegation.ns:
+        record = await self._store.changes.latest(child)
+        applied, found = record.applied, reading.delegation.ns
+        # what is about to be written, or was written and is about to be settled, is ours
+        if applied is None or record.unsettled is not None or applied.ns == found:
             return
-        self._alarmed[child] = reading.delegation.ns
+        seen = {"applied": _texts(applied.ns), "found": _texts(found)}
+        if await self._was_told(child, seen):
+            return
         suspends = self.settings.foreign_ns == "suspend"
         _log.warning(
-            "delegation.foreign-change",
+            _FOREIGN_CHANGE,
             zone=names.to_text(self._zone),
             child=names.to_text(child),
-            applied=[names.to_text(name) for name in applied.ns],
-            found=[names.to_text(name) for name in reading.delegation.ns],
+            **seen,
             suspended=suspends,
         )
-        detail = {"applied": applied.to_json(), "found": reading.delegation.to_json(), "suspended": suspends}
-        entry = AuditEntry("delegation.foreign-change", ACTOR, zone=self._zone, child=child, detail=detail)
-        await self._store.audit.record(entry)
         if suspends:
             await self._store.bootstraps.suspend_child(child, self._zone, ACTOR, "NS were changed by somebody else")
+            await self._keys.refresh(child)
+        detail = {**seen, "suspended": suspends}
+        await self._store.audit.record(AuditEntry(_FOREIGN_CHANGE, ACTOR, zone=self._zone, child=child, detail=detail))
+
+    async def _was_told(self, child: bytes, seen: dict[str, list[str]]) -> bool:
+        """Whether this is the foreign change of a child that was told last: an operator may have dealt with it."""
+        if self._told.get(child) == seen:
+            return True
+        for record in await self._store.audit.list(child=child, event=_FOREIGN_CHANGE, limit=1):
+            self._told[child] = {what: record.entry.detail.get(what, []) for what in seen}
+        return self._told.get(child) == seen
+
+
+def _texts(servers: tuple[bytes, ...]) -> list[str]:
+    return [names.to_text(name) for name in servers]
+
+
+def _source_text(source: Source) -> str:
+    """What counts as one source, for people: an IPv4 address, or the /64 of an IPv6 address."""
+    key = source_key(source.address)
+    return key if isinstance(key, str) else f"{inet_ntop(AF_INET6, key + bytes(8))}/64"

@@ -4,7 +4,8 @@
 """
 
 from zonecut.store.audit import AuditEntry, AuditRecord
-from zonecut.store.bootstraps import Bootstrap, BootstrapTable, Roll, Upload
+from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
+from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.change_values import ChangeKind, ChangeState, ChildRecord, NewChange, Remembered, StoredChange
 from zonecut.store.changes import ChangeTable
 from zonecut.store.errors import (

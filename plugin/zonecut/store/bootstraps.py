@@ -7,15 +7,16 @@ that replaces it has become trusted: a message that anybody can make must not ev
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
-from zonecut.store import tables, timestamps
-from zonecut.store.change_values import ChangeState, NewChange
+from zonecut.store import tables
+from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
+from zonecut.store.change_values import ChangeState
 from zonecut.store.changes import append
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
 from zonecut.store.keys import KeyState, StoredKey, add_key, keys_of, set_state
@@ -25,72 +26,20 @@ _TABLE = tables.bootstraps
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """A known key's way to trust. Times are in seconds since the epoch."""
-
-    key_id: int
-    owner: bytes
-    zone: bytes
-    source: str
-    replaces: bool
-    """The upload asked that the child's other keys go, once this one is trusted."""
-    manual: bool
-    """It waits for an operator."""
-    method: str
-    """The automatic method that is tried, or empty before the first."""
-    attempts: int
-    """Of this method."""
-    reason: str
-    """What the latest attempt found."""
-    evidence: dict[str, Any]
-    """What the method keeps between attempts, in values that JSON has."""
-    started_at: float
-    next_at: float
-    expires_at: float
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "key_id": self.key_id,
-            "child": names.to_text(self.owner),
-            "zone": names.to_text(self.zone),
-            "source": self.source,
-            "replaces": self.replaces,
-            "manual": self.manual,
-            "method": self.method,
-            "attempts": self.attempts,
-            "reason": self.reason,
-            "started_at": timestamps.to_text(self.started_at),
-            "next_at": timestamps.to_text(self.next_at),
-            "expires_at": timestamps.to_text(self.expires_at),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A self-signed upload whose signature verified, with the bounds on what may be pending."""
-
-    key: Key
-    zone: bytes
-    source: str
-    replaces: bool
-    manual: bool
-    next_at: float
-    expires_at: float
-    max_per_child: int
-    max_per_source: int
-    max_in_all: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Trust:
-    key_id: int
+class _Acceptance:
+    bootstrap: Bootstrap
     method: str
     actor: str
     reason: str
-    keep: frozenset[bytes] | None
-    """KEY RDATA of trusted keys that stay; None: all stay."""
+    validated: frozenset[bytes]
     alone: bool
-    by_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    key_id: int
+    actor: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +48,6 @@ class _End:
     state: KeyState
     actor: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Roll:
-    """A change of a child's keys under the signature of a trusted one: `add` and `delete` in the order of the message.
-
-    Each step is a KEY RDATA to add (True) or to delete (False); None deletes all.
-    """
-
-    owner: bytes
-    steps: tuple[tuple[bool, bytes | None], ...]
-    actor: str
-    signing_key: int
-    record: NewChange
-    """How it stands in the ledger."""
-    check: Callable[[Key], None] = field(compare=False)
-    """Raises for a key that may not be added."""
 
 
 class BootstrapTable:
@@ -172,23 +104,23 @@ class BootstrapTable:
         await self._thread.write(self._progress, bootstrap)
 
     async def accept(
-        self, key_id: int, method: str, actor: str, reason: str, *, keep: Collection[bytes] | None, alone: bool
+        self, bootstrap: Bootstrap, method: str, actor: str, reason: str, *, validated: Collection[bytes], alone: bool
     ) -> StoredKey:
         """A method found that a key belongs to its child: it is trusted, in one transaction with what that means.
 
-        The child's trusted keys whose RDATA is not in `keep` are superseded; None keeps all. With `alone`, a child that
-        has a trusted key already gets no other. Raises InvalidTransition when the key is not KNOWN any more, or for
-        `alone`; NotInStore, StoreUnavailable.
+        If its upload asked to replace, the child's trusted keys whose RDATA is not in `validated` are superseded. With
+        `alone`, a child that has a trusted key already gets no other. Raises InvalidTransition when this bootstrap is
+        not the key's any more, or for `alone`; NotInStore, StoreUnavailable.
         """
-        kept = None if keep is None else frozenset(keep)
-        return await self._thread.write(self._trust, _Trust(key_id, method, actor, reason, kept, alone, False))
+        item = _Acceptance(bootstrap, method, actor, reason, frozenset(validated), alone)
+        return await self._thread.write(self._accept, item)
 
     async def decide(self, key_id: int, actor: str, reason: str) -> StoredKey:
-        """An operator trusts a key; what its upload asked to replace is superseded in the same transaction.
+        """An operator trusts a key; if its upload asked to replace, the child's others are superseded with that.
 
         Raises InvalidTransition for a revoked key, NotInStore, StoreUnavailable.
         """
-        return await self._thread.write(self._trust, _Trust(key_id, "manual", actor, reason, None, False, True))
+        return await self._thread.write(self._decide, _Decision(key_id, actor, reason))
 
     async def end(self, key_id: int, state: KeyState, actor: str, reason: str) -> StoredKey:
         """End a bootstrap without trust: the key becomes VALIDATION_FAILED or REFUSED.
@@ -201,8 +133,8 @@ class BootstrapTable:
         """The child's keys after a change under a trusted signature; the ledger records it in the same transaction.
 
         What it adds is trusted, what it deletes superseded. Raises InvalidTransition when no trusted key would
-        remain, a key to add is refused or revoked, or the key that signed is not trusted any more; whatever
-        `roll.check` raises; StoreUnavailable.
+        remain, a key to add is refused or revoked, or the key that signed is not trusted any more; QuotaExceeded when
+        too many would be; whatever `roll.check` raises; StoreUnavailable.
         """
         return await self._thread.write(self._roll, roll)
 
@@ -254,7 +186,7 @@ class BootstrapTable:
         for item in items:
             connection.execute(
                 update(_TABLE)
-                .where(_TABLE.c.key_id == item.key_id)
+                .where(_is(item))
                 .values(
                     manual=item.manual,
                     method=item.method,
@@ -267,34 +199,41 @@ class BootstrapTable:
             )
         return [None] * len(items)
 
-    def _trust(self, connection: Connection, items: Sequence[_Trust]) -> Sequence[StoredKey]:
-        return [self._trust_one(connection, item) for item in items]
+    def _accept(self, connection: Connection, items: Sequence[_Acceptance]) -> Sequence[StoredKey]:
+        return [self._accept_one(connection, item) for item in items]
 
-    def _trust_one(self, connection: Connection, item: _Trust) -> StoredKey:
-        now = self._clock()
-        stored = keys_of(connection, None, item.key_id)
-        if not stored:
-            raise NotInStore(f"there is no key number {item.key_id}")
-        key, keep = stored[0].key, item.keep
-        text = f"key {key.tag} of {names.to_text(key.owner)}"
-        others = [
-            other
-            for other in keys_of(connection, key.owner)
-            if other.state is KeyState.TRUSTED and other.id != item.key_id
-        ]
-        if item.by_operator:
-            replaces = select(_TABLE.c.replaces).where(_TABLE.c.key_id == item.key_id)
-            keep = frozenset() if connection.execute(replaces).scalar() else None
-        elif stored[0].state is not KeyState.KNOWN:
-            raise InvalidTransition(f"{text} is {stored[0].state.value} by now")
-        elif item.alone and others:
+    def _accept_one(self, connection: Connection, item: _Acceptance) -> StoredKey:
+        stored, others = _key_and_trusted_others(connection, item.bootstrap.key_id)
+        text = f"key {stored.key.tag} of {names.to_text(stored.key.owner)}"
+        row = connection.execute(select(_TABLE.c.replaces).where(_is(item.bootstrap))).one_or_none()
+        if row is None or stored.state is not KeyState.KNOWN:
+            raise InvalidTransition(f"{text} is {stored.state.value} by now")
+        if item.alone and others:
             raise InvalidTransition(f"{text}: another key of the child is trusted by now")
-        trusted = set_state(connection, now, item.key_id, KeyState.TRUSTED, item.actor, item.reason, method=item.method)
-        if keep is not None:
-            for other in others:
-                if other.key.rdata not in keep:
-                    reason = f"replaced by key {key.tag}"
-                    set_state(connection, now, other.id, KeyState.SUPERSEDED, item.actor, reason)
+        replaced = [other for other in others if other.key.rdata not in item.validated] if row.replaces else []
+        return self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
+
+    def _decide(self, connection: Connection, items: Sequence[_Decision]) -> Sequence[StoredKey]:
+        return [self._decide_one(connection, item) for item in items]
+
+    def _decide_one(self, connection: Connection, item: _Decision) -> StoredKey:
+        stored, others = _key_and_trusted_others(connection, item.key_id)
+        replaces = connection.execute(select(_TABLE.c.replaces).where(_TABLE.c.key_id == item.key_id)).scalar()
+        return self._trust(connection, stored, "manual", item.actor, item.reason, others if replaces else [])
+
+    def _trust(
+        self,
+        connection: Connection,
+        stored: StoredKey,
+        method: str,
+        actor: str,
+        reason: str,
+        replaced: Sequence[StoredKey],
+    ) -> StoredKey:
+        now = self._clock()
+        trusted = set_state(connection, now, stored.id, KeyState.TRUSTED, actor, reason, method=method)
+        for other in replaced:
+            set_state(connection, now, other.id, KeyState.SUPERSEDED, actor, f"replaced by key {stored.key.tag}")
         return trusted
 
     def _end(self, connection: Connection, items: Sequence[_End]) -> Sequence[StoredKey]:
@@ -328,6 +267,8 @@ class BootstrapTable:
                 after.discard(rdata)
         if not after:
             raise InvalidTransition(f"no trusted key of {text} would remain")
+        if len(after) > max(roll.max_trusted, len(trusted)):
+            raise QuotaExceeded(f"{len(after)} keys of {text} would be trusted, more than {roll.max_trusted}")
         for rdata in sorted(after - trusted):
             key = Key.from_rdata(roll.owner, rdata)
             roll.check(key)
@@ -367,6 +308,19 @@ class BootstrapTable:
                 _insert(connection, stored, zone, "", replaces=False, manual=True, now=now, next_at=now, reason=reason)
             counts.append(len(trusted))
         return counts
+
+
+def _is(bootstrap: Bootstrap) -> ColumnElement[bool]:
+    """The row of this bootstrap, and of no other that the same key had or has."""
+    return and_(_TABLE.c.key_id == bootstrap.key_id, _TABLE.c.started_at == bootstrap.started_at)
+
+
+def _key_and_trusted_others(connection: Connection, key_id: int) -> tuple[StoredKey, list[StoredKey]]:
+    found = keys_of(connection, None, key_id)
+    if not found:
+        raise NotInStore(f"there is no key number {key_id}")
+    keys = keys_of(connection, found[0].key.owner)
+    return found[0], [each for each in keys if each.state is KeyState.TRUSTED and each.id != key_id]
 
 
 def _insert(
