@@ -60,7 +60,9 @@ class AtNs(BootstrapMethod):
                 return Finding(Conclusion.CONTRADICTED, f"{each.where}: secure, and the key is not there")
         if self._mode == "any":
             if secure:
-                return Finding(Conclusion.ACCEPTED, f"{secure[0].where}: secure", validated=secure[0].keys)
+                # what any of them vouches for is vouched for: no key goes that one of them still publishes
+                vouched = frozenset().union(*(each.keys for each in secure))
+                return Finding(Conclusion.ACCEPTED, f"{secure[0].where}: secure", validated=vouched)
             return Finding(Conclusion.UNDECIDED, f"no secure signalling record: {_first_reason(seen)}")
         unclear = [each for each in seen if not each.is_secure and each.security is not Security.INSECURE]
         if unclear:
