@@ -181,9 +181,16 @@ class Receiver:
             name = names.parent(name)
         return self._zones[name]
 
+    def _zone_about(self, envelope: Envelope) -> ServedZone | None:
+        """The zone of ours that a request is about, if it is about one."""
+        try:
+            return self._zone_of(envelope) if len(envelope.questions) == 1 else None
+        except MalformedMessage:
+            return None
+
     def _refuse_stranger(self, envelope: Envelope, refusal: Refusal, source: Source, respond: Respond) -> None:
         self._stranger(refusal.rule, refusal.reason, source)
-        zone = self._zone_of(envelope) if len(envelope.questions) == 1 and refusal.rule != "source-rate" else None
+        zone = None if refusal.rule == "source-rate" else self._zone_about(envelope)
         if zone is None:
             respond(responder.respond(envelope, Answer.of(refusal), verified=not source.udp))
         else:
@@ -200,26 +207,33 @@ class Receiver:
     def _authenticate(self, admitted: Admitted, source: Source, respond: Respond, keys: tuple[RingKey, ...]) -> None:
         now = self._clock()
         try:
-            try:
-                authenticated = authenticate(admitted, keys, int(now), self._signature_settings, self._codepoints)
-            except Refusal:
-                uploaded = self._upload(admitted, source, int(now))
-                if uploaded is None:
-                    raise
-                authenticated = uploaded
+            authenticated = self._signed_by(admitted, source, int(now), keys)
         except (Refusal, MalformedMessage) as error:
             refusal = error if isinstance(error, Refusal) else _format_error(error)
             self._refuse_stranger(admitted.envelope, refusal, source, respond)
             return
         self._start(self._work(authenticated, source, now, respond))
 
-    def _upload(self, admitted: Admitted, source: Source, now: int) -> Authenticated | None:
-        """The request under a key that it brings itself, which anybody can do: so it has a limit of its own."""
-        if not any(brought_keys(admitted)):
-            return None
-        if not self._uploads.take(source_key(source.address), self._monotonic()):
+    def _signed_by(self, admitted: Admitted, source: Source, now: int, keys: tuple[RingKey, ...]) -> Authenticated:
+        """Under which key a request is signed: one of these, or one that it brings. Raises Refusal, MalformedMessage.
+
+        Uploading a key is what anybody can do, so it has a limit of its own.
+        """
+        refusal: Refusal | None = None
+        try:
+            authenticated = authenticate(admitted, keys, now, self._signature_settings, self._codepoints)
+            if authenticated.is_trusted:
+                return authenticated
+        except Refusal as error:
+            refusal = error
+        if any(brought_keys(admitted)) and not self._uploads.take(source_key(source.address), self._monotonic()):
             raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
-        return authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
+        if refusal is None:
+            return authenticated
+        uploaded = authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
+        if uploaded is None:
+            raise refusal
+        return uploaded
 
     # after a signature has verified: a child, or who says so
 
