@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import HEADER_LENGTH, QUERY_RESPONSE, Envelope
+from zonecut.protocol.envelope import HEADER_LENGTH, MAX_MESSAGE, QUERY_RESPONSE, Envelope
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption
@@ -25,6 +25,7 @@ SOA_TIMES = (0, 3600, 600, 86400, 300)
 _KEPT_FLAGS = 0x7800  # the opcode
 _AUTHORITATIVE = 0x0400
 _TRUNCATED = 0x0200
+_UDP_WITHOUT_EDNS = 512
 
 
 class ResponseSettings(BaseModel):
@@ -87,12 +88,13 @@ class Responder:
             return respond(envelope, answer, verified=verified or not udp)
         response = assemble(envelope, answer.rcode, self._options(answer))
         signed = self._sign(envelope, response, pair)
-        if verified or not udp or len(signed) <= len(envelope.wire) + MAX_GROWTH:
+        most = _most_octets(envelope, verified, udp)
+        if len(signed) <= most:
             return signed
         # the rest is to be had over TCP: this is no acceptance, and says so by TC
         short = truncated(envelope)
         signed = self._sign(envelope, short, pair)
-        return signed if len(signed) <= len(envelope.wire) + MAX_GROWTH else short
+        return signed if len(signed) <= most else short
 
     def _pair(self, answer: Answer, verified: bool) -> KeyPair | None:
         if answer.keystate is None and self._settings.sign == "keystate":
@@ -115,6 +117,14 @@ class Responder:
             request=envelope.wire if self._settings.form == "rfc2931" else b"",
             signature_type=self._codepoints.signature_type,
         )
+
+
+def _most_octets(envelope: Envelope, verified: bool, udp: bool) -> int:
+    """The most octets of a response (RFC 1035 section 4.2.1, RFC 6891 section 6.2.5)."""
+    if not udp:
+        return MAX_MESSAGE
+    room = _UDP_WITHOUT_EDNS if envelope.opt is None else max(_UDP_WITHOUT_EDNS, envelope.opt.rclass)
+    return room if verified else min(room, len(envelope.wire) + MAX_GROWTH)
 
 
 def malformed(wire: bytes) -> bytes:
