@@ -222,7 +222,7 @@ class _Examination:
     async def _check_order(self, store: "Store", authenticated: Authenticated, section: "ParentSection") -> None:
         record = await store.changes.latest(authenticated.key.key.owner)
         if section.ordering == "strict":
-            check_order(record.inception, authenticated.signature.inception)
+            check_order(record.inception, authenticated.signature.inception, int(self._now))
         self._pass("order: no newer change of this child has been accepted")
         if record.unsettled is not None:
             self._pass(f"turn: it would wait until change {record.unsettled.id} of this child is settled")

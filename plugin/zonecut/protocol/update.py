@@ -161,7 +161,7 @@ def read_request(envelope: Envelope, zone: bytes, signer: bytes, signing_key: by
     operations = tuple(_operation(envelope, record) for record in envelope.section(UPDATE))
     for owner, place in _owners(envelope, prerequisites, operations):
         if not names.is_at_or_below(owner, zone):
-            raise Refusal("owner-in-zone", f"{place}: {names.to_text(owner)} is not in the zone", Rcode.NOTZONE, None)
+            raise Refusal("owner-in-zone", f"{place}: {names.to_text(owner)} is not in the zone", Rcode.NOTZONE)
         if not names.is_at_or_below(owner, child):
             raise Refusal(
                 "owner-is-child",

@@ -174,7 +174,7 @@ class ParentZone:
         try:
             if waited and not await still_trusted():
                 raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
-            await self._check_order(authenticated)
+            await self._check_order(authenticated, now)
             change = await self._decide(child, request)
             change_id, expires_at = await self._record(authenticated, change, source, now)
             self._replay.accept(authenticated.identity, expires_at)
@@ -219,7 +219,7 @@ class ParentZone:
             if not self._recording:
                 self._nothing_recorded.set()
 
-    async def _check_order(self, authenticated: Authenticated) -> None:
+    async def _check_order(self, authenticated: Authenticated, now: float) -> None:
         if self._settings.ordering == "off":
             return
         child, inception = authenticated.key.key.owner, authenticated.signature.inception
@@ -227,7 +227,7 @@ class ParentZone:
             record = await self._ledger.latest(child)
             _bound(self._newest)
             self._newest[child] = record.inception
-        check_order(self._newest[child], inception)
+        check_order(self._newest[child], inception, int(now))
 
     async def _decide(self, child: bytes, request: DelegationChange) -> Change:
         """The change that a request makes of what the server holds. Raises Refusal or BackendError.

@@ -6,7 +6,7 @@ name the record. A rule judges what changes as well as what results: the delegat
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
@@ -75,6 +75,9 @@ Rule = Callable[[Rules, Delegation, Delegation], Complaints]
 
 DIGEST_LENGTH = {1: 20, 2: 32, 3: 32, 4: 48}
 """Octets of a DS digest by its type (RFC 3658, 4509, 5933, 6605)."""
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; Python learns of it in later releases
 
 
 def check_child(rules: Rules, child: bytes) -> None:
@@ -226,6 +229,8 @@ def is_global(record: RR) -> bool:
         wrapped = address.ipv4_mapped or address.sixtofour
         if wrapped is not None:
             return wrapped.is_global and not wrapped.is_multicast
+        # all that is not 2000::/3 is special-purpose, reserved or a translator's own (RFC 4291 section 2.4)
+        return address in _GLOBAL_UNICAST and address not in _DOCUMENTATION and address.is_global
     return address.is_global and not address.is_multicast
 
 

@@ -86,7 +86,7 @@ class Receiver:
             if not self._sources.take(source_key(source.address), self._monotonic()):
                 raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
             if envelope.opcode == Opcode.QUERY:
-                return respond(self._answer_query(envelope))
+                return respond(self._answer_query(envelope, source))
             admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
             keys = self._keyring.lookup(admitted.signer)
             if keys is None:
@@ -111,13 +111,13 @@ class Receiver:
 
     # before anything is verified: strangers
 
-    def _answer_query(self, envelope: Envelope) -> bytes:
+    def _answer_query(self, envelope: Envelope, source: Source) -> bytes:
         if responder.is_soa_query(envelope):
             name = envelope.name(envelope.questions[0].start)
             zone = self._zone_above(name)
             if zone is not None:
                 self.tally.count("soa-query", self._monotonic())
-                return responder.answer_soa(envelope, zone.zone, zone.rules.target)
+                return responder.answer_soa(envelope, zone.zone, zone.rules.target, udp=source.udp)
         raise Refusal("query", "only the SOA of the zones served is answered here", ede=EdeCode.NOT_SUPPORTED)
 
     def _zone_above(self, name: bytes) -> ParentZone | None:

@@ -14,6 +14,7 @@ SOA_TIMES = (0, 3600, 600, 86400, 300)
 
 _KEPT_FLAGS = 0x7800  # the opcode
 _AUTHORITATIVE = 0x0400
+_TRUNCATED = 0x0200
 
 
 def malformed(wire: bytes) -> bytes:
@@ -53,11 +54,12 @@ def unavailable(envelope: Envelope, reason: str) -> bytes:
     return respond(envelope, Rcode.SERVFAIL, ExtendedError(EdeCode.OTHER, reason))
 
 
-def answer_soa(envelope: Envelope, zone: bytes, target: bytes) -> bytes:
+def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = False) -> bytes:
     """The answer to a client that asks for the zone of a name, as nsupdate does first: the parent's SOA.
 
     It stands in the answer section for the apex itself and in the authority section for a name below. The server it
-    names is the UPDATE Receiver, so that a client which takes the server from it comes back here.
+    names is the UPDATE Receiver, so that a client which takes the server from it comes back here. Long names that would
+    make a datagram grow too much are left for TCP: TC is set.
     """
     question = envelope.questions[0]
     times = b"".join(number.to_bytes(4) for number in SOA_TIMES)
@@ -66,7 +68,10 @@ def answer_soa(envelope: Envelope, zone: bytes, target: bytes) -> bytes:
     at_apex = envelope.name(question.start) == zone
     opt = message.opt_record() if envelope.opt else b""
     questions = envelope.wire[HEADER_LENGTH : question.end]
-    return _assemble(envelope, _AUTHORITATIVE, questions, soa, opt, in_answer=at_apex)
+    response = _assemble(envelope, _AUTHORITATIVE, questions, soa, opt, in_answer=at_apex)
+    if udp and len(response) > len(envelope.wire) + MAX_GROWTH:
+        return _assemble(envelope, _AUTHORITATIVE | _TRUNCATED, questions, b"", opt)
+    return response
 
 
 def _assemble(
