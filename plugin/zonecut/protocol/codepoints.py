@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class RRType(IntEnum):
-    """RR types that zonecut handles (RFC 1035, 2535, 3596, 4034, 6891, 8945, 9460, 9859)."""
+    """RR types that zonecut handles (RFC 1035, 2535, 3596, 4034, 6891, 7344, 7477, 8945, 9460, 9859)."""
 
     A = 1
     NS = 2
@@ -22,6 +22,8 @@ class RRType(IntEnum):
     OPT = 41
     DS = 43
     DNSKEY = 48
+    CDS = 59
+    CSYNC = 62
     SVCB = 64
     DSYNC = 66
     TSIG = 250
@@ -90,6 +92,35 @@ class EdeCode(IntEnum):
     OVER_QUOTA = 32
 
 
+class DsyncScheme(IntEnum):
+    """DSYNC schemes with assigned numbers (RFC 9859 section 6.2). UPDATE and SCANNER are in `CodePoints`."""
+
+    NULL = 0
+    NOTIFY = 1
+
+
+class ChildState(IntEnum):
+    """KEY-STATE codes that a child sends; the first two in draft-berra-dnsop-keystate-02 only."""
+
+    BOOTSTRAP_AUTO = 0
+    BOOTSTRAP_MANUAL = 1
+    INQUIRE = 2
+
+
+class ReceiverState(IntEnum):
+    """KEY-STATE codes that a receiver sends (draft-berra-dnsop-keystate-03; the first two are not in -02)."""
+
+    REQUEST_MALFORMED = 0
+    TEMPORARY_FAILURE = 1
+    TRUSTED = 4
+    UNKNOWN = 5
+    INVALID = 6
+    REFUSED = 7
+    VALIDATION_FAILED = 8
+    BOOTSTRAP_AUTO = 9
+    BOOTSTRAP_MANUAL = 10
+
+
 EDNS_OPTION_EDE = 15
 """EDNS option code of extended DNS errors (RFC 8914 section 2)."""
 
@@ -106,6 +137,16 @@ class CodePoints:
     ede_key_known_not_trusted: int = 49160
     ede_key_validation_failed: int = 49161
     ede_manual_bootstrap_required: int = 49162
+    keystate_option: int = 65002
+    """EDNS option code of KeyState (draft-berra-dnsop-keystate)."""
+    dsync_update: int = 2
+    """DSYNC scheme UPDATE (draft-ietf-dnsop-delegation-mgmt-via-ddns)."""
+    dsync_scanner: int = 3
+    """DSYNC scheme SCANNER (draft-berra-dnsop-announce-scanner)."""
+    svcb_bootstrap: int = 65282
+    """SvcParamKey `bootstrap`, from the private range (RFC 9460 section 14.3.2)."""
+    svcb_interval: int = 65283
+    """SvcParamKey `interval` (draft-berra-dnsop-announce-scanner); the draft names no number: this one is ours."""
 
 
 DEFAULT = CodePoints()
