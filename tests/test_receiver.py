@@ -281,6 +281,7 @@ async def test_a_change_that_was_accepted_before_a_crash_is_written_after_it(tmp
     async with site(tmp_path) as here:
         assert await here.zone.writer.drain(5)
         assert await here.served() == ns_of(CHILD, A)
+    async with site(tmp_path) as here:
         (change,) = await here.store.changes.list()
         assert change.state is ChangeState.APPLIED
     assert zone_file.exists()

@@ -13,6 +13,7 @@ from zonecut.protocol.ede import MAX_TEXT, ExtendedError, describe
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.receiver import responder
+from zonecut.receiver.responder import Answer
 
 ZONE = names.from_text("parent.example.")
 WITH_EDNS = walk(message.update(4711, ZONE, [], [], [message.opt_record()]))
@@ -21,26 +22,26 @@ WITHOUT = walk(message.update(4711, ZONE, [], []))
 
 @pytest.mark.parametrize("rcode", list(Rcode))
 def test_an_rcode_above_15_needs_edns_and_is_notauth_without(rcode: Rcode) -> None:
-    parsed = dns.message.from_wire(responder.respond(WITH_EDNS, rcode))
+    parsed = dns.message.from_wire(responder.respond(WITH_EDNS, Answer(rcode)))
     assert parsed.id == 4711
     assert int(parsed.rcode()) == rcode
-    parsed = dns.message.from_wire(responder.respond(WITHOUT, rcode))
+    parsed = dns.message.from_wire(responder.respond(WITHOUT, Answer(rcode)))
     assert parsed.edns == -1
     assert int(parsed.rcode()) == (rcode if rcode < 16 else Rcode.NOTAUTH)
 
 
 def test_an_extended_error_goes_to_those_with_edns_only() -> None:
     error = ExtendedError(EdeCode.PROHIBITED, "not signed")
-    parsed = dns.message.from_wire(responder.respond(WITH_EDNS, Rcode.REFUSED, error))
+    parsed = dns.message.from_wire(responder.respond(WITH_EDNS, Answer(Rcode.REFUSED, error)))
     assert parsed.extended_errors() == [dns.edns.EDEOption(dns.edns.EDECode.PROHIBITED, "not signed")]
-    parsed = dns.message.from_wire(responder.respond(WITHOUT, Rcode.REFUSED, error))
+    parsed = dns.message.from_wire(responder.respond(WITHOUT, Answer(Rcode.REFUSED, error)))
     assert parsed.extended_errors() == []
 
 
 @given(st.text(max_size=2000), st.booleans())
 def test_an_answer_to_the_unverified_is_at_most_128_octets_longer(text: str, verified: bool) -> None:
     error = ExtendedError(EdeCode.OTHER, text)
-    answer = responder.respond(WITH_EDNS, Rcode.REFUSED, error, verified=verified)
+    answer = responder.respond(WITH_EDNS, Answer(Rcode.REFUSED, error), verified=verified)
     parsed = dns.message.from_wire(answer)
     (option,) = parsed.extended_errors()
     assert isinstance(option, dns.edns.EDEOption)

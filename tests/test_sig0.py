@@ -179,7 +179,7 @@ def test_a_compressed_signer_is_malformed() -> None:
         (1000, 1300, 1600, None),
         (1000, 1300, 699, "not valid before"),
         (1000, 1300, 1601, "expired"),
-        (1000, 4601, 1000, "longer than"),
+        (1000, 4601, 1000, "more than"),
         (1300, 1000, 1100, "before its inception"),
         (2**32 - 100, 100, 2**32 - 1, None),
         (2**32 - 100, 100, 2**32 + 50, None),

@@ -21,6 +21,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
+from zonecut.protocol.rrset import RRset
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.writer import MAX_ATTEMPTS, Pending, Writer
@@ -76,6 +77,11 @@ class Server(Backend):
     async def children(self) -> AsyncIterator[Delegation]:
         for delegation in self.holds.values():
             yield delegation
+
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        return ()
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None: ...
 
 
 class Bench:

@@ -17,6 +17,7 @@ from zonecut.cli import (
     explain,
     key_import,
     key_list,
+    key_reject,
     key_revoke,
     key_show,
     key_trust,
@@ -59,6 +60,7 @@ _keys.command("import")(key_import.command)
 _keys.command("list")(key_list.command)
 _keys.command("show")(key_show.command)
 _keys.command("trust")(key_trust.command)
+_keys.command("reject")(key_reject.command)
 _keys.command("revoke")(key_revoke.command)
 app.add_typer(_keys, name="key")
 

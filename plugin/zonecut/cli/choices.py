@@ -8,6 +8,9 @@ class KeyStateChoice(StrEnum):
 
     KNOWN = "known"
     TRUSTED = "trusted"
+    VALIDATION_FAILED = "validation-failed"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
     REVOKED = "revoked"
 
 

@@ -1,23 +1,36 @@
 """`zonecut demo`: the guided tour."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from zonecut.cli import output
+from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
 
 
+class DemoChoice(StrEnum):
+    """The servers that there is a tour with, by their adapters."""
+
+    ZONEFILE = "zonefile"
+    BIND = "bind"
+
+
 def command(
-    adapter: Annotated[str, typer.Option("--adapter", metavar="NAME", help="The kind of server to show.")] = "zonefile",
+    adapter: Annotated[
+        DemoChoice, typer.Option("--adapter", help="The parent's server; bind needs an installed BIND 9.")
+    ] = DemoChoice.ZONEFILE,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the files there, and say where.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a guided tour on loopback.
 
-    A parent zone and two children; step by step it shows what zonecut does.
+    A parent zone and two children; step by step it shows what zonecut does, and checks it.
 
     It brings a configuration of its own and leaves nothing behind. With --json the tour goes to standard error.
+    Exit code 0: each step did what it says; 1: one did not, and it says which.
 
     Example: zonecut demo --adapter zonefile
     """
@@ -25,7 +38,16 @@ def command(
 
     from zonecut import demo
 
-    code = demo.run(adapter, Console(stderr=as_json, highlight=False))
+    console = Console(stderr=as_json, highlight=False)
+    report = demo.run(adapter.value, console, _rendered, keep=keep)
     if as_json:
-        output.say_json({"adapter": adapter, "passed": code == 0})
-    raise typer.Exit(code)
+        output.say_json(report.to_json())
+    raise typer.Exit(Exit.DONE if report.passed else Exit.FAILED)
+
+
+def _rendered(message: bytes) -> str:
+    from zonecut.cli.render import render
+    from zonecut.protocol.codepoints import DEFAULT
+    from zonecut.protocol.envelope import walk
+
+    return render(walk(message), DEFAULT)

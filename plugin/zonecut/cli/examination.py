@@ -19,12 +19,19 @@ from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
 from zonecut.protocol.sig0 import signatures
-from zonecut.protocol.update import DelegationChange, read_request, zone_of
+from zonecut.protocol.update import DelegationChange, KeyUpload, read_request, zone_of
 from zonecut.receiver import policy, responder
 from zonecut.receiver.admission import Admitted, Limits, admit, check_edns
-from zonecut.receiver.authentication import Authenticated, SignatureSettings, authenticate
-from zonecut.receiver.judgement import check_order, delegation_change, judge
+from zonecut.receiver.authentication import (
+    Authenticated,
+    SignatureSettings,
+    authenticate,
+    authenticate_upload,
+    untrusted,
+)
+from zonecut.receiver.judgement import check_order, judge
 from zonecut.receiver.receiver import is_request
+from zonecut.receiver.responder import Answer
 from zonecut.store import ChangeState, RingKey, StoreError
 
 if TYPE_CHECKING:
@@ -125,7 +132,7 @@ class _Examination:
         envelope = findings.envelope
         if envelope is None:
             return
-        sent = walk(responder.refuse(envelope, refusal)).rcode
+        sent = walk(responder.respond(envelope, Answer.of(refusal))).rcode
         if sent != refusal.rcode:
             findings.rcode += f" (sent as {rcode_text(sent)}: the request has no EDNS)"
         if refusal.ede is not None and envelope.opt is not None:
@@ -156,13 +163,37 @@ class _Examination:
         self._pass(f"admission: an UPDATE of {names.to_text(admitted.zone)} by {names.to_text(admitted.signer)}")
         if self._loaded is None:
             self._leave_out("the keys, the rules and the server of the parent zone: there is no configuration")
-        authenticated = authenticate(admitted, keys, int(self._now), self._settings, self._codepoints)
-        self._pass(f"authentication: key {authenticated.key.key.tag} is trusted and its signature verifies")
+        authenticated = self._authenticated(admitted, keys)
+        worth = authenticated.stored.state.value if authenticated.stored else "not known here"
+        self._pass(f"authentication: the signature of key {authenticated.key.tag} verifies; the key is {worth}")
         assert store is not None
-        await self._check_repeated(store, authenticated)
-        request = delegation_change(read_request(envelope, admitted.zone, admitted.signer, authenticated.key.key.rdata))
-        self._pass(f"request: a delegation change of {len(request.operations)} operation(s)")
-        await self._judge(store, authenticated, request)
+        if authenticated.is_trusted:
+            await self._check_repeated(store, authenticated)
+        request = read_request(envelope, admitted.zone, admitted.signer, authenticated.key.rdata)
+        if isinstance(request, DelegationChange) and authenticated.is_trusted:
+            self._pass(f"request: a delegation change of {len(request.operations)} operation(s)")
+            await self._judge(store, authenticated, request)
+        elif isinstance(request, KeyUpload):
+            self._accept("the key would be taken in as known" if authenticated.stored is None else "the key is there")
+        elif authenticated.stored is not None and not authenticated.is_trusted:
+            bootstrap = await store.bootstraps.get(authenticated.stored.id)
+            raise untrusted(authenticated.stored, bootstrap is None or bootstrap.manual, self._codepoints)
+        else:
+            self._accept("keys would be added or deleted, as far as the zone's `trust` and the last trusted key allow")
+
+    def _accept(self, reason: str) -> None:
+        self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
+        self.findings.reason = reason
+
+    def _authenticated(self, admitted: Admitted, keys: tuple[RingKey, ...]) -> Authenticated:
+        now = int(self._now)
+        try:
+            return authenticate(admitted, keys, now, self._settings, self._codepoints)
+        except Refusal:
+            uploaded = authenticate_upload(admitted, now, self._settings, self._codepoints)
+            if uploaded is None:
+                raise
+            return uploaded
 
     def _zones(self, envelope: Envelope) -> frozenset[bytes]:
         if self._loaded is None:
@@ -194,7 +225,8 @@ class _Examination:
                 self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
                 self.findings.reason = "a query for the SOA of a zone that is served here is answered"
                 raise _Stop
-        raise Refusal("query", "only the SOA of the zones served is answered here", ede=EdeCode.NOT_SUPPORTED)
+        reason = "only the SOA of the zones served and KeyState are answered here"
+        raise Refusal("query", reason, ede=EdeCode.NOT_SUPPORTED)
 
     async def _check_repeated(self, store: "Store", authenticated: Authenticated) -> None:
         async for each in store.changes.identities(self._now):
@@ -220,9 +252,9 @@ class _Examination:
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
 
     async def _check_order(self, store: "Store", authenticated: Authenticated, section: "ParentSection") -> None:
-        record = await store.changes.latest(authenticated.key.key.owner)
+        record = await store.changes.latest(authenticated.key.owner)
         if section.ordering == "strict":
-            check_order(record.inception, authenticated.signature.inception)
+            check_order(record.inception, authenticated.signature.inception, int(self._now))
         self._pass("order: no newer change of this child has been accepted")
         if record.unsettled is not None:
             self._pass(f"turn: it would wait until change {record.unsettled.id} of this child is settled")

@@ -136,17 +136,27 @@ class _Importer:
         return None
 
     async def _add(self, store: "Store", path: Path, key: "Key") -> "StoredKey | None":
-        from zonecut.store import InvalidTransition, KeyState
+        from zonecut.store import InvalidTransition, KeyState, QuotaExceeded
 
-        state, method = (KeyState.TRUSTED, "manual") if self._trust else (KeyState.KNOWN, "import")
-        stored, added = await store.keys.add(key, state, method, self._actor, self._reason)
-        if added or not self._trust:
-            return stored
         try:
-            return await store.keys.set_state(stored.id, state, self._actor, self._reason, method=method)
-        except InvalidTransition as error:
+            if not self._trust:
+                return await self._begin(store, key)
+            stored, added = await store.keys.add(key, KeyState.TRUSTED, "manual", self._actor, self._reason)
+            return stored if added else await store.bootstraps.decide(stored.id, self._actor, self._reason)
+        except (InvalidTransition, QuotaExceeded) as error:
             self._error(path, error.reason)
             return None
+
+    async def _begin(self, store: "Store", key: "Key") -> "StoredKey":
+        """Take a key in as if it had been uploaded: the zone's methods run."""
+        from zonecut.receiver.trust import upload_of
+
+        section = session.parent_of(self._loaded, key.owner)
+        automatic = bool(self._loaded.methods[section.apex])
+        now = time.time()
+        upload = upload_of(key, section.apex, self._actor, section.trust, now, replaces=False, manual=not automatic)
+        # what an operator imports is not what a stranger may fill the store with
+        return await store.bootstraps.begin(replace(upload, max_per_source=sys.maxsize))
 
     def _error(self, path: Path, reason: str) -> None:
         self.errors.append({"file": str(path), "reason": reason})

@@ -8,7 +8,7 @@ from zonecut.cli.options import ChildArgument, ConfigOption, FingerprintOption, 
 
 if TYPE_CHECKING:
     from zonecut.protocol.codepoints import CodePoints
-    from zonecut.store import StoredKey
+    from zonecut.store import Bootstrap, StoredKey
 
 
 def command(
@@ -28,17 +28,41 @@ def command(
     """
     loaded = session.load(config)
 
-    async def find() -> tuple["StoredKey", ...]:
+    async def find() -> list[tuple["StoredKey", "Bootstrap | None"]]:
         async with session.open_store(loaded) as store:
-            return await matching(store, child, keyid, fingerprint)
+            found = await matching(store, child, keyid, fingerprint)
+            return [(stored, await store.bootstraps.get(stored.id)) for stored in found]
 
     found = session.run(find())
     if as_json:
-        output.say_json([stored.to_json() for stored in found])
+        output.say_json(
+            [
+                {**stored.to_json(), "bootstrap": bootstrap.to_json() if bootstrap else None}
+                for stored, bootstrap in found
+            ]
+        )
         return
     codepoints = loaded.configuration.codepoints.to_codepoints()
-    for stored in found:
+    for stored, bootstrap in found:
         say_key(stored, codepoints)
+        if bootstrap is not None:
+            say_bootstrap(bootstrap)
+
+
+def say_bootstrap(bootstrap: "Bootstrap") -> None:
+    """Write how far a key is on its way to trust."""
+    document = bootstrap.to_json()
+    waits = "an operator" if bootstrap.manual else f"attempt {bootstrap.attempts + 1} at {document['next_at']}"
+    output.say_fields(
+        "on its way to trust",
+        {
+            "uploaded": f"{document['started_at']} from {bootstrap.source or 'nowhere'}",
+            "waits for": waits,
+            "method": bootstrap.method,
+            "found last": bootstrap.reason,
+            "given up": document["expires_at"],
+        },
+    )
 
 
 def say_key(stored: "StoredKey", codepoints: "CodePoints") -> None:

@@ -39,8 +39,7 @@ async def _change(
 
     async with session.open_store(loaded) as store:
         stored = await the_one(store, child, keyid, fingerprint)
-        method = None
         if state is KeyStateChoice.TRUSTED:
             check_usable(stored.key, loaded.configuration.codepoints.to_codepoints())
-            method = "manual"
-        return await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason, method=method)
+            return await store.bootstraps.decide(stored.id, actor.operator(), reason)
+        return await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason)

@@ -48,7 +48,8 @@ class Dsync:
         # a pointer within the RDATA leads to a name longer than the octets it stands in
         if end - _FIXED.size != len(target) or end != len(rdata):
             raise MalformedMessage("DSYNC data does not end with one uncompressed name")
-        return cls(*_FIXED.unpack_from(rdata), target.lower())
+        rrtype, scheme, port = _FIXED.unpack_from(rdata)
+        return cls(rrtype, scheme, port, target.lower())
 
     def to_text(self, codepoints: CodePoints = DEFAULT) -> str:
         """The presentation form, such as `ANY UPDATE 5354 updater.parent.example.` (RFC 9859 section 2.1.1)."""

@@ -114,7 +114,8 @@ class KeyStateOption:
         """The value of an option's data. Raises MalformedMessage if it is too short; bad UTF-8 is replaced."""
         if len(data) < _FIXED.size:
             raise MalformedMessage(f"a KeyState option of {len(data)} octets is shorter than {_FIXED.size}")
-        return cls(*_FIXED.unpack_from(data), data[_FIXED.size :].decode(errors="replace"))
+        key_id, key_state, key_data = _FIXED.unpack_from(data)
+        return cls(key_id, key_state, key_data, data[_FIXED.size :].decode(errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)

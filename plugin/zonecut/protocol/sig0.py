@@ -130,9 +130,9 @@ def check_time(signature: Signature, now: int, *, fudge: int, max_validity: int)
     inception, expiration = signature.inception, signature.expiration
     validity = (expiration - inception) % _MODULUS
     if validity >= _HALF:
-        raise Untimely(f"the signature expires ({expiration}) before its inception ({inception})")
+        raise Untimely(f"the signature expires ({expiration}) before its inception ({inception}); it is {now} here")
     if validity > max_validity:
-        raise Untimely(f"the signature is valid for {validity} s, longer than the {max_validity} s accepted")
+        raise Untimely(f"the signature is valid for {validity} s, more than {max_validity} s; it is {now} here")
     # later(), written out: once a message
     if (inception - now - fudge + _HALF) % _MODULUS > _HALF:
         raise Untimely(f"the signature is not valid before {inception}; it is {now} here")

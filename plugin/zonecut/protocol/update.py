@@ -174,7 +174,7 @@ def read_request(envelope: Envelope, zone: bytes, signer: bytes, signing_key: by
             continue
         seen.add(owner)
         if not names.is_at_or_below(owner, zone):
-            raise Refusal("owner-in-zone", f"{place}: {names.to_text(owner)} is not in the zone", Rcode.NOTZONE, None)
+            raise Refusal("owner-in-zone", f"{place}: {names.to_text(owner)} is not in the zone", Rcode.NOTZONE)
         if not names.is_at_or_below(owner, child):
             raise Refusal(
                 "owner-is-child",

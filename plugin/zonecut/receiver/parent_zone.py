@@ -180,7 +180,7 @@ class ParentZone:
         child = request.child
         settled: asyncio.Future[Outcome] | None = None
         try:
-            async with self._turn(authenticated, still_trusted) as turn:
+            async with self._turn(authenticated, now, still_trusted) as turn:
                 change = await self._decide(child, request)
                 change_id, expires_at = await self._record(
                     lambda: self._ledger.append(authenticated, change, source, now)
@@ -223,7 +223,7 @@ class ParentZone:
         """
         expires_at = self._ledger.replayable_until(authenticated, now)
         try:
-            async with self._turn(authenticated, still_trusted):
+            async with self._turn(authenticated, now, still_trusted):
                 await self._record(lambda: apply(authenticated, request, source, expires_at))
                 self._replay.accept(authenticated.identity, expires_at)
                 self._newest[request.child] = authenticated.signature.inception
@@ -241,7 +241,7 @@ class ParentZone:
 
     @asynccontextmanager
     async def _turn(
-        self, authenticated: Authenticated, still_trusted: Callable[[], Awaitable[bool]]
+        self, authenticated: Authenticated, now: float, still_trusted: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator["_Turn"]:
         """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
 
@@ -264,7 +264,7 @@ class ParentZone:
         try:
             if waited and not await still_trusted():
                 raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
-            await self._check_order(authenticated)
+            await self._check_order(authenticated, now)
             yield turn
         except StoreConflict:
             # the ledger has the same signed data already
@@ -304,7 +304,7 @@ class ParentZone:
         await self._noticed(child, reading)
         return reading
 
-    async def _check_order(self, authenticated: Authenticated) -> None:
+    async def _check_order(self, authenticated: Authenticated, now: float) -> None:
         if self._settings.ordering == "off":
             return
         child, inception = authenticated.key.owner, authenticated.signature.inception
@@ -312,7 +312,7 @@ class ParentZone:
             record = await self._ledger.latest(child)
             _bound(self._newest)
             self._newest[child] = record.inception
-        check_order(self._newest[child], inception)
+        check_order(self._newest[child], inception, int(now))
 
     async def _decide(self, child: bytes, request: DelegationChange) -> Change:
         """The change that a request makes of what the server holds. Raises Refusal or BackendError.

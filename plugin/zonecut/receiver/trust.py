@@ -64,6 +64,24 @@ class TrustSettings(BaseModel):
     attempts: PositiveInt = Field(16, description="Failed attempts after which a bootstrap is given up.")
 
 
+def upload_of(
+    key: Key, zone: bytes, source: str, settings: TrustSettings, now: float, *, replaces: bool, manual: bool
+) -> Upload:
+    """A key that begins its way to trust now, in seconds since the epoch, with the bounds of a zone's settings."""
+    return Upload(
+        key=key,
+        zone=zone,
+        source=source,
+        replaces=replaces,
+        manual=manual,
+        next_at=now,
+        expires_at=now + settings.pending_expires,
+        max_per_child=settings.pending_per_child,
+        max_per_source=settings.pending_per_source,
+        max_in_all=settings.pending_in_all,
+    )
+
+
 class Trust:
     """The keys of one parent zone's children."""
 
@@ -94,21 +112,17 @@ class Trust:
                 "one-key-at-a-time", f"{len(request.keys)} keys in one upload; the key that signs is uploaded alone"
             )
         self.check_key(authenticated.key)
-        settings = self.settings
         manual = not self._bootstrapper.has_automatic_methods
         try:
             stored = await self._store.bootstraps.begin(
-                Upload(
-                    key=authenticated.key,
-                    zone=self._zone,
-                    source=_source_text(source),
+                upload_of(
+                    authenticated.key,
+                    self._zone,
+                    str(source_key(source.address)),
+                    self.settings,
+                    now,
                     replaces=request.replace,
                     manual=manual,
-                    next_at=now,
-                    expires_at=now + settings.pending_expires,
-                    max_per_child=settings.pending_per_child,
-                    max_per_source=settings.pending_per_source,
-                    max_in_all=settings.pending_in_all,
                 )
             )
         except QuotaExceeded as error:

@@ -150,5 +150,8 @@ class _Connection(asyncio.Protocol):
         if self._in_work or quiet < self._connections.idle:
             wait = self._connections.idle if self._in_work else self._connections.idle - quiet
             self._timer = loop.call_later(wait, self._check_idle)
+        elif self._transport is not None and self._transport.get_write_buffer_size():
+            # a client that does not read its answers: to wait until they are sent would keep its place for ever
+            self._transport.abort()
         elif self._transport is not None:
             self._transport.close()

@@ -1,0 +1,91 @@
+"""What runs while it is measured: the receiver with its keys on one core, named on the other."""
+
+import asyncio
+import hashlib
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cores import LOAD_CORE, RECEIVER_CORE
+from bench.requests import key_of
+from lab.named import Named
+from lab.ports import LOOPBACK, free_port
+from lab.zonecut import ZonecutProcess
+from lab.zones import PARENT, ParentZone, Signing
+from zonecut.protocol.keys import Key, KeyPair
+from zonecut.store import KeyState, Store, tables
+
+DELEGATIONS = 1000
+WAITING = 50
+"""Children that wait for their changes at the same time."""
+UNLIMITED = {"source_burst": 10**9, "source_rate": 1e9, "child_burst": 10**9, "child_rate": 1e9}
+_REPORT_EVERY = 50_000
+
+
+def named(directory: Path) -> Named:
+    """A named whose zone has 1,000 delegations and is signed in place, beside the load."""
+    zone = ParentZone(PARENT, delegations=DELEGATIONS, signing=Signing.IN_PLACE)
+    return Named(directory, zone, cpus=[LOAD_CORE])
+
+
+def bind_backend(server: Named) -> dict[str, Any]:
+    return {"adapter": "bind", "server": server.server, "tsig": str(server.tsig_file)}
+
+
+def file_backend(directory: Path) -> dict[str, Any]:
+    """A backend for measurements in which nothing is accepted."""
+    directory.mkdir(parents=True, exist_ok=True)
+    generated = directory / f"{PARENT}delegations"
+    zone_file = directory / f"{PARENT}zone"
+    zone_file.write_text(f"$INCLUDE {generated} {PARENT}\n{ParentZone(PARENT).master_file}")
+    return {"adapter": "zonefile", "zone_file": str(zone_file), "directory": str(directory)}
+
+
+def receiver(directory: Path, backend: Mapping[str, Any], store: Path) -> ZonecutProcess:
+    """`zonecut serve` on its own core, with its rate limits out of the way."""
+    configuration = {
+        "version": 1,
+        "store": {"url": f"sqlite:///{store}"},
+        "receiver": {"listen": [f"{LOOPBACK}:{free_port()}"], "limits": UNLIMITED},
+        "parents": [{"zone": PARENT, "backend": dict(backend)}],
+    }
+    return ZonecutProcess(directory, configuration, cpus=[RECEIVER_CORE], start_timeout=120.0)
+
+
+def address(process: ZonecutProcess) -> tuple[str, int]:
+    return process.host, process.port
+
+
+def new_store(file: Path, count: int, pairs: Sequence[KeyPair]) -> Path:
+    """A store with a trusted key for each of the first `count` children."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_add(file, (key_of(number, pairs) for number in range(count)), count))
+    return file
+
+
+def kept_store(directory: Path, count: int, pairs: Sequence[KeyPair]) -> Path:
+    """Such a store that is kept for the next time: a million keys take a minute or two, and 440 MB."""
+    identity = hashlib.sha256(Path(tables.__file__).read_bytes())
+    for pair in pairs:
+        identity.update(pair.key.public_key)
+    file = directory / f"keys-{count}-{identity.hexdigest()[:12]}.db"
+    complete = file.with_suffix(".complete")
+    if not complete.exists():
+        for old in directory.glob(f"keys-{count}-*"):
+            old.unlink()
+        new_store(file, count, pairs)
+        complete.touch()
+    return file
+
+
+async def _add(file: Path, keys: Iterable[Key], count: int) -> None:
+    start = time.monotonic()
+
+    def progress(added: int, present: int) -> None:
+        if added % _REPORT_EVERY == 0:
+            print(f"  {file.name}: {added:,} of {count:,} keys, {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+    async with Store.open(f"sqlite:///{file}") as store:
+        await store.keys.add_many(keys, KeyState.TRUSTED, "bench", "bench", progress=progress)

@@ -1,0 +1,163 @@
+"""The guided tour, run as its users run it: the installed command, with a zone file and with a real named."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lab.zonecut import COMMAND
+from zonecut.demo import tour
+from zonecut.demo.cast import Cast
+
+CLAIMS = {
+    1: ["the zone delegates alpha and beta", "alpha has no DS"],
+    2: ["nobody but its owner can read the private half"],
+    3: ["the imported key has the fingerprint that alpha sees", "one key of alpha is listed, as trusted"],
+    4: ["the answer is NOERROR"],
+    5: ["the zone holds what alpha asked for, and nothing else of alpha", "beta is as it was", "the serial has risen"],
+    6: ["the answer is BADKEY", "the answer is BADSIG", "no record of the zone has moved"],
+    7: ["the answer is REFUSED", "extended error 18 names the reason", "no record of the zone has moved"],
+    8: ["the answer is REFUSED", "extended error 18 names the reason", "beta is as it was at the beginning"],
+    9: ["the answer is NOERROR", "no record of the zone has moved", "the ledger still holds one change"],
+    10: ["the answer is REFUSED", "extended error 18 names the reason", "no record of the zone has moved"],
+    11: ["nothing but the SOA and alpha has changed", "and none of a forgery"],
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Temporary files go to a directory of the test's own, in which nothing may be left."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    yield {**os.environ, "TMPDIR": str(directory)}
+    assert list(directory.iterdir()) == []
+    assert _running(directory) == []
+
+
+def _running(directory: Path) -> list[str]:
+    """The command lines of processes that work below a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(directory):
+                found.append((process / "cmdline").read_text())
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return found
+
+
+def _demo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "demo", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("adapter", ["zonefile", "bind"])
+def test_every_step_does_what_it_says(adapter: str, environment: dict[str, str]) -> None:
+    done = _demo(environment, "--adapter", adapter, "--json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["passed"]
+    assert document["adapter"] == adapter
+    assert document["failure"] is None
+    claims = {step["number"]: [check["claim"] for check in step["checks"]] for step in document["steps"]}
+    assert list(claims) == list(CLAIMS)
+    for number, wanted in CLAIMS.items():
+        assert set(wanted) <= set(claims[number])
+    assert all(check["passed"] for step in document["steps"] for check in step["checks"])
+    if adapter == "bind":
+        assert "that is what named answers" in claims[11]
+
+
+def test_the_tour_is_narrow_plain_and_shows_both_refusals_with_their_reasons(environment: dict[str, str]) -> None:
+    done = _demo(environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert re.findall(r"^([0-9]+)\. ", done.stdout, re.MULTILINE) == [str(number) for number in CLAIMS]
+    text = " ".join(done.stdout.split())
+    assert "status: BADSIG" in text
+    assert "EDE: 18 (Prohibited): (alpha.parent.example. NS: the last name server is removed" in text
+    assert "by the rule ns-count: alpha.parent.example. NS: the last name server is removed" in text
+
+
+def test_keep_leaves_the_directory_and_says_where(tmp_path: Path) -> None:
+    done = _demo({**os.environ, "TMPDIR": str(tmp_path)}, "--keep", "--json")
+    directory = Path(json.loads(done.stdout)["directory"])
+    assert directory.parent == tmp_path
+    assert str(directory) in "".join(done.stderr.split())
+    assert (directory / "zonecut.yaml").exists()
+    assert (directory / "parent.example.delegations").exists()
+    assert _running(directory) == []
+
+
+def test_a_named_that_does_not_start_ends_the_tour_with_its_log(environment: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "named"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\n[ "$1" = -v ] && { echo BIND 0; exit; }\necho cannot serve >&2\nexit 3\n')
+    program.chmod(0o755)
+    done = _demo({**environment, "PATH": f"{program.parent}:{environment['PATH']}"}, "--adapter", "bind", "--json")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert not document["passed"]
+    assert document["failure"] == "named ended with 3 instead of serving"
+    assert "cannot serve" in document["logs"]["named"]
+    assert "cannot serve" in done.stderr
+
+
+def test_a_step_that_finds_something_else_fails_the_tour(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    def wrong(cast: Cast) -> None:
+        cast.tell.step("A wrong claim", "beta has a DS.")
+        cast.tell.check("beta has a DS", True, any(" DS " in line for line in cast.stage.records()))
+
+    monkeypatch.setattr("tempfile.tempdir", environment["TMPDIR"])
+    printed = io.StringIO()
+    report = tour.run("zonefile", Console(file=printed), lambda wire: "", steps=(tour.STEPS[0], wrong))
+    assert not report.passed
+    assert [step.passed for step in report.steps] == [True, False]
+    assert report.failure == "step 2, A wrong claim: beta has a DS\n  expected: True\n  found:    False"
+    assert "serve.started" in report.logs["zonecut"]
+    assert "expected: True" in printed.getvalue()
+
+
+def test_another_adapter_is_wrong_usage(environment: dict[str, str]) -> None:
+    done = _demo(environment, "--adapter", "nothing")
+    assert done.returncode == 2
+    assert "zonefile" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_interrupts_it_leaves_nothing_behind(number: signal.Signals, environment: dict[str, str]) -> None:
+    directory = Path(environment["TMPDIR"])
+    with subprocess.Popen(
+        [COMMAND, "demo", "--adapter", "bind"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        deadline = time.monotonic() + 30
+        while len(_running(directory)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=30)
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + signal.SIGTERM)
+    assert b"Traceback" not in complaints

@@ -1,0 +1,105 @@
+"""What a verified child may not do: it is told which record broke which rule, and so are log and audit trail."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from refusal_cases import OTHER_ERROR, PROHIBITED, REFUSED
+from refusals import (
+    ABOVE,
+    ABOVE_HIDDEN,
+    BELOW,
+    CHILD,
+    DSYNC,
+    GHOST,
+    HOLDS_RECEIVER,
+    IN_DSYNC,
+    RECEIVER,
+    WILDCARD,
+    Refusals,
+    Refused,
+    refusals_in,
+)
+from signer import DS, NS, Signer, name
+from zonecut.protocol import message
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
+    yield from refusals_in(tmp_path_factory.mktemp("refusals"))
+
+
+@pytest.mark.parametrize("edns", [True, False], ids=["edns", "plain"])
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_a_change_that_breaks_a_rule_is_refused(refusals: Refusals, refused: Refused, edns: bool) -> None:
+    refusals.of_child(refused, CHILD, edns=edns)
+
+
+@pytest.mark.parametrize("edns", [True, False], ids=["edns", "plain"])
+@pytest.mark.parametrize(
+    ("signer", "rule"),
+    [
+        (GHOST, "child-delegated"),
+        (WILDCARD, "child-not-wildcard"),
+        (DSYNC, "child-not-reserved"),
+        (IN_DSYNC, "child-not-reserved"),
+        (RECEIVER, "child-not-reserved"),
+        (HOLDS_RECEIVER, "child-not-reserved"),
+        (BELOW, "child-below-delegation"),
+        (ABOVE, "child-above-delegation"),
+        (ABOVE_HIDDEN, "child-above-delegation"),
+    ],
+    ids=lambda value: value.text if isinstance(value, Signer) else value,
+)
+def test_a_name_that_is_no_child_is_refused_although_its_key_is_trusted(
+    refusals: Refusals, signer: Signer, rule: str, edns: bool
+) -> None:
+    def make(edns: bool) -> bytes:
+        return signer.update(message.add(signer.owner, NS, 60, name("ns.elsewhere.test.")), edns=edns)
+
+    refusals.of_child(Refused(make, "REFUSED", PROHIBITED, rule, (signer.text,)), signer, edns=edns)
+
+
+def test_a_stale_message_is_refused_with_our_clock(refusals: Refusals) -> None:
+    held_back = CHILD.fresh(age=30)
+    assert refusals.world.udp(CHILD.fresh()).rcode == "NOERROR"
+    refused = Refused(lambda _: held_back, "BADTIME", OTHER_ERROR, "signature-order", ("stale", _now_prefix()))
+    refusals.of_child(refused, CHILD, edns=True)
+    unheld = Refused(lambda _: CHILD.fresh(age=30, edns=False), "BADTIME", OTHER_ERROR, "signature-order")
+    refusals.of_child(unheld, CHILD, edns=False)
+
+
+def _now_prefix() -> str:
+    """What the time here begins with, for the next hours."""
+    return f"it is {int(time.time()) // 100_000}"
+
+
+def test_each_refusal_is_in_the_audit_trail_once(refusals: Refusals) -> None:
+    """Of all that the tests before had refused."""
+    refusals.world.udp(CHILD.fresh())
+    found = [
+        (entry["child"], entry["key_tag"], entry["rule"], entry["detail"]["rcode"])
+        for entry in refusals.world.audit("change.refused")
+    ]
+    assert found == refusals.audited
+    for entry in refusals.world.audit("change.refused"):
+        assert entry["zone"] == "parent.test."
+        assert entry["actor"] == entry["child"]
+        assert entry["source"].startswith("127.0.0.1#")
+        assert entry["detail"]["reason"]
+
+
+def test_a_refused_change_may_be_sent_again_once_it_is_right(refusals: Refusals) -> None:
+    """REFUSED is not remembered: the same octets are judged anew."""
+    wire = CHILD.update(message.delete_rrset(CHILD.owner, DS), prerequisites=[message.rrset_absent(CHILD.owner, DS)])
+    assert refusals.world.udp(wire).rcode == "YXRRSET"
+    refusals.audited.append((CHILD.text, CHILD.tag, "prerequisite", "YXRRSET"))
+    refusals.world.named.nsupdate("update delete child0.parent.test. DS")
+    assert refusals.world.udp(wire).rcode == "NOERROR"
+
+
+def test_what_was_right_around_the_refusals_went_through_and_nothing_else_was_logged(refusals: Refusals) -> None:
+    events = refusals.world.zonecut.log_events()
+    assert not refusals.world.zonecut.stray_lines()
+    assert [event for event in events if event["level"] == "error"] == []

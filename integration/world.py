@@ -1,0 +1,175 @@
+"""A named and a zonecut in front of it, with keys that children hold: what most tests of the whole way need."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Self
+
+import dns.rdatatype
+
+from lab.child import ChildKey
+from lab.named import Named
+from lab.nsupdate import Outcome, nsupdate
+from lab.ports import LOOPBACK, free_port
+from lab.process import LabError, until
+from lab.zonecut import ZonecutProcess
+from lab.zones import PARENT, ParentZone
+from peer import Answer, TcpPeer, UdpPeer
+from signer import Signer
+from zonecut.store import KeyState, Store
+
+# Everything comes from one address, and children change more often than any real one.
+GENEROUS = {"source_burst": 1_000_000, "source_rate": 100_000, "child_burst": 1_000_000, "child_rate": 100_000}
+
+_KEY_DELAY = 1.0
+"""Seconds until what another process did to a key counts in a zonecut that runs."""
+
+
+class World:
+    """`zonecut serve` in front of a named, used as a context manager.
+
+    `keys` go into the store before zonecut starts, as trusted ones or in the state that they are given with: through
+    the library, since the command would refuse some of them. `parents` are the entries of the configuration for the
+    zones of named, in their order; what is missing in them is added.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *zones: ParentZone,
+        keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
+        parents: Sequence[Mapping[str, Any]] = (),
+        receiver: Mapping[str, Any] | None = None,
+        named_options: str = "",
+    ) -> None:
+        zones = zones or (ParentZone(PARENT, delegations=3),)
+        self.named = Named(directory / "named", *zones, options=named_options)
+        self.port = free_port()
+        self.port6 = free_port("::1")
+        (directory / "zonecut").mkdir()
+        self.store_url = f"sqlite:///{directory}/zonecut/zonecut.db"
+        given = [*parents, *({} for _ in zones[len(parents) :])]
+        self.configuration: dict[str, Any] = {
+            "version": 1,
+            "store": {"url": self.store_url},
+            "receiver": {
+                "listen": [f"{LOOPBACK}:{self.port}", f"[::1]:{self.port6}"],
+                "limits": GENEROUS,
+                **(receiver or {}),
+            },
+            "parents": [
+                {"zone": zone.name, "backend": self.backend(), **entry}
+                for zone, entry in zip(zones, given, strict=True)
+            ],
+        }
+        self.zonecut = ZonecutProcess(directory / "zonecut", self.configuration)
+        self._keys = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, KeyState.TRUSTED)
+        self._running = ExitStack()
+
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "bind", "server": self.named.server, "tsig": str(self.named.tsig_file)}
+
+    def __enter__(self) -> Self:
+        with self._running:
+            self._running.enter_context(self.named)
+            self.put_keys(self._keys)
+            self._running.enter_context(self.zonecut)
+            until(lambda: len(self.zonecut.log_events("zone.ready")) > 0, timeout=10, what="the zone is ready")
+            # All is up: only __exit__ ends it now.
+            self._running = self._running.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    # Keys
+
+    def put_keys(self, keys: Mapping[Signer, KeyState]) -> None:
+        """Put keys into the store, without any of the command's checks."""
+        asyncio.run(self._put_keys(keys))
+
+    async def _put_keys(self, keys: Mapping[Signer, KeyState]) -> None:
+        async with Store.open(self.store_url) as store:
+            for signer, state in keys.items():
+                stored, _ = await store.keys.add(signer.pair.key, KeyState.KNOWN, "test", "test")
+                await store.keys.set_state(stored.id, state, "test", "")
+
+    def trust(self, *keys: Signer | ChildKey, directory: Path) -> None:
+        """Import keys as an operator does, and wait until they count."""
+        files = [key.public_file if isinstance(key, ChildKey) else key.write_public(directory) for key in keys]
+        self.zonecut.cli("key", "import", "--trust", *files)
+        time.sleep(_KEY_DELAY)
+
+    # Asking
+
+    def udp(self, wire: bytes) -> Answer:
+        with UdpPeer(self.port) as peer:
+            return peer.ask(wire)
+
+    def tcp(self, wire: bytes) -> Answer:
+        with TcpPeer(self.port) as peer:
+            return peer.ask(wire)
+
+    def nsupdate(self, commands: str, key: ChildKey, zone: str | None = PARENT, **options: Any) -> Outcome:
+        """The stock nsupdate, sent to zonecut."""
+        return nsupdate(commands, port=self.port, zone=zone, key_file=key.private_file, **options)
+
+    # Looking
+
+    def serial(self, zone: str | None = None) -> int:
+        answer = self.named.query(zone or self.named.zones[0].name, "SOA")
+        return int(str(answer.answer[0][0]).split()[2])
+
+    def records(self, below: str | None = None, zone: str | None = None) -> set[str]:
+        """The records of the zone but for SOA and DNSSEC's own, as `owner ttl type data`; those at or below a name."""
+        skipped = {dns.rdatatype.SOA, dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.DNSKEY}
+        return {
+            f"{owner} {rdataset.ttl} {dns.rdatatype.to_text(rdataset.rdtype)} {rdata}"
+            for owner, rdataset in self.named.axfr(zone).iterate_rdatasets()
+            for rdata in rdataset
+            if rdataset.rdtype not in skipped and rdataset.rdtype != 65534
+            if below is None or f".{owner}".endswith(f".{below}")
+        }
+
+    def snapshot(self) -> tuple[int, set[str]]:
+        """Serial and records of the zone: equal when nothing has touched it."""
+        return self.serial(), self.records()
+
+    def changes(self, *options: str) -> list[dict[str, Any]]:
+        """The ledger, newest first."""
+        found: list[dict[str, Any]] = self.zonecut.cli("change", "list", "--limit", "100000", *options)
+        return found
+
+    def change_count(self) -> int:
+        """How many changes were ever accepted; read from the database, since the command takes half a second."""
+        with closing(sqlite3.connect(self.store_url.removeprefix("sqlite:///"))) as database:
+            (count,) = database.execute("SELECT count(*) FROM changes").fetchone()
+        return int(count)
+
+    def audit(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The audit trail, oldest first."""
+        chosen = ["--event", event] if event else []
+        found: list[dict[str, Any]] = self.zonecut.cli("audit", "--limit", "100000", *chosen)
+        return found[::-1]
+
+    def wait_for_event(self, event: str, *, count: int = 1, timeout: float = 5.0) -> dict[str, Any]:
+        """The last of the log's events of that name, once there are so many."""
+        until(lambda: len(self.zonecut.log_events(event)) >= count, timeout=timeout, what=f"{count} log events {event}")
+        return self.zonecut.log_events(event)[-1]
+
+
+def unexpected_lines(zonecut: ZonecutProcess, expected: Iterable[str] = ()) -> list[str]:
+    """What a good run must not log: stray lines, and events of level error but for the expected ones."""
+    known = set(expected)
+    errors = [event for event in zonecut.log_events() if event.get("level") in ("error", "critical")]
+    return [*zonecut.stray_lines(), *(str(event) for event in errors if event["event"] not in known)]
+
+
+def stop_cleanly(world: World, expected: Iterable[str] = ()) -> None:
+    """Stop zonecut; LabError when its log holds what a good run's does not."""
+    world.zonecut.stop()
+    if lines := unexpected_lines(world.zonecut, expected):
+        raise LabError("\n".join(lines))

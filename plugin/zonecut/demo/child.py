@@ -1,0 +1,67 @@
+"""The child's side: its keys, and UPDATEs that it signs."""
+
+import hashlib
+import secrets
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
+from zonecut.protocol.keyfiles import write_pair
+from zonecut.protocol.keys import Key, KeyPair
+from zonecut.protocol.sig0 import sign_request
+from zonecut.protocol.update import Action, Operation
+
+VALIDITY = 300
+"""Seconds for which a signature counts."""
+
+_ZONE_KEY = 257  # RFC 4034 section 2.1.1: zone key and secure entry point
+_DIGESTS = {1: hashlib.sha1, 2: hashlib.sha256}
+
+
+class Child:
+    """A child zone whose operator holds a SIG(0) key; `name` is in lower-case wire form."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.pair = KeyPair.generate(name, Algorithm.ED25519, DEFAULT)
+        # of the key that signs its zone, only the DS record matters here
+        self._zone_key = KeyPair.generate(name, Algorithm.ECDSAP256SHA256, DEFAULT, _ZONE_KEY).key
+
+    @property
+    def key(self) -> Key:
+        """The public SIG(0) key."""
+        return self.pair.key
+
+    def save(self, directory: Path) -> Path:
+        """Write both key files as dnssec-keygen does; the path of the public one."""
+        directory.mkdir(mode=0o700, exist_ok=True)
+        return write_pair(directory, self.pair, DEFAULT)
+
+    def ds(self, digest_type: int = 2) -> bytes:
+        """DS RDATA of the zone's key (RFC 4034 section 5.1.4)."""
+        key = self._zone_key
+        digest = _DIGESTS[digest_type](self.name + key.rdata).digest()
+        return struct.pack("!HBB", key.tag, key.algorithm, digest_type) + digest
+
+    def update(self, zone: bytes, operations: Sequence[Operation]) -> bytes:
+        """A signed UPDATE with EDNS, without which neither BADSIG nor an extended error could be told."""
+        updates = [operation.to_wire(ttl=3600) for operation in operations]
+        wire = message.update(secrets.randbits(16), zone, (), updates, (message.opt_record(),))
+        now = int(time.time())
+        return sign_request(wire, self.pair, now, now + VALIDITY, signature_type=DEFAULT.signature_type)
+
+
+def replace(owner: bytes, rtype: RRType, *rdatas: bytes) -> list[Operation]:
+    """The operations after which an RRset holds these records and no others."""
+    return [
+        Operation(Action.DELETE_RRSET, owner, rtype),
+        *(Operation(Action.ADD, owner, rtype, rdata) for rdata in rdatas),
+    ]
+
+
+def below(label: str, name: bytes) -> bytes:
+    """A name one label below another."""
+    return names.from_text(f"{label}.{names.to_text(name)}")

@@ -1,0 +1,118 @@
+"""The guided tour, as far as it needs no server: what it prints, and when it says that all went well."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from zonecut import demo
+from zonecut.demo import named
+from zonecut.demo.authority import of_child, without_ttls
+from zonecut.demo.child import Child, replace
+from zonecut.demo.narrator import WIDTH, Narrator
+from zonecut.demo.report import Check, DemoFailure, Report, Step
+from zonecut.demo.tour import run
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import DEFAULT, RRType
+from zonecut.protocol.envelope import walk
+from zonecut.protocol.keys import verifier
+from zonecut.protocol.sig0 import signatures, signed_data
+
+
+@pytest.fixture
+def printed() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report("zonefile")
+
+
+@pytest.fixture
+def tell(printed: io.StringIO, report: Report) -> Narrator:
+    return Narrator(Console(file=printed, highlight=False), report)
+
+
+def test_a_claim_that_holds_is_told_and_kept(tell: Narrator, report: Report, printed: io.StringIO) -> None:
+    tell.step("A step", "It does something.", "RFC 2136")
+    tell.check("the answer is NOERROR", "NOERROR", "NOERROR")
+    tell.complete()
+    assert report.passed
+    assert report.steps[0].checks == [Check("the answer is NOERROR", "NOERROR", "NOERROR", True)]
+    assert "ok  the answer is NOERROR" in printed.getvalue()
+
+
+def test_a_claim_that_does_not_hold_ends_the_tour_with_what_was_expected_and_found(
+    tell: Narrator, report: Report
+) -> None:
+    tell.step("A step", "It does something.")
+    with pytest.raises(DemoFailure, match=r"step 1, A step: the answer(.|\n)*expected: REFUSED\n *found: +NOERROR"):
+        tell.check("the answer is REFUSED", "REFUSED", "NOERROR")
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step(1, "checks nothing", "", (), complete=True),
+        Step(1, "was cut off", "", (), checks=[Check("", "", "", True)]),
+        Step(1, "found something else", "", (), checks=[Check("", "", "", False)], complete=True),
+    ],
+    ids=lambda step: step.title,
+)
+def test_a_step_has_not_passed_that(step: Step) -> None:
+    assert not Report("zonefile", [step]).passed
+
+
+def test_a_tour_without_steps_has_not_passed(report: Report) -> None:
+    assert not report.passed
+
+
+def test_no_line_is_wider_than_the_limit_and_nothing_of_it_is_lost(tell: Narrator, printed: io.StringIO) -> None:
+    record = "alpha.parent.example. 3600 IN DS 1 13 2 " + "0123456789ABCDEF" * 20
+    tell.step("A step", "word " * 100)
+    tell.show("A record", record, "dig " + "x" * 200)
+    lines = printed.getvalue().splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert "".join(record.split()) in "".join("".join(lines).split())
+
+
+def test_markup_in_what_is_shown_is_left_alone(tell: Narrator, printed: io.StringIO) -> None:
+    tell.step("A step", "It shows.")
+    tell.show("", "[bold]no markup[/bold]")
+    assert "[bold]no markup[/bold]" in printed.getvalue()
+    assert "\x1b" not in printed.getvalue()
+
+
+def test_a_missing_named_is_named_and_ends_the_tour(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: io.StringIO
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(named, "PLACES", ())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    report = run("bind", Console(file=printed), lambda wire: "")
+    assert not report.passed
+    assert report.failure is not None
+    assert "needs named" in report.failure
+    assert "install BIND 9" in " ".join(printed.getvalue().split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_a_tour_with_a_zone_file_and_one_with_bind() -> None:
+    assert sorted(demo.AUTHORITIES) == ["bind", "zonefile"]
+
+
+def test_lines_of_a_child_are_those_at_and_below_it() -> None:
+    lines = ["a.example. 1 IN NS b.", "ns.a.example. 1 IN A 192.0.2.1", "aa.example. 1 IN NS b.", "example. 1 IN NS b."]
+    assert of_child(lines, "a.example.") == lines[:2]
+    assert without_ttls(lines[:1]) == ["a.example. NS b."]
+
+
+def test_an_update_of_the_child_verifies_with_its_key() -> None:
+    child = Child(names.from_text("alpha.parent.example."))
+    wire = child.update(names.from_text("parent.example."), replace(child.name, RRType.DS, child.ds()))
+    (signature,) = signatures(walk(wire), DEFAULT.signature_type)
+    assert verifier(child.key, DEFAULT)(signature.signature, signed_data(wire, signature))
+    assert [len(child.ds(1)), len(child.ds(2))] == [4 + 20, 4 + 32]
