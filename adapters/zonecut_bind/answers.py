@@ -21,7 +21,7 @@ class Operation(StrEnum):
 
 _REFUSED = {
     Operation.UPDATE: "its update-policy or allow-update must grant the key NS, DS, A and AAAA below the zone's apex, "
-    "and the zone must not be frozen",
+    "KEY, SVCB and DSYNC for what zonecut publishes, and the zone must not be frozen",
     Operation.QUERY: "its allow-query and the view's match-clients must let the key in",
     Operation.TRANSFER: 'the zone needs allow-transfer {{ key "{key}"; }};',
 }

@@ -20,7 +20,8 @@ from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import PREREQUISITE, Envelope
 from zonecut.protocol.errors import MalformedMessage
-from zonecut_bind import updates
+from zonecut.protocol.rrset import RRset
+from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.branches import ChildFilter, hidden
 from zonecut_bind.connection import Connection, Server
@@ -33,6 +34,7 @@ from zonecut_bind.transfer import Transfer, soa_serial
 _LOG = logging.getLogger("zonecut.bind")
 _ANSWER = PREREQUISITE
 _EXISTS = (Rcode.NOERROR, Rcode.NXDOMAIN)
+_LOOKS, _BETWEEN_LOOKS = 20, 0.05  # seconds; with inline signing, what is served follows within 12 ms
 
 
 class BindBackend(Backend):
@@ -129,6 +131,23 @@ class BindBackend(Backend):
                 for delegation in branch.delegations():
                     yield delegation
 
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        """Each name is asked for by ANY, which named answers in full over TCP; prerequisites confirm what is seen."""
+        found: list[RRset] = []
+        for name in names:
+            try:
+                found += await self._rrsets_at(name)
+            except MalformedMessage as error:
+                raise BackendUnavailable(f"named sent an answer that {error.reason}") from error
+        return tuple(found)
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        server, connection = self._open_connection()
+        wire = rrsets.replace_message(self._zone, before, after)
+        answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        if answer.rcode != Rcode.NOERROR:
+            raise failure(answer, Operation.UPDATE, server.key_name)
+
     def _open_connection(self) -> tuple[Server, Connection]:
         if self._connected is None:
             raise BackendUnavailable("the connection to named is not open")
@@ -183,6 +202,40 @@ class BindBackend(Backend):
             async for branch in branches:
                 chosen.take(branch)
         return chosen.reading()
+
+    # RRsets of other types
+
+    async def _rrsets_at(self, name: bytes) -> list[RRset]:
+        await self._check_place(name)
+        for _ in range(_LOOKS):
+            (answer,) = await self._ask_all([(message.query(0, name, RRType.ANY), Operation.QUERY)])
+            if answer.rcode not in _EXISTS:
+                raise failure(answer, Operation.QUERY, self._open_connection()[0].key_name)
+            states = {rrset: await self._is_in_zone(rrset) for rrset in rrsets.seen(answer, name)}
+            if None not in states.values():
+                return [rrset for rrset, held in states.items() if held]
+            await asyncio.sleep(_BETWEEN_LOOKS)
+        raise BackendUnavailable(f"named serves other records at {names.to_text(name)} than its zone holds")
+
+    async def _check_place(self, name: bytes) -> None:
+        """Raises BackendRejected for a name outside the zone, or at or below a delegation."""
+        if not names.is_at_or_below(name, self._zone):
+            raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
+        if name == self._zone:
+            return
+        cut = await self._topmost_cut((*between(name, self._zone), name))
+        if cut is not None:
+            raise BackendRejected(f"{names.to_text(name)} lies in the delegation of {names.to_text(cut)}")
+
+    async def _is_in_zone(self, rrset: RRset) -> bool | None:
+        """True if the zone holds an RRset that was seen, False if it has none there, None if it holds another one."""
+        if not rrsets.is_verifiable(rrset, self._zone):
+            return True
+        asked = [rrsets.holds_message(self._zone, rrset), rrsets.absent_message(self._zone, *rrset.key)]
+        held, absent = await self._ask_all([(wire, Operation.UPDATE) for wire in asked])
+        if self._holds(held):
+            return True
+        return False if self._holds(absent) else None
 
     # Verifying
 

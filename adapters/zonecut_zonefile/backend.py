@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from zonecut.plugin import Backend, BackendContext, Change, Reading
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.rrset import RRset
 from zonecut_zonefile.options import ZonefileOptions
 from zonecut_zonefile.parent import ParentZone
 from zonecut_zonefile.reload import run_reload
@@ -49,6 +50,13 @@ class ZonefileBackend(Backend):
         for start in range(0, len(cuts), _CHUNK):
             for delegation in await asyncio.to_thread(self._parent.delegations, cuts[start : start + _CHUNK]):
                 yield delegation
+
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        return await asyncio.to_thread(self._parent.rrsets, names)
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        await asyncio.to_thread(self._parent.replace_rrsets, before, after)
+        await self._reload()
 
     async def _reload(self) -> None:
         if not self._parent.reload_owed:

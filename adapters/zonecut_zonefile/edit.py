@@ -1,13 +1,13 @@
 """Edits of the operator's master file by whole lines: everything but what has to change stays byte for byte."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from zonecut.protocol import names
 from zonecut_zonefile import rdata
 from zonecut_zonefile.files import Source
 from zonecut_zonefile.lexer import locate
-from zonecut_zonefile.reader import Entry, MasterFile
+from zonecut_zonefile.reader import Entry, MasterFile, Placed
 
 MARKER = b"; zonecut moved: "
 """What a line begins with that was a record of a delegation, before zonecut took over its child."""
@@ -83,8 +83,13 @@ def without(file: MasterFile, removed: Collection[int]) -> MasterFile:
         file,
         lines=lines,
         entries=entries,
-        placed=[record for record in file.placed if record.fixed is not None or record.line not in removed],
+        placed=_left(file.placed, removed),
+        kept=_left(file.kept, removed),
     )
+
+
+def _left(records: Sequence[Placed], removed: Collection[int]) -> list[Placed]:
+    return [record for record in records if record.fixed is not None or record.line not in removed]
 
 
 def content(file: MasterFile) -> bytes:

@@ -1,14 +1,20 @@
 """Files read and replaced so that nobody, at any moment, finds half of one."""
 
+import errno
+import fcntl
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 _READ_ATTEMPTS = 5
+_LOCK_ATTEMPTS = 1000
+_LOCK_PAUSE = 0.01
+"""Seconds between attempts."""
 _CLOCK_GRAIN_NS = 50_000_000
 """A file that changed less than this ago may change again without a new time stamp: the kernel's clock has ticks."""
 
@@ -66,6 +72,24 @@ def is_unchanged(source: Source) -> bool:
 
 def _is_settled(stamp: Stamp) -> bool:
     return time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns) > _CLOCK_GRAIN_NS
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other processes of ours from writing: a command may do so beside the daemon. Raises OSError, also when
+    the lock is not to be had within some seconds."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(_LOCK_ATTEMPTS):
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_LOCK_PAUSE)
+        else:
+            raise BlockingIOError(errno.EAGAIN, "another process keeps it locked", str(directory))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Staged:

@@ -3,11 +3,13 @@
 import re
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Ttls, rdata_text
+from zonecut_zonefile import announced
 from zonecut_zonefile.files import Source, Stamp
 from zonecut_zonefile.index import Index, ancestors
 from zonecut_zonefile.reader import Placed, read_master_file
@@ -40,7 +42,10 @@ class Generated:
         self.source = source
         self._apex = apex
         self._ttls = ttls
-        file = read_master_file(source, apex, origin=origin, generated=None)
+        delegations, self._last = announced.split(source.data)
+        file = read_master_file(replace(source, data=delegations), apex, origin=origin, generated=None)
+        self.announced = announced.read(source, apex)
+        """The records of RRsets beside the delegations."""
         found = _SERIAL.search(source.data[:1000])
         self.serial = int(found.group(1)) if found else None
         self.others = file.others
@@ -51,19 +56,26 @@ class Generated:
         self._blocks = {child: self._render(records) for child, records in groups.items()}
         self._order = sorted((names.sort_key(child), child) for child in self._blocks)
 
-    def with_blocks(self, blocks: Mapping[bytes, bytes], serial: int) -> bytes:
-        """The file's octets when these blocks stand in it; an empty one removes the child's."""
+    def with_blocks(self, blocks: Mapping[bytes, bytes], serial: int, last: bytes | None = None) -> bytes:
+        """The file's octets when these blocks stand in it; an empty one removes the child's.
+
+        `last` is the part for RRsets beside the delegations, if that changes.
+        """
         order = list(self._order)
         for child, block in blocks.items():
             _place(order, child, bool(block))
-        return header(self._apex, serial) + b"".join(
-            blocks[child] if child in blocks else self._blocks[child] for _, child in order
-        )
+        parts = [header(self._apex, serial)]
+        parts += (blocks[child] if child in blocks else self._blocks[child] for _, child in order)
+        parts.append(self._last if last is None else last)
+        return b"".join(parts)
 
     def adopt(self, source: Source, blocks: Mapping[bytes, bytes], gone: Iterable[Placed], serial: int) -> None:
         """These blocks are on disk now, and the records `gone` are not. What is kept is read from the blocks."""
         self.source = source
         self.serial = serial
+        _, last = announced.split(source.data)
+        if last != self._last:
+            self._last, self.announced = last, announced.read(source, self._apex)
         self.index.discard(gone)
         for child, block in blocks.items():
             _place(self._order, child, bool(block))

@@ -4,10 +4,8 @@ Order of a write: both new files are on disk beside the old ones; the generated 
 own, which has the new serial. A crash in between is mended from what stands there: see `_settle`.
 """
 
-import errno
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from zonecut.plugin import (
@@ -21,16 +19,16 @@ from zonecut.plugin import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut_zonefile import edit, files
+from zonecut.protocol.rrset import RRset
+from zonecut_zonefile import announced, edit, files
+from zonecut_zonefile.explained import explained
 from zonecut_zonefile.files import Source, Staged
 from zonecut_zonefile.generated import Generated, file_name, header
 from zonecut_zonefile.index import Index, Zone
-from zonecut_zonefile.lexer import MasterFileError
 from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
 from zonecut_zonefile.transaction import holds, outstanding
 
 _ATTEMPTS = 10
-_TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 
 class _Changed(Exception):
@@ -64,23 +62,27 @@ class ParentZone:
 
     def open(self) -> None:
         """Check that both files are as they must be, create the generated one, finish what a crash left half done."""
-        with self._lock, _explained(self._generated_path):
+        with self._lock, explained(self._generated_path):
             self._load_zone_file()
-            if not self._generated_path.exists():
-                assert self._file is not None
-                assert self._file.serial is not None
-                content = header(self._apex, self._file.serial)
-                Staged(self._generated_path, content, self._file.source.path).commit()
-            self._load_generated(force=True)
-            # Nobody knows whether whoever ran before us came to the reload.
-            self.reload_owed = True
-            for _ in self._attempts():
-                try:
-                    self._refresh()
-                    self._settle()
-                except _Changed:
-                    continue
-                return
+            with files.locked(self._generated_path.parent):
+                self._open_generated()
+
+    def _open_generated(self) -> None:
+        if not self._generated_path.exists():
+            assert self._file is not None
+            assert self._file.serial is not None
+            content = header(self._apex, self._file.serial)
+            Staged(self._generated_path, content, self._file.source.path).commit()
+        self._load_generated(force=True)
+        # Nobody knows whether whoever ran before us came to the reload.
+        self.reload_owed = True
+        for _ in self._attempts():
+            try:
+                self._refresh()
+                self._settle()
+            except _Changed:
+                continue
+            return
 
     def reading(self, child: bytes) -> Reading:
         """What the files hold for a name below the apex."""
@@ -113,12 +115,30 @@ class ParentZone:
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of these changes or none."""
-        with self._lock:
+        with self._lock, explained(self._generated_path), files.locked(self._generated_path.parent):
             for _ in self._attempts():
                 try:
                     self._refresh()
                     self._settle()
                     self._write(changes)
+                except _Changed:
+                    continue
+                return
+
+    def rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
+        """All RRsets that the files hold at these names."""
+        with self._lock:
+            self._refresh()
+            return announced.rrsets(record for owner in owners for record in self._records_at(owner))
+
+    def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        """Replace RRsets, all of them or none."""
+        with self._lock, explained(self._generated_path), files.locked(self._generated_path.parent):
+            for _ in self._attempts():
+                try:
+                    self._refresh()
+                    self._settle()
+                    self._write_rrsets(before, after)
                 except _Changed:
                     continue
                 return
@@ -134,7 +154,7 @@ class ParentZone:
         self._load_generated(force=force)
 
     def _load_zone_file(self, *, force: bool = False) -> None:
-        with _explained(self._zone_path):
+        with explained(self._zone_path):
             known = self._file
             # Where it is a link, the file behind it is what is read and replaced.
             path = self._zone_path.resolve()
@@ -159,7 +179,7 @@ class ParentZone:
 
     def _load_generated(self, *, force: bool = False) -> None:
         assert self._file is not None
-        with _explained(self._generated_path):
+        with explained(self._generated_path):
             known = self._generated
             if known is not None:
                 source = _again(known.source, force)
@@ -216,7 +236,7 @@ class ParentZone:
         assert file.serial is not None
         following = edit.next_serial(file.serial)
         if moving or self._serial_owed or generated.serial == following:
-            with _explained(file.source.path):
+            with explained(file.source.path):
                 edited = self._edited(file, moving, following, BackendMisconfigured)
                 if moving:
                     # Somebody else may have written what is about to be the only copy.
@@ -246,14 +266,14 @@ class ParentZone:
                 (moving if id(record) in own else gone).append(record)
         blocks.update(dict.fromkeys(generated.blocks_of(gone), b""))
         blocks.update((change.child, generated.block(change.after)) for change in needed)
-        with _explained(file.source.path):
+        with explained(file.source.path):
             edited = self._edited(file, moving, serial, BackendRejected)
             zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
         try:
             # Where only the serial follows, the order in which a power cut finds the two renames does not matter:
             # until both are durable nobody was told that the change is applied, and it will be written again.
             self._replace_generated(generated, blocks, gone, serial, durable=bool(moving))
-            with _explained(file.source.path):
+            with explained(file.source.path):
                 self._replace(zone_staged, edited, moving)
                 if not moving and generated.source.path.parent != file.source.path.parent:
                     files.fsync(generated.source.path.parent)
@@ -263,12 +283,56 @@ class ParentZone:
                 # Who owns which glue may have changed: read it all again.
                 self._file = self._generated = None
 
+    def _records_at(self, owner: bytes) -> list[Placed]:
+        """The records of all types at a name, those of the operator's file first."""
+        file, generated = self._loaded()
+        if not names.is_at_or_below(owner, self._apex):
+            raise BackendRejected(f"{names.to_text(owner)} is not in the zone {names.to_text(self._apex)}")
+        cut = self._zone.home(owner)
+        if cut is not None:
+            raise BackendRejected(f"{names.to_text(owner)} lies in the delegation of {names.to_text(cut)}")
+        others = (record for record in (*file.kept, *generated.announced) if record.rr.owner == owner)
+        return [*self._outer.at(owner), *others]
+
+    def _write_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        file, generated = self._loaded()
+        owners = {rrset.owner for rrset in (*before, *after)}
+        records = [record for owner in owners for record in self._records_at(owner)]
+        difference = announced.outstanding(announced.rrsets(records), before, after)
+        if not difference:
+            return
+        replaced = {rrset.key for rrset in (*difference.before, *difference.after)}
+        ours = {id(record) for record in generated.announced}
+        moving = [record for record in records if record.rr[:2] in replaced and id(record) not in ours]
+        for record in moving:
+            announced.check_movable(record)
+        staying = [record for record in generated.announced if record.rr[:2] not in replaced]
+        last = announced.written((*announced.rrsets(staying), *difference.after))
+        assert file.serial is not None
+        serial = edit.next_serial(file.serial)
+        with explained(file.source.path):
+            edited = self._edited(file, moving, serial, BackendRejected)
+            zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
+        try:
+            self._replace_generated(generated, {}, (), serial, durable=True, last=last)
+            with explained(file.source.path):
+                self._replace(zone_staged, edited, moving)
+        finally:
+            zone_staged.discard()
+
     def _replace_generated(
-        self, generated: Generated, blocks: dict[bytes, bytes], gone: Sequence[Placed], serial: int, *, durable: bool
+        self,
+        generated: Generated,
+        blocks: dict[bytes, bytes],
+        gone: Sequence[Placed],
+        serial: int,
+        *,
+        durable: bool,
+        last: bytes | None = None,
     ) -> None:
         file, _ = self._loaded()
-        with _explained(generated.source.path):
-            staged = Staged(generated.source.path, generated.with_blocks(blocks, serial), generated.source.path)
+        with explained(generated.source.path):
+            staged = Staged(generated.source.path, generated.with_blocks(blocks, serial, last), generated.source.path)
             try:
                 if not (files.is_unchanged(generated.source) and files.is_unchanged(file.source)):
                     raise _Changed
@@ -312,16 +376,3 @@ class ParentZone:
 
 def _again(source: Source, force: bool) -> Source:
     return files.read(source.path) if force else files.refreshed(source)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What the operating system and the reader say about a file, as errors of the plugin interface."""
-    try:
-        yield
-    except MasterFileError as error:
-        raise BackendUnavailable(str(error)) from error
-    except OSError as error:
-        reason = f"{error.filename or path}: {error.strerror or error}"
-        kind = BackendUnavailable if error.errno is None or error.errno in _TRANSIENT else BackendMisconfigured
-        raise kind(reason) from error

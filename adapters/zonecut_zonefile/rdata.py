@@ -16,9 +16,13 @@ import dns.ttl
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.dsync import Dsync, from_generic_text
+from zonecut.protocol.svcb import Svcb
 
 _IN = dns.rdataclass.IN
 _TYPES = {rtype.text.encode(): int(rtype) for rtype in RRType if rtype < RRType.TSIG and rtype != RRType.OPT}
+_WITH_PARAMETERS = (64, 65)
+"""SVCB and HTTPS (RFC 9460 section 2.1)."""
 _CLASSES = {b"IN": 1, b"CLASS1": 1, b"CH": 3, b"CLASS3": 3, b"HS": 4, b"CLASS4": 4, b"CS": 2}
 
 
@@ -81,12 +85,30 @@ def read(rtype: int, words: Sequence[bytes], origin: bytes) -> bytes:
             raise ValueError("a number of this DS record is too large")
         # dnspython refuses a digest of a length that it does not expect; what stands there is to be seen all the same.
         return bytes((tag >> 8, tag & 0xFF, algorithm, digest_type)) + bytes.fromhex(b"".join(words[3:]).decode())
+    if rtype in (RRType.DSYNC, RRType.SVCB):
+        return _read_announcement(rtype, words, origin)
     wire = _read_any(rtype, words, origin)
     return wire.lower() if rtype == RRType.NS else wire
 
 
+def _read_announcement(rtype: int, words: Sequence[bytes], origin: bytes) -> bytes:
+    """DSYNC and SVCB, also those that dnspython refuses: the scheme UPDATE, parameters with priority 0."""
+    texts = b" ".join(words).replace(b'= "', b'="').decode("latin-1").split()
+    if texts[:1] == ["\\#"]:
+        return from_generic_text(" ".join(texts))
+    if rtype == RRType.DSYNC and len(texts) == 4:
+        texts[3] = names.to_text(name(words[3], origin))
+        return Dsync.from_text(" ".join(texts)).to_wire()
+    if rtype == RRType.SVCB and texts[:1] == ["0"] and len(texts) > 2:
+        texts[1] = names.to_text(name(words[1], origin))
+        return Svcb.from_text(" ".join(texts)).to_wire()
+    return _read_any(rtype, words, origin)
+
+
 def _read_any(rtype: int, words: Sequence[bytes], origin: bytes) -> bytes:
     text = b" ".join(words)
+    if rtype in _WITH_PARAMETERS:
+        text = text.replace(b'= "', b'="')  # key="value" is two words to the lexer
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,6 +1,7 @@
 """A master file read as far as delegations need it: who owns each entry, what it inherits, and what it says.
 
-Records of every type are checked; kept are NS, DS, A and AAAA below the apex, where CNAME and DNAME stand, and the SOA.
+Records of every type are checked and kept, but for those that a signer makes: NS, DS, A and AAAA below the apex by
+themselves.
 """
 
 import os
@@ -22,10 +23,12 @@ from zonecut_zonefile.lexer import LineError, LogicalLine, MasterFileError, logi
 
 _MAX_DEPTH = 16
 _ALIASES = (RRType.CNAME, RRType.DNAME)
+_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
+"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
 
 
 class Placed(NamedTuple):
-    """A record of a delegation and where it stands. `line` counts from 1; `fixed` says why it cannot be moved."""
+    """A record and where it stands. `line` counts from 1; `fixed` says why it cannot be moved."""
 
     rr: RR
     ttl: int | None
@@ -67,6 +70,8 @@ class MasterFile:
     lines: Sequence[bytes]
     entries: Sequence[Entry]
     placed: Sequence[Placed]
+    kept: Sequence[Placed]
+    """Records that can be no part of a delegation."""
     aliases: frozenset[bytes]
     others: Sequence[tuple[int, str]]
     """Lines (from 1) that hold anything but records of delegations, with what it is; for the generated file."""
@@ -96,6 +101,7 @@ class _Reader:
     generated: str | None
     entries: list[Entry] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
+    kept: list[Placed] = field(default_factory=list)
     aliases: set[bytes] = field(default_factory=set)
     others: list[tuple[int, str]] = field(default_factory=list)
     soa: tuple[int, int] | None = None
@@ -145,13 +151,22 @@ class _Reader:
             )
         if rtype == RRType.SOA:
             self._soa(lines, logical, state, owner, wire, ttl, depth)
-        elif rtype in TYPES and names.is_below(owner, self.apex):
-            fixed = None if depth == 0 else "in a file that is included"
-            self.placed.append(Placed(RR(owner, rtype, wire), effective, file, logical.at + 1, fixed))
+        fixed = None if depth == 0 else "in a file that is included"
+        if self._keep(Placed(RR(owner, rtype, wire), effective, file, logical.at + 1, fixed)):
             return
-        elif rtype in _ALIASES:
-            self.aliases.add(owner)
         self.others.append((logical.at + 1, f"the {words[at].decode('ascii', 'replace')} of {names.to_text(owner)}"))
+
+    def _keep(self, record: Placed) -> bool:
+        """Put a record where it belongs; True if it may be part of a delegation."""
+        owner, rtype, _ = record.rr
+        if rtype in TYPES and names.is_below(owner, self.apex):
+            self.placed.append(record)
+            return True
+        if rtype in _ALIASES:
+            self.aliases.add(owner)
+        if rtype not in _MADE_BY_SIGNER:
+            self.kept.append(record)
+        return False
 
     @staticmethod
     def _ttl_and_class(words: Sequence[bytes], at: int, state: _State) -> tuple[int | None, int]:
@@ -251,13 +266,10 @@ class _Reader:
             raise ValueError(f"cannot make sense of this $GENERATE: {error}") from error
         for owner_name, seconds, record in zone.iterate_rdatas():
             owner, rtype = names.from_text(owner_name.to_text()), int(record.rdtype)
-            if rtype in _ALIASES:
-                self.aliases.add(owner)
-            if rtype in TYPES and names.is_below(owner, self.apex):
-                wire = record.to_wire()
-                assert wire is not None
-                rr = RR(owner, rtype, wire.lower() if rtype == RRType.NS else wire)
-                self.placed.append(Placed(rr, seconds, file, logical.at + 1, "from a $GENERATE"))
+            wire = record.to_wire()
+            assert wire is not None
+            rr = RR(owner, rtype, wire.lower() if rtype == RRType.NS else wire)
+            self._keep(Placed(rr, seconds, file, logical.at + 1, "from a $GENERATE"))
 
 
 def read_master_file(source: Source, apex: bytes, *, origin: bytes | None = None, generated: Path | None) -> MasterFile:
@@ -274,6 +286,7 @@ def read_master_file(source: Source, apex: bytes, *, origin: bytes | None = None
         lines,
         reader.entries,
         reader.placed,
+        reader.kept,
         frozenset(reader.aliases),
         reader.others,
         soa_at,

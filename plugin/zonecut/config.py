@@ -17,11 +17,14 @@ from pydantic.fields import FieldInfo
 from zonecut.plugin import Adapter
 from zonecut.plugin.registry import adapters
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.codepoints import DEFAULT, CodePoints
+from zonecut.protocol.keys import algorithm_number
+from zonecut.protocol.svcb import Method
 from zonecut.receiver.admission import Limits
 from zonecut.receiver.authentication import SignatureSettings
 from zonecut.receiver.parent_zone import ZoneSettings
 from zonecut.receiver.policy import Policy, Rules
+from zonecut.receiver.publication import Announcement, PublicationSettings
 
 DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
 DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"
@@ -72,6 +75,19 @@ class StoreSection(_Section):
     url: str = Field(DEFAULT_STORE, description="An SQLAlchemy URL: sqlite:////path/to/file.")
 
 
+class KeySection(_Section):
+    """`keys`: the receiver's own SIG(0) keys."""
+
+    directory: Path | None = Field(None, description="Where they are kept; default: `keys` beside the SQLite file.")
+    algorithm: str = Field("ED25519", description="Of new keys.")
+
+    @field_validator("algorithm")
+    @classmethod
+    def _supported(cls, algorithm: str) -> str:
+        algorithm_number(algorithm, DEFAULT)
+        return algorithm
+
+
 class CodePointSection(_Section):
     """`codepoints`: numbers that IANA has not assigned yet."""
 
@@ -81,6 +97,11 @@ class CodePointSection(_Section):
     ede_key_known_not_trusted: int = Field(49160, ge=0, le=65535)
     ede_key_validation_failed: int = Field(49161, ge=0, le=65535)
     ede_manual_bootstrap_required: int = Field(49162, ge=0, le=65535)
+    keystate_option: int = Field(65002, ge=0, le=65535)
+    dsync_update: int = Field(2, ge=0, le=255)
+    dsync_scanner: int = Field(3, ge=0, le=255)
+    svcb_bootstrap: int = Field(65282, ge=0, le=65535)
+    svcb_interval: int = Field(65283, ge=0, le=65535)
 
     def to_codepoints(self) -> CodePoints:
         return CodePoints(**self.model_dump())
@@ -124,6 +145,12 @@ class ParentSection(ZoneSettings):
     bootstrap: tuple[Literal["manual"], ...] = Field(
         ("manual",), description="How a child's key comes to be trusted: by an operator."
     )
+    addresses: tuple[str, ...] = Field((), description="The receiver's addresses as children reach it.")
+    port: int | None = Field(
+        None, ge=1, le=65535, description="Its port; default: that of the first address of `receiver.listen`."
+    )
+    publish: bool = Field(False, description="Keep the records that announce the receiver in the zone.")
+    publication: PublicationSettings = Field(default_factory=PublicationSettings)
     backend: dict[str, Any] = Field(description="`adapter` and the options of that adapter.")
     policy: Policy = Field(default_factory=Policy)
 
@@ -133,6 +160,18 @@ class ParentSection(ZoneSettings):
         if text is not None and names.from_text(text) == names.ROOT:
             raise ValueError("the root is no parent zone here")
         return text
+
+    @field_validator("addresses")
+    @classmethod
+    def _usable(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for text in addresses:
+            try:
+                address = ip_address(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is no IPv4 or IPv6 address, as 192.0.2.53 or 2001:db8::53") from None
+            if address.is_unspecified or address.is_multicast:
+                raise ValueError(f"{text!r}: nobody can send an UPDATE there")
+        return addresses
 
     @field_validator("backend")
     @classmethod
@@ -150,9 +189,36 @@ class ParentSection(ZoneSettings):
     def apex(self) -> bytes:
         return names.from_text(self.zone)
 
+    @model_validator(mode="after")
+    def _announceable(self) -> "ParentSection":
+        if not self.bootstrap or len(set(self.bootstrap)) != len(self.bootstrap):
+            raise ValueError("bootstrap: at least one method, and each once")
+        announcement = self.announcement(1, DEFAULT)
+        if announcement.target in announcement.dsync_names:
+            raise ValueError(f"target: {names.to_text(announcement.target)} is where DSYNC records stand")
+        if self.publish and announcement.holds_target and not self.addresses:
+            target = names.to_text(announcement.target)
+            raise ValueError(f"publish: {target} lies in the zone, so `addresses` has to say where the receiver is")
+        return self
+
+    @property
+    def target_name(self) -> bytes:
+        return names.from_text(self.target) if self.target else b"\x07updater" + self.apex
+
+    def announcement(self, default_port: int, codepoints: CodePoints) -> Announcement:
+        """What the zone announces."""
+        return Announcement(
+            self.apex,
+            self.target_name,
+            self.port or default_port,
+            tuple(ip_address(text) for text in self.addresses),
+            tuple(Method(text) for text in self.bootstrap),
+            self.publication,
+            codepoints,
+        )
+
     def rules(self) -> Rules:
-        target = names.from_text(self.target) if self.target else b"\x07updater" + self.apex
-        return Rules.of(self.apex, target, self.policy)
+        return Rules.of(self.apex, self.target_name, self.policy)
 
     def settings(self) -> ZoneSettings:
         return ZoneSettings(**{name: getattr(self, name) for name in ZoneSettings.model_fields})
@@ -163,6 +229,7 @@ class Configuration(_Section):
 
     version: Literal[1] = Field(description="The version of this format.")
     store: StoreSection = Field(default_factory=StoreSection)
+    keys: KeySection = Field(default_factory=KeySection)
     codepoints: CodePointSection = Field(default_factory=CodePointSection)
     receiver: ReceiverSection = Field(default_factory=ReceiverSection)
     parents: tuple[ParentSection, ...] = Field((), description="The zones whose children we serve.")
@@ -176,6 +243,24 @@ class Configuration(_Section):
                 raise ValueError(f"{parent.zone} is there twice")
             seen.add(parent.apex)
         return parents
+
+    @model_validator(mode="after")
+    def _place_for_keys(self) -> "Configuration":
+        if self.parents and self.key_directory is None:
+            raise ValueError("keys.directory is required where the store is no SQLite file")
+        return self
+
+    @property
+    def key_directory(self) -> Path | None:
+        """Where the receiver's keys are; None if neither `keys` nor the store says."""
+        if self.keys.directory is not None:
+            return self.keys.directory
+        kind, _, file = self.store.url.partition("://")
+        return Path(file[1:]).parent / "keys" if kind.partition("+")[0] == "sqlite" and file[1:] else None
+
+    def announcement(self, parent: ParentSection) -> Announcement:
+        """What a parent zone announces."""
+        return parent.announcement(self.receiver.endpoints[0].port, self.codepoints.to_codepoints())
 
 
 @dataclass(frozen=True, slots=True)

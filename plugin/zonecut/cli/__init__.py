@@ -21,6 +21,10 @@ from zonecut.cli import (
     key_revoke,
     key_show,
     key_trust,
+    parent_publish,
+    parent_roll,
+    parent_status,
+    parent_withdraw,
     schema,
     serve,
 )
@@ -63,6 +67,13 @@ _keys.command("trust")(key_trust.command)
 _keys.command("reject")(key_reject.command)
 _keys.command("revoke")(key_revoke.command)
 app.add_typer(_keys, name="key")
+
+_parents = _group("What the parent zones announce.")
+_parents.command("publish")(parent_publish.command)
+_parents.command("withdraw")(parent_withdraw.command)
+_parents.command("status")(parent_status.command)
+_parents.command("roll")(parent_roll.command)
+app.add_typer(_parents, name="parent")
 
 _changes = _group("The changes that children made.")
 _changes.command("list")(change_list.command)

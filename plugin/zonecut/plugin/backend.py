@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from zonecut.protocol.delegation import Delegation, Difference, Ttls
+from zonecut.protocol.rrset import RRset
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,23 @@ class Backend(ABC):
     @abstractmethod
     def children(self) -> AsyncIterator[Delegation]:
         """Every delegation of the zone, in any order, in bounded memory."""
+
+    @abstractmethod
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        """The zone's own RRsets at these names, in any order: not what a wildcard or another zone would answer there.
+
+        Without those that a server makes itself to sign the zone (DNSKEY, RRSIG, NSEC, NSEC3 and the like); KEY is
+        none of them. Raises BackendRejected for a name that is not in the zone, or lies at or below a delegation.
+        """
+
+    @abstractmethod
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        """Replace RRsets of the zone by others in one transaction: all of them or nothing.
+
+        An owner and type that only `before` has is removed, one that only `after` has is made; what neither has stays.
+        Conditional on the RDATA of `before`, and on nothing being there where only `after` has something; the TTL is
+        set and no condition. Raises as `write` does: BackendConflict without children.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pluggy
 import structlog
@@ -12,6 +13,8 @@ from zonecut import config
 from zonecut.config import ConfigurationError, Endpoint, Loaded
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
+from zonecut.protocol.keys import UnusableKey, algorithm_number
+from zonecut.receiver.keydirectory import Identities, KeyDirectory
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.replay import ReplayMemory
@@ -26,6 +29,8 @@ PATIENCE = 5.0
 """Seconds for which a stop waits for work that is under way; what is accepted and not written then is in the ledger."""
 SUMMARY = 60.0
 """Seconds between two log lines that sum up what was counted."""
+NOTICE = 0.5
+"""Seconds between looks at the key files: what a command does to the receiver's keys counts within one second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +64,10 @@ class Daemon:
         self._connections = Connections(limits.tcp_connections, limits.tcp_idle)
 
     async def run(self) -> None:
-        """Serve until stopped. Raises StoreError, BackendError or CannotListen if it cannot begin."""
+        """Serve until stopped.
+
+        Raises StoreError, BackendError, CannotListen, UnusableKey or OSError if it cannot begin.
+        """
         store = self._store
         await store.ring.start()
         remembered = [
@@ -68,7 +76,9 @@ class Daemon:
             if each.state is not ChangeState.FAILED
         ]
         self._replay = ReplayMemory(remembered)
-        self._zones = RunningZones(store, self._replay, self._monotonic)
+        self._identities = open_identities(self._loaded)
+        await asyncio.to_thread(self._identities.ensure, _targets(self._loaded))
+        self._zones = RunningZones(store, self._replay, self._identities, clock=self._clock, monotonic=self._monotonic)
         preparation = self._zones.prepare(self._loaded)
         receivers: list[Receiver] = []
         await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
@@ -83,12 +93,14 @@ class Daemon:
             listen=[str(endpoint) for endpoint in self._listeners],
             zones=[names.to_text(zone) for zone in self._zones.zones],
             children_with_keys=len(store.ring),
+            signs_with={names.to_text(owner): pair.key.tag for owner, pair in self._identities.signers(self._clock())},
         )
         notify("READY=1")
-        summary = asyncio.create_task(self._summaries())
+        background = [asyncio.create_task(self._summaries()), asyncio.create_task(self._notice_keys())]
         await self._until_stopped()
         notify("STOPPING=1")
-        summary.cancel()
+        for task in background:
+            task.cancel()
         await self._finish()
         _log.info("serve.stopped", counts=dict(self._tally.counts))
 
@@ -156,12 +168,13 @@ class Daemon:
             loaded = config.load(old.path, self._manager)
             _check_reloadable(old, loaded)
             preparation = self._zones.prepare(loaded)
+            await asyncio.to_thread(self._identities.ensure, _targets(loaded) | _targets(old))
             await self._listen(loaded.configuration.receiver.endpoints)
         except ConfigurationError as error:
-            _log.error("reload.refused", problems=error.problems)
+            _log.error("reload.refused", file=str(old.path), problems=error.problems)
             return
-        except (BackendError, CannotListen) as error:
-            _log.error("reload.refused", problems=[str(error)])
+        except (BackendError, CannotListen, UnusableKey, OSError) as error:
+            _log.error("reload.refused", file=str(old.path), problems=[str(error)])
             return
         self._loaded = loaded
         limits = loaded.configuration.receiver.limits
@@ -175,6 +188,14 @@ class Daemon:
         for udp, tcp in self._listeners.values():
             udp.receiver = self._current
             tcp.receiver = self._current
+
+    async def _notice_keys(self) -> None:
+        """Take in what commands do to the receiver's keys."""
+        while True:
+            await asyncio.sleep(NOTICE)
+            changed = await asyncio.to_thread(self._identities.refresh)
+            if changed:
+                self._zones.look(changed)
 
     async def _summaries(self) -> None:
         seen = dict(self._tally.counts)
@@ -199,6 +220,7 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
     fixed = {
         "store": (before.store, after.store),
         "codepoints": (before.codepoints, after.codepoints),
+        "keys": (before.keys, after.keys),
         "receiver.cached_children": (before.receiver.cached_children, after.receiver.cached_children),
     }
     problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]
@@ -214,3 +236,16 @@ def open_store(loaded: Loaded) -> Store:
         code_points=configuration.codepoints.to_codepoints(),
         ring_owners=configuration.receiver.cached_children,
     )
+
+
+def open_identities(loaded: Loaded) -> Identities:
+    """The receiver's own keys, as a configuration wants them; nothing is read yet."""
+    configuration = loaded.configuration
+    codepoints = configuration.codepoints.to_codepoints()
+    # without parent zones nothing is kept there
+    directory = KeyDirectory(configuration.key_directory or Path("keys"), codepoints)
+    return Identities(directory, algorithm_number(configuration.keys.algorithm, codepoints))
+
+
+def _targets(loaded: Loaded) -> set[bytes]:
+    return {section.target_name for section in loaded.configuration.parents}

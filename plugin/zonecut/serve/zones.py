@@ -2,15 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pydantic import BaseModel
 
 from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import Adapter, BackendContext
+from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.publication import Announcement
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.serve.publisher import Publisher
+from zonecut.serve.sharing import SharedBackend
 from zonecut.store import Store
 
 _Backend = tuple[Adapter, BaseModel, BackendContext]
@@ -19,11 +23,22 @@ _Backend = tuple[Adapter, BaseModel, BackendContext]
 class RunningZones:
     """The parent zones and the tasks that write them."""
 
-    def __init__(self, store: Store, replay: ReplayMemory, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        replay: ReplayMemory,
+        identities: Identities,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._store = store
         self._replay = replay
+        self._identities = identities
+        self._clock = clock
         self._monotonic = monotonic
         self._zones: dict[bytes, ParentZone] = {}
+        self._publishers: dict[bytes, Publisher] = {}
         self._backends: dict[bytes, _Backend] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
 
@@ -34,6 +49,10 @@ class RunningZones:
     def prepare(self, loaded: Loaded) -> "Preparation":
         """What a configuration asks for, made but not started. Raises BackendError for options that cannot be used."""
         kept, fresh = {}, {}
+        announcements = {
+            section.apex: (loaded.configuration.announcement(section), section.publish)
+            for section in loaded.configuration.parents
+        }
         for section in loaded.configuration.parents:
             apex = section.apex
             context = BackendContext(apex, section.policy.ttl.to_ttls())
@@ -41,8 +60,14 @@ class RunningZones:
             if self._backends.get(apex) == backend:
                 kept[apex] = section
             else:
-                fresh[apex] = (self._make(loaded, section, backend), backend)
-        return Preparation(kept, fresh)
+                fresh[apex] = self._make(loaded, section, backend)
+        return Preparation(kept, fresh, announcements)
+
+    def look(self, targets: Collection[bytes]) -> None:
+        """Have what is published looked at where the receiver's keys at these target names have changed."""
+        for publisher in self._publishers.values():
+            if publisher.target in targets:
+                publisher.look()
 
     async def switch(self, preparation: "Preparation", use: Callable[[Mapping[bytes, ParentZone]], None]) -> None:
         """Go over to what was prepared; `use` is called with the zones that serve from now on.
@@ -52,10 +77,12 @@ class RunningZones:
         gone = [apex for apex in self._zones if apex not in preparation.kept]
         old = [(self._zones.pop(apex), self._tasks.pop(apex)) for apex in gone]
         for apex in gone:
-            del self._backends[apex]
+            del self._backends[apex], self._publishers[apex]
         for apex, section in preparation.kept.items():
             self._zones[apex].reconfigure(section.rules(), section.settings())
-        for apex, (zone, backend) in preparation.fresh.items():
+            announcement, publish = preparation.announcements[apex]
+            self._publishers[apex].reconfigure(announcement, publish=publish)
+        for apex, (zone, backend, _) in preparation.fresh.items():
             self._zones[apex], self._backends[apex] = zone, backend
         use(self.zones)
         for zone, task in old:
@@ -63,9 +90,12 @@ class RunningZones:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await zone.close(0)
-        for apex, (zone, _) in preparation.fresh.items():
+        for apex, (zone, _, shared) in preparation.fresh.items():
             await zone.resume()
-            self._tasks[apex] = asyncio.create_task(zone.run(), name=f"zone-{apex!r}")
+            announcement, publish = preparation.announcements[apex]
+            publisher = Publisher(shared, self._identities, announcement, publish=publish, clock=self._clock)
+            self._publishers[apex] = publisher
+            self._tasks[apex] = asyncio.create_task(_run(zone, publisher), name=f"zone-{apex!r}")
 
     async def close(self, patience: float) -> None:
         """Finish what is in work, for `patience` seconds at most; the ledger keeps the rest."""
@@ -75,24 +105,40 @@ class RunningZones:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await asyncio.gather(*(zone.close(patience) for zone in self._zones.values()))
 
-    def _make(self, loaded: Loaded, section: ParentSection, backend: _Backend) -> ParentZone:
+    def _make(
+        self, loaded: Loaded, section: ParentSection, backend: _Backend
+    ) -> tuple[ParentZone, _Backend, SharedBackend]:
         adapter, options, context = backend
         receiver = loaded.configuration.receiver
-        return ParentZone(
+        shared = SharedBackend(adapter.create(context, options))
+        zone = ParentZone(
             section.rules(),
             section.settings(),
-            adapter.create(context, options),
+            shared,
             Ledger(self._store, section.apex, receiver.signatures.fudge),
             self._replay,
             max_waiting=receiver.limits.max_pending_per_child,
             monotonic=self._monotonic,
             jitter=random.Random(),  # noqa: S311 (spreads retries, guards nothing)
         )
+        return zone, backend, shared
+
+
+async def _run(zone: ParentZone, publisher: Publisher) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(zone.run())
+        tasks.create_task(publisher.run())
 
 
 class Preparation:
     """Zones that stay as they are but for their rules and settings, and zones that are made anew."""
 
-    def __init__(self, kept: Mapping[bytes, ParentSection], fresh: Mapping[bytes, tuple[ParentZone, _Backend]]) -> None:
+    def __init__(
+        self,
+        kept: Mapping[bytes, ParentSection],
+        fresh: Mapping[bytes, tuple[ParentZone, _Backend, SharedBackend]],
+        announcements: Mapping[bytes, tuple[Announcement, bool]],
+    ) -> None:
         self.kept = kept
         self.fresh = fresh
+        self.announcements = announcements

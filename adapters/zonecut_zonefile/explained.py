@@ -1,0 +1,34 @@
+"""What the operating system and the reader say about a file, as errors of the plugin interface."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut_zonefile.lexer import MasterFileError
+
+_TRANSIENT = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EINTR,
+    errno.EAGAIN,
+)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise BackendUnavailable or BackendMisconfigured for what goes wrong with a file, by default this one."""
+    try:
+        yield
+    except MasterFileError as error:
+        raise BackendUnavailable(str(error)) from error
+    except OSError as error:
+        reason = f"{error.filename or path}: {error.strerror or error}"
+        kind = BackendUnavailable if error.errno is None or error.errno in _TRANSIENT else BackendMisconfigured
+        raise kind(reason) from error

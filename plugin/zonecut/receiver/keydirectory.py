@@ -1,0 +1,281 @@
+"""The receiver's keys on disk: BIND key files, and one small JSON file a target name that says which of them count.
+
+Whatever process changes them, it holds the directory's lock, and the JSON file is replaced as a whole: it is the only
+thing that says where a roll stands, and by its time stamp others notice within their period of looking.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from zonecut.protocol import keyfiles, names
+from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.keyfiles import file_stem
+from zonecut.protocol.keys import HOST_KEY, Key, KeyPair, UnusableKey
+from zonecut.receiver.identity import Identity
+
+_VERSION = 1
+_TAG_ATTEMPTS = 20
+_RETIRED = "retired"
+
+_log = structlog.get_logger(__name__)
+
+Stamp = tuple[int, int, int] | None
+"""Tells one state of a file from another; None for no file."""
+
+
+class RollUnderWay(Exception):
+    """A roll was asked for while another one is not at its end."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__(f"a roll of the key of {names.to_text(identity.owner)} is under way")
+        self.identity = identity
+
+
+class KeyDirectory:
+    """All methods block, and raise UnusableKey, naming the file, or OSError."""
+
+    def __init__(self, path: Path, codepoints: CodePoints) -> None:
+        self.path = path
+        self._codepoints = codepoints
+
+    def find(self, owner: bytes) -> Identity | None:
+        """The identity at a target name, None if there is none yet; nothing is made."""
+        with self._locked(fcntl.LOCK_SH):
+            return self._find(owner)
+
+    def ensure(self, owner: bytes, algorithm: int) -> Identity:
+        """The identity at a target name, made with a new key of that algorithm if there is none."""
+        self._make()
+        with self._locked(fcntl.LOCK_EX):
+            identity = self._find(owner)
+            if identity is None:
+                identity = Identity(owner, self._new_pair(owner, algorithm))
+            if not self._state_file(owner).exists():
+                self._save(identity)
+            return identity
+
+    def begin_roll(self, owner: bytes, algorithm: int, ttl: int) -> Identity:
+        """Make a new key, to be published beside the one there is. Raises RollUnderWay."""
+        identity = self.ensure(owner, algorithm)
+        with self._locked(fcntl.LOCK_EX):
+            identity = self._find(owner) or identity
+            if identity.coming is not None:
+                raise RollUnderWay(identity)
+            identity = identity.rolling(self._new_pair(owner, algorithm), ttl)
+            self._save(identity)
+            return identity
+
+    def update(self, owner: bytes, change: Callable[[Identity], Identity]) -> Identity:
+        """Replace the identity by what `change` makes of it."""
+        with self._locked(fcntl.LOCK_EX):
+            before = self._find(owner)
+            if before is None:
+                raise UnusableKey(f"{self.path}: the key of {names.to_text(owner)} is gone")
+            after = change(before)
+            if after != before:
+                self._save(after)
+                if after.current != before.current:
+                    self._retire(before.current)
+            return after
+
+    def stamp(self, owner: bytes) -> Stamp:
+        """What differs when the identity has changed."""
+        try:
+            status = self._state_file(owner).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _find(self, owner: bytes) -> Identity | None:
+        state = self._state_file(owner)
+        try:
+            return self._loaded(owner, state, json.loads(state.read_text()))
+        except FileNotFoundError:
+            pass
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnusableKey(f"{state}: not what zonecut writes there ({error})") from None
+        # keys that somebody put there, or a first start that was cut off after the key was made
+        pairs = [keyfiles.read_pair(path, self._codepoints) for path in self._key_files(owner)]
+        if len(pairs) > 1:
+            raise UnusableKey(f"{self.path} holds {len(pairs)} keys of {names.to_text(owner)}: leave the one to use")
+        return Identity(owner, pairs[0]) if pairs else None
+
+    def _loaded(self, owner: bytes, state: Path, document: Mapping[str, Any]) -> Identity:
+        coming = document["coming"]
+        seen_at, ttl = document["seen_at"], int(document["ttl"])
+        return Identity(
+            owner,
+            self._pair(owner, state, document["current"]),
+            None if coming is None else self._pair(owner, state, coming),
+            None if seen_at is None else float(seen_at),
+            ttl,
+        )
+
+    def _pair(self, owner: bytes, state: Path, stem: str) -> KeyPair:
+        try:
+            pair = keyfiles.read_pair(self.path / f"{stem}.key", self._codepoints)
+        except FileNotFoundError as error:
+            raise UnusableKey(f"{state} names a key whose file is missing: {error.filename}") from None
+        if pair.key.owner != owner:
+            raise UnusableKey(f"{state} names a key of {names.to_text(pair.key.owner)}")
+        return pair
+
+    def _key_files(self, owner: bytes) -> list[Path]:
+        return sorted(path for path in self.path.glob("K*.key") if path.name.startswith(f"{_prefix(owner)}+"))
+
+    def _state_file(self, owner: bytes) -> Path:
+        return self.path / f"{_prefix(owner)}identity.json"
+
+    def _new_pair(self, owner: bytes, algorithm: int) -> KeyPair:
+        taken = {path.name.rpartition("+")[2] for path in self._key_files(owner)}
+        for _ in range(_TAG_ATTEMPTS):
+            pair = KeyPair.generate(owner, algorithm, self._codepoints)
+            # two keys of one tag would be told apart, but not by the people who look at them
+            if f"{pair.key.tag:05d}.key" not in taken:
+                break
+        path = keyfiles.write_pair(self.path, pair, self._codepoints)
+        self._hand_over(path, path.with_suffix(".private"))
+        return pair
+
+    def _save(self, identity: Identity) -> None:
+        document = {
+            "version": _VERSION,
+            "current": file_stem(identity.current.key),
+            "coming": None if identity.coming is None else file_stem(identity.coming.key),
+            "seen_at": identity.seen_at,
+            "ttl": identity.ttl,
+        }
+        target = self._state_file(identity.owner)
+        temporary = target.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(document, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._hand_over(temporary)
+        temporary.rename(target)
+        _fsync(self.path)
+
+    def _retire(self, pair: KeyPair) -> None:
+        retired = self.path / _RETIRED
+        if not retired.exists():
+            retired.mkdir(mode=0o700)
+            self._hand_over(retired)
+        for ending in (".private", ".key"):
+            name = file_stem(pair.key) + ending
+            (self.path / name).rename(retired / name)
+        _fsync(retired)
+        _fsync(self.path)
+
+    def _make(self) -> None:
+        if not self.path.exists():
+            self.path.mkdir(mode=0o700)
+            # root may come first: the files still belong to whom the directory above belongs to, the daemon's user
+            _give(self.path, self.path.parent)
+
+    def _hand_over(self, *paths: Path) -> None:
+        for path in paths:
+            _give(path, self.path)
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        lock = self.path / ".lock"
+        if kind == fcntl.LOCK_SH and not lock.exists():  # who only looks leaves nothing behind
+            yield
+            return
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            self._hand_over(lock)
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class Identities:
+    """The identities of a running receiver, in memory; `refresh` takes in what other processes did."""
+
+    def __init__(self, directory: KeyDirectory, algorithm: int) -> None:
+        self.directory = directory
+        self._algorithm = algorithm
+        self._known: dict[bytes, Identity] = {}
+        self._stamps: dict[bytes, Stamp] = {}
+        self._trouble: dict[bytes, str] = {}
+
+    def ensure(self, owners: Iterable[bytes]) -> None:
+        """Have these ready and no others; keys are made where there are none. Blocks; raises as KeyDirectory does."""
+        owners = set(owners)
+        for owner in owners - self._known.keys():
+            made = self.directory.ensure(owner, self._algorithm)
+            # the stamp before what is read: what changes in between is noticed by the next refresh
+            self._stamps[owner] = self.directory.stamp(owner)
+            self._known[owner] = self.directory.find(owner) or made
+        for owner in self._known.keys() - owners:
+            del self._known[owner], self._stamps[owner]
+
+    def of(self, owner: bytes) -> Identity:
+        """The identity at a target name, which `ensure` made ready."""
+        return self._known[owner]
+
+    def signer(self, owner: bytes, now: float) -> KeyPair:
+        """The pair with which responses are signed now (seconds since the epoch)."""
+        return self._known[owner].signer(now)
+
+    def signers(self, now: float) -> list[tuple[bytes, KeyPair]]:
+        """Each target name with the pair that signs now."""
+        return [(owner, identity.signer(now)) for owner, identity in sorted(self._known.items())]
+
+    def begin_roll(self, owner: bytes, ttl: int) -> Identity:
+        """As KeyDirectory's, with the algorithm that new keys have here."""
+        return self.directory.begin_roll(owner, self._algorithm, ttl)
+
+    def refresh(self) -> set[bytes]:
+        """Read those that changed on disk, and return their names. Blocks for a few system calls.
+
+        What cannot be read is logged once; the identity as it was goes on.
+        """
+        changed = set()
+        for owner, stamp in list(self._stamps.items()):
+            try:
+                now = self.directory.stamp(owner)
+                if now == stamp:
+                    continue
+                identity = self.directory.find(owner)
+                if identity is None:
+                    raise UnusableKey(f"{self.directory.path}: the key of {names.to_text(owner)} is gone")
+            except (OSError, UnusableKey) as error:
+                if self._trouble.get(owner) != str(error):
+                    self._trouble[owner] = str(error)
+                    _log.error("identity.unreadable", target=names.to_text(owner), reason=str(error))
+                continue
+            self._trouble.pop(owner, None)
+            self._stamps[owner], self._known[owner] = now, identity
+            changed.add(owner)
+        return changed
+
+
+def _prefix(owner: bytes) -> str:
+    """How the names of the files of this owner begin: up to the first `+`, which no name has unescaped."""
+    return file_stem(Key(owner, HOST_KEY, 3, 0, b"\0")).partition("+")[0]
+
+
+def _give(path: Path, like: Path) -> None:
+    if os.geteuid() == 0:
+        status = like.stat()
+        os.chown(path, status.st_uid, status.st_gid)
+
+
+def _fsync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,113 @@
+"""Keeps what a running parent zone announces as the configuration wants it, and carries the roll of the key through."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from zonecut.plugin import BackendError
+from zonecut.protocol import names
+from zonecut.protocol.keys import UnusableKey
+from zonecut.receiver.announcer import Announcer
+from zonecut.receiver.identity import Phase
+from zonecut.receiver.keydirectory import Identities
+from zonecut.receiver.publication import Announcement
+from zonecut.serve.sharing import SharedBackend
+
+REPAIR = 300.0
+"""Seconds between looks at the zone when nothing else gives cause for one."""
+RETRY = 10.0
+"""Seconds after which what failed is tried again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """Of one parent zone. Without `publish`, it writes the KEY RRset alone, and only during a roll."""
+
+    def __init__(
+        self,
+        backend: SharedBackend,
+        identities: Identities,
+        announcement: Announcement,
+        *,
+        publish: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._backend = backend
+        self._identities = identities
+        self._clock = clock
+        self._due = asyncio.Event()
+        self._trouble: str | None = None
+        self._phase: Phase | None = None
+        self.reconfigure(announcement, publish=publish)
+
+    @property
+    def target(self) -> bytes:
+        return self._announcement.target
+
+    def reconfigure(self, announcement: Announcement, *, publish: bool) -> None:
+        """Go on with another announcement, and look at the zone at once."""
+        self._announcement = announcement
+        self._publish = publish
+        self.look()
+
+    def look(self) -> None:
+        """Look at the zone at once: something has changed."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Publish and repair until cancelled."""
+        while True:
+            await self._backend.opened.wait()
+            self._due.clear()
+            pause = await self._attempt()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    async def _attempt(self) -> float:
+        """Do what is to be done now; returns for how long (seconds) there is nothing more to do."""
+        try:
+            await self._step()
+        except (BackendError, UnusableKey, OSError) as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                _log.error("publication.failed", zone=self._zone, reason=self._trouble)
+            return RETRY
+        except Exception:
+            # a defect of ours must not take the zone's writer with it
+            _log.exception("publication.defect", zone=self._zone)
+            return REPAIR
+        self._trouble = None
+        await asyncio.to_thread(self._identities.refresh)
+        identity = self._identities.of(self.target)
+        now = self._clock()
+        self._tell(identity.phase(now))
+        next_at = identity.next_at(now)
+        # a roll of which the beginning or the end was just noted goes on at once
+        if identity.coming is not None and next_at is None:
+            return min(1.0, RETRY)
+        return REPAIR if next_at is None else min(REPAIR, max(0.0, next_at - now))
+
+    async def _step(self) -> None:
+        identity = self._identities.of(self.target)
+        rolls = identity.coming is not None and self._announcement.holds_target
+        if not self._publish and not rolls:
+            return
+        announcer = Announcer(self._backend, self._announcement, self._identities.directory)
+        difference = await announcer.publish(identity, self._clock(), keys_only=not self._publish)
+        if difference:
+            _log.info("publication.written", zone=self._zone, **difference.to_json(self._announcement.codepoints))
+
+    def _tell(self, phase: Phase) -> None:
+        if self._phase is not None and phase is not self._phase:
+            signer = self._identities.signer(self.target, self._clock()).key
+            _log.info("identity.phase", target=names.to_text(self.target), phase=phase.value, signer=signer.tag)
+        self._phase = phase
+
+    @property
+    def _zone(self) -> str:
+        return names.to_text(self._announcement.zone)

@@ -1,0 +1,93 @@
+"""The daemon's part in what a parent announces: repair, and the roll of the key."""
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from receiver_support import Clock
+from test_zonefile_support import APEX, PARENT, Parent
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
+from zonecut.protocol.keys import Key
+from zonecut.receiver.keydirectory import Identities, KeyDirectory
+from zonecut.receiver.publication import Announcement, PublicationSettings
+from zonecut.serve.publisher import Publisher
+from zonecut.serve.sharing import SharedBackend
+
+TARGET = names.from_text("updater.parent.example.")
+OURS = Announcement(PARENT, TARGET, 5354, (ip_address("192.0.2.53"),), settings=PublicationSettings(ttl=600))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to pass")
+
+
+async def test_a_publisher_repairs_what_vanished_and_carries_a_roll_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.serve.publisher.REPAIR", 0.02)
+    parent = Parent(tmp_path).hold(APEX)
+    shared = SharedBackend(parent.backend())
+    identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
+    identities.ensure({TARGET})
+    clock = Clock()
+    publisher = Publisher(shared, identities, OURS, publish=True, clock=clock)
+    running = asyncio.create_task(publisher.run())
+    await asyncio.sleep(0.05)
+    assert not running.done(), "it waits for the backend to be opened"
+    await shared.open()
+
+    async def until_keys_are(*keys: Key) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                held = {rrset.rtype: rrset.rdatas for rrset in await shared.read_rrsets([TARGET])}
+                if held.get(RRType.KEY) == tuple(sorted(key.rdata for key in keys)):
+                    return
+                await asyncio.sleep(0.01)
+
+    old = identities.of(TARGET).current
+    await until_keys_are(old.key)
+    await shared.replace_rrsets(await shared.read_rrsets([TARGET]), ())
+    await until_keys_are(old.key)
+    new = identities.begin_roll(TARGET, 600).coming
+    assert new is not None
+    assert identities.refresh() == {TARGET}
+    publisher.look()
+    await until_keys_are(old.key, new.key)
+    await until(lambda: identities.of(TARGET).signs_at is not None)
+    assert identities.signer(TARGET, clock()) == old
+    clock.now += 600
+    assert identities.signer(TARGET, clock()) == new
+    await asyncio.sleep(0.1)
+    await until_keys_are(old.key, new.key)
+    clock.now += 600
+    await until_keys_are(new.key)
+    await until(lambda: identities.of(TARGET).current == new)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await shared.close()
+
+
+async def test_a_publisher_that_fails_says_so_once_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zonecut.serve.publisher.RETRY", 0.01)
+    parent = Parent(tmp_path).hold(APEX + "updater CNAME ns1\n")
+    shared = SharedBackend(parent.backend())
+    identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
+    identities.ensure({TARGET})
+    await shared.open()
+    running = asyncio.create_task(Publisher(shared, identities, OURS, publish=True, clock=Clock()).run())
+    await asyncio.sleep(0.2)
+    assert capsys.readouterr().out.count("publication.failed") == 1
+    parent.hold(APEX)
+    await until(lambda: "DSYNC ANY UPDATE" in parent.include.read_text())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
