@@ -105,6 +105,7 @@ class Site:
     backend: Backend
     store: Store
     clock: Clock
+    served_zone: ServedZone
     pairs: dict[bytes, KeyPair] = field(default_factory=dict)
 
     async def trust(self, child: bytes, algorithm: int = Algorithm.ED25519) -> KeyPair:
@@ -175,6 +176,8 @@ async def site(
     manual: bool = True,
     lookups: Lookups = NO_LOOKUPS,
     identity: KeyPair | None = None,
+    responses: ResponseSettings | None = None,
+    revision: Revision = Revision.KEYSTATE_03,
 ) -> AsyncIterator[Site]:
     """A running receiver on a zone file in `directory`."""
     zone_file = directory / "parent.zone"
@@ -226,18 +229,21 @@ async def site(
         )
         bootstrapper_reads.append(zone)
         budget = TokenBuckets(1000, 1000)
-        responder = Responder(ResponseSettings(), lambda now: identity, budget, DEFAULT, clock=clock, monotonic=clock)
+        responder = Responder(
+            responses or ResponseSettings(), lambda now: identity, budget, DEFAULT, clock=clock, monotonic=clock
+        )
         await zone.resume()
         running = [asyncio.create_task(zone.run())]
         if methods:
             running.append(asyncio.create_task(bootstrapper.run()))
         tally = Tally()
+        served_zone = ServedZone(zone, trusted, bootstrapper, responder)
         receiver = Receiver(
-            {ZONE: ServedZone(zone, trusted, bootstrapper, responder)},
+            {ZONE: served_zone},
             store,
             keys,
             Requests(replay, keys, limits, DEFAULT, tally, clock),
-            Inquiries(Revision.KEYSTATE_03, signatures, DEFAULT),
+            Inquiries(revision, signatures, DEFAULT),
             limits,
             signatures,
             DEFAULT,
@@ -246,7 +252,7 @@ async def site(
             monotonic=clock,
         )
         try:
-            yield Site(receiver, zone, backend, store, clock)
+            yield Site(receiver, zone, backend, store, clock, served_zone)
         finally:
             await receiver.close(5)
             for task in running:
