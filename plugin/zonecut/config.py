@@ -4,39 +4,34 @@ Every error names the file, the key and what would be right. Each adapter brings
 """
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 
+from zonecut.configfile import ConfigurationError, key_text, problems_of, read_document
 from zonecut.plugin import Adapter
-from zonecut.plugin.registry import adapters
+from zonecut.plugin.bootstrap import Method as BootstrapKind
+from zonecut.plugin.registry import adapters, bootstrap_methods
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, CodePoints
 from zonecut.protocol.keys import algorithm_number
+from zonecut.protocol.keystate import Revision
 from zonecut.protocol.svcb import Method
 from zonecut.receiver.admission import Limits
 from zonecut.receiver.authentication import SignatureSettings
+from zonecut.receiver.checks import CheckSettings
 from zonecut.receiver.parent_zone import ZoneSettings
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.publication import Announcement, PublicationSettings
+from zonecut.receiver.responder import ResponseSettings
+from zonecut.receiver.trust import TrustSettings
+from zonecut.resolve import Nameserver, ResolveError
 
 DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
 DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot be used; one line for each thing that is wrong."""
-
-    def __init__(self, path: Path, problems: list[str]) -> None:
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
-        self.path = path
-        self.problems = problems
 
 
 class _Section(BaseModel):
@@ -115,6 +110,8 @@ class ReceiverSection(_Section):
     cached_children: int = Field(8192, ge=1, description="Children whose keys are kept ready in memory.")
     limits: Limits = Field(default_factory=Limits)
     signatures: SignatureSettings = Field(default_factory=SignatureSettings)
+    responses: ResponseSettings = Field(default_factory=ResponseSettings)
+    keystate: Revision = Field(Revision.KEYSTATE_03, description="The revision of the KeyState draft that is spoken.")
 
     @field_validator("listen")
     @classmethod
@@ -137,18 +134,56 @@ class ReceiverSection(_Section):
         return tuple(Endpoint.parse(text) for text in self.listen)
 
 
+class VantagePointSection(_Section):
+    """An entry of `resolver.vantage_points`: a further place from which unsigned children are looked at."""
+
+    name: str = Field(description="How it is called in reasons.")
+    resolver: str | None = Field(None, description="A resolver elsewhere, as tls://192.0.2.53#dns.example.")
+    source: str | None = Field(None, description="An address of this host to ask from.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "VantagePointSection":
+        if (self.resolver is None) == (self.source is None):
+            raise ValueError("either `resolver` or `source` says where it is")
+        if self.resolver is not None:
+            _nameserver(self.resolver)
+        if self.source is not None:
+            ip_address(self.source)
+        return self
+
+
+class ResolverSection(_Section):
+    """`resolver`: how look-ups are made; answers are validated here, whatever the resolver says."""
+
+    nameservers: tuple[str, ...] | None = Field(None, description="As 127.0.0.1:53; default: the system's.")
+    trust_anchors: Path | None = Field(None, description="A file of DS or DNSKEY records; default: the root's.")
+    trusted: bool = Field(False, description="Believe the AD bit of resolvers on loopback instead of validating.")
+    vantage_points: tuple[VantagePointSection, ...] = Field(())
+
+    @field_validator("nameservers")
+    @classmethod
+    def _usable(cls, nameservers: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for text in nameservers or ():
+            _nameserver(text)
+        return nameservers
+
+
 class ParentSection(ZoneSettings):
     """An entry of `parents`: a zone whose children we serve."""
 
     zone: str = Field(description="The parent zone.")
     target: str | None = Field(None, description="The receiver's own name; default: updater.<zone>.")
-    bootstrap: tuple[Literal["manual"], ...] = Field(
-        ("manual",), description="How a child's key comes to be trusted: by an operator."
+    bootstrap: tuple[str | dict[str, Any], ...] = Field(
+        ("manual",),
+        description="How a child's key comes to be trusted, in the order in which it is tried: names of methods, or"
+        " {method: NAME} with the method's options; `manual` lets an operator decide.",
     )
+    trust: TrustSettings = Field(default_factory=TrustSettings)
     addresses: tuple[str, ...] = Field((), description="The receiver's addresses as children reach it.")
     port: int | None = Field(
         None, ge=1, le=65535, description="Its port; default: that of the first address of `receiver.listen`."
     )
+    checks: CheckSettings = Field(default_factory=CheckSettings)
     publish: bool = Field(False, description="Keep the records that announce the receiver in the zone.")
     publication: PublicationSettings = Field(default_factory=PublicationSettings)
     backend: dict[str, Any] = Field(description="`adapter` and the options of that adapter.")
@@ -205,6 +240,11 @@ class ParentSection(ZoneSettings):
     def target_name(self) -> bytes:
         return names.from_text(self.target) if self.target else b"\x07updater" + self.apex
 
+    @property
+    def bootstrap_names(self) -> tuple[str, ...]:
+        """The names of the methods, `manual` included."""
+        return tuple(entry if isinstance(entry, str) else str(entry.get("method")) for entry in self.bootstrap)
+
     def announcement(self, default_port: int, codepoints: CodePoints) -> Announcement:
         """What the zone announces."""
         return Announcement(
@@ -212,7 +252,7 @@ class ParentSection(ZoneSettings):
             self.target_name,
             self.port or default_port,
             tuple(ip_address(text) for text in self.addresses),
-            tuple(Method(text) for text in self.bootstrap),
+            tuple(Method(name) for name in self.bootstrap_names if name in set(Method)),
             self.publication,
             codepoints,
         )
@@ -231,6 +271,7 @@ class Configuration(_Section):
     store: StoreSection = Field(default_factory=StoreSection)
     keys: KeySection = Field(default_factory=KeySection)
     codepoints: CodePointSection = Field(default_factory=CodePointSection)
+    resolver: ResolverSection = Field(default_factory=ResolverSection)
     receiver: ReceiverSection = Field(default_factory=ReceiverSection)
     parents: tuple[ParentSection, ...] = Field((), description="The zones whose children we serve.")
 
@@ -263,31 +304,32 @@ class Configuration(_Section):
         return parent.announcement(self.receiver.endpoints[0].port, self.codepoints.to_codepoints())
 
 
+def _nameserver(text: str) -> Nameserver:
+    """Raises ValueError, as pydantic wants it."""
+    try:
+        return Nameserver.from_text(text)
+    except ResolveError as error:
+        raise ValueError(str(error)) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that was checked, with each parent's adapter and the model of its options."""
+    """A configuration that was checked, with each parent's adapter and bootstrap methods and their options."""
 
     path: Path
     configuration: Configuration
     backends: dict[bytes, tuple[Adapter, BaseModel]] = field(default_factory=dict)
+    methods: dict[bytes, tuple[tuple[BootstrapKind, BaseModel], ...]] = field(default_factory=dict)
+    """The automatic ones, in their order."""
 
 
 def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
     """Read and check the file. Raises ConfigurationError with everything that is wrong with it."""
-    try:
-        document = yaml.load(path.read_text(), _Loader)  # noqa: S506 (a SafeLoader that refuses duplicate keys)
-    except OSError as error:
-        raise ConfigurationError(path, [error.strerror or str(error)]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(path, [f"not UTF-8: {error}"]) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(path, [f"no YAML: {' '.join(str(error).split())}"]) from error
-    if not isinstance(document, dict):
-        raise ConfigurationError(path, ["a mapping that begins with `version: 1` belongs here"])
+    document = read_document(path)
     try:
         configuration = Configuration.model_validate(document)
     except ValidationError as error:
-        raise ConfigurationError(path, _problems(error, Configuration)) from None
+        raise ConfigurationError(path, problems_of(error, Configuration)) from None
     installed = adapters(manager)
     backends = {}
     problems = []
@@ -298,15 +340,35 @@ def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
         adapter = installed.get(name)
         if adapter is None:
             known = ", ".join(sorted(installed))
-            problems.append(f"{_key((*where, 'adapter'))}: there is no adapter {name!r}; installed: {known}")
+            problems.append(f"{key_text((*where, 'adapter'))}: there is no adapter {name!r}; installed: {known}")
             continue
         try:
             backends[parent.apex] = (adapter, adapter.options.model_validate(options))
         except ValidationError as error:
-            problems += _problems(error, adapter.options, where)
+            problems += problems_of(error, adapter.options, where)
+    methods = {}
+    kinds = bootstrap_methods(manager)
+    for place, parent in enumerate(configuration.parents):
+        chosen = []
+        for number, entry in enumerate(parent.bootstrap):
+            where = ("parents", place, "bootstrap", number)
+            options = {} if isinstance(entry, str) else dict(entry)
+            name = entry if isinstance(entry, str) else options.pop("method", None)
+            if name == "manual" and not options:
+                continue
+            kind = kinds.get(str(name))
+            if kind is None:
+                known = ", ".join([*sorted(kinds), "manual"])
+                problems.append(f"{key_text(where)}: there is no bootstrap method {name!r}; there is {known}")
+                continue
+            try:
+                chosen.append((kind, kind.options.model_validate(options)))
+            except ValidationError as error:
+                problems += problems_of(error, kind.options, where)
+        methods[parent.apex] = tuple(chosen)
     if problems:
         raise ConfigurationError(path, problems)
-    return Loaded(path, configuration, backends)
+    return Loaded(path, configuration, backends, methods)
 
 
 def schema(manager: pluggy.PluginManager) -> dict[str, Any]:
@@ -322,58 +384,3 @@ def schema(manager: pluggy.PluginManager) -> dict[str, Any]:
         choices.append(options)
     document["$defs"]["ParentSection"]["properties"]["backend"] = {"oneOf": choices}
     return document
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key that is there twice, instead of taking the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is there twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _problems(error: ValidationError, model: type[BaseModel], where: tuple[str | int, ...] = ()) -> list[str]:
-    problems = []
-    for each in error.errors(include_url=False):
-        loc = each["loc"]
-        message = each["msg"].removeprefix("Value error, ")
-        if each["type"] == "extra_forbidden":
-            message = _unknown(str(loc[-1]), _model_at(model, loc[:-1]))
-        elif each["type"] == "missing":
-            message = "is required"
-        elif each["type"] != "value_error" and not isinstance(each["input"], dict | list):
-            message = f"{message[:1].lower()}{message[1:]}, not {each['input']!r}"
-        problems.append(f"{_key((*where, *loc))}: {message}")
-    return problems
-
-
-def _unknown(key: str, model: type[BaseModel] | None) -> str:
-    known = list(model.model_fields) if model else []
-    close = get_close_matches(key, known, 1)
-    return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known here: {', '.join(known)}"
-
-
-def _model_at(model: type[BaseModel] | None, loc: tuple[str | int, ...]) -> type[BaseModel] | None:
-    for part in loc:
-        if isinstance(part, str) and model is not None:
-            model = _model_of(model.model_fields.get(part))
-    return model
-
-
-def _model_of(info: FieldInfo | None) -> type[BaseModel] | None:
-    annotation = info.annotation if info else None
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
-
-
-def _key(loc: tuple[str | int, ...]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "the file"

@@ -51,6 +51,7 @@ class Policy(BaseModel):
         frozenset((8, 10, 13, 14, 15, 16)), description="DNSKEY algorithms that a DS may name (RFC 8624)."
     )
     going_insecure: Literal["allow", "deny"] = Field("allow", description="May a child remove its last DS?")
+    rollover: Literal["allow", "deny"] = Field("allow", description="May a trusted key add and delete keys?")
     reserved: tuple[str, ...] = Field((), description="Further names of the zone that no child may be or hold.")
     ttl: TtlSettings = Field(default_factory=TtlSettings)
 

@@ -50,7 +50,6 @@ class TrustSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rollover: Literal["allow", "deny"] = Field("allow", description="May a trusted key add and delete keys?")
     pending_per_child: PositiveInt = Field(3, description="Keys of one child that may be on their way to trust.")
     pending_per_source: PositiveInt = Field(20, description="Keys from one source that may be on their way to trust.")
     pending_in_all: PositiveInt = Field(10_000, description="Keys that may be on their way to trust.")
@@ -89,6 +88,7 @@ class Trust:
         self,
         zone: bytes,
         settings: TrustSettings,
+        rollover: Literal["allow", "deny"],
         store: Store,
         keys: KeyLookup,
         bootstrapper: Bootstrapper,
@@ -96,6 +96,7 @@ class Trust:
     ) -> None:
         self._zone = zone
         self.settings = settings
+        self.rollover = rollover
         self._store = store
         self._keys = keys
         self._bootstrapper = bootstrapper
@@ -142,7 +143,7 @@ class Trust:
         """
         stored = authenticated.stored
         assert stored is not None
-        if self.settings.rollover == "deny":
+        if self.rollover == "deny":
             raise Refusal("rollover", "keys are not rolled over here", ede=EdeCode.PROHIBITED)
         steps: list[tuple[bool, bytes | None]] = []
         for action, _, _, rdata in request.operations:

@@ -1,0 +1,1 @@
+"""Look-up based checks of a change (placeholder replaced below)."""
