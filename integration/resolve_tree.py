@@ -1,0 +1,186 @@
+"""A tree of real zones on loopback, from a signed root down, with what can go wrong in one; and resolvers for it.
+
+Zones are signed by dnssec-signzone and served by knotd at addresses of their own, port 53, so that delegations are
+real. No server in it knows of anything outside: the root is ours.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lab.process import find_command, run
+from resolve_servers import Authority
+
+ROOT_SERVER = "127.53.0.201"
+TEST_SERVER = "127.53.0.202"
+CHILD_SERVER = "127.53.0.203"
+GRANDCHILD_SERVER = "127.53.0.204"
+
+KEY = "KEY 512 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="
+OTHER_KEY = "KEY 512 3 15 zPnZ/QwEe7S8C5SPz2OfS5RR40ATk2/rYnE9xHIEijs="
+
+# Priority 0 with a parameter, as the drafts have it: AliasMode in RFC 9460, which dnspython refuses to read.
+SVCB = b"\0\0\0" + (65282).to_bytes(2) + (13).to_bytes(2) + b"at-apex,at-ns"
+
+# A zone of the conventional kind: key-signing and zone-signing key.
+_ALGORITHMS = {"test.": "RSASHA256", ".": "ECDSAP256SHA256", "p384.test.": "ECDSAP384SHA384", "ed448.test.": "ED448"}
+_DEFAULT_ALGORITHM = "ED25519"
+
+
+@dataclass(frozen=True)
+class SignedZone:
+    """A zone to be signed. `signing` are options of dnssec-signzone; no list: it stays unsigned."""
+
+    name: str
+    server: str
+    content: str
+    signing: Sequence[str] | None = ()
+    ds: str | None = None
+    """What the parent has instead of the DS that is right: an empty text for none."""
+
+
+_CHILD = f"@ {KEY}\nwww A 192.0.2.1\n"
+_NAMES = f"""\
+{_CHILD}
+*.wild {KEY}
+closer.wild A 192.0.2.2
+alias CNAME www
+dname DNAME www
+deep.ent A 192.0.2.3
+_sig0key.child._signal.ns1 {KEY}
+ns1 A 192.0.2.4
+svcb TYPE64 \\# {len(SVCB)} {SVCB.hex()}
+"""
+# A digest that no key has, and an algorithm that nobody has assigned.
+_WRONG_DS = "12345 15 2 " + "5A" * 32
+_UNKNOWN_DS = "12345 250 2 " + "5A" * 32
+
+# Parents before children.
+ZONES = (
+    SignedZone(".", ROOT_SERVER, "nodelegation TXT here\n"),
+    SignedZone("test.", TEST_SERVER, "host A 192.0.2.9\n"),
+    SignedZone("secure.test.", CHILD_SERVER, _NAMES),
+    SignedZone("p384.test.", CHILD_SERVER, _CHILD),
+    SignedZone("ed448.test.", CHILD_SERVER, _CHILD),
+    SignedZone("insecure.test.", CHILD_SERVER, _NAMES, None),
+    SignedZone("expired.test.", CHILD_SERVER, _CHILD, ("-P", "-s", "20200101000000", "-e", "20200201000000")),
+    SignedZone("early.test.", CHILD_SERVER, _CHILD, ("-P", "-s", "now+864000", "-e", "now+1728000")),
+    SignedZone("wrongds.test.", CHILD_SERVER, _CHILD, ds=_WRONG_DS),
+    SignedZone("unknown.test.", CHILD_SERVER, _CHILD, ds=_UNKNOWN_DS),
+    SignedZone("stripped.test.", CHILD_SERVER, _CHILD, None, ds=_WRONG_DS),
+    SignedZone("broken.test.", CHILD_SERVER, _CHILD),
+    SignedZone("nsec3.test.", CHILD_SERVER, _NAMES, ("-3", "aabbccdd", "-H", "5")),
+    SignedZone("optout.test.", CHILD_SERVER, _NAMES, ("-3", "-", "-H", "0", "-A")),
+    SignedZone("iterated.test.", CHILD_SERVER, _CHILD, ("-3", "-", "-H", "150")),
+    SignedZone("secure.optout.test.", GRANDCHILD_SERVER, _CHILD),
+    SignedZone("insecure.optout.test.", GRANDCHILD_SERVER, _CHILD, None),
+    SignedZone("insecure.nsec3.test.", GRANDCHILD_SERVER, _CHILD, None),
+    SignedZone("secure.secure.test.", GRANDCHILD_SERVER, _CHILD),
+    SignedZone("secure.insecure.test.", GRANDCHILD_SERVER, _CHILD),
+)
+_SERVERS = (ROOT_SERVER, TEST_SERVER, CHILD_SERVER, GRANDCHILD_SERVER)
+
+
+class Tree:
+    """All zones, signed, and the servers that serve them, used as a context manager.
+
+    `anchors` is the root's trust anchor as a zone file, `bind_anchors` in named's syntax, `hints` where the root is.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._keys = directory / "keys"
+        self._keys.mkdir(parents=True)
+        self._directory = directory
+        self.hints = directory / "root.hints"
+        self.hints.write_text(f". 3600 NS ns.\nns. 3600 A {ROOT_SERVER}\n")
+        files: dict[str, dict[str, Path]] = {server: {} for server in _SERVERS}
+        below: dict[str, list[str]] = {}
+        # Children first: a parent is signed with their DS in it.
+        for zone in reversed(ZONES):
+            file, ds = self._make(zone, "".join(below.get(zone.name, ())))
+            files[zone.server][zone.name] = file
+            below.setdefault(_parent(zone.name), []).append(_delegation(zone, ds))
+            if zone.name == ".":
+                root_ds = ds
+        self.anchors = directory / "anchors.zone"
+        self.anchors.write_text("".join(f". 3600 IN DS {record}\n" for record in root_ds))
+        self.bind_anchors = directory / "anchors.conf"
+        self.bind_anchors.write_text(_bind_anchors(root_ds))
+        self._authorities = [Authority(directory / f"authority-{server}", server, files[server]) for server in _SERVERS]
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        for authority in self._authorities:
+            self._running.enter_context(authority)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def _make(self, zone: SignedZone, delegations: str) -> tuple[Path, list[str]]:
+        """The file to serve, and the DS records that the parent should have."""
+        file = self._directory / f"{zone.name}zone"
+        ns = "ns." if zone.name == "." else f"ns.{zone.name}"
+        file.write_text(
+            f"$ORIGIN {zone.name}\n$TTL 300\n@ SOA {ns} hostmaster.{ns} 1 3600 900 604800 60\n@ NS {ns}\n"
+            f"{ns} A {zone.server}\n{zone.content}{delegations}"
+        )
+        if zone.signing is None:
+            return file, []
+        algorithm = _ALGORITHMS.get(zone.name, _DEFAULT_ALGORITHM)
+        for flags in (["-f", "KSK"], []):
+            run([find_command("dnssec-keygen"), "-q", "-K", self._keys, "-a", algorithm, *flags, zone.name])
+        signed = self._directory / f"{zone.name}signed"
+        signer = [
+            find_command("dnssec-signzone"),
+            "-q",
+            "-S",
+            "-K",
+            str(self._keys),
+            "-o",
+            zone.name,
+            "-f",
+            str(signed),
+        ]
+        run([*signer, *zone.signing, str(file)], cwd=self._directory)
+        if zone.name == "broken.test.":
+            _break_signature(signed, "KEY")
+        dsset = (self._directory / f"dsset-{zone.name}").read_text()
+        return signed, [" ".join(line.split()[3:]) for line in dsset.splitlines()]
+
+
+def _delegation(zone: SignedZone, ds: Sequence[str]) -> str:
+    if zone.name == ".":
+        return ""
+    records = [f"{zone.name} NS ns.{zone.name}", f"ns.{zone.name} A {zone.server}"]
+    if zone.ds is None:
+        # Debian's dnssec-signzone writes SHA-256 digests only.
+        records += [f"{zone.name} DS {record}" for record in ds]
+    elif zone.ds:
+        records.append(f"{zone.name} DS {zone.ds}")
+    return "".join(f"{record}\n" for record in records)
+
+
+def _parent(name: str) -> str:
+    return name.split(".", 1)[1] or "."
+
+
+def _bind_anchors(records: Sequence[str]) -> str:
+    lines = []
+    for record in records:
+        tag, algorithm, digest_type, digest = record.split(None, 3)
+        lines.append(f'  . static-ds {tag} {algorithm} {digest_type} "{digest}";\n')
+    return f"trust-anchors {{\n{''.join(lines)}}};\n"
+
+
+def _break_signature(signed: Path, rtype: str) -> None:
+    """Change one character of the signature over an RRset."""
+    text = signed.read_text()
+    # The last words of a record of dnssec-signzone stand in parentheses over several lines.
+    found = re.search(rf"RRSIG\s+{rtype}\s+[^)]*?\n\s+([A-Za-z0-9+/]{{20,}})", text)
+    assert found is not None
+    at = found.start(1) + 10
+    signed.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])

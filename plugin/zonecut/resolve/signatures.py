@@ -1,0 +1,152 @@
+"""Does a zone's signature over an RRset verify? (RFC 4035 section 5.3)
+
+dnspython forms the signed data and verifies; which signature and which key are tried, how many of them, and when, is
+decided here, with a reason for every no.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dns.dnssec
+import dns.name
+import dns.rdataclass
+import dns.rdataset
+import dns.rrset
+from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.RRSIG import RRSIG
+
+from zonecut.protocol import names
+from zonecut.resolve.failures import Bogus
+from zonecut.resolve.reply import RRset, type_text, wire_name
+from zonecut.resolve.work import Work
+
+ALGORITHMS = frozenset((8, 10, 13, 14, 15, 16))
+"""RSA with SHA-256 and SHA-512, ECDSA P-256 and P-384, Ed25519, Ed448 (RFC 9904). SHA-1 is unknown (RFC 9905)."""
+
+_RSA = frozenset((8, 10))
+# RFC 3110 section 2: a modulus of at most 4096 bits; and an exponent of at most 64.
+_MAX_RSA_KEY = 1 + 8 + 512
+_ZONE_KEY = 0x0100
+_REVOKED = 0x0080
+_MAX_REASONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A signature that verified. `labels` of the owner were signed, fewer than it has if a wildcard made it."""
+
+    key_tag: int
+    labels: int
+    expanded: bool
+    ttl: int
+    """Seconds for which the RRset may be kept (RFC 4035 section 5.3.3)."""
+
+
+def is_usable(key: DNSKEY) -> bool:
+    """True if this DNSKEY may sign a zone (RFC 4034 section 2.1, RFC 5011 section 2.1) in a way that we support."""
+    if not key.flags & _ZONE_KEY or key.flags & _REVOKED or key.protocol != 3 or key.algorithm not in ALGORITHMS:
+        return False
+    return key.algorithm not in _RSA or len(key.key) <= _MAX_RSA_KEY
+
+
+def verify(rrset: RRset, apex: bytes, keys: tuple[DNSKEY, ...], now: float, work: Work) -> Verified:
+    """The first signature by the zone `apex` that verifies with one of its `keys` at the time `now`.
+
+    Raises Bogus with the reason of each failure, Undecided when the work is used up.
+    """
+    subject = f"{type_text(rrset.rtype)} of {names.to_text(rrset.name)}"
+    zone = names.to_text(apex)
+    if not rrset.signatures:
+        raise Bogus(f"{subject} has no signature, and the zone {zone} is signed")
+    own = [signature for signature in rrset.signatures if wire_name(signature.signer) == apex]
+    if not own:
+        signers = sorted({names.to_text(wire_name(signature.signer)) for signature in rrset.signatures})
+        raise Bogus(f"{subject} is signed by {', '.join(signers)}, not by its zone {zone}")
+    if not names.is_at_or_below(rrset.name, apex):
+        raise Bogus(f"{subject} is signed by {zone}, which does not enclose it")
+    reasons: list[str] = []
+    for signature in own[: work.limits.signatures]:
+        reason = _check(rrset, signature, keys, now, work)
+        if reason is None:
+            return _verified(rrset, signature, now)
+        if reason not in reasons:
+            reasons.append(reason)
+    if len(own) > work.limits.signatures:
+        reasons.append(f"{len(own) - work.limits.signatures} more signatures were not tried")
+    raise Bogus(f"{subject}: {'; '.join(reasons[:_MAX_REASONS])}")
+
+
+def _check(rrset: RRset, signature: RRSIG, keys: tuple[DNSKEY, ...], now: float, work: Work) -> str | None:
+    """What is wrong with a signature; None if nothing is."""
+    what = f"the signature with key tag {signature.key_tag} (algorithm {int(signature.algorithm)})"
+    if signature.labels > label_count(rrset.name):
+        return f"{what} covers {signature.labels} labels, more than the name has"
+    untimely = _untimely(signature, now)
+    if untimely:
+        return f"{what} {untimely}"
+    candidates = [
+        key
+        for key in keys
+        if key.algorithm == signature.algorithm and key.key_id() == signature.key_tag and is_usable(key)
+    ]
+    if not candidates:
+        return f"{what} is by no key of the zone"
+    for key in candidates[: work.limits.keys_with_tag]:
+        work.validate()
+        if _verifies(rrset, signature, key, now):
+            return None
+    return f"{what} does not verify"
+
+
+def _verifies(rrset: RRset, signature: RRSIG, key: DNSKEY, now: float) -> bool:
+    try:
+        owner = dns.name.from_wire(rrset.name, 0)[0]
+        signed = dns.rrset.RRset(owner, dns.rdataclass.IN, RdataType.make(rrset.rtype))
+        for rdata in rrset.rdatas:
+            signed.add(rdata)
+        key_set = dns.rdataset.Rdataset(dns.rdataclass.IN, RdataType.DNSKEY)
+        key_set.add(key)
+        dns.dnssec.validate_rrsig(signed, signature, {signature.signer: key_set}, now=now)
+    # Keys and signatures are a stranger's octets: whatever they make the library raise, the signature has not verified.
+    except Exception:
+        return False
+    return True
+
+
+def _untimely(signature: RRSIG, now: float) -> str | None:
+    """RFC 4034 section 3.1.5: serial arithmetic."""
+    late = _serial_difference(int(now), signature.expiration)
+    if late > 0:
+        return f"expired {_moment(signature.expiration)}, {_span(late)} ago"
+    early = _serial_difference(signature.inception, int(now))
+    if early > 0:
+        return f"is not valid before {_moment(signature.inception)}, {_span(early)} from now"
+    return None
+
+
+def _serial_difference(one: int, other: int) -> int:
+    return (one - other + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(seconds: int) -> str:
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"
+
+
+def _verified(rrset: RRset, signature: RRSIG, now: float) -> Verified:
+    ttl = min(rrset.ttl, signature.original_ttl, _serial_difference(signature.expiration, int(now)))
+    expanded = signature.labels < label_count(rrset.name)
+    return Verified(signature.key_tag, signature.labels, expanded, max(ttl, 0))
+
+
+def label_count(name: bytes) -> int:
+    """The labels of a name without the root's and without a leading asterisk (RFC 4034 section 3.1.3)."""
+    labels = names.labels(name)
+    return len(labels) - (labels[:1] == [b"*"])

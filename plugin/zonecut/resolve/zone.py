@@ -1,0 +1,79 @@
+"""Zones of a chain of trust: from a DS to the keys of its zone (RFC 4035 section 5.2)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dns.dnssec
+import dns.exception
+import dns.name
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.DS import DS
+
+from zonecut.protocol import names
+from zonecut.resolve.anchors import supported
+from zonecut.resolve.failures import Bogus
+from zonecut.resolve.reply import RRset
+from zonecut.resolve.signatures import is_usable, verify
+from zonecut.resolve.work import Work
+
+_MAX_DS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone with verified keys. `chain` are the zones from the trust anchor's down to this one; `ttl` in seconds."""
+
+    apex: bytes
+    keys: tuple[DNSKEY, ...]
+    chain: tuple[bytes, ...]
+    ttl: int
+
+    @property
+    def path(self) -> str:
+        return " > ".join(names.to_text(apex) for apex in self.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """It is proven that no chain of signatures leads below this cut, or into it."""
+
+    cut: bytes
+    reason: str
+    ttl: int
+
+
+def verify_keys(
+    apex: bytes, found: RRset | None, ds: Iterable[DS], above: tuple[bytes, ...], now: float, work: Work
+) -> Zone:
+    """The zone whose DNSKEY RRset is signed by a key that one of these DS records, all of supported kinds, names.
+
+    `above` are the zones of the chain so far. Raises Bogus, Undecided when the work is used up.
+    """
+    zone = names.to_text(apex)
+    wanted = list(supported(ds))[:_MAX_DS]
+    tags = ", ".join(str(tag) for tag in sorted({record.key_tag for record in wanted}))
+    if found is None:
+        raise Bogus(f"{zone} has a DS (key tag {tags}) but no DNSKEY")
+    usable = tuple(key for key in found.rdatas if isinstance(key, DNSKEY) and is_usable(key))
+    entries = tuple(key for key in usable if _is_named(apex, key, wanted, work))
+    if not entries:
+        raise Bogus(f"no DNSKEY of {zone} matches its DS (key tag {tags})")
+    verified = verify(found, apex, entries, now, work)
+    if verified.expanded:
+        raise Bogus(f"the DNSKEY of {zone} was made from a wildcard")
+    return Zone(apex, usable, (*above, apex), verified.ttl)
+
+
+def _is_named(apex: bytes, key: DNSKEY, wanted: Iterable[DS], work: Work) -> bool:
+    tag = key.key_id()
+    same = [record for record in wanted if record.key_tag == tag and record.algorithm == key.algorithm]
+    owner = dns.name.from_wire(apex, 0)[0]
+    for record in same[: work.limits.keys_with_tag]:
+        work.hash(1)
+        try:
+            made = dns.dnssec.make_ds(owner, key, record.digest_type, validating=True)
+        except (dns.exception.DNSException, ValueError):
+            continue
+        if made.digest == record.digest:
+            return True
+    return False
