@@ -215,7 +215,7 @@ async def site(
             clock=clock,
             jitter=random.Random(1),
         )
-        trusted = Trust(ZONE, trust_settings, store, keys, bootstrapper, DEFAULT)
+        trusted = Trust(ZONE, trust_settings, (policy or Policy()).rollover, store, keys, bootstrapper, DEFAULT)
         zone = ParentZone(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy()),
             settings or ZoneSettings(),

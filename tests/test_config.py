@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from zonecut import config
-from zonecut.config import ConfigurationError, Endpoint, Loaded
+from zonecut.config import Endpoint, Loaded
+from zonecut.configfile import ConfigurationError
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zonecut import config
-from zonecut.config import ConfigurationError
+from zonecut.configfile import ConfigurationError
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, CodePoints, RRType

@@ -351,7 +351,7 @@ def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
     for place, parent in enumerate(configuration.parents):
         chosen = []
         for number, entry in enumerate(parent.bootstrap):
-            where = ("parents", place, "bootstrap", number)
+            here = ("parents", place, "bootstrap", number)
             options = {} if isinstance(entry, str) else dict(entry)
             name = entry if isinstance(entry, str) else options.pop("method", None)
             if name == "manual" and not options:
@@ -359,12 +359,12 @@ def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
             kind = kinds.get(str(name))
             if kind is None:
                 known = ", ".join([*sorted(kinds), "manual"])
-                problems.append(f"{key_text(where)}: there is no bootstrap method {name!r}; there is {known}")
+                problems.append(f"{key_text(here)}: there is no bootstrap method {name!r}; there is {known}")
                 continue
             try:
                 chosen.append((kind, kind.options.model_validate(options)))
             except ValidationError as error:
-                problems += problems_of(error, kind.options, where)
+                problems += problems_of(error, kind.options, here)
         methods[parent.apex] = tuple(chosen)
     if problems:
         raise ConfigurationError(path, problems)

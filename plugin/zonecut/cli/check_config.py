@@ -26,7 +26,8 @@ def command(
 
     Example: zonecut check-config --strict --config /etc/zonecut/zonecut.yaml
     """
-    from zonecut.config import DEFAULT_PATH, ConfigurationError
+    from zonecut.config import DEFAULT_PATH
+    from zonecut.configfile import ConfigurationError
 
     path = config or DEFAULT_PATH
     code = Exit.DONE

@@ -66,7 +66,7 @@ def _report_usage(error: TyperException, program: str) -> int:
 def _expected(error: Exception) -> Failure | None:
     """The failure that an error of another part amounts to, if it is one that a user or a server can cause."""
     # imported here: most commands end well
-    from zonecut.config import ConfigurationError
+    from zonecut.configfile import ConfigurationError
     from zonecut.plugin import BackendError, BackendMisconfigured
     from zonecut.protocol.keys import UnusableKey
     from zonecut.serve.daemon import CannotListen

@@ -1,7 +1,10 @@
 """`zonecut key import`: take children's public keys in from files."""
 
 import asyncio
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

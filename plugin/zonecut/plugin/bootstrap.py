@@ -1,7 +1,7 @@
 """The BootstrapMethod interface: how a child's uploaded key is found to belong to the child, without an operator.
 
-A method looks at the world through `Lookups` and concludes; when to look, how often, and what then becomes of the key is
-the receiver's business. Everything begins as "no": a method that is not sure says UNDECIDED.
+A method looks at the world through `Lookups` and concludes; when to look, how often, and what then becomes of the key
+is the receiver's business. Everything begins as "no": a method that is not sure says UNDECIDED.
 """
 
 from abc import ABC, abstractmethod

@@ -11,8 +11,8 @@ from zonecut.plugin.backend import Backend, BackendContext
 from zonecut.plugin.bootstrap import Method
 
 PROJECT = "zonecut"
-ENTRY_POINT_GROUP = "zonecut.adapters"
-"""Entry points of this group name modules that implement the hooks."""
+ENTRY_POINT_GROUPS = ("zonecut.adapters", "zonecut.bootstrap_methods")
+"""Entry points of these groups name modules that implement the hooks."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

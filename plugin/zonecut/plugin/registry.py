@@ -10,10 +10,11 @@ from zonecut.plugin.hookspecs import Adapter
 
 
 def create_manager() -> pluggy.PluginManager:
-    """A plugin manager with every installed plugin that registers under the entry point group."""
+    """A plugin manager with every installed plugin that registers under one of the entry point groups."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs.Hooks)
-    manager.load_setuptools_entrypoints(hookspecs.ENTRY_POINT_GROUP)
+    for group in hookspecs.ENTRY_POINT_GROUPS:
+        manager.load_setuptools_entrypoints(group)
     return manager
 
 

@@ -6,7 +6,7 @@ Names and RDATA are lower-case, uncompressed wire form; TTLs belong to the paren
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -191,7 +191,7 @@ def rdata_text(rtype: int, rdata: bytes) -> str:
     if rtype == RRType.NS:
         return names.to_text(rdata)
     if rtype == RRType.A and len(rdata) == 4:
-        return "%d.%d.%d.%d" % tuple(rdata)
+        return ".".join(map(str, rdata))
     if rtype == RRType.AAAA and len(rdata) == 16:
         return str(IPv6Address(rdata))
     if rtype == RRType.DS and len(rdata) > _DS_HEAD.size:

@@ -12,7 +12,6 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.protocol.update import zone_of
 
-
 _UPDATE = int(Opcode.UPDATE)
 
 

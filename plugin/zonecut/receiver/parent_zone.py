@@ -20,6 +20,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import Outcome
@@ -85,8 +86,8 @@ class ParentZone:
         self._monotonic = monotonic
         self.writer = Writer(rules.zone, backend, ledger, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
-        self._believed: dict[bytes, _Believed] = {}
-        self._newest: dict[bytes, int | None] = {}
+        self._believed: Bounded[bytes, _Believed] = Bounded(REMEMBERED_CHILDREN)
+        self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
         self._resumed = asyncio.Event()
         self._tried = asyncio.Event()
         self._ready = False
@@ -310,7 +311,6 @@ class ParentZone:
         child, inception = authenticated.key.owner, authenticated.signature.inception
         if child not in self._newest:
             record = await self._ledger.latest(child)
-            _bound(self._newest)
             self._newest[child] = record.inception
         check_order(self._newest[child], inception, int(now))
 
@@ -362,7 +362,6 @@ class ParentZone:
         self._turns.give_back(child)
 
     def _believe(self, child: bytes, reading: Reading) -> None:
-        _bound(self._believed)
         self._believed[child] = _Believed(reading, self._monotonic())
 
     async def _resume(self, stored: StoredChange) -> None:
@@ -397,10 +396,3 @@ class _EndsEarly(Exception):
 def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
     if not settled.cancelled() and not settled.result().rcode:
         _log.info("change.applied", zone=names.to_text(zone), child=names.to_text(child), change=change_id)
-
-
-def _bound(remembered: dict[bytes, _Believed] | dict[bytes, int | None]) -> None:
-    """Forget the half that was learned first when there are too many: it can be asked for again."""
-    if len(remembered) >= REMEMBERED_CHILDREN:
-        for child in list(remembered)[: REMEMBERED_CHILDREN // 2]:
-            del remembered[child]

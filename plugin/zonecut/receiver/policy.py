@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, RRType
-from zonecut.protocol.delegation import RR, Delegation, Difference, Ttls, rdata_text
+from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
 from zonecut.protocol.errors import Refusal
 
 Ttl = NonNegativeInt
@@ -254,7 +254,7 @@ def without_orphans(before: Delegation, after: Delegation) -> Delegation:
     itself without an NS is for the rule `glue-of-ns-only` to refuse.
     """
     servers = set(after.in_domain_ns())
-    if all([record.owner in servers for record in after.glue]):
+    if all(record.owner in servers for record in after.glue):
         return after
     added = set(after.glue).difference(before.glue)
     kept = tuple(record for record in after.glue if record.owner in servers or record in added)

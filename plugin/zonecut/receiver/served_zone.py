@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from zonecut.receiver.bootstrapper import Bootstrapper
-from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
+from zonecut.receiver.policy import Rules
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.trust import Trust
 
@@ -16,3 +17,8 @@ class ServedZone:
     trust: Trust
     bootstrapper: Bootstrapper
     responder: Responder
+
+    def reconfigure(self, rules: Rules, settings: ZoneSettings) -> None:
+        """Go on with other rules and settings: they count for what is judged from now on."""
+        self.delegations.reconfigure(rules, settings)
+        self.trust.rollover = rules.policy.rollover

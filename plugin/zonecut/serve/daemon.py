@@ -10,14 +10,18 @@ import pluggy
 import structlog
 
 from zonecut import config
-from zonecut.config import ConfigurationError, Endpoint, Loaded
+from zonecut.config import Endpoint, Loaded
+from zonecut.configfile import ConfigurationError
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
+from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keydirectory import Identities, KeyDirectory
-from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.requests import Requests
+from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
 from zonecut.serve.notify import notify
 from zonecut.serve.tcp import Connections, TcpListener
@@ -78,7 +82,10 @@ class Daemon:
         self._replay = ReplayMemory(remembered)
         self._identities = open_identities(self._loaded)
         await asyncio.to_thread(self._identities.ensure, _targets(self._loaded))
-        self._zones = RunningZones(store, self._replay, self._identities, clock=self._clock, monotonic=self._monotonic)
+        self._keys = KeyLookup(store.ring)
+        self._zones = RunningZones(
+            store, self._replay, self._identities, self._keys, clock=self._clock, monotonic=self._monotonic
+        )
         preparation = self._zones.prepare(self._loaded)
         receivers: list[Receiver] = []
         await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
@@ -128,15 +135,18 @@ class Daemon:
         for udp, _ in self._listeners.values():
             udp.release()
 
-    def _receiver(self, zones: Mapping[bytes, ParentZone]) -> Receiver:
+    def _receiver(self, zones: Mapping[bytes, ServedZone]) -> Receiver:
         section = self._loaded.configuration.receiver
+        codepoints = self._loaded.configuration.codepoints.to_codepoints()
         return Receiver(
             zones,
             self._store,
-            self._replay,
+            self._keys,
+            Requests(self._replay, self._keys, section.limits, codepoints, self._tally, self._monotonic),
+            Inquiries(section.keystate, section.signatures, codepoints),
             section.limits,
             section.signatures,
-            self._loaded.configuration.codepoints.to_codepoints(),
+            codepoints,
             self._tally,
             clock=self._clock,
             monotonic=self._monotonic,
@@ -182,7 +192,7 @@ class Daemon:
         await self._zones.switch(preparation, self._use)
         _log.info("reload.done", zones=[names.to_text(zone) for zone in self._zones.zones])
 
-    def _use(self, zones: Mapping[bytes, ParentZone]) -> None:
+    def _use(self, zones: Mapping[bytes, ServedZone]) -> None:
         """Have all listeners hand what comes from now on to a receiver of these zones."""
         self._current = self._receiver(zones)
         for udp, tcp in self._listeners.values():

@@ -1,23 +1,25 @@
 """The running parent zones: opened and closed as the configuration asks, the rest left alone at a reload."""
 
 import asyncio
-import random
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
 from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import Adapter, BackendContext
 from zonecut.receiver.keydirectory import Identities
-from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.publication import Announcement
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.served_zone import ServedZone
+from zonecut.serve.assembly import ZoneParts, make_zone
 from zonecut.serve.publisher import Publisher
 from zonecut.serve.sharing import SharedBackend
 from zonecut.store import Store
 
-_Backend = tuple[Adapter, BaseModel, BackendContext]
+_Backend = tuple[Adapter, BaseModel, BackendContext, Any]
+"""What a zone must be made anew for when it changes: its backend, and all that its look-ups depend on."""
 
 
 class RunningZones:
@@ -28,6 +30,7 @@ class RunningZones:
         store: Store,
         replay: ReplayMemory,
         identities: Identities,
+        keys: KeyLookup,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -35,20 +38,25 @@ class RunningZones:
         self._store = store
         self._replay = replay
         self._identities = identities
+        self._keys = keys
         self._clock = clock
         self._monotonic = monotonic
-        self._zones: dict[bytes, ParentZone] = {}
+        self._zones: dict[bytes, ServedZone] = {}
         self._publishers: dict[bytes, Publisher] = {}
         self._backends: dict[bytes, _Backend] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
 
     @property
-    def zones(self) -> Mapping[bytes, ParentZone]:
+    def zones(self) -> Mapping[bytes, ServedZone]:
         return dict(self._zones)
 
     def prepare(self, loaded: Loaded) -> "Preparation":
-        """What a configuration asks for, made but not started. Raises BackendError for options that cannot be used."""
+        """What a configuration asks for, made but not started.
+
+        Raises BackendError or ConfigurationError for options that cannot be used.
+        """
         kept, fresh = {}, {}
+        resolver = loaded.configuration.resolver
         announcements = {
             section.apex: (loaded.configuration.announcement(section), section.publish)
             for section in loaded.configuration.parents
@@ -56,7 +64,8 @@ class RunningZones:
         for section in loaded.configuration.parents:
             apex = section.apex
             context = BackendContext(apex, section.policy.ttl.to_ttls())
-            backend = (*loaded.backends[apex], context)
+            methods = tuple((kind.name, options) for kind, options in loaded.methods[apex])
+            backend = (*loaded.backends[apex], context, (methods, section.trust, section.checks, resolver))
             if self._backends.get(apex) == backend:
                 kept[apex] = section
             else:
@@ -69,7 +78,7 @@ class RunningZones:
             if publisher.target in targets:
                 publisher.look()
 
-    async def switch(self, preparation: "Preparation", use: Callable[[Mapping[bytes, ParentZone]], None]) -> None:
+    async def switch(self, preparation: "Preparation", use: Callable[[Mapping[bytes, ServedZone]], None]) -> None:
         """Go over to what was prepared; `use` is called with the zones that serve from now on.
 
         A zone that is replaced first stops to accept, then to write; what it leaves in the ledger the new one takes up.
@@ -86,12 +95,12 @@ class RunningZones:
             self._zones[apex], self._backends[apex] = zone, backend
         use(self.zones)
         for zone, task in old:
-            await zone.retire()
+            await zone.delegations.retire()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await zone.close(0)
+            await zone.delegations.close(0)
         for apex, (zone, _, shared) in preparation.fresh.items():
-            await zone.resume()
+            await zone.delegations.resume()
             announcement, publish = preparation.announcements[apex]
             publisher = Publisher(shared, self._identities, announcement, publish=publish, clock=self._clock)
             self._publishers[apex] = publisher
@@ -99,34 +108,27 @@ class RunningZones:
 
     async def close(self, patience: float) -> None:
         """Finish what is in work, for `patience` seconds at most; the ledger keeps the rest."""
-        await asyncio.gather(*(zone.drain(patience) for zone in self._zones.values()))
+        await asyncio.gather(*(zone.delegations.drain(patience) for zone in self._zones.values()))
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        await asyncio.gather(*(zone.close(patience) for zone in self._zones.values()))
+        await asyncio.gather(*(zone.delegations.close(patience) for zone in self._zones.values()))
 
     def _make(
         self, loaded: Loaded, section: ParentSection, backend: _Backend
-    ) -> tuple[ParentZone, _Backend, SharedBackend]:
-        adapter, options, context = backend
-        receiver = loaded.configuration.receiver
+    ) -> tuple[ServedZone, _Backend, SharedBackend]:
+        adapter, options, context, _ = backend
         shared = SharedBackend(adapter.create(context, options))
-        zone = ParentZone(
-            section.rules(),
-            section.settings(),
-            shared,
-            Ledger(self._store, section.apex, receiver.signatures.fudge),
-            self._replay,
-            max_waiting=receiver.limits.max_pending_per_child,
-            monotonic=self._monotonic,
-            jitter=random.Random(),  # noqa: S311 (spreads retries, guards nothing)
+        parts = ZoneParts(
+            loaded, section, self._store, self._replay, self._keys, self._identities, self._clock, self._monotonic
         )
-        return zone, backend, shared
+        return make_zone(parts, shared), backend, shared
 
 
-async def _run(zone: ParentZone, publisher: Publisher) -> None:
+async def _run(zone: ServedZone, publisher: Publisher) -> None:
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(zone.run())
+        tasks.create_task(zone.delegations.run())
+        tasks.create_task(zone.bootstrapper.run())
         tasks.create_task(publisher.run())
 
 
@@ -136,7 +138,7 @@ class Preparation:
     def __init__(
         self,
         kept: Mapping[bytes, ParentSection],
-        fresh: Mapping[bytes, tuple[ParentZone, _Backend, SharedBackend]],
+        fresh: Mapping[bytes, tuple[ServedZone, _Backend, SharedBackend]],
         announcements: Mapping[bytes, tuple[Announcement, bool]],
     ) -> None:
         self.kept = kept

@@ -1,0 +1,133 @@
+"""The world as bootstrap methods and checks may see it: look-ups through our resolver, and servers asked themselves."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from zonecut.plugin.bootstrap import Presence, Security, Sighting
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import Delegation
+from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
+
+MAX_ADDRESSES = 64
+"""Server addresses asked for one child; a delegation with more is looked at by an operator."""
+
+_SECURITY = {
+    Verdict.SECURE: Security.SECURE,
+    Verdict.INSECURE: Security.INSECURE,
+    Verdict.BOGUS: Security.BOGUS,
+    Verdict.INDETERMINATE: Security.INDETERMINATE,
+}
+_PRESENCE = {
+    Status.FOUND: Presence.FOUND,
+    Status.NODATA: Presence.ABSENT,
+    Status.NXDOMAIN: Presence.ABSENT,
+    Status.ALIAS: Presence.UNUSABLE,
+    Status.WILDCARD: Presence.UNUSABLE,
+    Status.FAILED: Presence.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VantagePoint:
+    """A place from which to look: a resolver somewhere else, or one of our own addresses to send from."""
+
+    resolver: Resolver | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """An address of a name server of a delegation; `address` is None where none is to be had, with the reason."""
+
+    server: bytes
+    address: str | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{names.to_text(self.server)} ({self.address})" if self.address else names.to_text(self.server)
+
+
+class World:
+    """Look-ups for one receiver. None of its methods raises for what anybody answers."""
+
+    def __init__(
+        self, resolver: Resolver, vantage_points: Mapping[str, VantagePoint] | None = None, port: int = 53
+    ) -> None:
+        """`port`: where authoritative servers are asked."""
+        self.resolver = resolver
+        self._vantage_points = dict(vantage_points or {})
+        self._port = port
+
+    @property
+    def vantage_points(self) -> Sequence[str]:
+        return tuple(self._vantage_points)
+
+    async def keys_at(self, name: bytes) -> Sighting:
+        """The KEY RRset at a name, validated by our own means."""
+        return _sighting(await self.resolver.lookup(name, RRType.KEY), f"KEY at {names.to_text(name)}")
+
+    async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
+        """The KEY RRset at the child's apex from every address of its servers, or as a vantage point sees it."""
+        place = self._vantage_points[vantage_point] if vantage_point is not None else VantagePoint()
+        if place.resolver is not None:
+            where = f"KEY at {names.to_text(delegation.child)} through {vantage_point}"
+            return [_sighting(await place.resolver.lookup(delegation.child, RRType.KEY), where)]
+        servers = await self.server_addresses(delegation)
+        return await asyncio.gather(*(self._keys_from(delegation.child, each, place.source) for each in servers))
+
+    async def server_addresses(self, delegation: Delegation) -> Sequence[ServerAddress]:
+        """Every address of every name server: glue for those in the child zone, look-ups for the others."""
+        glue: dict[bytes, list[str]] = {}
+        for owner, _, address in delegation.glue:
+            glue.setdefault(owner, []).append(str(ip_address(address)))
+        in_domain = set(delegation.in_domain_ns())
+        outside = [server for server in delegation.ns if server not in in_domain]
+        found = dict(zip(outside, await asyncio.gather(*map(self._addresses, outside)), strict=True))
+        addresses: list[ServerAddress] = []
+        for server in delegation.ns:
+            known = glue.get(server, []) if server in in_domain else found[server]
+            addresses += [ServerAddress(server, address) for address in known]
+            if not known:
+                addresses.append(ServerAddress(server, None, "it has no address"))
+        if len(addresses) > MAX_ADDRESSES:
+            return [ServerAddress(delegation.child, None, f"{len(addresses)} addresses, more than {MAX_ADDRESSES}")]
+        return addresses
+
+    async def ask(self, server: ServerAddress, name: bytes, rtype: int, source: str | None = None) -> Direct | None:
+        """What a server says itself, over TCP; None where it has no address."""
+        if server.address is None:
+            return None
+        return await self.resolver.ask(server.address, self._port, name, rtype, source=source)
+
+    async def _addresses(self, server: bytes) -> list[str]:
+        answers = await self.resolver.addresses(server)
+        return [
+            str(ip_address(rdata))
+            for answer in (answers.ipv4, answers.ipv6)
+            if answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is Status.FOUND
+            for rdata in answer.rdatas
+        ]
+
+    async def _keys_from(self, child: bytes, server: ServerAddress, source: str | None) -> Sighting:
+        where = f"KEY at {names.to_text(child)} from {server}" + (f" seen from {source}" if source else "")
+        direct = await self.ask(server, child, RRType.KEY, source)
+        if direct is None:
+            return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=server.reason)
+        if not direct.is_answer:
+            return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=direct.reason or "not authoritative")
+        keys = frozenset(direct.rdatas)
+        return Sighting(where, _PRESENCE[direct.status], Security.INSECURE, keys, reason=direct.reason)
+
+
+def _sighting(answer: Answer, where: str) -> Sighting:
+    return Sighting(
+        where,
+        _PRESENCE[answer.status],
+        _SECURITY[answer.verdict],
+        frozenset(answer.rdatas),
+        answer.signer,
+        answer.reason,
+    )

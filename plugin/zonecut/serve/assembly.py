@@ -1,0 +1,89 @@
+"""One parent zone put together of its parts, as the configuration asks."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zonecut.config import Loaded, ParentSection
+from zonecut.plugin import Backend
+from zonecut.plugin.bootstrap import Lookups
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.admission import TokenBuckets
+from zonecut.receiver.bootstrapper import Bootstrapper, Retry
+from zonecut.receiver.keydirectory import Identities
+from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.responder import Responder
+from zonecut.receiver.served_zone import ServedZone
+from zonecut.receiver.trust import Trust
+from zonecut.serve.worlds import make_world
+from zonecut.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneParts:
+    """What a zone is made of, beside its backend."""
+
+    loaded: Loaded
+    section: ParentSection
+    store: Store
+    replay: ReplayMemory
+    keys: KeyLookup
+    identities: Identities
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class _Delegations:
+    """The bootstrapper reads delegations through the zone, which is told of readings through the trust."""
+
+    zone: ParentZone
+
+    async def of(self, child: bytes) -> Delegation:
+        return await self.zone.delegation_of(child)
+
+
+def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
+    """A zone that is not started yet. Raises ConfigurationError for a resolver that cannot be used."""
+    section, loaded = parts.section, parts.loaded
+    receiver, codepoints = loaded.configuration.receiver, loaded.configuration.codepoints.to_codepoints()
+    apex, trust_settings, rules = section.apex, section.trust, section.rules()
+    jitter = random.Random()  # noqa: S311 (spreads retries, guards nothing)
+    methods = [(kind.name, kind.create(options)) for kind, options in loaded.methods[apex]]
+    lookups: Lookups = make_world(loaded, section, parts.clock)
+    delegations = _Delegations()
+    bootstrapper = Bootstrapper(
+        apex,
+        methods,
+        "manual" in section.bootstrap_names,
+        Retry(trust_settings.retry_first, trust_settings.retry_longest, trust_settings.attempts),
+        parts.store,
+        lookups,
+        delegations.of,
+        clock=parts.clock,
+        jitter=jitter,
+    )
+    trust = Trust(apex, trust_settings, section.policy.rollover, parts.store, parts.keys, bootstrapper, codepoints)
+    delegations.zone = ParentZone(
+        rules,
+        section.settings(),
+        backend,
+        Ledger(parts.store, apex, receiver.signatures.fudge),
+        parts.replay,
+        trust.noticed,
+        max_waiting=receiver.limits.max_pending_per_child,
+        monotonic=parts.monotonic,
+        jitter=jitter,
+    )
+    budget = TokenBuckets(receiver.responses.unverified_burst, receiver.responses.unverified_rate)
+    responder = Responder(
+        receiver.responses,
+        lambda now: parts.identities.signer(rules.target, now),
+        budget,
+        codepoints,
+        clock=parts.clock,
+        monotonic=parts.monotonic,
+    )
+    return ServedZone(delegations.zone, trust, bootstrapper, responder)
