@@ -157,9 +157,6 @@ TYPES = {
         rule="key-at-child",
         reason="sub.child0.parent.test.",
     ),
-    "KEY alone, while operators import them": _refused(
-        message.add(CHILD.owner, RRType.KEY, 60, CHILD.pair.key.rdata), rule="keys-by-operator", reason="imported"
-    ),
 }
 
 NAME_SERVERS = {

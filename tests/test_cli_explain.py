@@ -86,7 +86,6 @@ BELOW = b"\x03ns9" + CHILD
         (signed(KeyPair.generate(CHILD, 15, DEFAULT), CHANGE), "key-known", "BADKEY"),
         (signed(PAIR, message.add(ZONE, RRType.NS, 0, SERVER)), "owner-is-child", "REFUSED"),
         (signed(PAIR, message.add(CHILD, 16, 0, b"\1a")), "delegation-types", "REFUSED"),
-        (signed(PAIR, message.add(CHILD, RRType.KEY, 0, PAIR.key.rdata)), "keys-by-operator", "REFUSED"),
         (signed(PAIR, message.add(BELOW, RRType.A, 0, b"\x09" * 4)), "glue-of-ns-only", "REFUSED"),
         (signed(PAIR, message.delete_rrset(CHILD, RRType.NS)), "ns-count", "REFUSED"),
         (message.query(1, ZONE, RRType.NS), "query", "REFUSED"),

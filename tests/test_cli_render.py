@@ -13,6 +13,7 @@ from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.receiver import responder
+from zonecut.receiver.responder import Answer
 
 EXPECTED = Path(__file__).parent / "test_cli_render.txt"
 CHILD = names.from_text("child.example.")
@@ -33,7 +34,7 @@ def test_a_vector_is_rendered_as_expected() -> None:
 def test_a_response_shows_its_extended_error_by_name() -> None:
     error = ExtendedError(DEFAULT.ede_manual_bootstrap_required, "waits")
     request = walk(message.update(7, CHILD, (), (), (message.opt_record(),)))
-    text = rendered(responder.respond(request, Rcode.BADKEY, error))
+    text = rendered(responder.respond(request, Answer(Rcode.BADKEY, error)))
     assert ";; ->>HEADER<<- opcode: UPDATE, status: BADKEY, id: 7\n;; flags: qr;" in text
     assert "; EDE: 49162 (Manual Bootstrap Required): (waits)" in text
     assert "; EDNS: version: 0, flags:; udp: 1232" in text
@@ -41,9 +42,9 @@ def test_a_response_shows_its_extended_error_by_name() -> None:
 
 def test_the_two_names_of_rcode_16() -> None:
     update = walk(message.update(7, CHILD, (), (), (message.opt_record(),)))
-    assert "status: BADSIG" in rendered(responder.respond(update, Rcode.BADSIG))
+    assert "status: BADSIG" in rendered(responder.respond(update, Answer(Rcode.BADSIG)))
     query = walk(message.query(7, CHILD, RRType.SOA, additional=(message.opt_record(),)))
-    assert "status: BADVERS" in rendered(responder.respond(query, Rcode.BADVERS))
+    assert "status: BADVERS" in rendered(responder.respond(query, Answer(Rcode.BADVERS)))
 
 
 def test_a_soa_answer_is_rendered() -> None:

@@ -74,7 +74,21 @@ def test_a_right_configuration_is_loaded_with_its_defaults(tmp_path: Path) -> No
         ("directory: /tmp", "directry: /tmp", "parents[0].backend.directry: unknown key; did you mean `directory`?"),
         ("directory: /tmp", "directory: tmp", "parents[0].backend.directory: "),
         ("zone_file: /tmp/parent.zone, ", "", "parents[0].backend.zone_file: is required"),
-        ("policy: {", "bootstrap: [magic]\n    policy: {", "parents[0].bootstrap[0]: input should be 'manual'"),
+        (
+            "policy: {",
+            "bootstrap: [magic]\n    policy: {",
+            "parents[0].bootstrap[0]: there is no bootstrap method 'magic'",
+        ),
+        (
+            "policy: {",
+            "bootstrap: [{method: at-ns, mode: all}]\n    policy: {",
+            "parents[0].bootstrap[0].mode: input should",
+        ),
+        (
+            "policy: {",
+            "bootstrap: [{mode: any}]\n    policy: {",
+            "parents[0].bootstrap[0]: there is no bootstrap method None",
+        ),
         ("policy: {", "policy: {reserved: ['a..b'], ", "parents[0]: 'a..b': has an empty label"),
     ],
 )

@@ -226,7 +226,8 @@ class ParentSection(ZoneSettings):
 
     @model_validator(mode="after")
     def _announceable(self) -> "ParentSection":
-        if not self.bootstrap or len(set(self.bootstrap)) != len(self.bootstrap):
+        methods = self.bootstrap_names
+        if not methods or len(set(methods)) != len(methods):
             raise ValueError("bootstrap: at least one method, and each once")
         announcement = self.announcement(1, DEFAULT)
         if announcement.target in announcement.dsync_names:

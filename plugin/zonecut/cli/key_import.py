@@ -159,7 +159,8 @@ class _Importer:
         now = time.time()
         upload = upload_of(key, section.apex, self._actor, section.trust, now, replaces=False, manual=not automatic)
         # what an operator imports is not what a stranger may fill the store with
-        return await store.bootstraps.begin(replace(upload, max_per_source=sys.maxsize))
+        imported = replace(upload, max_per_source=sys.maxsize, actor=self._actor, method="import", reason=self._reason)
+        return await store.bootstraps.begin(imported)
 
     def _error(self, path: Path, reason: str) -> None:
         self.errors.append({"file": str(path), "reason": reason})

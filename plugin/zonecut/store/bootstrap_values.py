@@ -56,7 +56,7 @@ class Bootstrap:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A self-signed upload whose signature verified, with the bounds on what may be pending."""
+    """A key that begins its way to trust, with the bounds on what may be pending."""
 
     key: Key
     zone: bytes
@@ -68,6 +68,10 @@ class Upload:
     max_per_child: int
     max_per_source: int
     max_in_all: int
+    actor: str = ""
+    """Who brings it; the child itself where that is empty."""
+    method: str = "upload"
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class BootstrapTable:
         return [self._begin_one(connection, upload) for upload in uploads]
 
     def _begin_one(self, connection: Connection, upload: Upload) -> StoredKey:
-        now, key, actor = self._clock(), upload.key, names.to_text(upload.key.owner)
+        now, key, actor = self._clock(), upload.key, upload.actor or names.to_text(upload.key.owner)
         stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
         if stored is not None:
             if stored.state in (KeyState.TRUSTED, KeyState.REFUSED, KeyState.REVOKED):
@@ -166,9 +166,9 @@ class BootstrapTable:
                 return stored
         _check_quota(connection, upload)
         if stored is None:
-            stored = add_key(connection, now, key, KeyState.KNOWN, "upload", actor, upload.source)
+            stored = add_key(connection, now, key, KeyState.KNOWN, upload.method, actor, upload.reason or upload.source)
         else:
-            stored = set_state(connection, now, stored.id, KeyState.KNOWN, actor, "uploaded again")
+            stored = set_state(connection, now, stored.id, KeyState.KNOWN, actor, upload.reason or "uploaded again")
         _insert(
             connection,
             stored,
