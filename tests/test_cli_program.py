@@ -1,5 +1,6 @@
 """The program as a whole: help, usage errors, exit codes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -151,3 +152,15 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(house: House) -> None:
     os.close(writing)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
+
+
+def test_what_a_library_logs_is_one_json_line_of_the_same_log() -> None:
+    program = (
+        "import logging; from zonecut.cli import logs; logs.configure(logs.LogFormat.JSON);"
+        "logging.getLogger('zonecut.bind').warning('looking for %s', 'x');"
+        "logging.getLogger('asyncio').info('not this')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    (line,) = ended.stderr.splitlines()
+    event = json.loads(line)
+    assert (event["event"], event["level"], event["message"]) == ("log.zonecut.bind", "warning", "looking for x")

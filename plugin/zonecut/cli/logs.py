@@ -1,6 +1,7 @@
 """The log: one event a line on standard error, JSON for machines or columns for a person at a terminal."""
 
 import json
+import logging
 import sys
 from enum import StrEnum
 from typing import Any, TextIO
@@ -37,6 +38,18 @@ def configure(form: LogFormat, stream: TextIO | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
+
+
+class _Forwarder(logging.Handler):
+    """Gives what adapters, asyncio and other libraries log by the standard library to the same log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        import structlog
+
+        trace = {"exc_info": record.exc_info} if record.exc_info else {}
+        log = structlog.get_logger()
+        log.log(record.levelno, f"log.{record.name}", message=record.getMessage(), **trace)
 
 
 def _import_without_rich() -> None:
