@@ -210,9 +210,22 @@ class NonEviction(RuleBasedStateMachine):
 
     @rule(choice=NUMBERS, published=SETS)
     def a_bootstrap_is_accepted(self, choice: int, published: set[int]) -> None:
-        if (pending := self.pending(choice)) is None:
-            return
-        number, bootstrap = pending
+        if (pending := self.pending(choice)) is not None:
+            self.accept(*pending, published)
+
+    @rule(number=NUMBERS, replace=st.booleans(), published=SETS, accepted=st.booleans())
+    def a_key_is_uploaded_and_looked_at(self, number: int, replace: bool, published: set[int], accepted: bool) -> None:
+        self.a_key_is_uploaded(number, replace)
+        for choice in range(len(PAIRS)):
+            pending = self.pending(choice)
+            if pending is not None and pending[0] == number:
+                if accepted:
+                    self.accept(*pending, published)
+                else:
+                    self.refuse(number, Conclusion.ACCEPTED, published)
+                return
+
+    def accept(self, number: int, bootstrap: Bootstrap, published: set[int]) -> None:
         validated = accepts(PAIRS[number].key, *(PAIRS[other].key for other in published))
         self.run(self.look(number, validated))
         if bootstrap.replaces:
@@ -221,9 +234,10 @@ class NonEviction(RuleBasedStateMachine):
 
     @rule(choice=NUMBERS, conclusion=st.sampled_from(list(Conclusion)), published=SETS)
     def a_bootstrap_is_not_accepted(self, choice: int, conclusion: Conclusion, published: set[int]) -> None:
-        if (pending := self.pending(choice)) is None:
-            return
-        number, _ = pending
+        if (pending := self.pending(choice)) is not None:
+            self.refuse(pending[0], conclusion, published)
+
+    def refuse(self, number: int, conclusion: Conclusion, published: set[int]) -> None:
         rdatas = frozenset(rdata(other) for other in published)
         if conclusion is Conclusion.ACCEPTED:
             rdatas -= {rdata(number)}  # a method that is broken
@@ -273,8 +287,13 @@ class NonEviction(RuleBasedStateMachine):
     async def refresh(self) -> None:
         await self.here.store.ring.fetch([CHILD])
 
-    @rule()
-    def the_delegation_ends_or_comes_back(self) -> None:
+    @rule(at_once=st.sampled_from([True, True, True, False]))
+    def the_delegation_ends_or_comes_back(self, at_once: bool) -> None:
+        self.end_or_come_back()
+        if at_once and not self.delegated:
+            self.end_or_come_back()
+
+    def end_or_come_back(self) -> None:
         zone_file, include = self.directory / "parent.zone", self.directory / "parent.example.delegations"
         self.delegated = not self.delegated
         text = ZONE_TEXT.format(directory=self.directory)
@@ -309,7 +328,7 @@ def quiet() -> Any:
 
 TestNonEviction = NonEviction.TestCase
 TestNonEviction.settings = settings(
-    max_examples=50,
+    max_examples=30,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
