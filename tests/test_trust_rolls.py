@@ -21,6 +21,7 @@ from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import sign_request
+from zonecut.receiver.policy import Policy
 from zonecut.receiver.trust import TrustSettings
 from zonecut.store import ChangeKind, KeyState
 
@@ -90,7 +91,7 @@ async def test_the_last_trusted_key_is_never_deleted(here: Site) -> None:
 
 
 async def test_policy_may_deny_rollover(tmp_path: Path) -> None:
-    async with site(tmp_path, trust=TrustSettings(rollover="deny")) as here:
+    async with site(tmp_path, policy=Policy(rollover="deny")) as here:
         own, new = await here.trust(CHILD), new_pair()
         assert refused(await here.ask(here.signed(key_record(new.key))), "not rolled over here")
         assert await states(here) == {own.key.rdata: TRUSTED}

@@ -119,7 +119,7 @@ class Trust:
                 upload_of(
                     authenticated.key,
                     self._zone,
-                    str(source_key(source.address)),
+                    _source_text(source),
                     self.settings,
                     now,
                     replaces=request.replace,
@@ -202,7 +202,11 @@ class Trust:
         bootstrap = await self._store.bootstraps.get(stored.id)
         if bootstrap is not None:
             return stored, bootstrap
-        return await self._store.keys.get(stored.id) or stored, None
+        current = await self._store.keys.get(stored.id) or stored
+        if current.state is not stored.state:
+            # who is told that its key is trusted may sign with it from then on
+            await self._keys.refresh(stored.key.owner)
+        return current, None
 
     async def noticed(self, child: bytes, reading: Reading) -> None:
         """What a reading means for a child's keys. Raises StoreUnavailable.
@@ -213,6 +217,7 @@ class Trust:
         if not reading.delegation.is_delegated:
             ended = await self._store.bootstraps.forget_child(child, ACTOR, "the delegation is gone")
             if ended:
+                await self._keys.refresh(child)
                 _log.warning("trust.ended", zone=names.to_text(self._zone), child=names.to_text(child), keys=ended)
             return
         if self.settings.foreign_ns == "keep":
