@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
+from zonecut.protocol import names
 from zonecut.store import KeyRing, RingKey, StoreUnavailable
 
 MAX_FETCHING = 1024
 """Messages that may wait for their keys to be fetched."""
+
+_log = structlog.get_logger(__name__)
 
 Use = Callable[[tuple[RingKey, ...]], None]
 Fail = Callable[[str], None]
@@ -53,7 +58,12 @@ class KeyLookup:
                     for _, _, fail in batch:
                         fail(f"the key store is not available: {error.reason}")
                     continue
-                for owner, use, _ in batch:
-                    use(found[owner])
+                for owner, use, fail in batch:
+                    try:
+                        use(found[owner])
+                    except Exception:
+                        # a defect of ours must not take others' messages with it
+                        _log.exception("request.defect", signer=names.to_text(owner))
+                        fail("internal error")
         finally:
             self._fetching = None
