@@ -1,6 +1,7 @@
 """Keys that must be fetched: together, in bounded number, and each message for itself."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from vectors_of import CHILD, KEYS
@@ -8,6 +9,14 @@ from zonecut.receiver.keylookup import MAX_FETCHING, KeyLookup
 from zonecut.store import KeyState, RingKey, Store
 
 KEY = KEYS[46020]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
 
 
 async def test_a_defect_in_one_message_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -39,8 +48,7 @@ async def test_more_than_may_wait_are_told_so(tmp_path: Path) -> None:
         for _ in range(MAX_FETCHING + 1):
             lookup.look_up(CHILD, answers.append, answers.append)
         assert answers == ["too many keys are being looked up; try again"]
-        while len(answers) <= MAX_FETCHING:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(answers) > MAX_FETCHING)
         assert answers[1:] == [()] * MAX_FETCHING
 
 
@@ -50,7 +58,6 @@ async def test_a_store_that_is_away_is_a_reason_for_each(tmp_path: Path) -> None
     await store.close()
     answers: list[object] = []
     lookup.look_up(CHILD, answers.append, answers.append)
-    while not answers:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(answers))
     assert isinstance(answers[0], str)
     assert answers[0].startswith("the key store is not available: ")
