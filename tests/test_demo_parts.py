@@ -3,21 +3,25 @@
 import io
 from pathlib import Path
 
+import dns.zone
 import pytest
 from rich.console import Console
 
 from zonecut import demo
 from zonecut.demo import named
-from zonecut.demo.authority import of_child, without_ttls
+from zonecut.demo.answers import Answer, is_signed
+from zonecut.demo.authority import ALPHA, BETA, PARENT, master_file, of_child, without_ttls
 from zonecut.demo.child import Child, replace
 from zonecut.demo.narrator import WIDTH, Narrator
 from zonecut.demo.report import Check, DemoFailure, Report, Step
 from zonecut.demo.tour import run
-from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT, RRType
-from zonecut.protocol.envelope import walk
-from zonecut.protocol.keys import verifier
-from zonecut.protocol.sig0 import signatures, signed_data
+from zonecut.demo.tree import Tree
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import DEFAULT, Algorithm, ReceiverState, RRType
+from zonecut.protocol.envelope import read_options, walk
+from zonecut.protocol.keys import KeyPair, verifier
+from zonecut.protocol.keystate import KeyStateOption, inquire
+from zonecut.protocol.sig0 import sign_response, signatures, signed_data
 
 
 @pytest.fixture
@@ -116,3 +120,56 @@ def test_an_update_of_the_child_verifies_with_its_key() -> None:
     (signature,) = signatures(walk(wire), DEFAULT.signature_type)
     assert verifier(child.key, DEFAULT)(signature.signature, signed_data(wire, signature))
     assert [len(child.ds(1)), len(child.ds(2))] == [4 + 20, 4 + 32]
+
+
+def test_an_inquiry_of_the_child_asks_about_its_key_and_is_signed_with_it() -> None:
+    child = Child(names.from_text("alpha.parent.example."))
+    envelope = walk(child.inquire())
+    (signature,) = signatures(envelope, DEFAULT.signature_type)
+    assert verifier(child.key, DEFAULT)(signature.signature, signed_data(envelope.wire, signature))
+    assert envelope.opt is not None
+    assert list(read_options(envelope.rdata(envelope.opt))) == [
+        (DEFAULT.keystate_option, inquire(child.key.tag).to_data())
+    ]
+
+
+RECEIVER = KeyPair.generate(names.from_text("updater.parent.example."), Algorithm.ED25519, DEFAULT)
+QUESTION = message.query(7, names.from_text("alpha.parent.example."), RRType.KEY)
+
+
+def _signed(pair: KeyPair, request: bytes = QUESTION) -> bytes:
+    state = KeyStateOption(1, ReceiverState.UNKNOWN).to_option(DEFAULT)
+    response = QUESTION[:2] + b"\x80" + QUESTION[3:11] + b"\1" + QUESTION[12:] + message.opt_record(state)
+    return sign_response(response, pair, 0, 300, request=request, signature_type=DEFAULT.signature_type)
+
+
+def test_an_answer_counts_as_signed_by_the_key_that_signed_it_over_the_question() -> None:
+    wire = _signed(RECEIVER)
+    assert Answer.of(wire).keystate == KeyStateOption(1, ReceiverState.UNKNOWN)
+    assert is_signed(wire, RECEIVER.key, QUESTION)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        QUESTION,
+        _signed(KeyPair.generate(RECEIVER.key.owner, Algorithm.ED25519, DEFAULT)),
+        _signed(RECEIVER, b"\0\x08" + QUESTION[2:]),
+    ],
+    ids=["nobody signed", "somebody else signed", "was signed in answer to something else"],
+)
+def test_an_answer_does_not_count_as_signed_that(wire: bytes) -> None:
+    assert not is_signed(wire, RECEIVER.key, QUESTION)
+
+
+def test_the_tree_proves_what_the_child_publishes_and_what_the_parent_holds() -> None:
+    tree = Tree()
+    content = dns.zone.from_text(master_file(tree.alpha_ds), PARENT, relativize=False)
+    child = Child(names.from_text(ALPHA))
+    tree.sign_parent(content)
+    tree.publish_key(child.key)
+    with tree.resolver:
+        assert tree.look_up(child.name, RRType.KEY).rdatas == (child.key.rdata,)
+        assert tree.look_up(names.from_text(PARENT), RRType.SOA).ttl == 3600
+        with pytest.raises(DemoFailure, match="nothing that can be trusted"):
+            tree.look_up(names.from_text(BETA), RRType.KEY)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from zonecut.demo.processes import LOOPBACK
 from zonecut.demo.report import DemoFailure
-from zonecut.protocol.codepoints import EDNS_OPTION_EDE, Rcode
+from zonecut.protocol.codepoints import DEFAULT, EDNS_OPTION_EDE, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import read_options, walk
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.keys import Key, verifier
+from zonecut.protocol.keystate import KeyStateOption
+from zonecut.protocol.sig0 import signatures, verify_response
 
 SECONDS = 10.0
 """How long an answer may take."""
@@ -16,19 +19,25 @@ SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response, its RCODE with the bits that the OPT record holds, and the extended error, if any."""
+    """A response, its RCODE with the bits that the OPT record holds, and extended error and KeyState, if any."""
 
     wire: bytes
     rcode: int
     error: ExtendedError | None
+    keystate: KeyStateOption | None
 
     @classmethod
     def of(cls, wire: bytes) -> "Answer":
         """Raises MalformedMessage."""
         envelope = walk(wire)
-        options = read_options(envelope.rdata(envelope.opt)) if envelope.opt else ()
-        errors = [ExtendedError.from_data(data) for code, data in options if code == EDNS_OPTION_EDE]
-        return cls(wire, envelope.rcode, errors[0] if errors else None)
+        options = dict(read_options(envelope.rdata(envelope.opt))) if envelope.opt else {}
+        error, state = options.get(EDNS_OPTION_EDE), options.get(DEFAULT.keystate_option)
+        return cls(
+            wire,
+            envelope.rcode,
+            None if error is None else ExtendedError.from_data(error),
+            None if state is None else KeyStateOption.from_data(state),
+        )
 
     @property
     def status(self) -> str:
@@ -44,6 +53,13 @@ class Answer:
     def why(self) -> str:
         """The extended error's code and text; empty if there is none."""
         return f"{self.error.code}: {self.error.text}" if self.error else ""
+
+
+def is_signed(wire: bytes, key: Key, request: bytes) -> bool:
+    """True if a response to this request has a signature by this key, and it verifies. Raises MalformedMessage."""
+    found = signatures(walk(wire), DEFAULT.signature_type)
+    verify = verifier(key, DEFAULT)
+    return any(each.signer == key.owner and verify_response(wire, each, verify, request) for each in found)
 
 
 def exchange(wire: bytes, port: int) -> Answer:

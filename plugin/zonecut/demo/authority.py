@@ -14,19 +14,22 @@ from zonecut.demo.processes import Process
 from zonecut.demo.report import DemoFailure, Exhibit
 
 PARENT = "parent.example."
+ALPHA = f"alpha.{PARENT}"
+BETA = f"beta.{PARENT}"
 FIRST_SERIAL = 2026010101
 
-APEX = f"""\
+_APEX = f"""\
 $ORIGIN {PARENT}
 $TTL 3600
 @         SOA   ns1 hostmaster {FIRST_SERIAL} 7200 3600 1209600 300
 @         NS    ns1
 ns1       A     192.0.2.1
 """
-DELEGATIONS = """\
+_DELEGATIONS = """\
 ; the delegations, as somebody typed them in once
 alpha     86400 NS    ns1.alpha
 alpha     86400 NS    ns2.alpha
+alpha     3600  DS    {alpha_ds}
 ns1.alpha 86400 A     192.0.2.11
 ns2.alpha 86400 A     192.0.2.12
 beta      86400 NS    ns1.beta
@@ -34,6 +37,11 @@ beta      86400 NS    dns.provider.example.
 ns1.beta  86400 A     192.0.2.21
 """
 """Documentation names and addresses (RFC 2606, RFC 5737): data only, nothing is ever sent there."""
+
+
+def master_file(alpha_ds: str) -> str:
+    """The parent zone before; `alpha_ds` is the data of the DS record that alpha has."""
+    return _APEX + _DELEGATIONS.format(alpha_ds=alpha_ds)
 
 
 class Authority(ABC):
@@ -81,7 +89,9 @@ class Authority(ABC):
 class ZoneFile(Authority):
     """A master file, which is all that an authoritative server needs from us."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, content: str) -> None:
+        """`content` is the zone to begin with, as a master file."""
+        self._content = content
         self._file = directory / "parent.example.zone"
         self._generated = directory / "parent.example.delegations"
         self._directory = directory
@@ -101,7 +111,7 @@ class ZoneFile(Authority):
     def start(self) -> None:
         # the adapter makes the file that is included
         include = f"\n; what zonecut maintains\n$INCLUDE {self._generated} {PARENT}\n"
-        self._file.write_text(APEX + DELEGATIONS + include)
+        self._file.write_text(self._content + include)
 
     def zone(self) -> dns.zone.Zone:
         try:

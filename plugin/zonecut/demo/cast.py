@@ -2,31 +2,37 @@
 
 from collections.abc import Sequence
 
-from zonecut.demo.answers import Answer
-from zonecut.demo.authority import PARENT
+from zonecut.demo.answers import Answer, is_signed
+from zonecut.demo.authority import ALPHA, BETA, PARENT
 from zonecut.demo.child import Child
 from zonecut.demo.narrator import Narrator
 from zonecut.demo.stage import Stage
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode, ReceiverState
 from zonecut.protocol.keyfiles import file_stem
+from zonecut.protocol.keys import Key
+from zonecut.protocol.keystate import state_text
+from zonecut.protocol.rrset import rdata_text
 from zonecut.protocol.update import Action, Operation, type_text
-
-ALPHA = f"alpha.{PARENT}"
-BETA = f"beta.{PARENT}"
 
 
 class Cast:
-    """The stage, the narrator, alpha's operator and an attacker. Steps fill in what later ones need."""
+    """The stage, the narrator, the operators of both children and an attacker. Steps fill in what later ones need."""
 
     def __init__(self, stage: Stage, tell: Narrator) -> None:
         self.stage = stage
         self.tell = tell
         self.alpha = Child(names.from_text(ALPHA))
+        self.beta = Child(names.from_text(BETA))
         self.attacker = Child(self.alpha.name)
         """Has made a key that says it is alpha's."""
-        self.key_file = ""
-        """alpha's public key, as commands take it."""
+        self.receiver_key: Key | None = None
+        """With which the receiver signs its answers, as alpha found it."""
+        self.trusted_line = ""
+        """What zonecut logged when it came to trust alpha's key."""
         self.zone_before: list[str] = []
+        self.serial_before = 0
+        """The parent zone's serial before that UPDATE."""
         self.change = b""
         """The UPDATE that is accepted."""
         self.refused: list[str] = []
@@ -50,6 +56,26 @@ class Cast:
 
     def show_answer(self, answer: Answer, title: str = "The answer") -> None:
         self.tell.show(title, self.stage.render(answer.wire))
+
+    def ask_state(self, expected: ReceiverState, command: str | None = None, *, whole: bool = False) -> None:
+        """alpha asks what its key is worth: check what is answered, and by whom. Show the answer, only if `whole`
+        with all that it holds."""
+        wire = self.alpha.inquire()
+        answer = self.stage.send(wire)
+        if whole:
+            self.tell.show(
+                "alpha types (the tour signs it, too, which dig cannot)", self.stage.render(answer.wire), command
+            )
+        found = answer.keystate
+        says = "no option" if found is None else _state(found.key_id, found.key_state, found.extra_text)
+        self.tell.show("alpha asks, and is told" if not whole else "The option says", says)
+        good = self.receiver_key is not None and is_signed(answer.wire, self.receiver_key, wire)
+        self.tell.check("the answer is signed with the KEY that the parent publishes", True, good)
+        self.tell.check(
+            f"alpha's key is {state_text(expected)}",
+            (Rcode.NOERROR, self.alpha.key.tag, expected),
+            (answer.rcode, found and found.key_id, found and found.key_state),
+        )
 
     def explain(self, wire: bytes, name: str, *, whole: bool = False) -> None:
         """Show what `zonecut explain` says of a message that is refused; the message itself only if `whole`."""
@@ -82,8 +108,11 @@ class Cast:
 
 def _nsupdate(operation: Operation) -> str:
     """As a line of nsupdate's input, with the TTL that it wants to see (the parent publishes its own)."""
-    text = operation.to_text()
     if operation.action is not Action.ADD:
-        return f"update {text}"
+        return f"update {operation.to_text()}"
     owner, kind = names.to_text(operation.owner), type_text(operation.rtype)
-    return f"update {text.replace(f'{owner} {kind}', f'{owner} 3600 {kind}', 1)}"
+    return f"update add {owner} 3600 {kind} {rdata_text(operation.rtype, operation.rdata)}"
+
+
+def _state(key_id: int, state: int, text: str) -> str:
+    return f"KEY-ID {key_id}, KEY-STATE {state} ({state_text(state)})" + (f": {text}" if text else "")

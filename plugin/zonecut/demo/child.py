@@ -1,4 +1,4 @@
-"""The child's side: its keys, and UPDATEs that it signs."""
+"""The child's side: its keys, and the UPDATEs and inquiries that it signs."""
 
 import hashlib
 import secrets
@@ -11,6 +11,7 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.keyfiles import write_pair
 from zonecut.protocol.keys import Key, KeyPair
+from zonecut.protocol.keystate import inquire
 from zonecut.protocol.sig0 import sign_request
 from zonecut.protocol.update import Action, Operation
 
@@ -50,6 +51,15 @@ class Child:
         """A signed UPDATE with EDNS, without which neither BADSIG nor an extended error could be told."""
         updates = [operation.to_wire(ttl=3600) for operation in operations]
         wire = message.update(secrets.randbits(16), zone, (), updates, (message.opt_record(),))
+        return self._signed(wire)
+
+    def inquire(self) -> bytes:
+        """A signed KeyState inquiry about the key."""
+        options = inquire(self.key.tag).to_option(DEFAULT)
+        opt = message.opt_record(options)
+        return self._signed(message.query(secrets.randbits(16), self.name, RRType.KEY, additional=(opt,)))
+
+    def _signed(self, wire: bytes) -> bytes:
         now = int(time.time())
         return sign_request(wire, self.pair, now, now + VALIDITY, signature_type=DEFAULT.signature_type)
 

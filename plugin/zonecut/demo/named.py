@@ -14,7 +14,7 @@ import dns.query
 import dns.xfr
 import dns.zone
 
-from zonecut.demo.authority import APEX, DELEGATIONS, PARENT, Authority, records
+from zonecut.demo.authority import PARENT, Authority, records
 from zonecut.demo.processes import LOOPBACK, Process, environment, free_port
 from zonecut.demo.report import DemoFailure, Exhibit
 
@@ -50,7 +50,9 @@ zone "{zone}" {{
 class Named(Authority):
     """named in the foreground, with all that it keeps in its directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, content: str) -> None:
+        """`content` is the zone to begin with, as a master file."""
+        self._content = content
         self._program = _find("named")
         self._keygen = _find("tsig-keygen")
         self._directory = directory / "named"
@@ -74,7 +76,7 @@ class Named(Authority):
         directory.mkdir(mode=0o700)
         _generate_key(self._keygen, self._tsig)
         file = directory / "parent.example.zone"
-        file.write_text(APEX + DELEGATIONS)
+        file.write_text(self._content)
         configuration = directory / "named.conf"
         configuration.write_text(
             _CONFIGURATION.format(

@@ -1,13 +1,13 @@
-"""The tour's second half: what is refused, what is not done twice, and how trust ends (steps 6 to 10)."""
+"""The tour's last part: what is refused, what is not done twice, and how trust ends (steps 10 to 14)."""
 
 import time
 
 from zonecut.demo.acceptance import PROVIDER
-from zonecut.demo.authority import of_child
-from zonecut.demo.cast import ALPHA, BETA, Cast
+from zonecut.demo.authority import ALPHA, BETA, of_child
+from zonecut.demo.cast import Cast
 from zonecut.demo.child import below, replace
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, RRClass, RRType
+from zonecut.protocol.codepoints import EdeCode, ReceiverState, RRClass, RRType
 from zonecut.protocol.envelope import UPDATE, walk
 from zonecut.protocol.update import Action, Operation
 
@@ -115,7 +115,7 @@ def replayed(cast: Cast) -> None:
     zone, serial = stage.records(), stage.serial()
     tell.step(
         "The accepted change, sent again",
-        """The very octets of step 4 again: from a client that never saw the answer, or from somebody who recorded them.
+        """The very octets of step 8 again: from a client that never saw the answer, or from somebody who recorded them.
         The answer is the same and nothing is done, for zonecut remembers what it accepted while a signature counts.""",
         "RFC 2931 section 3.3 (lifetime)",
         "RFC 2136 section 5 (duplicates)",
@@ -151,4 +151,5 @@ def revoked(cast: Cast) -> None:
     answer = stage.send(wire)
     cast.show_answer(answer)
     cast.check_refused(answer, "REFUSED", EdeCode.PROHIBITED, "revoked")
+    cast.ask_state(ReceiverState.REFUSED)
     cast.check_zone(zone, serial)

@@ -3,30 +3,35 @@
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from zonecut.demo.answers import Answer, exchange
-from zonecut.demo.authority import PARENT, Authority, ZoneFile, of_child, records, serial
+from zonecut.demo.authority import PARENT, Authority, ZoneFile, master_file, of_child, records, serial
 from zonecut.demo.named import Named
 from zonecut.demo.processes import LOOPBACK, Process, environment, free_port
 from zonecut.demo.report import DemoFailure
+from zonecut.demo.tree import Tree
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 
 Render = Callable[[bytes], str]
 """A message in dig's style."""
 
-AUTHORITIES: dict[str, Callable[[Path], Authority]] = {"zonefile": ZoneFile, "bind": Named}
+AUTHORITIES: dict[str, Callable[[Path, str], Authority]] = {"zonefile": ZoneFile, "bind": Named}
 """What there is a tour for, by the adapter's name."""
 
 CONFIGURATION = "zonecut.yaml"
+ANCHORS = "anchors.key"
 _COMMAND_SECONDS = 30.0
+_EVENT_SECONDS = 20.0
+_POLL_SECONDS = 0.02
 _BACKEND_IS_OPEN = '"event":"zone.ready"'
 # the console script, run by the interpreter that runs us wherever it is installed; -P: not what lies in the directory
 _ZONECUT = (sys.executable, "-P", "-c", "import sys; from zonecut.cli import main; sys.exit(main())")
@@ -48,7 +53,9 @@ class Stage:
         self.directory = directory
         self.render = render
         self.zone_name = names.from_text(PARENT)
-        self.authority = AUTHORITIES[adapter](directory)
+        self.tree = Tree()
+        self.authority = AUTHORITIES[adapter](directory, master_file(self.tree.alpha_ds))
+        self._tree_running = ExitStack()
         self.port = free_port()
         self._daemon = Process(
             "zonecut", [*_ZONECUT, "serve", "--config", CONFIGURATION, "--log-format", "json"], directory
@@ -59,14 +66,18 @@ class Stage:
         """Start the parent's server and zonecut. Raises DemoFailure."""
         (self.directory / "messages").mkdir()
         self.authority.start()
+        self._tree_running.enter_context(self.tree.resolver)
         self._configure()
         self._daemon.start(self._answers)
+        # the adapter of a zone file makes a part of it, so there is no whole zone before
+        self.sign_parent()
 
     def stop(self) -> None:
         """End all that runs."""
         try:
             self._daemon.stop()
         finally:
+            self._tree_running.close()
             self.authority.stop()
 
     @property
@@ -124,22 +135,42 @@ class Stage:
         """The serial of the parent zone."""
         return serial(self.authority.zone())
 
+    def sign_parent(self) -> None:
+        """Have what is looked up show the parent zone as its server has it now."""
+        self.tree.sign_parent(self.authority.zone())
+
+    def logged(self, event: str) -> str:
+        """The first line of zonecut's log with an event, waited for. Raises DemoFailure if there is none in time."""
+        deadline = time.monotonic() + _EVENT_SECONDS
+        while time.monotonic() < deadline:
+            for line in self._daemon.log().splitlines(keepends=True):
+                if f'"event":"{event}"' in line and line.endswith("\n"):
+                    return line.strip()
+            time.sleep(_POLL_SECONDS)
+        raise DemoFailure(f"zonecut did not log {event} within {_EVENT_SECONDS:g} s")
+
     def logs(self) -> dict[str, str]:
         """The last lines that each daemon wrote."""
         processes = (*self.authority.processes, self._daemon)
         return {process.name: tail for process in processes if (tail := process.log_tail())}
 
     def _configure(self) -> None:
+        (self.directory / ANCHORS).write_text(self.tree.trust_anchor)
         document = {
             "version": 1,
             "store": {"url": f"sqlite:///{self.directory}/zonecut.db"},
             "receiver": {"listen": [f"{LOOPBACK}:{self.port}"]},
+            "resolver": {"nameservers": [self.tree.nameserver], "trust_anchors": str(self.directory / ANCHORS)},
             "parents": [
                 {
                     "zone": PARENT,
+                    "addresses": [LOOPBACK],
+                    "bootstrap": ["at-apex", "manual"],
                     "backend": dict(self.authority.backend),
                     # glue in the tour is of the documentation prefixes, which are refused by default
                     "policy": {"min_ns": 2, "glue_addresses": "any"},
+                    # those would ask the children's name servers, which are names only
+                    "checks": {"ds_continuity": "off", "ns_consistency": "off"},
                 }
             ],
         }

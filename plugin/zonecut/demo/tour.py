@@ -11,7 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from zonecut.demo import acceptance, ending, refusals
+from zonecut.demo import acceptance, ending, introduction, refusals
 from zonecut.demo.cast import Cast
 from zonecut.demo.narrator import Narrator
 from zonecut.demo.report import DemoFailure, Report
@@ -21,8 +21,12 @@ StepFunction = Callable[[Cast], None]
 
 STEPS: tuple[StepFunction, ...] = (
     acceptance.before,
-    acceptance.make_key,
-    acceptance.trust_key,
+    introduction.announce,
+    introduction.make_key,
+    introduction.ask_first,
+    introduction.upload,
+    introduction.trusted,
+    introduction.by_hand,
     acceptance.send_change,
     acceptance.look_after,
     refusals.forged,
