@@ -15,6 +15,8 @@ from bench import (
     bind_gain_over_single,
     bind_idle_overhead_ms,
     growth_1k_to_1m_keys,
+    keystate_of_limit,
+    keystate_open_of_limit,
     unknown_key_of_verify,
     verify_of_limit,
 )
@@ -27,6 +29,8 @@ WORK = TOP / ".work" / "bench"
 BENCHMARKS: dict[str, Callable[[float, Path], list[Figure]]] = {
     "verify_of_limit": verify_of_limit.run,
     "unknown_key_of_verify": unknown_key_of_verify.run,
+    "keystate_of_limit": keystate_of_limit.run,
+    "keystate_open_of_limit": keystate_open_of_limit.run,
     "accept_cpu_of_verify": accept_cpu_of_verify.run,
     "bind_gain_over_single": bind_gain_over_single.run,
     "bind_idle_overhead_ms": bind_idle_overhead_ms.run,
@@ -37,6 +41,8 @@ BENCHMARKS: dict[str, Callable[[float, Path], list[Figure]]] = {
 AIMS = {
     "verify_of_limit": (">=", 0.80),
     "unknown_key_of_verify": ("<=", 0.40),
+    "keystate_of_limit": (">=", 0.75),
+    "keystate_open_of_limit": (">=", 0.5),
     "accept_cpu_of_verify": ("<=", 5.0),
     "bind_gain_over_single": (">=", 1.2),
     "bind_idle_overhead_ms": ("<=", 5.0),

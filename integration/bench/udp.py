@@ -25,16 +25,21 @@ class Load:
     seconds: float
     lost: int
     rcodes: Counter[int]
+    additional: Counter[int]
+    """How many answers had how many records in their additional section: one that is signed has OPT and SIG."""
 
     @property
     def per_second(self) -> float:
         return self.answered / self.seconds
 
 
-def closed_loop(address: tuple[str, int], requests: Sequence[bytes], seconds: float, *, rcode: int) -> Load:
+def closed_loop(
+    address: tuple[str, int], requests: Sequence[bytes], seconds: float, *, rcode: int, additional: int | None = None
+) -> Load:
     """Send `requests` over and over, for some time. Request number n has n modulo 65535 as its ID.
 
-    Raises LabError when more than a few get lost, or an answer has another RCODE than expected.
+    Raises LabError when more than a few get lost, or an answer has another RCODE than expected, or another number of
+    additional records.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -44,6 +49,8 @@ def closed_loop(address: tuple[str, int], requests: Sequence[bytes], seconds: fl
         load = _run(udp, requests, seconds)
     if set(load.rcodes) != {rcode}:
         raise LabError(f"answers with the RCODEs {dict(load.rcodes)}, not all with {rcode}")
+    if additional is not None and set(load.additional) != {additional}:
+        raise LabError(f"answers with {dict(load.additional)} additional records, not all with {additional}")
     if load.lost > _MAX_LOST * load.answered:
         raise LabError(f"{load.lost} of {load.lost + load.answered} requests got no answer")
     return load
@@ -52,6 +59,7 @@ def closed_loop(address: tuple[str, int], requests: Sequence[bytes], seconds: fl
 def _run(udp: socket.socket, requests: Sequence[bytes], seconds: float) -> Load:
     outstanding: set[int] = set()
     rcodes: Counter[int] = Counter()
+    additional: Counter[int] = Counter()
     send, receive, total = udp.send, udp.recv, len(requests)
     at = answered = lost = 0
     start = heard = now = time.perf_counter()
@@ -71,6 +79,7 @@ def _run(udp: socket.socket, requests: Sequence[bytes], seconds: float) -> Load:
                 if identity in outstanding:
                     outstanding.discard(identity)
                     rcodes[answer[3] & 0xF] += 1
+                    additional[answer[11]] += 1
                     answered += 1
         now = time.perf_counter()
         if answered != before:
@@ -79,4 +88,4 @@ def _run(udp: socket.socket, requests: Sequence[bytes], seconds: float) -> Load:
             lost += len(outstanding)
             outstanding.clear()
             heard = now
-    return Load(answered, now - start, lost, rcodes)
+    return Load(answered, now - start, lost, rcodes, additional)

@@ -38,9 +38,9 @@ class Revision(StrEnum):
     KEYSTATE_02 = "keystate-02"
 
 
-_FROM_CHILD = {
-    Revision.KEYSTATE_03: frozenset((ChildState.INQUIRE,)),
-    Revision.KEYSTATE_02: frozenset(ChildState),
+_FROM_CHILD: dict[Revision, dict[int, ChildState]] = {
+    Revision.KEYSTATE_03: {int(ChildState.INQUIRE): ChildState.INQUIRE},
+    Revision.KEYSTATE_02: {int(state): state for state in ChildState},
 }
 
 _SAME_TEXTS = {
@@ -87,8 +87,9 @@ class KeyStateOption:
             raise ValueError(
                 f"KEY-ID {self.key_id}, KEY-STATE {self.key_state}, KEY-DATA {self.key_data}: out of range"
             )
-        text = self.extra_text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
-        object.__setattr__(self, "extra_text", text)
+        if self.extra_text:
+            text = self.extra_text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+            object.__setattr__(self, "extra_text", text)
 
     @property
     def receiver_state(self) -> ReceiverState | None:
@@ -113,9 +114,13 @@ class KeyStateOption:
     def from_data(cls, data: bytes) -> "KeyStateOption":
         """The value of an option's data. Raises MalformedMessage if it is too short; bad UTF-8 is replaced."""
         if len(data) < _FIXED.size:
-            raise MalformedMessage(f"a KeyState option of {len(data)} octets is shorter than {_FIXED.size}")
+            raise MalformedMessage(_too_short(data))
         key_id, key_state, key_data = _FIXED.unpack_from(data)
         return cls(key_id, key_state, key_data, data[_FIXED.size :].decode(errors="replace"))
+
+
+def _too_short(data: bytes) -> str:
+    return f"a KeyState option of {len(data)} octets is shorter than {_FIXED.size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +145,14 @@ class Malformed:
 
 def read_inquiry(data: bytes, revision: Revision = Revision.KEYSTATE_03) -> Inquiry | Malformed:
     """What the option of a request asks for. KEY-DATA and EXTRA-TEXT of a request have no meaning and are not read."""
-    try:
-        option = KeyStateOption.from_data(data)
-    except MalformedMessage as error:
-        return Malformed(0, error.reason)
-    if option.key_state not in _FROM_CHILD[revision]:
-        text = state_text(option.key_state, revision)
-        return Malformed(option.key_id, f"{text} is no KEY-STATE that a child may send ({revision})")
-    return Inquiry(option.key_id, ChildState(option.key_state))
+    if len(data) < _FIXED.size:
+        return Malformed(0, _too_short(data))
+    key_id, key_state, _ = _FIXED.unpack_from(data)
+    intent = _FROM_CHILD[revision].get(key_state)
+    if intent is None:
+        text = state_text(key_state, revision)
+        return Malformed(key_id, f"{text} is no KEY-STATE that a child may send ({revision})")
+    return Inquiry(key_id, intent)
 
 
 def inquire(key_id: int) -> KeyStateOption:

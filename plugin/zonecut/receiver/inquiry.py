@@ -59,10 +59,11 @@ class Inquiries:
         """What the KeyState option of a request asks; None if it has none. Raises MalformedMessage for a broken OPT."""
         if envelope.opt is None or envelope.opt.end == envelope.opt.rdata:
             return None
+        wanted, asked = self._codepoints.keystate_option, None
         for code, data in read_options(envelope.rdata(envelope.opt)):
-            if code == self._codepoints.keystate_option:
-                return read_inquiry(data, self._revision)
-        return None
+            if code == wanted and asked is None:
+                asked = data
+        return None if asked is None else read_inquiry(asked, self._revision)
 
     def examine(
         self, envelope: Envelope, child: bytes, asked: Inquiry | Malformed, keys: tuple[RingKey, ...], now: int
