@@ -15,7 +15,7 @@ from lab.named import Named
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
-from lab.zonecut import ZonecutProcess
+from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer, UdpPeer
 from signer import Signer
@@ -33,7 +33,7 @@ class World:
 
     `keys` go into the store before zonecut starts, as trusted ones or in the state that they are given with: through
     the library, since the command would refuse some of them. `parents` are the entries of the configuration for the
-    zones of named, in their order; what is missing in them is added.
+    zones of named, in their order; what is missing in them is added. `further` are other entries of the configuration.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class World:
         parents: Sequence[Mapping[str, Any]] = (),
         receiver: Mapping[str, Any] | None = None,
         named_options: str = "",
+        further: Mapping[str, Any] | None = None,
     ) -> None:
         zones = zones or (ParentZone(PARENT, delegations=3),)
         self.named = Named(directory / "named", *zones, options=named_options)
@@ -61,9 +62,10 @@ class World:
                 **(receiver or {}),
             },
             "parents": [
-                {"zone": zone.name, "backend": self.backend(), **entry}
+                {"zone": zone.name, "backend": self.backend(), "checks": CHECKS_OFF, **entry}
                 for zone, entry in zip(zones, given, strict=True)
             ],
+            **(further or {}),
         }
         self.zonecut = ZonecutProcess(directory / "zonecut", self.configuration)
         self._keys = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, KeyState.TRUSTED)
@@ -75,15 +77,20 @@ class World:
     def __enter__(self) -> Self:
         with self._running:
             self._running.enter_context(self.named)
+            self.start_others(self._running)
             self.put_keys(self._keys)
             self._running.enter_context(self.zonecut)
-            until(lambda: len(self.zonecut.log_events("zone.ready")) > 0, timeout=10, what="the zone is ready")
+            count = len(self.named.zones)
+            until(lambda: len(self.zonecut.log_events("zone.ready")) == count, timeout=10, what="the zones are ready")
             # All is up: only __exit__ ends it now.
             self._running = self._running.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+
+    def start_others(self, running: ExitStack) -> None:
+        """Start what has to be up between named and zonecut: nothing here."""
 
     # Keys
 

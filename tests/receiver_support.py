@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import SignatureSettings
 from zonecut.receiver.bootstrapper import Bootstrapper, Retry
+from zonecut.receiver.checks.conduct import Checks
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
@@ -178,6 +179,7 @@ async def site(
     identity: KeyPair | None = None,
     responses: ResponseSettings | None = None,
     revision: Revision = Revision.KEYSTATE_03,
+    checks: Callable[[Store], Checks] | None = None,
 ) -> AsyncIterator[Site]:
     """A running receiver on a zone file in `directory`."""
     zone_file = directory / "parent.zone"
@@ -226,6 +228,7 @@ async def site(
             max_waiting=limits.max_pending_per_child,
             monotonic=clock,
             jitter=random.Random(1),
+            checks=checks(store) if checks else None,
         )
         bootstrapper_reads.append(zone)
         budget = TokenBuckets(1000, 1000)

@@ -230,3 +230,21 @@ async def test_a_writer_is_drained_when_all_is_settled_and_not_before(bench: Ben
     bench.server.faults.clear()
     assert await bench.writer.drain(5)
     assert settled.done()
+
+
+async def test_a_failure_is_recorded_before_its_sender_can_try_again(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.poison = {child}
+    (failed,) = await outcomes([await bench.put(1)])
+    assert failed.rcode
+    # the same signed data again: it would be taken for a repetition of what was accepted
+    (again,) = await outcomes([await bench.put(1)])
+    assert again.rcode
+    assert await bench.states() == [ChangeState.FAILED, ChangeState.FAILED]
+
+
+async def test_a_change_that_somebody_else_has_settled_keeps_no_other_from_being_settled(bench: Bench) -> None:
+    settled = [await bench.put(number) for number in range(3)]
+    await bench.store.changes.settle(2, ChangeState.APPLIED)
+    await outcomes(settled)
+    assert await bench.states() == [ChangeState.APPLIED] * 3

@@ -72,6 +72,7 @@ class _Link:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._socket = writer.get_extra_info("socket")
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._retired = False
         self.closed = False
@@ -134,10 +135,9 @@ class _Link:
         named sends each answer by itself and leaves Nagle's algorithm on: the second of two pipelined answers waits
         until we acknowledged the first, 40 ms on Linux. The option does not stick, so it is set again each time.
         """
-        connected = self._writer.get_extra_info("socket")
-        if connected is not None and hasattr(socket, "TCP_QUICKACK"):
+        if self._socket is not None and hasattr(socket, "TCP_QUICKACK"):
             with contextlib.suppress(OSError):  # of a connection that has just ended
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _receive(self) -> None:
         reason = "was closed by us"

@@ -100,6 +100,18 @@ def octets_bound(change: Change) -> int:
     return max(stated + deleted + _octets(after), verified)
 
 
+def rough_bound(change: Change) -> int:
+    """No fewer octets than `octets_bound`, at a fifth of its cost: enough where a batch is far from full.
+
+    Each record is stated or added with its data, and stands for at most two without: the deletion of its RRset, and
+    one for an RRset that its owner does not have. At the child two RRsets may be missing, before and after.
+    """
+    total = 4 * (len(change.child) + _RECORD_OCTETS)
+    for owner, _, rdata in change.before.records + change.after.records:
+        total += 3 * (len(owner) + _RECORD_OCTETS) + len(rdata)
+    return total
+
+
 def _octets(delegation: Delegation) -> int:
     return sum(len(owner) + _RECORD_OCTETS + len(rdata) for owner, _, rdata in delegation.records)
 
@@ -114,6 +126,8 @@ def _absent_octets(delegation: Delegation, owners: Iterable[bytes]) -> int:
 
 def fitting(changes: Sequence[Change], octets: int) -> int:
     """How many of these changes, from the first on, take no more than that many octets of records; at least one."""
+    if sum([rough_bound(change) for change in changes]) <= octets:
+        return max(len(changes), 1)
     for count, change in enumerate(changes):
         octets -= octets_bound(change)
         if octets < 0:

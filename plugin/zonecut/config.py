@@ -28,7 +28,6 @@ from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.publication import Announcement, PublicationSettings
 from zonecut.receiver.responder import ResponseSettings
 from zonecut.receiver.trust import TrustSettings
-from zonecut.resolve import Nameserver, ResolveError
 
 DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
 DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"
@@ -305,10 +304,13 @@ class Configuration(_Section):
         return parent.announcement(self.receiver.endpoints[0].port, self.codepoints.to_codepoints())
 
 
-def _nameserver(text: str) -> Nameserver:
-    """Raises ValueError, as pydantic wants it."""
+def _nameserver(text: str) -> None:
+    """Raises ValueError, as pydantic wants it, for a resolver that is none."""
+    # only here: who never looks anything up is spared the code for it
+    from zonecut.resolve import Nameserver, ResolveError
+
     try:
-        return Nameserver.from_text(text)
+        Nameserver.from_text(text)
     except ResolveError as error:
         raise ValueError(str(error)) from None
 

@@ -1,6 +1,7 @@
 """`zonecut serve`: the daemon."""
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,10 @@ def command(
 async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
     from zonecut.serve import daemon
 
+    # What is imported by now stays, and nearly all that a request makes dies without the collector: to look for cycles
+    # as often as Python does by default takes a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     async with daemon.open_store(loaded) as store:
         await daemon.Daemon(loaded, manager, store).run()
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 
+# Enum members cost a look-up each time they are named; these are named for each record.
+_NS, _DS, _A, _AAAA = (int(rtype) for rtype in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA))
 _RR_HEAD = Struct("!HH")
 _DS_HEAD = Struct("!HBB")
 
@@ -70,12 +72,13 @@ class Delegation:
         """
         ns, ds, glue = set(), set(), set()
         for record in records:
-            if record.rtype == RRType.NS and record.owner == child:
-                ns.add(record.rdata)
-            elif record.rtype == RRType.DS and record.owner == child:
-                ds.add(record.rdata)
-            elif record.rtype in (RRType.A, RRType.AAAA):
+            rtype = record.rtype
+            if rtype in (_A, _AAAA):
                 glue.add(record)
+            elif rtype == _NS and record.owner == child:
+                ns.add(record.rdata)
+            elif rtype == _DS and record.owner == child:
+                ds.add(record.rdata)
             else:
                 raise ValueError(f"{record.to_text()} is no record of the delegation of {names.to_text(child)}")
         return cls(child, tuple(sorted(ns)), tuple(sorted(ds)), tuple(sorted(glue)))
@@ -85,8 +88,8 @@ class Delegation:
         """All records: NS, DS, then glue."""
         child = self.child
         return (
-            *(RR(child, RRType.NS, target) for target in self.ns),
-            *(RR(child, RRType.DS, rdata) for rdata in self.ds),
+            *[RR(child, _NS, target) for target in self.ns],
+            *[RR(child, _DS, rdata) for rdata in self.ds],
             *self.glue,
         )
 
@@ -104,12 +107,12 @@ class Delegation:
 
     def in_domain_ns(self) -> tuple[bytes, ...]:
         """The name servers whose names lie in the child zone: those that need glue (RFC 9471)."""
-        return tuple(target for target in self.ns if names.is_at_or_below(target, self.child))
+        return tuple([target for target in self.ns if names.is_at_or_below(target, self.child)])
 
     def to_wire(self) -> bytes:
         """One octet string from which `from_wire` makes the same value: what the store keeps."""
         return b"".join(
-            (self.child, *(owner + _RR_HEAD.pack(rtype, len(rdata)) + rdata for owner, rtype, rdata in self.records))
+            (self.child, *[owner + _RR_HEAD.pack(rtype, len(rdata)) + rdata for owner, rtype, rdata in self.records])
         )
 
     @classmethod

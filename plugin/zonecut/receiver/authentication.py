@@ -18,6 +18,8 @@ from zonecut.protocol.sig0 import Signature, Untimely, check_time, signed_data
 from zonecut.receiver.admission import Admitted
 from zonecut.store import KeyState, RingKey, StoredKey
 
+_KEY = int(RRType.KEY)
+
 MAX_CANDIDATES = 4
 """Keys of one owner, tag and algorithm that are tried: tags collide and can be made to."""
 
@@ -103,9 +105,11 @@ def brought_keys(admitted: Admitted) -> Iterator[tuple[Signature, Key]]:
     Nothing is verified here; it is cheap, and empty for all but an upload. At most `MAX_CANDIDATES`.
     """
     envelope = admitted.envelope
+    if _KEY not in [record.rtype for record in envelope.records]:
+        return  # a flood of forgeries is mostly changes: seen at a glance
     count = 0
     for record in envelope.section(UPDATE):
-        if record.rtype != RRType.KEY or record.rclass != RRClass.IN or envelope.name(record.start) != admitted.signer:
+        if record.rtype != _KEY or record.rclass != RRClass.IN or envelope.name(record.start) != admitted.signer:
             continue
         try:
             key = Key.from_rdata(admitted.signer, envelope.rdata(record))

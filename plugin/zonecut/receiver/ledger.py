@@ -1,7 +1,9 @@
 """The durable record of every accepted change: written before anybody is told NOERROR."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -9,8 +11,20 @@ from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.sig0 import seconds_until
 from zonecut.receiver.authentication import Authenticated
-from zonecut.store import ChangeState, ChildRecord, NewChange, Store, StoredChange, StoreUnavailable
+from zonecut.store import (
+    ChangeState,
+    ChildRecord,
+    InvalidTransition,
+    NewChange,
+    NotInStore,
+    Settlement,
+    Store,
+    StoredChange,
+    StoreUnavailable,
+)
 
+SETTLE_WITHIN = 0.05
+"""Seconds for which what was applied is collected before that is recorded."""
 SETTLE_RETRY = 1.0
 """Seconds between attempts to record how a change ended while the store cannot be written."""
 
@@ -24,7 +38,9 @@ class Ledger:
         self._store = store
         self._zone = zone
         self._fudge = fudge
+        self._ended: list[Settlement] = []
         self._settling: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
 
     async def append(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
         """The id of the change, once it is on disk, and until when it may be replayed. Raises StoreUnavailable."""
@@ -64,20 +80,47 @@ class Ledger:
 
     def settle(self, change_id: int, state: ChangeState, reason: str | None, attempts: int) -> None:
         """Record how a change ended, in the background: until that is on disk, a restart only settles it again."""
-        task = asyncio.create_task(self._settle(change_id, state, reason, attempts))
+        settlement = Settlement(change_id, state, reason, attempts)
+        if state is ChangeState.FAILED:
+            # its sender may try again at once; until this is recorded, that is taken for a repetition and accepted
+            self._start(self._record_ended([settlement]))
+            return
+        if not self._ended:
+            self._start(self._record_collected())
+        self._ended.append(settlement)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, change_id: int, state: ChangeState, reason: str | None, attempts: int) -> None:
+    async def _record_collected(self) -> None:
+        """Record what has ended SETTLE_WITHIN from now: each transaction costs as much as many rows."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_WITHIN):
+                await self._closing.wait()
+        ended, self._ended = self._ended, []
+        await self._record_ended(ended)
+
+    async def _record_ended(self, ended: Sequence[Settlement]) -> None:
         while True:
             try:
-                return await self._store.changes.settle(change_id, state, reason, attempts=attempts)
+                return await self._store.changes.settle_many(ended)
             except StoreUnavailable as error:
-                _log.warning("change.settle.delayed", change=change_id, state=state, reason=error.reason)
+                _log.warning("change.settle.delayed", change=ended[0].change_id, count=len(ended), reason=error.reason)
                 await asyncio.sleep(SETTLE_RETRY)
+            except (InvalidTransition, NotInStore) as error:
+                if len(ended) == 1:
+                    _log.warning("change.settle.impossible", change=ended[0].change_id, reason=error.reason)
+                    return None
+                # one that somebody else has settled already must not keep the others unsettled
+                for each in ended:
+                    await self._record_ended([each])
+                return None
 
     async def close(self, patience: float) -> None:
-        """Wait up to `patience` seconds until all that is settled is recorded."""
+        """Record at once what is settled; wait up to `patience` seconds for that."""
+        self._closing.set()
         if self._settling:
             _, late = await asyncio.wait(self._settling, timeout=patience)
             for task in late:

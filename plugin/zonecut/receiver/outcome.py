@@ -24,3 +24,11 @@ class Outcome:
 
 
 APPLIED = Outcome()
+
+
+class EndsEarly(Exception):
+    """A request ends without a refusal: with SERVFAIL, or as accepted before."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome

@@ -3,10 +3,9 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -20,19 +19,21 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.beliefs import Beliefs
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.outcome import EndsEarly, Outcome
 from zonecut.receiver.replay import ReplayMemory
-from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writer import Pending, Writer
 from zonecut.store import ChangeState, StoreConflict, StoredChange, StoreUnavailable
 
+if TYPE_CHECKING:
+    from zonecut.receiver.checks.conduct import Checks
+
 OPEN_RETRY = 5.0
 """Seconds between attempts to open a backend that was away when the receiver started."""
-READING_AGE = 300.0
-"""Seconds after which a delegation is read afresh although nothing has contradicted what is believed of it."""
 REMEMBERED_CHILDREN = 10_000
 
 _log = structlog.get_logger(__name__)
@@ -52,14 +53,6 @@ class ZoneSettings(BaseModel):
     max_batch: PositiveInt = Field(50, description="The most changes in one transaction.")
 
 
-@dataclass(slots=True)
-class _Believed:
-    """What the server was last seen to hold, and when (monotonic seconds)."""
-
-    reading: Reading
-    seen_at: float
-
-
 class ParentZone:
     """The delegations of one parent zone and the one writer that changes them."""
 
@@ -75,18 +68,19 @@ class ParentZone:
         max_waiting: int,
         monotonic: Callable[[], float],
         jitter: random.Random,
+        checks: "Checks | None" = None,
     ) -> None:
-        """`noticed` is told of each delegation that was read."""
+        """`noticed` is told of each delegation that was read; `checks` is None where all of them are off."""
         self.rules = rules
         self._settings = settings
         self._backend = backend
         self._ledger = ledger
         self._replay = replay
         self._noticed = noticed
-        self._monotonic = monotonic
+        self._checks = checks
         self.writer = Writer(rules.zone, backend, ledger, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
-        self._believed: Bounded[bytes, _Believed] = Bounded(REMEMBERED_CHILDREN)
+        self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
         self._resumed = asyncio.Event()
         self._tried = asyncio.Event()
@@ -154,6 +148,8 @@ class ParentZone:
 
     async def close(self, patience: float) -> None:
         """Release the backend, once what is settled is recorded or `patience` seconds have passed."""
+        if self._checks is not None:
+            await self._checks.close()
         await self._ledger.close(patience)
         await self._backend.close()
 
@@ -183,6 +179,8 @@ class ParentZone:
         try:
             async with self._turn(authenticated, now, still_trusted) as turn:
                 change = await self._decide(child, request)
+                if self._checks is not None and await self._checks.enforce(change):
+                    await _check_trusted(child, still_trusted)  # that took time
                 change_id, expires_at = await self._record(
                     lambda: self._ledger.append(authenticated, change, source, now)
                 )
@@ -190,12 +188,17 @@ class ParentZone:
                 self._newest[child] = authenticated.signature.inception
                 settled = self._hand_over(change_id, change, request, authenticated.identity)
                 turn.keep()
-        except _EndsEarly as early:
+                if self._checks is not None:
+                    self._checks.watch(change, change_id)
+        except EndsEarly as early:
             return early.outcome
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
         # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
         outcome = settled.result() if done else Outcome()
-        if not outcome.rcode:
+        if outcome.rcode:
+            await self._look_again(child)
+        else:
+            difference = change.difference  # counted only: the ledger has the records
             _log.info(
                 "change.applied" if done else "change.accepted",
                 zone=names.to_text(self.zone),
@@ -203,7 +206,8 @@ class ParentZone:
                 change=change_id,
                 key=authenticated.key.tag,
                 source=source,
-                **change.difference.to_json(),
+                removed=len(difference.removed),
+                added=len(difference.added),
             )
         if not done:
             settled.add_done_callback(partial(_log_late, self.zone, child, change_id))
@@ -228,7 +232,7 @@ class ParentZone:
                 await self._record(lambda: apply(authenticated, request, source, expires_at))
                 self._replay.accept(authenticated.identity, expires_at)
                 self._newest[request.child] = authenticated.signature.inception
-        except _EndsEarly as early:
+        except EndsEarly as early:
             return early.outcome
         _log.info(
             "keys.rolled",
@@ -243,37 +247,38 @@ class ParentZone:
     @asynccontextmanager
     async def _turn(
         self, authenticated: Authenticated, now: float, still_trusted: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator["_Turn"]:
+    ) -> AsyncIterator[Turn]:
         """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
 
-        Raises Refusal, and _EndsEarly for all that may be better at another time.
+        Raises Refusal, and EndsEarly for all that may be better at another time.
         """
         child = authenticated.key.owner
         policy.check_child(self.rules, child)
         try:
-            async with asyncio.timeout(self._settings.answer_within):
-                await self._resumed.wait()
+            if not self._resumed.is_set():
+                async with asyncio.timeout(self._settings.answer_within):
+                    await self._resumed.wait()
             waited = await self._turns.take(child, self._settings.answer_within)
         except (TimeoutError, TurnTimeout):
             waits = self._trouble("an earlier change of this child waits")
-            raise _EndsEarly(Outcome.unavailable("one-change-at-a-time", waits)) from None
+            raise EndsEarly(Outcome.unavailable("one-change-at-a-time", waits)) from None
         except TooManyWaiting:
             raise Refusal(
                 "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA
             ) from None
-        turn = _Turn()
+        turn = Turn()
         try:
-            if waited and not await still_trusted():
-                raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
+            if waited:
+                await _check_trusted(child, still_trusted)
             await self._check_order(authenticated, now)
             yield turn
         except StoreConflict:
             # the ledger has the same signed data already
-            raise _EndsEarly(Outcome()) from None
+            raise EndsEarly(Outcome()) from None
         except StoreUnavailable as error:
-            raise _EndsEarly(Outcome.unavailable("store", error.reason)) from error
+            raise EndsEarly(Outcome.unavailable("store", error.reason)) from error
         except BackendError as error:
-            raise _EndsEarly(Outcome.unavailable("backend", error.reason)) from error
+            raise EndsEarly(Outcome.unavailable("backend", error.reason)) from error
         finally:
             if not turn.kept:
                 self._turns.give_back(child)
@@ -301,9 +306,14 @@ class ParentZone:
         if not self._ready:
             raise BackendUnavailable(self._trouble("the backend is not ready"))
         reading = await self._backend.read(child)
-        self._believe(child, reading)
+        self._beliefs.believe(child, reading)
         await self._noticed(child, reading)
         return reading
+
+    async def _look_again(self, child: bytes) -> None:
+        """What made an accepted change fail may mean something for the child's keys."""
+        with suppress(BackendError, StoreUnavailable):
+            await self._read(child)
 
     async def _check_order(self, authenticated: Authenticated, now: float) -> None:
         if self._settings.ordering == "off":
@@ -320,11 +330,11 @@ class ParentZone:
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
         that nothing is to be done, the server is asked.
         """
-        believed = self._believed.get(child)
-        if believed is not None and self._monotonic() - believed.seen_at < READING_AGE:
-            before = believed.reading.delegation
+        believed = self._beliefs.of(child)
+        if believed is not None:
+            before = believed.delegation
             try:
-                after = self._judge(request, believed.reading)
+                after = self._judge(request, believed)
             except Refusal:
                 after = before
             if after != before:
@@ -354,15 +364,12 @@ class ParentZone:
     def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
         child = pending.change.child
         if settled.cancelled() or settled.result().rcode:
-            self._believed.pop(child, None)
+            self._beliefs.doubt(child)
             if identity is not None:
                 self._replay.reject(identity)
         else:
-            self._believe(child, Reading(pending.change.after))
+            self._beliefs.believe(child, Reading(pending.change.after))
         self._turns.give_back(child)
-
-    def _believe(self, child: bytes, reading: Reading) -> None:
-        self._believed[child] = _Believed(reading, self._monotonic())
 
     async def _resume(self, stored: StoredChange) -> None:
         request = read_request(walk(stored.message), self.zone, stored.child, b"")
@@ -376,21 +383,9 @@ class ParentZone:
         return f"{what}: {trouble}" if trouble else what
 
 
-class _Turn:
-    """A child's turn; `keep` hands it on to who gives it back later."""
-
-    kept = False
-
-    def keep(self) -> None:
-        self.kept = True
-
-
-class _EndsEarly(Exception):
-    """The request ends without a refusal: with SERVFAIL, or as accepted before."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
+async def _check_trusted(child: bytes, still_trusted: Callable[[], Awaitable[bool]]) -> None:
+    if not await still_trusted():
+        raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
 
 
 def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:

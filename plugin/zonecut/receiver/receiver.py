@@ -39,6 +39,8 @@ from zonecut.store import AuditEntry, RingKey, Store, StoreUnavailable
 
 Respond = Callable[[bytes], None]
 
+_QUERY = int(Opcode.QUERY)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -91,7 +93,7 @@ class Receiver:
             check_edns(envelope)
             if not self._sources.take(source_key(source.address), self._monotonic()):
                 raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
-            if envelope.opcode == Opcode.QUERY:
+            if envelope.opcode == _QUERY:
                 self._query(envelope, source, respond)
             else:
                 admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
@@ -209,8 +211,12 @@ class Receiver:
         try:
             authenticated = self._signed_by(admitted, source, int(now), keys)
         except (Refusal, MalformedMessage) as error:
+            # else it and the frames it came through keep each other, and the message, until the collector comes by
+            error.__traceback__ = None
             refusal = error if isinstance(error, Refusal) else _format_error(error)
-            self._refuse_stranger(admitted.envelope, refusal, source, respond)
+            self._stranger(refusal.rule, refusal.reason, source)
+            zone = self._zones[admitted.zone]
+            self._send(zone, admitted.envelope, source, respond, Answer.of(refusal), verified=False)
             return
         self._start(self._work(authenticated, source, now, respond))
 
@@ -226,14 +232,16 @@ class Receiver:
                 return authenticated
         except Refusal as error:
             refusal = error
-        if any(brought_keys(admitted)) and not self._uploads.take(source_key(source.address), self._monotonic()):
+        brings_key = any(brought_keys(admitted))
+        if brings_key and not self._uploads.take(source_key(source.address), self._monotonic()):
             raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
         if refusal is None:
             return authenticated
-        uploaded = authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
-        if uploaded is None:
-            raise refusal
-        return uploaded
+        if brings_key:
+            uploaded = authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
+            if uploaded is not None:
+                return uploaded
+        raise refusal
 
     # after a signature has verified: a child, or who says so
 

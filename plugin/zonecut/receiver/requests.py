@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from zonecut.plugin import BackendError
@@ -112,6 +113,9 @@ class Requests:
                 stored, bootstrap = await zone.trust.standing(stored)
             except StoreUnavailable as error:
                 return Outcome.unavailable("store", error.reason)
+            if stored.state is KeyState.TRUSTED:
+                # since a moment ago, which memory does not know yet
+                return await self.outcome(zone, replace(authenticated, stored=stored), source, now)
             waits = bootstrap is None or bootstrap.manual
         raise untrusted(stored, waits, self._codepoints)
 

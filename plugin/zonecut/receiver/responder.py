@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -22,6 +23,7 @@ MAX_GROWTH = 128
 SOA_TIMES = (0, 3600, 600, 86400, 300)
 """Serial, refresh, retry, expire and minimum, in seconds, of the SOA that answers a client which looks for the zone."""
 
+_HEAD = Struct("!HHHHHH")
 _KEPT_FLAGS = 0x7800  # the opcode
 _AUTHORITATIVE = 0x0400
 _TRUNCATED = 0x0200
@@ -180,15 +182,17 @@ def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = Fa
 def _assemble(
     envelope: Envelope, flags: int, *, record: bytes = b"", opt: bytes = b"", in_answer: bool = False
 ) -> bytes:
-    questions = envelope.wire[HEADER_LENGTH : envelope.questions[-1].end] if envelope.questions else b""
-    counts = (
-        len(envelope.questions),
-        int(bool(record) and in_answer),
-        int(bool(record) and not in_answer),
-        int(bool(opt)),
+    asked = envelope.questions
+    head = _HEAD.pack(
+        envelope.id,
+        QUERY_RESPONSE | envelope.flags & _KEPT_FLAGS | flags,
+        len(asked),
+        1 if record and in_answer else 0,
+        1 if record and not in_answer else 0,
+        1 if opt else 0,
     )
-    head = envelope.wire[:2] + (QUERY_RESPONSE | envelope.flags & _KEPT_FLAGS | flags).to_bytes(2)
-    return b"".join((head, *(count.to_bytes(2) for count in counts), questions, record, opt))
+    questions = envelope.wire[HEADER_LENGTH : asked[-1].end] if asked else b""
+    return head + questions + record + opt
 
 
 def _shorten(error: ExtendedError, excess: int) -> ExtendedError:

@@ -7,6 +7,7 @@
 Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted.
 """
 
+import asyncio
 from socket import AF_INET6, inet_ntop
 from typing import Literal
 
@@ -102,6 +103,7 @@ class Trust:
         self._bootstrapper = bootstrapper
         self._codepoints = codepoints
         self._told: dict[bytes, dict[str, list[str]]] = {}
+        self._telling = asyncio.Lock()
 
     async def upload(self, authenticated: Authenticated, request: KeyUpload, source: Source, now: float) -> Outcome:
         """Take in a key that a message brings and is signed with. A key that is there already is no error.
@@ -227,7 +229,12 @@ class Trust:
         # what is about to be written, or was written and is about to be settled, is ours
         if applied is None or record.unsettled is not None or applied.ns == found:
             return
-        seen = {"applied": _texts(applied.ns), "found": _texts(found)}
+        # a change and a bootstrap may read the same delegation at the same time
+        async with self._telling:
+            await self._foreign_change(child, {"applied": _texts(applied.ns), "found": _texts(found)})
+
+    async def _foreign_change(self, child: bytes, seen: dict[str, list[str]]) -> None:
+        """Tell that NS were changed by somebody else, once, and do what the policy says. Raises StoreUnavailable."""
         if await self._was_told(child, seen):
             return
         suspends = self.settings.foreign_ns == "suspend"

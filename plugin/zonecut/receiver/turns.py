@@ -53,3 +53,12 @@ class Turns:
     def _forget(self, child: bytes) -> None:
         if child not in self._waiting and not self._locks[child].locked():
             del self._locks[child]
+
+
+class Turn:
+    """A child's turn; `keep` hands it on to who gives it back later."""
+
+    kept = False
+
+    def keep(self) -> None:
+        self.kept = True

@@ -14,6 +14,9 @@ from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 MAX_ADDRESSES = 64
 """Server addresses asked for one child; a delegation with more is looked at by an operator."""
 
+_NO_ADDRESS = "it has no address"
+_IS_ALIAS = "it is an alias, which an NS record must not name (RFC 2181 section 10.3)"
+
 _SECURITY = {
     Verdict.SECURE: Security.SECURE,
     Verdict.INSECURE: Security.INSECURE,
@@ -45,6 +48,8 @@ class ServerAddress:
     server: bytes
     address: str | None
     reason: str = ""
+    certain: bool = False
+    """To look its address up again would not help."""
 
     def __str__(self) -> str:
         return f"{names.to_text(self.server)} ({self.address})" if self.address else names.to_text(self.server)
@@ -88,13 +93,20 @@ class World:
         found = dict(zip(outside, await asyncio.gather(*map(self._addresses, outside)), strict=True))
         addresses: list[ServerAddress] = []
         for server in delegation.ns:
-            known = glue.get(server, []) if server in in_domain else found[server]
-            addresses += [ServerAddress(server, address) for address in known]
-            if not known:
-                addresses.append(ServerAddress(server, None, "it has no address"))
+            if server not in in_domain:
+                addresses += found[server]
+            elif server in glue:
+                addresses += [ServerAddress(server, address) for address in glue[server]]
+            else:
+                addresses.append(ServerAddress(server, None, _NO_ADDRESS, certain=True))
         if len(addresses) > MAX_ADDRESSES:
-            return [ServerAddress(delegation.child, None, f"{len(addresses)} addresses, more than {MAX_ADDRESSES}")]
+            reason = f"{len(addresses)} addresses of its name servers, more than {MAX_ADDRESSES}"
+            return [ServerAddress(delegation.child, None, reason, certain=True)]
         return addresses
+
+    def may_ask(self, server: ServerAddress) -> bool:
+        """False for an address that is never asked, and where there is none."""
+        return server.address is not None and self.resolver.may_ask(server.address)
 
     async def ask(self, server: ServerAddress, name: bytes, rtype: int, source: str | None = None) -> Direct | None:
         """What a server says itself, over TCP; None where it has no address."""
@@ -102,14 +114,25 @@ class World:
             return None
         return await self.resolver.ask(server.address, self._port, name, rtype, source=source)
 
-    async def _addresses(self, server: bytes) -> list[str]:
+    async def _addresses(self, server: bytes) -> list[ServerAddress]:
+        """The addresses of a host outside the child zone, and an entry without one for all that could not be had."""
         answers = await self.resolver.addresses(server)
-        return [
-            str(ip_address(rdata))
-            for answer in (answers.ipv4, answers.ipv6)
-            if answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is Status.FOUND
+        both = (answers.ipv4, answers.ipv6)
+        if any(_is_believed(answer) and answer.status is Status.ALIAS for answer in both):
+            return [ServerAddress(server, None, _IS_ALIAS, certain=True)]
+        addresses = [
+            ServerAddress(server, str(ip_address(rdata)))
+            for answer in both
+            if _is_believed(answer)
             for rdata in answer.rdatas
         ]
+        # an address that we do not know of is one that is not asked
+        addresses += [
+            ServerAddress(server, None, f"its addresses cannot be had: {answer.reason}")
+            for answer in both
+            if not _is_believed(answer)
+        ]
+        return addresses or [ServerAddress(server, None, _NO_ADDRESS, certain=True)]
 
     async def _keys_from(self, child: bytes, server: ServerAddress, source: str | None) -> Sighting:
         where = f"KEY at {names.to_text(child)} from {server}" + (f" seen from {source}" if source else "")
@@ -120,6 +143,10 @@ class World:
             return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=direct.reason or "not authoritative")
         keys = frozenset(direct.rdatas)
         return Sighting(where, _PRESENCE[direct.status], Security.INSECURE, keys, reason=direct.reason)
+
+
+def _is_believed(answer: Answer) -> bool:
+    return answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is not Status.FAILED
 
 
 def _sighting(answer: Answer, where: str) -> Sighting:

@@ -3,11 +3,13 @@
 `Resolver` talks to the network through `exchange` and `transport`. A look-up walks from a trust anchor down to the zone
 that holds the name (`walk`), and judges what it is told on the way: `delegation` at each cut, `zone` for its keys,
 `judgement` for the answer itself, `denial` with `nsec` and `nsec3` for proofs of absence, all on top of `signatures`.
-Those know no socket and no clock. What must be bounded is bounded by `work`.
+`continuity` asks what a DS RRset that is not published yet would do to a zone. Those know no socket and no clock. What
+must be bounded is bounded by `work`.
 """
 
 from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
+from zonecut.resolve.continuity import check_dnskeys
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.resolver import Resolver
@@ -27,6 +29,7 @@ __all__ = [
     "Transport",
     "TrustAnchors",
     "Verdict",
+    "check_dnskeys",
     "is_global_unicast",
     "system_nameservers",
 ]

@@ -72,6 +72,10 @@ class Resolver:
         self._cache = StepCache(limits)
         self._seen_validating = -float("inf")
 
+    def may_ask(self, address: str) -> bool:
+        """False for an address that `ask` does not talk to."""
+        return self._allowed(address)
+
     async def lookup(self, name: bytes, rtype: int) -> Answer:
         """The records of one type at a wire-form name; an alias there is reported, not followed.
 

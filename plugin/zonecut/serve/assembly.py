@@ -18,7 +18,7 @@ from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.trust import Trust
-from zonecut.serve.worlds import make_world
+from zonecut.serve.worlds import Nowhere, make_checks, make_world
 from zonecut.store import Store
 
 
@@ -52,7 +52,8 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
     apex, trust_settings, rules = section.apex, section.trust, section.rules()
     jitter = random.Random()  # noqa: S311 (spreads retries, guards nothing)
     methods = [(kind.name, kind.create(options)) for kind, options in loaded.methods[apex]]
-    lookups: Lookups = make_world(loaded, section, parts.clock)
+    world = make_world(loaded, section, parts.clock)
+    lookups: Lookups = world or Nowhere()
     delegations = _Delegations()
     bootstrapper = Bootstrapper(
         apex,
@@ -76,6 +77,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         max_waiting=receiver.limits.max_pending_per_child,
         monotonic=parts.monotonic,
         jitter=jitter,
+        checks=make_checks(section, world, parts.store, parts.clock),
     )
     budget = TokenBuckets(receiver.responses.unverified_burst, receiver.responses.unverified_rate)
     responder = Responder(

@@ -1,6 +1,7 @@
 """TCP: pipelined messages, several on one connection, answered in the order in which they are done (RFC 7766)."""
 
 import asyncio
+from time import monotonic
 from typing import cast
 
 from zonecut.receiver.admission import Source
@@ -140,13 +141,13 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _touch(self) -> None:
-        self._active = asyncio.get_running_loop().time()
+        self._active = monotonic()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._connections.idle, self._check_idle)
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        quiet = loop.time() - self._active
+        quiet = monotonic() - self._active
         if self._in_work or quiet < self._connections.idle:
             wait = self._connections.idle if self._in_work else self._connections.idle - quiet
             self._timer = loop.call_later(wait, self._check_idle)

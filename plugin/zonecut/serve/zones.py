@@ -21,6 +21,9 @@ from zonecut.store import Store
 _Backend = tuple[Adapter, BaseModel, BackendContext, Any]
 """What a zone must be made anew for when it changes: its backend, and all that its look-ups depend on."""
 
+HANDOVER = 1.0
+"""Seconds for which a zone that is replaced may record what it has written, so that its successor need not look."""
+
 
 class RunningZones:
     """The parent zones and the tasks that write them."""
@@ -65,7 +68,8 @@ class RunningZones:
             apex = section.apex
             context = BackendContext(apex, section.policy.ttl.to_ttls())
             methods = tuple((kind.name, options) for kind, options in loaded.methods[apex])
-            backend = (*loaded.backends[apex], context, (methods, section.trust, section.checks, resolver))
+            looks = (methods, section.trust, section.checks, resolver, section.policy.glue_addresses)
+            backend = (*loaded.backends[apex], context, looks)
             if self._backends.get(apex) == backend:
                 kept[apex] = section
             else:
@@ -98,7 +102,7 @@ class RunningZones:
             await zone.delegations.retire()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await zone.delegations.close(0)
+            await zone.delegations.close(HANDOVER)
         for apex, (zone, _, shared) in preparation.fresh.items():
             await zone.delegations.resume()
             announcement, publish = preparation.announcements[apex]

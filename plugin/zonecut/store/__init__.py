@@ -6,7 +6,15 @@
 from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
 from zonecut.store.bootstraps import BootstrapTable
-from zonecut.store.change_values import ChangeKind, ChangeState, ChildRecord, NewChange, Remembered, StoredChange
+from zonecut.store.change_values import (
+    ChangeKind,
+    ChangeState,
+    ChildRecord,
+    NewChange,
+    Remembered,
+    Settlement,
+    StoredChange,
+)
 from zonecut.store.changes import ChangeTable
 from zonecut.store.errors import (
     InvalidTransition,
@@ -30,6 +38,7 @@ __all__ = [
     "RingKey",
     "ChangeTable",
     "NewChange",
+    "Settlement",
     "StoredChange",
     "ChangeState",
     "ChangeKind",

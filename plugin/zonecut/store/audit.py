@@ -9,9 +9,11 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 from zonecut.protocol import names
 from zonecut.store import tables, timestamps
+from zonecut.store.bulk import Bulk
 from zonecut.store.thread import StoreThread
 
 _TABLE = tables.audit
+_INSERT = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name != "id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class AuditRecord:
 def insert_entries(connection: Connection, at: float, entries: Sequence[AuditEntry]) -> None:
     """Write entries as part of the transaction that is under way: what is done and its trace are one."""
     if entries:
-        connection.execute(
-            insert(_TABLE),
+        _INSERT.execute(
+            connection,
             [
                 {
                     "at": at,

@@ -146,6 +146,16 @@ class StoredChange:
         }
 
 
+class Settlement(NamedTuple):
+    """How an unsettled change ended, as applied or failed; `after`, if given, replaces what it asked for."""
+
+    change_id: int
+    state: ChangeState
+    reason: str | None
+    attempts: int
+    after: Delegation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ChildRecord:
     """What the ledger knows of one child."""

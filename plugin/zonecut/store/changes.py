@@ -8,14 +8,13 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Select,
-    Update,
     and_,
     bindparam,
     func,
     insert,
-    literal,
     literal_column,
     select,
+    text,
     tuple_,
     union_all,
     update,
@@ -25,7 +24,16 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables
 from zonecut.store.audit import AuditEntry, insert_entries
-from zonecut.store.change_values import COLUMNS, ChangeState, ChildRecord, NewChange, Remembered, StoredChange
+from zonecut.store.bulk import Bulk
+from zonecut.store.change_values import (
+    COLUMNS,
+    ChangeState,
+    ChildRecord,
+    NewChange,
+    Remembered,
+    Settlement,
+    StoredChange,
+)
 from zonecut.store.errors import InvalidTransition, NotInStore
 from zonecut.store.thread import StoreThread
 
@@ -36,13 +44,10 @@ _TABLE = tables.changes
 # Written out, not bound: only then the database can use the index of unsettled changes.
 _IS_UNSETTLED = _TABLE.c.state == literal_column("'accepted'")
 
-# Where the numbers have to come in the order of the rows, SQLAlchemy gives SQLite one statement a row; but SQLite
-# numbers the rows of one statement in their order, so that sorting the numbers does the same.
-_APPEND = {
-    "sqlite": insert(_TABLE).returning(_TABLE.c.id),
-    "postgresql": insert(_TABLE).returning(_TABLE.c.id, sort_by_parameter_order=True),
-}
-_SETTLE = (
+_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name != "reason"])
+_LAST_NUMBER = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'"
+_TAKE_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('changes', 'id')) FROM generate_series(1, :count)")
+_SETTLE = Bulk(
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
     .values(
@@ -53,24 +58,26 @@ _SETTLE = (
         after=func.coalesce(bindparam("new_after", type_=_TABLE.c.after.type), _TABLE.c.after),
     )
 )
-_SETTLE_AUDIT = insert(tables.audit).from_select(
-    ["at", "event", "zone", "child", "actor", "source", "detail"],
-    select(
-        bindparam("now", type_=tables.audit.c.at.type),
-        bindparam("event", type_=tables.audit.c.event.type),
-        _TABLE.c.zone,
-        _TABLE.c.child,
-        literal("zonecut"),
-        _TABLE.c.source,
-        bindparam("detail", type_=tables.audit.c.detail.type),
-    ).where(_TABLE.c.id == bindparam("number")),
+_SETTLE_AUDIT = Bulk(
+    insert(tables.audit).from_select(
+        ["at", "event", "zone", "child", "actor", "source", "detail"],
+        select(
+            bindparam("now", type_=tables.audit.c.at.type),
+            bindparam("event", type_=tables.audit.c.event.type),
+            _TABLE.c.zone,
+            _TABLE.c.child,
+            literal_column("'zonecut'"),
+            _TABLE.c.source,
+            bindparam("detail", type_=tables.audit.c.detail.type),
+        ).where(_TABLE.c.id == bindparam("number")),
+    )
 )
-_ATTEMPT = (
+_ATTEMPT = Bulk(
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
     .values(reason=bindparam("new_reason"), attempts=bindparam("new_attempts"))
 )
-_REBASE = (
+_REBASE = Bulk(
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
     .values(before=bindparam("new_before"), after=bindparam("new_after"))
@@ -92,15 +99,6 @@ _LATEST = union_all(
         )
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Settlement:
-    id: int
-    state: ChangeState
-    reason: str | None
-    after: Delegation | None
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +142,13 @@ class ChangeTable:
 
         Raises InvalidTransition when it is settled already, NotInStore, StoreUnavailable; ValueError for `accepted`.
         """
-        if state is ChangeState.ACCEPTED:
+        await self.settle_many([Settlement(change_id, state, reason, attempts, after)])
+
+    async def settle_many(self, settlements: Sequence[Settlement]) -> None:
+        """End unsettled changes, all of them or none. Raises as `settle`, for any of them."""
+        if any(each.state is ChangeState.ACCEPTED for each in settlements):
             raise ValueError("a change is settled as applied or failed")
-        await self._thread.write(self._settle, _Settlement(change_id, state, reason, after, attempts))
+        await self._thread.write(self._settle, settlements)
 
     async def note_attempt(self, change_id: int, reason: str, attempts: int) -> None:
         """Record why an unsettled change is still waiting. Raises as `settle`."""
@@ -234,14 +236,15 @@ class ChangeTable:
     def _append(self, connection: Connection, changes: Sequence[NewChange]) -> Sequence[int]:
         return append(connection, self._clock(), changes, ChangeState.ACCEPTED)
 
-    def _settle(self, connection: Connection, items: Sequence[_Settlement]) -> Sequence[None]:
+    def _settle(self, connection: Connection, groups: Sequence[Sequence[Settlement]]) -> Sequence[None]:
         now = self._clock()
+        items = [item for group in groups for item in group]
         _update(
             connection,
             _SETTLE,
             [
                 {
-                    "number": item.id,
+                    "number": item.change_id,
                     "new_state": item.state.value,
                     "new_reason": item.reason,
                     "new_attempts": item.attempts,
@@ -251,19 +254,19 @@ class ChangeTable:
                 for item in items
             ],
         )
-        connection.execute(
-            _SETTLE_AUDIT,
+        _SETTLE_AUDIT.execute(
+            connection,
             [
                 {
-                    "number": item.id,
+                    "number": item.change_id,
                     "now": now,
                     "event": f"change.{item.state.value}",
-                    "detail": json.dumps({"change": item.id, "attempts": item.attempts, "reason": item.reason}),
+                    "detail": json.dumps({"change": item.change_id, "attempts": item.attempts, "reason": item.reason}),
                 }
                 for item in items
             ],
         )
-        return [None] * len(items)
+        return [None] * len(groups)
 
     def _note_attempts(self, connection: Connection, items: Sequence[_Attempt]) -> Sequence[None]:
         rows = [{"number": item.id, "new_reason": item.reason, "new_attempts": item.attempts} for item in items]
@@ -279,9 +282,9 @@ class ChangeTable:
         return [None] * len(items)
 
 
-def _update(connection: Connection, statement: Update, rows: Sequence[dict[str, Any]]) -> None:
+def _update(connection: Connection, statement: Bulk, rows: Sequence[dict[str, Any]]) -> None:
     """Update one unsettled change a row. Raises NotInStore or InvalidTransition when one is none."""
-    if connection.execute(statement, rows).rowcount == len(rows):
+    if statement.execute(connection, rows) == len(rows):
         return
     for row in rows:
         found = connection.execute(
@@ -296,33 +299,42 @@ def _update(connection: Connection, statement: Update, rows: Sequence[dict[str, 
     raise InvalidTransition("one of the changes is settled already")
 
 
+def _take_numbers(connection: Connection, count: int) -> Sequence[int]:
+    """The numbers of the next rows, lowest first: to take them costs less than to read them back."""
+    if connection.dialect.name == "sqlite":
+        # nobody else takes one meanwhile: the transaction holds the lock of the file
+        last = connection.exec_driver_sql(_LAST_NUMBER).scalar_one()
+        return range(last + 1, last + 1 + count)
+    return sorted(connection.execute(_TAKE_NUMBERS, {"count": count}).scalars())
+
+
 def append(connection: Connection, now: float, changes: Sequence[NewChange], state: ChangeState) -> Sequence[int]:
     """The numbers of changes that are recorded with their audit entries; inside a transaction of the store thread."""
     settled_at = None if state is ChangeState.ACCEPTED else now
-    numbers = sorted(
-        connection.execute(
-            _APPEND[connection.dialect.name],
-            [
-                {
-                    "zone": change.zone,
-                    "child": change.after.child,
-                    "key_id": change.key_id,
-                    "source": change.source,
-                    "accepted_at": now,
-                    "before": change.before.to_wire(),
-                    "after": change.after.to_wire(),
-                    "message": change.message,
-                    "state": state.value,
-                    "attempts": 0,
-                    "settled_at": settled_at,
-                    "identity": change.identity,
-                    "expires_at": change.expires_at,
-                    "inception": change.inception,
-                    "kind": change.kind.value,
-                }
-                for change in changes
-            ],
-        ).scalars()
+    numbers = _take_numbers(connection, len(changes))
+    _APPEND.execute(
+        connection,
+        [
+            {
+                "id": number,
+                "zone": change.zone,
+                "child": change.after.child,
+                "key_id": change.key_id,
+                "source": change.source,
+                "accepted_at": now,
+                "before": change.before.to_wire(),
+                "after": change.after.to_wire(),
+                "message": change.message,
+                "state": state.value,
+                "attempts": 0,
+                "settled_at": settled_at,
+                "identity": change.identity,
+                "expires_at": change.expires_at,
+                "inception": change.inception,
+                "kind": change.kind.value,
+            }
+            for number, change in zip(numbers, changes, strict=True)
+        ],
     )
     insert_entries(
         connection,

@@ -1,0 +1,48 @@
+"""Would a zone still be secure under another DS RRset? (RFC 7344 section 4.1)"""
+
+from collections.abc import Iterable
+
+import dns.exception
+import dns.rdata
+import dns.rdataclass
+from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.DS import DS
+
+from zonecut.resolve.anchors import supported
+from zonecut.resolve.failures import Bogus, Undecided
+from zonecut.resolve.values import Direct
+from zonecut.resolve.work import Limits, Work
+from zonecut.resolve.zone import verify_keys
+
+_LIMITS = Limits(validations=16)
+"""One server of many: an honest zone takes one verification, and this bounds what all of a child's may cost."""
+
+
+def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS) -> str | None:
+    """Why the DNSKEY RRset that a server handed out does not validate under these DS RDATA; None if it does.
+
+    `now` is in seconds since 1970. It is enough that one DS of a supported kind names a key which signs the RRset
+    (RFC 4035 section 5.2, RFC 6840 section 5.11).
+    """
+    if direct.reply is None:
+        return direct.reason
+    records = supported(_read(ds))
+    if not records:
+        return "no DS is of an algorithm and a digest type that can be validated here"
+    found = direct.reply.find(direct.name, RdataType.DNSKEY)
+    try:
+        verify_keys(direct.name, found, records, (), now, Work(limits))
+    except (Bogus, Undecided) as failure:
+        return str(failure)
+    return None
+
+
+def _read(ds: Iterable[bytes]) -> Iterable[DS]:
+    for rdata in ds:
+        try:
+            record = dns.rdata.from_wire(dns.rdataclass.IN, RdataType.DS, rdata, 0, len(rdata))
+        except (dns.exception.DNSException, ValueError):
+            # a DS that nobody can read leads nowhere: it counts like one of an unknown kind
+            continue
+        if isinstance(record, DS):
+            yield record
