@@ -68,9 +68,22 @@ zone:
 
 
 class Unbound(Process):
-    """A validating unbound on a free port of 127.0.0.1 that knows our root only. With `tls`, DoT at another port."""
+    """A validating unbound on a free port of 127.0.0.1 that knows our root only.
 
-    def __init__(self, directory: Path, root: Root, certificate: Path | None = None, key: Path | None = None) -> None:
+    With a certificate, DoT at another port. `stubs` says at which `ADDRESS@PORT` a zone is served that is not at port
+    53; `options` is added to the server's.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        root: Root,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        *,
+        stubs: Mapping[str, str] | None = None,
+        options: str = "",
+    ) -> None:
         directory.mkdir()
         self.port = free_port()
         self.tls_port = free_port()
@@ -82,6 +95,9 @@ class Unbound(Process):
   tls-service-pem: "{certificate}"
   tls-service-key: "{key}"
 """
+        clauses = "".join(
+            f'stub-zone:\n  name: "{name}"\n  stub-addr: {address}\n' for name, address in (stubs or {}).items()
+        )
         configuration = directory / "unbound.conf"
         configuration.write_text(f"""\
 server:
@@ -109,9 +125,10 @@ server:
   local-zone: "test." nodefault
   target-fetch-policy: "0 0 0 0 0"
   infra-cache-max-rtt: 2000
+{options}
 remote-control:
   control-enable: no
-""")
+{clauses}""")
         super().__init__(
             [_unconfined("unbound", directory), "-d", "-c", configuration],
             name="unbound",

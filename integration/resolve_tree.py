@@ -108,7 +108,7 @@ class Tree:
         self.anchors = directory / "anchors.zone"
         self.anchors.write_text("".join(f". 3600 IN DS {record}\n" for record in root_ds))
         self.bind_anchors = directory / "anchors.conf"
-        self.bind_anchors.write_text(_bind_anchors(root_ds))
+        self.bind_anchors.write_text(bind_anchors(root_ds))
         self._authorities = [Authority(directory / f"authority-{server}", server, files[server]) for server in _SERVERS]
         self._running = ExitStack()
 
@@ -131,25 +131,26 @@ class Tree:
         if zone.signing is None:
             return file, []
         algorithm = _ALGORITHMS.get(zone.name, _DEFAULT_ALGORITHM)
-        for flags in (["-f", "KSK"], []):
-            run([find_command("dnssec-keygen"), "-q", "-K", self._keys, "-a", algorithm, *flags, zone.name])
+        make_zone_keys(self._keys, zone.name, algorithm)
         signed = self._directory / f"{zone.name}signed"
-        signer = [
-            find_command("dnssec-signzone"),
-            "-q",
-            "-S",
-            "-K",
-            str(self._keys),
-            "-o",
-            zone.name,
-            "-f",
-            str(signed),
-        ]
-        run([*signer, *zone.signing, str(file)], cwd=self._directory)
+        ds = sign_zone(self._keys, zone.name, file, signed, zone.signing)
         if zone.name == "broken.test.":
-            _break_signature(signed, "KEY")
-        dsset = (self._directory / f"dsset-{zone.name}").read_text()
-        return signed, [" ".join(line.split()[3:]) for line in dsset.splitlines()]
+            break_signature(signed, "KEY")
+        return signed, ds
+
+
+def make_zone_keys(keys: Path, name: str, algorithm: str = _DEFAULT_ALGORITHM) -> None:
+    """A key-signing and a zone-signing key for a zone, in the directory `keys`."""
+    for flags in (["-f", "KSK"], []):
+        run([find_command("dnssec-keygen"), "-q", "-K", keys, "-a", algorithm, *flags, name])
+
+
+def sign_zone(keys: Path, name: str, file: Path, signed: Path, options: Sequence[str] = ()) -> list[str]:
+    """Sign a zone's file with its keys into `signed`; the DS records that its parent should have."""
+    signer = [find_command("dnssec-signzone"), "-q", "-S", "-K", str(keys), "-o", name, "-f", str(signed)]
+    run([*signer, *options, str(file)], cwd=file.parent)
+    dsset = (file.parent / f"dsset-{name}").read_text()
+    return [" ".join(line.split()[3:]) for line in dsset.splitlines()]
 
 
 def _delegation(zone: SignedZone, ds: Sequence[str]) -> str:
@@ -168,7 +169,7 @@ def _parent(name: str) -> str:
     return name.split(".", 1)[1] or "."
 
 
-def _bind_anchors(records: Sequence[str]) -> str:
+def bind_anchors(records: Sequence[str]) -> str:
     lines = []
     for record in records:
         tag, algorithm, digest_type, digest = record.split(None, 3)
@@ -176,11 +177,15 @@ def _bind_anchors(records: Sequence[str]) -> str:
     return f"trust-anchors {{\n{''.join(lines)}}};\n"
 
 
-def _break_signature(signed: Path, rtype: str) -> None:
-    """Change one character of the signature over an RRset."""
-    text = signed.read_text()
+def break_signature(signed: Path, rtype: str) -> None:
+    """Change one character of each signature over RRsets of a type."""
+
+    def broken(found: re.Match[str]) -> str:
+        text, at = found[0], found.start(1) - found.start() + 10
+        return text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
+
     # The last words of a record of dnssec-signzone stand in parentheses over several lines.
-    found = re.search(rf"RRSIG\s+{rtype}\s+[^)]*?\n\s+([A-Za-z0-9+/]{{20,}})", text)
-    assert found is not None
-    at = found.start(1) + 10
-    signed.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
+    pattern = rf"RRSIG\s+{rtype}\s+[^)]*?\n\s+([A-Za-z0-9+/]{{20,}})"
+    text, count = re.subn(pattern, broken, signed.read_text())
+    assert count
+    signed.write_text(text)

@@ -40,14 +40,11 @@ def test_a_change_that_breaks_a_rule_is_refused(refusals: Refusals, refused: Ref
 @pytest.mark.parametrize(
     ("signer", "rule"),
     [
-        (GHOST, "child-delegated"),
         (WILDCARD, "child-not-wildcard"),
         (DSYNC, "child-not-reserved"),
         (IN_DSYNC, "child-not-reserved"),
         (RECEIVER, "child-not-reserved"),
         (HOLDS_RECEIVER, "child-not-reserved"),
-        (BELOW, "child-below-delegation"),
-        (ABOVE, "child-above-delegation"),
         (ABOVE_HIDDEN, "child-above-delegation"),
     ],
     ids=lambda value: value.text if isinstance(value, Signer) else value,
@@ -59,6 +56,33 @@ def test_a_name_that_is_no_child_is_refused_although_its_key_is_trusted(
         return signer.update(message.add(signer.owner, NS, 60, name("ns.elsewhere.test.")), edns=edns)
 
     refusals.of_child(Refused(make, "REFUSED", PROHIBITED, rule, (signer.text,)), signer, edns=edns)
+
+
+@pytest.mark.parametrize(
+    ("signer", "rule"),
+    [(GHOST, "child-delegated"), (BELOW, "child-below-delegation"), (ABOVE, "child-above-delegation")],
+    ids=["ghost", "below", "above"],
+)
+def test_trust_in_a_key_ends_with_the_first_request_of_a_name_that_is_not_delegated(
+    refusals: Refusals, signer: Signer, rule: str
+) -> None:
+    def make(edns: bool) -> bytes:
+        return signer.update(message.add(signer.owner, NS, 60, name("ns.elsewhere.test.")), edns=edns)
+
+    ended = refusals.of_child(
+        Refused(make, "REFUSED", PROHIBITED, rule, (signer.text,)), signer, edns=True, preceded_by="trust.ended"
+    )
+    assert (ended["zone"], ended["child"], ended["keys"]) == ("parent.test.", signer.text, 1)
+    refusals.of_stranger(Refused(make, "REFUSED", PROHIBITED, "key-trusted", ("is superseded",)), edns=True)
+    refusals.of_stranger(Refused(make, "REFUSED", PROHIBITED, "key-trusted"), edns=False)
+    (step,) = [
+        entry
+        for entry in refusals.world.audit("key.superseded")
+        if (entry["child"], entry["key_tag"]) == (signer.text, signer.tag)
+    ]
+    assert (step["actor"], step["detail"]["reason"]) == ("zonecut", "the delegation is gone")
+    (key,) = refusals.world.zonecut.cli("key", "show", signer.text)
+    assert (key["state"], key["actor"], key["reason"]) == ("superseded", "zonecut", "the delegation is gone")
 
 
 def test_a_stale_message_is_refused_with_our_clock(refusals: Refusals) -> None:
