@@ -220,7 +220,11 @@ def test_only_the_soa_of_our_zones_is_answered(refusals: Refusals) -> None:
         (name("elsewhere.test."), 6),
         (b"\0", 6),
     ):
-        answer = refusals.world.udp(message.query(7, owner, qtype, additional=[message.opt_record()]))
+        query = message.query(7, owner, qtype, additional=[message.opt_record()])
+        # over UDP, a signed refusal may be more than a stranger gets; TC says to ask again
+        in_short = refusals.world.udp(query)
+        assert in_short.truncated or in_short.rcode == "REFUSED"
+        answer = refusals.world.tcp(query)
         assert answer.rcode == "REFUSED"
         assert answer.extended_error is not None
         assert answer.extended_error[0] == NOT_SUPPORTED

@@ -31,6 +31,7 @@ from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Responder, ResponseSettings
 from zonecut.receiver.served_zone import ServedZone
+from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.tally import Tally
 from zonecut.receiver.trust import Trust, TrustSettings
 from zonecut.store import ChangeState, KeyState, Store
@@ -240,7 +241,9 @@ async def site(
         if methods:
             running.append(asyncio.create_task(bootstrapper.run()))
         tally = Tally()
-        served_zone = ServedZone(zone, trusted, bootstrapper, responder)
+        served_zone = ServedZone(
+            zone, trusted, bootstrapper, responder, Sweep(ZONE, store, delegation_of, trust_settings.sweep)
+        )
         receiver = Receiver(
             {ZONE: served_zone},
             store,

@@ -1,7 +1,7 @@
 """A decision becomes response octets, signed with the receiver's own key (RFC 2136 section 3.8, 2931, 6891, 8914)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 from typing import Literal
 
@@ -88,13 +88,16 @@ class Responder:
         pair = self._pair(answer, verified)
         if pair is None:
             return respond(envelope, answer, verified=verified or not udp)
-        response = assemble(envelope, answer.rcode, self._options(answer))
-        signed = self._sign(envelope, response, pair)
+        signed = self._sign(envelope, assemble(envelope, answer.rcode, self._options(answer)), pair)
         most = _most_octets(envelope, verified, udp)
+        if len(signed) > most and answer.error is not None and envelope.opt is not None:
+            # the code of the extended error is worth more than its text
+            answer = replace(answer, error=_shorten(answer.error, len(signed) - most))
+            signed = self._sign(envelope, assemble(envelope, answer.rcode, self._options(answer)), pair)
         if len(signed) <= most:
             return signed
         # the rest is to be had over TCP: this is no acceptance, and says so by TC
-        short = truncated(envelope)
+        short = truncated(envelope, answer.rcode)
         signed = self._sign(envelope, short, pair)
         return signed if len(signed) <= most else short
 
@@ -155,9 +158,9 @@ def assemble(envelope: Envelope, rcode: Rcode, options: bytes) -> bytes:
     return _assemble(envelope, rcode & 0xF, opt=message.opt_record(options, flags=rcode >> 4 << 24))
 
 
-def truncated(envelope: Envelope) -> bytes:
-    """The question alone, with TC set."""
-    return _assemble(envelope, _TRUNCATED)
+def truncated(envelope: Envelope, rcode: Rcode) -> bytes:
+    """The question alone, with TC set; without OPT, an RCODE above 15 becomes NOTAUTH."""
+    return _assemble(envelope, _TRUNCATED | (Rcode.NOTAUTH if rcode > 15 else rcode))
 
 
 def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = False) -> bytes:

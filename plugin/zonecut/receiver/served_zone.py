@@ -6,6 +6,7 @@ from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
 from zonecut.receiver.policy import Rules
 from zonecut.receiver.responder import Responder
+from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
 
 
@@ -17,6 +18,7 @@ class ServedZone:
     trust: Trust
     bootstrapper: Bootstrapper
     responder: Responder
+    sweep: Sweep
 
     def reconfigure(self, rules: Rules, settings: ZoneSettings) -> None:
         """Go on with other rules and settings: they count for what is judged from now on."""

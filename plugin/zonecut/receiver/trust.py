@@ -59,6 +59,9 @@ class TrustSettings(BaseModel):
     foreign_ns: Literal["keep", "alarm", "suspend"] = Field(
         "alarm", description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew."
     )
+    sweep: PositiveFloat = Field(
+        3600, description="How often the delegations of all children with trusted keys are looked at."
+    )
     retry_first: PositiveFloat = Field(5, description="The pause before the second attempt; it doubles each time.")
     retry_longest: PositiveFloat = Field(3600, description="The longest pause between two attempts.")
     attempts: PositiveInt = Field(16, description="Failed attempts after which a bootstrap is given up.")

@@ -17,6 +17,7 @@ from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.served_zone import ServedZone
+from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
 from zonecut.serve.worlds import Nowhere, make_checks, make_world
 from zonecut.store import Store
@@ -88,4 +89,5 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         clock=parts.clock,
         monotonic=parts.monotonic,
     )
-    return ServedZone(delegations.zone, trust, bootstrapper, responder)
+    sweep = Sweep(apex, parts.store, delegations.of, trust_settings.sweep)
+    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep)

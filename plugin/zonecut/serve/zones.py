@@ -133,6 +133,7 @@ async def _run(zone: ServedZone, publisher: Publisher) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(zone.delegations.run())
         tasks.create_task(zone.bootstrapper.run())
+        tasks.create_task(zone.sweep.run())
         tasks.create_task(publisher.run())
 
 
