@@ -1,5 +1,6 @@
 """The sweep: what became of a delegation is noticed although its child says nothing."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ async def test_a_server_that_is_away_ends_no_trust(tmp_path: Path) -> None:
         with pytest.raises(BackendError):
             await here.served_zone.sweep.once()
         assert [stored.state for stored in await here.store.keys.find(CHILD)] == [KeyState.TRUSTED]
+
+
+async def test_ns_changed_by_hand_under_a_change_that_was_accepted_are_noticed(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, "a.ns.example.")))).rcode == 0
+        while (await here.store.changes.latest(CHILD)).applied is None:  # noqa: ASYNC110 (the ledger settles in its time)
+            await asyncio.sleep(0.01)
+        include = tmp_path / "parent.example.delegations"
+        include.write_text(include.read_text().replace("a.ns", "b.ns"))
+        here.clock.now += 1
+        assert (await here.ask(here.signed(*replace_ns(CHILD, "c.ns.example.")))).rcode == 0
+        (record,) = await here.store.audit.list(child=CHILD, event="delegation.foreign-change")
+        assert record.entry.detail["found"] == ["b.ns.example."]

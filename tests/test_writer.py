@@ -91,7 +91,11 @@ class Bench:
         self.server = server
         self.store = store
         self.ledger = Ledger(store, ZONE, 300)
-        self.writer = Writer(ZONE, server, self.ledger, 50, random.Random(1))
+        self.noticed: list[Delegation] = []
+        self.writer = Writer(ZONE, server, self.ledger, self.notice, 50, random.Random(1))
+
+    async def notice(self, child: bytes, reading: Reading) -> None:
+        self.noticed.append(reading.delegation)
 
     async def put(
         self, number: int, judge: Callable[[Reading], Delegation] | None = None, *, resumed: bool = False
@@ -160,7 +164,7 @@ async def test_a_conflict_is_judged_again_and_the_rest_goes_through(bench: Bench
 
     settled = [await bench.put(number, judge if number == 4 else None) for number in range(8)]
     assert await outcomes(settled) == [APPLIED] * 8
-    assert [reading.delegation for reading in judged] == [ns_of(child, "by.hand.example.")]
+    assert [reading.delegation for reading in judged] == bench.noticed == [ns_of(child, "by.hand.example.")]
     assert bench.server.holds[child] == ns_of(child, "by.hand.example.", "new.example.")
     (change,) = await bench.store.changes.list(child=child)
     assert change.after == bench.server.holds[child]

@@ -78,7 +78,7 @@ class ParentZone:
         self._replay = replay
         self._noticed = noticed
         self._checks = checks
-        self.writer = Writer(rules.zone, backend, ledger, settings.max_batch, jitter)
+        self.writer = Writer(rules.zone, backend, ledger, noticed, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
         self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)

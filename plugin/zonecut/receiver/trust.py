@@ -228,9 +228,10 @@ class Trust:
         if self.settings.foreign_ns == "keep":
             return
         record = await self._store.changes.latest(child)
-        applied, found = record.applied, reading.delegation.ns
+        applied, found, unsettled = record.applied, reading.delegation.ns, record.unsettled
         # what is about to be written, or was written and is about to be settled, is ours
-        if applied is None or record.unsettled is not None or applied.ns == found:
+        ours = () if unsettled is None else (unsettled.before.ns, unsettled.after.ns)
+        if applied is None or found in (applied.ns, *ours):
             return
         # a change and a bootstrap may read the same delegation at the same time
         async with self._telling:

@@ -7,7 +7,8 @@ What the server holds instead of `before` is never overwritten: the change is ju
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -48,10 +49,20 @@ class Pending:
 class Writer:
     """The only one that writes a zone's delegations. `run` it in a task; `put` what the ledger holds."""
 
-    def __init__(self, zone: bytes, backend: Backend, ledger: Ledger, max_batch: int, jitter: random.Random) -> None:
+    def __init__(
+        self,
+        zone: bytes,
+        backend: Backend,
+        ledger: Ledger,
+        noticed: Callable[[bytes, Reading], Awaitable[None]],
+        max_batch: int,
+        jitter: random.Random,
+    ) -> None:
+        """`noticed` is told of each delegation that was read."""
         self._zone = zone
         self._backend = backend
         self._ledger = ledger
+        self._noticed = noticed
         self.max_batch = max_batch
         self._jitter = jitter
         self._queue: deque[Pending] = deque()
@@ -193,7 +204,10 @@ class Writer:
         pause = BACKOFF[0]
         while True:
             try:
-                return await self._backend.read(child)
+                reading = await self._backend.read(child)
+                with suppress(StoreUnavailable):  # it is noticed at the next reading
+                    await self._noticed(child, reading)
+                return reading
             except BackendError as error:
                 self._in_trouble(error, ())
                 await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
