@@ -61,11 +61,12 @@ class Api:
             ) from None
 
     async def patch(self, body: bytes) -> None:
-        await self._request("PATCH", self._path, content=body)
+        """Carry out replacements of RRsets, all or none."""
+        await self._request("PATCH", self._path, content=body, patience=self._options.write_timeout)
 
     async def rectify(self) -> None:
         """Have the zone's order and flags for DNSSEC put right."""
-        await self._request("PUT", f"{self._path}/rectify")
+        await self._request("PUT", f"{self._path}/rectify", patience=self._options.write_timeout)
 
     async def flush(self) -> None:
         """Make the server forget what it has cached of the zone: its DNS answers come from the database again."""
@@ -80,7 +81,7 @@ class Api:
         rest = b""
         async with (
             self._room,
-            self._failures(),
+            self._failures(self._options.timeout),
             self._client.stream("GET", f"{self._path}/export", headers={"Accept": "text/plain"}) as answer,
         ):
             if answer.status_code != httpx2.codes.OK:
@@ -104,12 +105,22 @@ class Api:
         return document
 
     async def _request(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, content: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        patience: float | None = None,
     ) -> bytes:
         """The body of a successful answer. Raises BackendError; the time limit is for the whole exchange."""
         headers = {"Content-Type": "application/json"} if content is not None else None
-        async with self._room, self._failures(), asyncio.timeout(self._options.timeout):
-            answer = await self._client.request(method, path, params=params, content=content, headers=headers)
+        patience = patience or self._options.timeout
+        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
+        async with self._room, self._failures(patience), asyncio.timeout(patience):
+            answer = await self._client.request(
+                method, path, params=params, content=content, headers=headers, timeout=limits
+            )
         if not answer.is_success:
             raise self._failure(answer.status_code, answer.content)
         return answer.content
@@ -120,13 +131,13 @@ class Api:
         return failure(status, body, zone=zone, server_id=options.server_id, key_file=str(options.api_key))
 
     @asynccontextmanager
-    async def _failures(self) -> AsyncGenerator[None, None]:
+    async def _failures(self, patience: float) -> AsyncGenerator[None, None]:
         """Turn what can happen to a connection into errors of the Backend interface."""
         url = self._options.url
         try:
             yield
         except (TimeoutError, httpx2.TimeoutException):
-            raise BackendUnavailable(f"{url} did not answer within {self._options.timeout:g} s") from None
+            raise BackendUnavailable(f"{url} did not answer within {patience:g} s") from None
         except httpx2.ConnectError as error:
             if "certificate" in str(error).lower():
                 raise BackendMisconfigured(f"{url} cannot prove who it is: {error}; look at `ca`") from error

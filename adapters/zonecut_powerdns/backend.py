@@ -140,7 +140,7 @@ class PowerDnsBackend(Backend):
                     f"PowerDNS holds something else than was expected at {', '.join(map(names.to_text, differing))}",
                     differing,
                 )
-            return [item for c in changes for item in bodies.replacements(c, self._ttls, reader.disabled)]
+            return [item for c in changes for item in bodies.replacements(c, self._ttls)]
 
         await self._commit(items)
 
@@ -249,7 +249,7 @@ class PowerDnsBackend(Backend):
         return [
             RRset(owner, rtype, held.ttl, held.rdatas)
             for (owner, rtype), held in found.rrsets.items()
-            if owner == name and held.contents and rtype not in _MADE_BY_SIGNER
+            if owner == name and rtype not in _MADE_BY_SIGNER
         ]
 
     async def _scan(self) -> None:

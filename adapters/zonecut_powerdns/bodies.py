@@ -21,11 +21,10 @@ Key = tuple[bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An RRset as the server holds it: text by RDATA, and records that are switched off, which it does not serve."""
+    """An RRset as the server serves it: its TTL in seconds, and text by RDATA."""
 
     ttl: int
     contents: Mapping[bytes, str]
-    disabled: tuple[str, ...] = ()
 
     @property
     def rdatas(self) -> tuple[bytes, ...]:
@@ -43,12 +42,10 @@ class Holdings:
         held = self.rrsets.get((owner, rtype))
         return held.rdatas if held else ()
 
-    def add(self, owner: bytes, rtype: int, ttl: int, contents: Mapping[bytes, str], disabled: Sequence[str]) -> None:
+    def add(self, owner: bytes, rtype: int, ttl: int, contents: Mapping[bytes, str]) -> None:
         """Take an RRset, or more of it, into account."""
         known = self.rrsets.get((owner, rtype))
-        if known is not None:
-            contents, disabled = {**known.contents, **contents}, (*known.disabled, *disabled)
-        self.rrsets[owner, rtype] = Held(ttl, contents, tuple(disabled))
+        self.rrsets[owner, rtype] = Held(ttl, {**known.contents, **contents} if known else contents)
 
     def update(self, other: "Holdings") -> None:
         self.rrsets.update(other.rrsets)
@@ -61,7 +58,10 @@ class Holdings:
 
 
 def holdings(document: Mapping[str, Any], owner: bytes | None = None) -> Holdings:
-    """The RRsets in a zone's document, or those of one owner. Raises ValueError for what cannot be understood."""
+    """The RRsets in a zone's document, or those of one owner. Raises ValueError for what cannot be understood.
+
+    Records that are switched off are not served, and so not there.
+    """
     found = Holdings()
     try:
         for rrset in document["rrsets"]:
@@ -70,8 +70,8 @@ def holdings(document: Mapping[str, Any], owner: bytes | None = None) -> Holding
                 continue  # a server that is older than the parameter rrset_name answers with the whole zone
             rtype = type_number(rrset["type"])
             served = [record["content"] for record in rrset["records"] if not record["disabled"]]
-            disabled = [record["content"] for record in rrset["records"] if record["disabled"]]
-            found.add(name, rtype, int(rrset["ttl"]), {rdata_wire(rtype, text): text for text in served}, disabled)
+            if served:
+                found.add(name, rtype, int(rrset["ttl"]), {rdata_wire(rtype, text): text for text in served})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no RRsets as PowerDNS writes them: {error!r}") from None
     return found
@@ -82,17 +82,14 @@ def patch(rrsets: Iterable[dict[str, Any]]) -> bytes:
     return json.dumps({"rrsets": list(rrsets)}, separators=(",", ":")).encode()
 
 
-def replacement(
-    key: Key, ttl: int, rdatas: Iterable[bytes], held: Held | None = None, *, keep: Iterable[str] = ()
-) -> dict[str, Any]:
+def replacement(key: Key, ttl: int, rdatas: Iterable[bytes], held: Held | None = None) -> dict[str, Any]:
     """The item of a PATCH that makes one RRset what it is to be; without records, it is deleted.
 
-    What is `held` keeps its text: the server would not take every other way of writing it. `keep`: records that are
-    switched off, and stay so.
+    What is `held` keeps its text: the server would not take every other way of writing it. Records of the RRset that
+    are switched off go: the API does not show them by name, and an item replaces all there is.
     """
     known: Mapping[bytes, str] = held.contents if held else {}
     records = [{"content": known.get(rdata) or rdata_text(key[1], rdata), "disabled": False} for rdata in rdatas]
-    records += [{"content": text, "disabled": True} for text in keep]
     item: dict[str, Any] = {"name": name_text(key[0]), "type": type_text(key[1])}
     if not records:
         return {**item, "changetype": "DELETE"}
@@ -114,12 +111,10 @@ def changed_keys(change: Change) -> list[Key]:
     return list(keys)
 
 
-def replacements(change: Change, ttls: Ttls, disabled: Mapping[Key, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """The items of a PATCH for one change. `disabled`: records that are switched off, by RRset; they are kept."""
+def replacements(change: Change, ttls: Ttls) -> list[dict[str, Any]]:
+    """The items of a PATCH for one change."""
     new = change.after.rrsets
-    return [
-        replacement(key, ttls.of(key[1]), new.get(key, ()), keep=disabled.get(key, ())) for key in changed_keys(change)
-    ]
+    return [replacement(key, ttls.of(key[1]), new.get(key, ())) for key in changed_keys(change)]
 
 
 def rrset_replacements(before: Iterable[RRset], after: Iterable[RRset], found: Holdings) -> list[dict[str, Any]]:
@@ -132,7 +127,7 @@ def rrset_replacements(before: Iterable[RRset], after: Iterable[RRset], found: H
         if becomes is not None and becomes == old.get(key) and held is not None and held.ttl == becomes.ttl:
             continue
         ttl, rdatas = (becomes.ttl, becomes.rdatas) if becomes else (held.ttl if held else 0, ())
-        items.append(replacement(key, ttl, rdatas, held, keep=held.disabled if held else ()))
+        items.append(replacement(key, ttl, rdatas, held))
     return items
 
 

@@ -37,7 +37,7 @@ def collect(lines: Iterable[bytes], owners: Collection[bytes], found: Holdings) 
             with _reading(line):
                 ttl, _, rtype_text, text = rest.decode("utf-8", "surrogateescape").split("\t", _FIELDS - 2)
                 rtype = type_number(rtype_text)
-                found.add(name_wire(owner.decode()), rtype, int(ttl), {rdata_wire(rtype, text): text}, ())
+                found.add(name_wire(owner.decode()), rtype, int(ttl), {rdata_wire(rtype, text): text})
 
 
 def cuts_below(lines: Iterable[bytes], name: bytes) -> Iterator[bytes]:

@@ -24,6 +24,9 @@ class PowerDnsOptions(BaseModel):
     )
     ca: Path | None = Field(None, description="File with the certificates to trust instead of the system's, for https.")
     timeout: float = Field(10.0, gt=0, le=120, description="Seconds to wait for an answer, connecting included.")
+    write_timeout: float = Field(
+        60.0, gt=0, le=600, description="The same for a write: in a large signed zone each takes seconds to rectify."
+    )
     batch_octets: int = Field(
         1_000_000, ge=2048, le=100_000_000, description="Largest PATCH; webserver-max-bodysize of the server is 2 MB."
     )

@@ -2,7 +2,6 @@
 
 A name costs a request of about a millisecond, and the export of a zone about 13 ms a thousand delegations; so in a
 small zone one export is cheaper than the names of a batch, and in a large one it is not. What each costs is measured.
-Only requests for a name show records that are switched off.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut_powerdns import export
 from zonecut_powerdns.api import Api
-from zonecut_powerdns.bodies import Holdings, Key, conditional_owners, glue_owners
+from zonecut_powerdns.bodies import Holdings, conditional_owners, glue_owners
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.spool import Spool
 
@@ -35,19 +34,16 @@ class Reader:
         self._queries = queries
         self._name_seconds = _NAME_SECONDS
         self._export_seconds: float | None = None
-        self.disabled: dict[Key, tuple[str, ...]] = {}
-        """The records that are switched off, as far as they were seen; a write keeps them."""
 
     async def at(self, owners: Collection[bytes]) -> Holdings:
-        """What the zone holds at these names, records that are switched off included; one request a name."""
+        """What the zone holds at these names; one request a name."""
         began = time.monotonic()
         found = Holdings()
-        for owner, holdings in zip(owners, await asyncio.gather(*map(self._api.at, owners)), strict=True):
-            found.update(holdings)
-            self._remember_disabled(owner, holdings)
+        for each in await asyncio.gather(*map(self._api.at, owners)):
+            found.update(each)
         if owners:
-            each = (time.monotonic() - began) / len(owners)
-            self._name_seconds += _SMOOTHING * (each - self._name_seconds)
+            seconds = (time.monotonic() - began) / len(owners)
+            self._name_seconds += _SMOOTHING * (seconds - self._name_seconds)
         return found
 
     async def differing(self, delegations: Sequence[tuple[Delegation, Collection[bytes]]]) -> tuple[bytes, ...]:
@@ -138,13 +134,6 @@ class Reader:
                 began = time.monotonic()
         known = self._export_seconds
         self._export_seconds = waited if known is None else known + _SMOOTHING * (waited - known)
-
-    def _remember_disabled(self, owner: bytes, found: Holdings) -> None:
-        for key in [key for key in self.disabled if key[0] == owner]:
-            del self.disabled[key]
-        for key, held in found.rrsets.items():
-            if held.disabled:
-                self.disabled[key] = held.disabled
 
 
 def conditions(change: Change) -> tuple[Delegation, Collection[bytes]]:
