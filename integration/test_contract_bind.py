@@ -74,17 +74,17 @@ def served(directory: Path, signing: Signing) -> Iterator[Serve]:
 
 class TestBind(BackendContract):
     @pytest.fixture
-    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:  # type: ignore[override]
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         yield from served(tmp_path, Signing.NONE)
 
 
 class TestBindSigningInPlace(BackendContract):
     @pytest.fixture
-    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:  # type: ignore[override]
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         yield from served(tmp_path, Signing.IN_PLACE)
 
 
 class TestBindSigningInline(BackendContract):
     @pytest.fixture
-    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:  # type: ignore[override]
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         yield from served(tmp_path, Signing.INLINE)

@@ -77,7 +77,7 @@ class KnotContract(BackendContract):
     client = Client.LIBKNOT
 
     @pytest.fixture
-    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:  # type: ignore[override]
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         with ExitStack() as running:
 
             def serve(master_file: str) -> ContractServer:

@@ -85,7 +85,7 @@ def _owners_and_words(line: str) -> list[tuple[str, str]]:
 
 class TestZonefile(BackendContract):
     @pytest.fixture
-    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:  # type: ignore[override]
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         with ExitStack() as running:
 
             def serve(master_file: str) -> ContractServer:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 from zonecut.plugin import BackendError, BackendUnavailable
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Ttls
 from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
 from zonecut_knot.control import Command, Connect, Control, Item
 from zonecut_knot.text import DELEGATION_TYPES
@@ -21,7 +20,11 @@ _LOG = logging.getLogger("zonecut.knot")
 _MARK = b"\x14_zonecut-transaction"
 _GRACE = 1.0
 """Seconds for which a marked transaction may still be somebody's: with knotc, each command is a connection."""
+_ABANDONED = 600.0
+"""Seconds without a change after which an unmarked transaction of nothing but our types is taken for left over."""
 _PAUSE = 0.05
+
+_OUR_TYPES = frozenset((*DELEGATION_TYPES, "KEY", "SVCB", "TYPE66", "DSYNC"))
 
 
 class Transaction:
@@ -71,13 +74,14 @@ class Transaction:
 class Transactions:
     """What begins transactions of one zone, one at a time."""
 
-    def __init__(self, connect: Connect, zone: bytes, ttls: Ttls, patience: float) -> None:
+    def __init__(self, connect: Connect, zone: bytes, patience: float) -> None:
         self._connect = connect
         self._zone = names.to_text(zone)
         self._patience = patience
-        self._ttls = {str(ttls.of(rtype)) for rtype in DELEGATION_TYPES.values()}
         owner = names.to_text(_MARK + zone) if len(_MARK + zone) <= names.MAX_NAME else f"_zc.{self._zone}"
         self._mark = Command("set", owner, "0", "TXT", '"zonecut"')
+        self._idle: tuple[Sequence[Item], float] | None = None
+        """The last unmarked transaction that was met, and since when it has been as it is."""
         self._uncertain = False
         """There may be an open transaction of ours: the session of one was lost."""
 
@@ -134,7 +138,7 @@ class Transactions:
         (diff,) = control.run([Command("diff")])
         marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
         like_ours = all(self._is_like_ours(item) for item in diff.items)
-        if marked or (like_ours and (self._uncertain or waited >= self._patience)):
+        if marked or (like_ours and (self._uncertain or self._is_abandoned(diff.items, waited))):
             self._end(control, diff.items)
         elif waited >= self._patience:
             raise BackendUnavailable(
@@ -143,10 +147,20 @@ class Transactions:
             )
 
     def _is_like_ours(self, item: Item) -> bool:
-        """True for what only a zonecut that was killed within the microseconds around its mark leaves unmarked."""
-        if item.owner == self._zone:
-            return False
-        return item.sign == "-" or (item.rtype in DELEGATION_TYPES and item.ttl in self._ttls)
+        """True for what a zonecut may leave unmarked, when it is killed within the microseconds around its mark."""
+        return item.owner != self._zone and item.rtype in _OUR_TYPES
+
+    def _is_abandoned(self, items: Sequence[Item], waited: float) -> bool:
+        """True for an unmarked transaction at which nobody works any more.
+
+        An empty one holds nothing that could be lost; a person gets time to go on with another.
+        """
+        if not items:
+            return waited >= self._patience
+        now = time.monotonic()
+        if self._idle is None or self._idle[0] != items:
+            self._idle = items, now
+        return now - self._idle[1] >= _ABANDONED
 
     def _end(self, control: Control, items: Sequence[Item]) -> None:
         _LOG.warning(

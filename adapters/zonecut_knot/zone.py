@@ -29,7 +29,7 @@ class Zone:
         self._zone = zone
         self._text = names.to_text(zone)
         self._ttls = ttls
-        self._transactions = Transactions(connect, zone, ttls, patience)
+        self._transactions = Transactions(connect, zone, patience)
         self.known_serial: str | None = None
         """The zone's serial after our last listing or commit: with another one, somebody else changed the zone."""
 
