@@ -50,10 +50,8 @@ class ContractPowerDns(ContractServer):
         for owner, rtype in remove:
             self._pdns.pdnsutil("delete-rrset", zone, _relative(owner, zone), type_text(rtype))
         for record in add:
-            rtype = type_text(record.rtype)
-            self._pdns.pdnsutil(
-                "add-record", zone, _relative(record.owner, zone), rtype, str(record.ttl), _as_written(record)
-            )
+            place, kind = _relative(record.owner, zone), type_text(record.rtype)
+            self._pdns.pdnsutil("add-record", zone, place, kind, str(record.ttl), _as_written(record))
 
     def stop(self) -> None:
         self._pdns.kill()

@@ -28,7 +28,7 @@ from zonecut_powerdns import bodies, settings
 from zonecut_powerdns.answers import Busy
 from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key, split_address
 from zonecut_powerdns.queries import Queries
-from zonecut_powerdns.reading import Reader, conditions, results
+from zonecut_powerdns.reading import Reader, between, conditions, results
 
 if TYPE_CHECKING:
     from zonecut_powerdns.api import Api
@@ -60,9 +60,11 @@ class PowerDnsBackend(Backend):
         self._turn = _turns.setdefault((options.url, options.server_id), asyncio.Lock())
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
-        self._rectified = False
-        """False while the last PATCH may have been committed without what follows it in a signed zone."""
         self._signed = False
+        self._rectify_owed = False
+        """A PATCH of ours failed, and may have been committed without being followed by the rectifying."""
+        self._rectify_unknown = True
+        """So may one of a process before us, which was killed and the server with it."""
 
     async def open(self) -> None:
         await self.close()
@@ -86,8 +88,7 @@ class PowerDnsBackend(Backend):
         except BaseException:
             await self.close()
             raise
-        # a process before us may have been killed, and the server with it, between a commit and its end
-        self._rectified = False
+        self._rectify_unknown = True
         self._rescanning = asyncio.create_task(self._rescan())
 
     async def close(self) -> None:
@@ -108,7 +109,7 @@ class PowerDnsBackend(Backend):
         if not names.is_below(child, self._zone):
             raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
         _, reader = self._open()
-        above = names_between(child, self._zone)
+        above = between(child, self._zone)
         found = await _repeated(lambda: reader.at((child, *above)))
         ns = found.rdatas(child, RRType.NS)
         inside = [target for target in ns if names.is_at_or_below(target, child)]
@@ -146,7 +147,8 @@ class PowerDnsBackend(Backend):
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         _, reader = self._open()
-        await self._finish()
+        if self._rectify_owed or self._rectify_unknown:
+            await self._rectify()
         return await _repeated(lambda: reader.differing([results(change) for change in changes]))
 
     async def children(self) -> AsyncGenerator[Delegation, None]:
@@ -161,6 +163,8 @@ class PowerDnsBackend(Backend):
                     yield delegation
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        if self._rectify_owed:
+            await self._rectify()
         found: list[RRset] = []
         for name in names:
             found += await self._rrsets_at(name)
@@ -195,29 +199,34 @@ class PowerDnsBackend(Backend):
                 changed = list(await items())
                 if not changed:
                     return
-                rectified, self._rectified = self._rectified, False
                 try:
                     await api.patch(bodies.patch(changed))
-                except BackendRejected:
-                    self._rectified = rectified
+                except BaseException as error:
+                    self._rectify_owed = self._rectify_owed or not isinstance(error, BackendRejected)
                     raise
-                self._rectified = True
+                self._rectify_owed = self._rectify_unknown = False
 
-        await _repeated(compare_and_write)
+        try:
+            await _repeated(compare_and_write)
+        except BackendConflict:
+            # the difference may be what a PATCH of ours did before its answer was lost
+            if self._rectify_owed:
+                await self._rectify()
+            raise
 
-    async def _finish(self) -> None:
-        """Have rectified what may not be: the answer to a PATCH was lost, or it failed after its commit."""
-        if self._rectified:
-            return
+    async def _rectify(self) -> None:
+        """Have done what PowerDNS does to a signed zone after the commit of a PATCH."""
         api, _ = self._open()
 
         async def rectify() -> None:
             async with self._turn:
                 await api.rectify()
+                # unlike a PATCH, it leaves in the caches what it has put right
+                await api.flush()
 
         if self._signed:
             await _repeated(rectify)
-        self._rectified = True
+        self._rectify_owed = self._rectify_unknown = False
 
     # The zone as a whole
 
@@ -241,7 +250,7 @@ class PowerDnsBackend(Backend):
         _, reader = self._open()
         if not names.is_at_or_below(name, self._zone):
             raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
-        places = (*names_between(name, self._zone), name) if name != self._zone else (name,)
+        places = (*between(name, self._zone), name) if name != self._zone else (name,)
         found = await _repeated(lambda: reader.at(places))
         for place in places:
             if place != self._zone and found.rdatas(place, RRType.NS):
@@ -269,16 +278,6 @@ class PowerDnsBackend(Backend):
                 await self._scan()
             except BackendError as error:
                 _LOG.warning("looking at %s again: %s", names.to_text(self._zone), error.reason)
-
-
-def names_between(child: bytes, zone: bytes) -> tuple[bytes, ...]:
-    """The names above the child and below the zone's apex, the topmost first."""
-    found = []
-    name = names.parent(child)
-    while name != zone:
-        found.append(name)
-        name = names.parent(name)
-    return tuple(reversed(found))
 
 
 async def _repeated(operation: Callable[[], Awaitable[_T]]) -> _T:
