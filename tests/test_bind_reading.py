@@ -14,12 +14,12 @@ from zonecut.plugin import (
     BackendUnavailable,
     Reading,
 )
+from zonecut.plugin.branches import Branch, BranchReader, ChildFilter, OutOfOrder, hidden
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut_bind.answers import Operation, doubtful, failure
-from zonecut_bind.branches import Branch, BranchReader, ChildFilter, OutOfOrder, hidden
 from zonecut_bind.reading import between, sight
 from zonecut_bind.signing import NotAuthentic
 

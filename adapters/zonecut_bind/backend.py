@@ -15,6 +15,7 @@ from zonecut.plugin import (
     Change,
     Reading,
 )
+from zonecut.plugin.branches import ChildFilter, hidden
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
@@ -23,7 +24,6 @@ from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import CONFLICTS, Operation, failure
-from zonecut_bind.branches import ChildFilter, hidden
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.keyfile import KeyFileError, load_key
 from zonecut_bind.options import BindOptions

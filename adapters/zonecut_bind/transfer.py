@@ -7,13 +7,13 @@ from contextlib import aclosing
 from struct import Struct
 
 from zonecut.plugin import BackendUnavailable
+from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR
 from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
 from zonecut_bind.answers import Operation, doubtful, failure
-from zonecut_bind.branches import Branch, BranchReader, OutOfOrder
 from zonecut_bind.connection import ConnectionLost, Server, connect, discard, framed, parse_answer, read_framed
 from zonecut_bind.signing import NotAuthentic, sign, verify
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
-from zonecut_zonefile.lexer import MasterFileError
+from zonecut_zonefile.lexer import MasterFileError, OtherZoneError
 
 _TRANSIENT = (
     errno.ENOSPC,
@@ -26,6 +26,8 @@ def explained(path: Path) -> Iterator[None]:
     """Raise BackendUnavailable or BackendMisconfigured for what goes wrong with a file, by default this one."""
     try:
         yield
+    except OtherZoneError as error:
+        raise BackendMisconfigured(str(error)) from error
     except MasterFileError as error:
         raise BackendUnavailable(str(error)) from error
     except OSError as error:

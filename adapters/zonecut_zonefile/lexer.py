@@ -28,6 +28,14 @@ class MasterFileError(Exception):
         super().__init__(f"{file}, line {line}: {reason}")
 
 
+class OtherZone(ValueError):
+    """What says that this is another zone's file."""
+
+
+class OtherZoneError(MasterFileError):
+    """A master file that is another zone's."""
+
+
 class LineError(Exception):
     """What is wrong with the line at this index; the caller knows the file."""
 

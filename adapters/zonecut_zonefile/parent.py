@@ -109,9 +109,7 @@ class ParentZone:
         """The children of those changes whose `after` does not stand in the files, which are read again."""
         with self._lock:
             self._refresh(force=True)
-            return tuple(
-                change.child for change in changes if not holds(self._zone.delegation(change.child), change.after)
-            )
+            return tuple(change.child for change in changes if not holds(self._zone.delegation(change.child), change))
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of these changes or none."""

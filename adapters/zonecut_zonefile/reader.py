@@ -19,7 +19,15 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES
 from zonecut_zonefile import files, rdata
 from zonecut_zonefile.files import Source
-from zonecut_zonefile.lexer import LineError, LogicalLine, MasterFileError, logical_lines, split_lines
+from zonecut_zonefile.lexer import (
+    LineError,
+    LogicalLine,
+    MasterFileError,
+    OtherZone,
+    OtherZoneError,
+    logical_lines,
+    split_lines,
+)
 
 _MAX_DEPTH = 16
 _ALIASES = (RRType.CNAME, RRType.DNAME)
@@ -117,6 +125,8 @@ class _Reader:
                         self._directive(file, lines, logical, state, depth)
                     else:
                         self._record(file, lines, logical, state, depth)
+                except OtherZone as error:
+                    raise OtherZoneError(file, logical.at + 1, str(error)) from error
                 except ValueError as error:
                     raise LineError(logical.at, str(error)) from error
         except LineError as error:
@@ -196,7 +206,7 @@ class _Reader:
         depth: int,
     ) -> None:
         if owner != self.apex:
-            raise ValueError(f"an SOA at {names.to_text(owner)} in the zone {names.to_text(self.apex)}")
+            raise OtherZone(f"an SOA at {names.to_text(owner)} in the zone {names.to_text(self.apex)}")
         if self.soa is not None:
             raise ValueError("the zone has an SOA already")
         if depth == 0:

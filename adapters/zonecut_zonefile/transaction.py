@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from zonecut.plugin import BackendConflict, BackendRejected, Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.envelope import read_name
+from zonecut.protocol.errors import MalformedMessage
 from zonecut_zonefile.index import Zone
 
 
@@ -18,7 +20,7 @@ def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change
     for change in changes:
         _check_place(change, zone.apex)
         held = zone.delegation(change.child)
-        if holds(held, change.after):
+        if holds(held, change):
             continue
         if not agrees(held, change.before):
             conflicts.append(change.child)
@@ -39,14 +41,19 @@ def agrees(held: Delegation, before: Delegation) -> bool:
     return {rr for rr in held.glue if rr.owner in before.ns} == {rr for rr in before.glue if rr.owner in before.ns}
 
 
-def holds(held: Delegation, after: Delegation) -> bool:
-    """True if `after` is what is held; glue beside it that no NS names does no harm. DS without NS are nothing."""
+def holds(held: Delegation, change: Change) -> bool:
+    """True if `after` is what is held. DS without NS are nothing.
+
+    Glue beside it that neither its NS nor the glue of `before` names is somebody else's, and does no harm.
+    """
+    after = change.after
     if not after.is_delegated:
         return not held.is_delegated and not held.ds
     if (held.ns, held.ds) != (after.ns, after.ds):
         return False
+    concerned = {*after.ns, *(rr.owner for rr in (*change.before.glue, *after.glue))}
     return set(after.glue) <= set(held.glue) and all(
-        rr.owner not in after.ns for rr in set(held.glue) - set(after.glue)
+        rr.owner not in concerned for rr in set(held.glue) - set(after.glue)
     )
 
 
@@ -57,6 +64,9 @@ def _check_place(change: Change, apex: bytes) -> None:
     for rr in change.after.glue:
         if not names.is_at_or_below(rr.owner, child):
             raise BackendRejected(f"{rr.to_text()} is no glue of {names.to_text(child)}")
+    for target in change.after.ns:
+        if not _is_name(target):
+            raise BackendRejected(f"{names.to_text(child)} has an NS that is no name: {target.hex()}")
 
 
 def _check_aliases(after: Delegation, aliases: Collection[bytes]) -> None:
@@ -75,3 +85,11 @@ def _check_movable(child: bytes, zone: Zone) -> None:
             f"{record.file}, line {record.line}: {record.rr.to_text()} stands {record.fixed}, where zonecut "
             f"changes nothing; move the delegation of {names.to_text(child)} to the zone file itself"
         )
+
+
+def _is_name(octets: bytes) -> bool:
+    try:
+        name, end = read_name(octets, 0)
+    except MalformedMessage:
+        return False
+    return end == len(octets) and name == octets

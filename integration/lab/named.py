@@ -58,6 +58,7 @@ class Named(Process):
         self.tsig_file = directory / "tsig.key"
         self._rndc_file = directory / "rndc.key"
         self._rndc_port = free_port()
+        self._was_ready = False
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "keys").mkdir(exist_ok=True)
         self.tsig_key = _generate_key(self.tsig_file, _TSIG_NAME)
@@ -106,8 +107,12 @@ class Named(Process):
         return outcome
 
     def rndc(self, *arguments: str) -> str:
+        return run(self.rndc_argv(*arguments))
+
+    def rndc_argv(self, *arguments: str) -> list[str]:
+        """The command line by which rndc tells this named something."""
         address = ["-s", LOOPBACK, "-p", str(self._rndc_port), "-k", str(self._rndc_file)]
-        return run([find_command("rndc"), *address, *arguments])
+        return [find_command("rndc"), *address, *arguments]
 
     def freeze(self, zone: str | None = None) -> Path:
         """Refuse updates until `thaw` and return the zone's file, with the journal written into it, for editing."""
@@ -161,7 +166,9 @@ class Named(Process):
         )
 
     def _answers(self) -> bool:
-        return all(self._serves(zone) for zone in self.zones)
+        ready = all(self._serves(zone) for zone in self.zones)
+        self._was_ready |= ready
+        return ready
 
     def _serves(self, zone: ParentZone) -> bool:
         try:
@@ -175,7 +182,12 @@ class Named(Process):
             states = self.query(zone.name, _SIGNING_STATE, tcp=True).answer
         except (dns.exception.DNSException, OSError):
             return False
-        return signed and bool(states) and all(_SIGNING_DONE.match(str(state)) for rrset in states for state in rrset)
+        # Restarted, an inline-signed zone may have no such record any more.
+        return (
+            signed
+            and (bool(states) or self._was_ready)
+            and all(_SIGNING_DONE.match(str(state)) for rrset in states for state in rrset)
+        )
 
 
 StartNamed = Callable[..., Named]

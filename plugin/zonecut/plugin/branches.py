@@ -1,13 +1,14 @@
 """From the stream of a zone's records to its delegations: pure, one branch of the zone at a time.
 
-named sends a transfer in canonical order (RFC 4034 section 6.1), in which a cut is followed at once by all that lies
-below it. Only thanks to that order is memory bounded; another order is detected, never misread.
+For adapters whose server lists a zone in canonical order (RFC 4034 section 6.1), as BIND in a transfer and Knot on its
+control socket do: a cut is followed at once by all that lies below it. Only thanks to that order is memory bounded;
+another order is detected, never misread.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from zonecut.plugin import Reading
+from zonecut.plugin.backend import Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

@@ -1,0 +1,185 @@
+"""Transactions of a zone on knotd: begun, marked as ours, committed or aborted; those that a crash left are ended.
+
+A transaction belongs to the zone, not to the connection: it outlives both, refuses every other one, and keeps DNS
+UPDATEs waiting. That it is ours can be seen from a record which it sets first, and unsets before the commit. While we
+are served, no other zonecut is, since knotd serves one client at a time: a marked one that we meet is left over.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+from zonecut.plugin import BackendError, BackendUnavailable
+from zonecut.protocol import names
+from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
+from zonecut_knot.control import Command, Connect, Control, Item
+from zonecut_knot.text import DELEGATION_TYPES
+
+_LOG = logging.getLogger("zonecut.knot")
+_MARK = b"\x14_zonecut-transaction"
+_GRACE = 1.0
+"""Seconds for which a marked transaction may still be somebody's: with knotc, each command is a connection."""
+_ABANDONED = 600.0
+"""Seconds without a change after which an unmarked transaction of nothing but our types is taken for left over."""
+_PAUSE = 0.05
+
+_OUR_TYPES = frozenset((*DELEGATION_TYPES, "KEY", "SVCB", "TYPE66", "DSYNC"))
+
+
+class Transaction:
+    """An open transaction of ours. Raises the errors of `failure`."""
+
+    def __init__(self, control: Control, zone: str, mark: Command) -> None:
+        self._control = control
+        self._zone = zone
+        self._mark = mark
+        self.committed = False
+
+    def mark(self) -> None:
+        """Make it known as ours."""
+        (reply,) = self._control.run([self._mark])
+        if reply.error and reply.error not in PRESENT:
+            raise failure(self._zone, "set", reply.error)
+
+    def read(self, owners: Sequence[bytes]) -> list[tuple[bytes, tuple[Item, ...]]]:
+        """The records at these owners, as the transaction has them."""
+        return read(self._control, self._zone, owners, "get")
+
+    def change(self, commands: Sequence[Command]) -> None:
+        """Set and unset records."""
+        for command, reply in zip(commands, self._control.run(commands), strict=True):
+            tolerated = PRESENT if command.name == "set" else ABSENT
+            if reply.error and reply.error not in tolerated:
+                error = failure(self._zone, command.name, reply.error)
+                raise type(error)(f"{error.reason} ({' '.join(filter(None, command[1:]))})")
+
+    def commit(self) -> None:
+        unset = Command("unset", self._mark.owner, rtype=self._mark.rtype)
+        _, reply = self._control.run([unset, Command("commit")])
+        if reply.error:
+            raise failure(self._zone, "commit", reply.error)
+        self.committed = True
+
+    def serial(self) -> str:
+        """The serial of the zone as it is served."""
+        return self._control.status().get("serial", "")
+
+    def abort(self) -> None:
+        (reply,) = self._control.run([Command("abort")])
+        if reply.error and reply.error != NO_TRANSACTION:
+            raise failure(self._zone, "abort", reply.error)
+
+
+class Transactions:
+    """What begins transactions of one zone, one at a time."""
+
+    def __init__(self, connect: Connect, zone: bytes, patience: float) -> None:
+        self._connect = connect
+        self._zone = names.to_text(zone)
+        self._patience = patience
+        owner = names.to_text(_MARK + zone) if len(_MARK + zone) <= names.MAX_NAME else f"_zc.{self._zone}"
+        self._mark = Command("set", owner, "0", "TXT", '"zonecut"')
+        self._idle: tuple[Sequence[Item], float] | None = None
+        """The last unmarked transaction that was met, and since when it has been as it is."""
+        self._uncertain = False
+        """There may be an open transaction of ours: the session of one was lost."""
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """A transaction in a session of its own; aborted at the end unless it was committed."""
+        with closing(self._begun()) as control:
+            transaction = Transaction(control, self._zone, self._mark)
+            try:
+                transaction.mark()
+                yield transaction
+            except BaseException:
+                # of a lost one nobody knows; whatever is left is ended when the next one begins
+                if not control.is_lost:
+                    with suppress(BackendError):
+                        transaction.abort()
+                        self._uncertain = False
+                raise
+            if not transaction.committed:
+                transaction.abort()
+            self._uncertain = False
+
+    def end_stale(self) -> None:
+        """End a transaction that a predecessor left open. Raises BackendUnavailable if one stays open."""
+        with self.begin():
+            pass
+
+    def _begun(self) -> Control:
+        """A session in which a transaction was begun."""
+        met: float | None = None
+        while True:
+            with ExitStack() as stack:
+                control = stack.enter_context(closing(self._connect()))
+                try:
+                    (reply,) = control.run([Command("begin")])
+                except BackendError:
+                    self._uncertain = True
+                    raise
+                if not reply.error:
+                    self._uncertain = True
+                    stack.pop_all()
+                    return control
+                if reply.error != TOO_MANY_TRANSACTIONS:
+                    raise failure(self._zone, "begin", reply.error)
+                now = time.monotonic()
+                met = now if met is None else met
+                self._look_at_other(control, now - met)
+            time.sleep(_PAUSE)
+
+    def _look_at_other(self, control: Control, waited: float) -> None:
+        """End the open transaction if it was left over; raise BackendUnavailable if we have waited enough."""
+        if waited < _GRACE and not self._uncertain:
+            return
+        (diff,) = control.run([Command("diff")])
+        marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
+        like_ours = all(self._is_like_ours(item) for item in diff.items)
+        if marked or (like_ours and (self._uncertain or self._is_abandoned(diff.items, waited))):
+            self._end(control, diff.items)
+        elif waited >= self._patience:
+            raise BackendUnavailable(
+                f"somebody else's transaction of {self._zone} has been open for {waited:.0f} s: end it with "
+                f"`knotc zone-commit {self._zone}` or `knotc zone-abort {self._zone}`"
+            )
+
+    def _is_like_ours(self, item: Item) -> bool:
+        """True for what a zonecut may leave unmarked, when it is killed within the microseconds around its mark."""
+        return item.owner != self._zone and item.rtype in _OUR_TYPES
+
+    def _is_abandoned(self, items: Sequence[Item], waited: float) -> bool:
+        """True for an unmarked transaction at which nobody works any more.
+
+        An empty one holds nothing that could be lost; a person gets time to go on with another.
+        """
+        if not items:
+            return waited >= self._patience
+        now = time.monotonic()
+        if self._idle is None or self._idle[0] != items:
+            self._idle = items, now
+        return now - self._idle[1] >= _ABANDONED
+
+    def _end(self, control: Control, items: Sequence[Item]) -> None:
+        _LOG.warning(
+            "ending a transaction of %s with %d differences that was left open, by a zonecut as it seems",
+            self._zone,
+            len(items),
+        )
+        (reply,) = control.run([Command("abort")])
+        if reply.error and reply.error != NO_TRANSACTION:
+            raise failure(self._zone, "abort", reply.error)
+        self._uncertain = False
+
+
+def read(
+    control: Control, zone: str, owners: Sequence[bytes], command: str = "read"
+) -> list[tuple[bytes, tuple[Item, ...]]]:
+    """The records at each of these owners; none where there is no such name."""
+    replies = control.run([Command(command, names.to_text(owner)) for owner in owners])
+    for reply in replies:
+        if reply.error and reply.error not in ABSENT:
+            raise failure(zone, command, reply.error)
+    return [(owner, reply.items) for owner, reply in zip(owners, replies, strict=True)]

@@ -1,0 +1,157 @@
+"""The HTTP API of one zone: requests, their time limits, and their failures as errors of the Backend interface."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut.protocol import names
+from zonecut_powerdns.answers import failure
+from zonecut_powerdns.bodies import Holdings, holdings
+from zonecut_powerdns.content import name_text, zone_id
+from zonecut_powerdns.options import PowerDnsOptions
+
+_REQUESTS_AT_A_TIME = 4
+"""PowerDNS 4.7 has a short queue for connections, and makes a new one of every request: with sixteen, some wait 1 s."""
+
+_CHUNK = 65536
+
+
+class Api:
+    """One zone on one server, over one HTTP client."""
+
+    def __init__(self, zone: bytes, options: PowerDnsOptions, key: str) -> None:
+        """Raises BackendMisconfigured for a file of certificates that cannot be used."""
+        self._options = options
+        self._zone = zone
+        self._path = f"/api/v1/servers/{options.server_id}/zones/{zone_id(zone)}"
+        self._room = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
+        self._client = httpx2.AsyncClient(
+            base_url=options.url,
+            headers={"X-API-Key": key, "Accept": "application/json, text/plain"},
+            verify=_tls(options),
+            timeout=options.timeout,
+            trust_env=False,  # what writes to a zone does not go through somebody's proxy
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def settings(self) -> Mapping[str, Any]:
+        """The zone's document without its RRsets."""
+        return await self._document({"rrsets": "false"})
+
+    async def set(self, settings: Mapping[str, Any]) -> None:
+        """Change settings of the zone, and no others."""
+        await self._request("PUT", self._path, content=json.dumps(settings).encode())
+
+    async def at(self, owner: bytes) -> Holdings:
+        """What the zone holds at a name, read from the database."""
+        document = await self._document({"rrset_name": name_text(owner)})
+        try:
+            return holdings(document, owner)
+        except ValueError as error:
+            raise BackendUnavailable(
+                f"PowerDNS sent a record at {names.to_text(owner)} that cannot be read: {error}"
+            ) from None
+
+    async def patch(self, body: bytes) -> None:
+        """Carry out replacements of RRsets, all or none."""
+        await self._request("PATCH", self._path, content=body, patience=self._options.write_timeout)
+
+    async def rectify(self) -> None:
+        """Have the zone's order and flags for DNSSEC put right."""
+        await self._request("PUT", f"{self._path}/rectify", patience=self._options.write_timeout)
+
+    async def flush(self) -> None:
+        """Make the server forget what it has cached of the zone: its DNS answers come from the database again."""
+        path = f"/api/v1/servers/{self._options.server_id}/cache/flush"
+        await self._request("PUT", path, params={"domain": name_text(self._zone)})
+
+    async def export(self) -> AsyncGenerator[list[bytes], None]:
+        """The lines of the whole zone as text, some at a time and in the server's order; to be closed with aclosing.
+
+        The time limit is one of progress. Raises BackendUnavailable when the text ends early.
+        """
+        rest = b""
+        async with (
+            self._room,
+            self._failures(self._options.timeout),
+            self._client.stream("GET", f"{self._path}/export", headers={"Accept": "text/plain"}) as answer,
+        ):
+            if answer.status_code != httpx2.codes.OK:
+                raise self._failure(answer.status_code, await answer.aread())
+            async for chunk in answer.aiter_bytes(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield lines
+        if rest:
+            yield [rest]
+
+    async def _document(self, params: Mapping[str, str]) -> Mapping[str, Any]:
+        body = await self._request("GET", self._path, params=params)
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or "name" not in document:
+            raise BackendMisconfigured(
+                f"{self._options.url} sent something that is no zone of PowerDNS: look at `url` of its API"
+            )
+        return document
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        patience: float | None = None,
+    ) -> bytes:
+        """The body of a successful answer. Raises BackendError; the time limit is for the whole exchange."""
+        headers = {"Content-Type": "application/json"} if content is not None else None
+        patience = patience or self._options.timeout
+        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
+        async with self._room, self._failures(patience), asyncio.timeout(patience):
+            answer = await self._client.request(
+                method, path, params=params, content=content, headers=headers, timeout=limits
+            )
+        if not answer.is_success:
+            raise self._failure(answer.status_code, answer.content)
+        return answer.content
+
+    def _failure(self, status: int, body: bytes) -> Exception:
+        options = self._options
+        zone = names.to_text(self._zone)
+        return failure(status, body, zone=zone, server_id=options.server_id, key_file=str(options.api_key))
+
+    @asynccontextmanager
+    async def _failures(self, patience: float) -> AsyncGenerator[None, None]:
+        """Turn what can happen to a connection into errors of the Backend interface."""
+        url = self._options.url
+        try:
+            yield
+        except (TimeoutError, httpx2.TimeoutException):
+            raise BackendUnavailable(f"{url} did not answer within {patience:g} s") from None
+        except httpx2.ConnectError as error:
+            if "certificate" in str(error).lower():
+                raise BackendMisconfigured(f"{url} cannot prove who it is: {error}; look at `ca`") from error
+            raise BackendUnavailable(f"{url} cannot be reached: {error}") from error
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise BackendUnavailable(f"{url}: the connection was lost ({error or type(error).__name__})") from error
+        except (httpx2.InvalidURL, RuntimeError) as error:
+            raise BackendUnavailable(f"{url}: {error}") from error
+
+
+def _tls(options: PowerDnsOptions) -> ssl.SSLContext | bool:
+    if not options.url.startswith("https:"):
+        return False
+    try:
+        return ssl.create_default_context(cafile=options.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise BackendMisconfigured(f"{options.ca} holds no certificates that could be used: {error}") from error

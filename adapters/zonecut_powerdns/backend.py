@@ -1,0 +1,292 @@
+"""The Backend for PowerDNS: reads by API and DNS, compares, and writes one PATCH at a time."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from zonecut.plugin import (
+    Backend,
+    BackendConflict,
+    BackendContext,
+    BackendError,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.plugin.branches import hidden
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.rrset import RRset
+from zonecut_powerdns import bodies, settings
+from zonecut_powerdns.answers import Busy
+from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key, split_address
+from zonecut_powerdns.queries import Queries
+from zonecut_powerdns.reading import Reader, between, conditions, results
+
+if TYPE_CHECKING:
+    from zonecut_powerdns.api import Api
+
+_T = TypeVar("_T")
+
+_LOG = logging.getLogger("zonecut.powerdns")
+
+_TRIES = 6
+_FIRST_PAUSE = 0.05
+"""How often, and after how many seconds at first, what failed on a locked database is tried again."""
+
+_ADDRESSES = (RRType.A, RRType.AAAA)
+_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
+"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD: in the database of a zone that was signed elsewhere."""
+
+_turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+"""Whose turn it is to write on a server: two PATCHes at a time fail, also if they are of different zones."""
+
+
+class PowerDnsBackend(Backend):
+    """One parent zone on one PowerDNS server."""
+
+    def __init__(self, context: BackendContext, options: PowerDnsOptions) -> None:
+        self._zone = context.zone
+        self._ttls = context.ttls
+        self._options = options
+        self._opened: tuple[Api, Reader] | None = None
+        self._turn = _turns.setdefault((options.url, options.server_id), asyncio.Lock())
+        self._rescanning: asyncio.Task[None] | None = None
+        self._hidden: frozenset[bytes] = frozenset()
+        self._signed = False
+        self._rectify_owed = False
+        """A PATCH of ours failed, and may have been committed without being followed by the rectifying."""
+        self._rectify_unknown = True
+        """So may one of a process before us, which was killed and the server with it."""
+
+    async def open(self) -> None:
+        await self.close()
+        try:
+            # not at the top: an adapter that nobody uses must not need the library
+            from zonecut_powerdns.api import Api
+        except ImportError as error:
+            raise BackendMisconfigured("the adapter powerdns needs httpx2: pip install 'zonecut[powerdns]'") from error
+        try:
+            api = Api(self._zone, self._options, load_key(self._options.api_key))
+        except KeyFileError as error:
+            raise BackendMisconfigured(str(error)) from error
+        address = self._options.dns
+        queries = Queries(self._zone, split_address(address), self._options.timeout) if address else None
+        self._opened = api, Reader(self._zone, api, queries)
+        try:
+            await self._settle()
+            await self._scan()
+            if queries is not None:
+                await queries.check()
+        except BaseException:
+            await self.close()
+            raise
+        self._rectify_unknown = True
+        self._rescanning = asyncio.create_task(self._rescan())
+
+    async def close(self) -> None:
+        task, self._rescanning = self._rescanning, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[0].close()
+
+    async def read(self, child: bytes) -> Reading:
+        """What the server holds for `child` now, from its database.
+
+        A request for the child, and one for each of its name servers inside: a change that comes between them gives a
+        reading that never was, on which no write can succeed.
+        """
+        if not names.is_below(child, self._zone):
+            raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
+        _, reader = self._open()
+        above = between(child, self._zone)
+        found = await _repeated(lambda: reader.at((child, *above)))
+        ns = found.rdatas(child, RRType.NS)
+        inside = [target for target in ns if names.is_at_or_below(target, child)]
+        found.update(await _repeated(lambda: reader.at([target for target in inside if target != child])))
+        keys = [(child, RRType.NS), (child, RRType.DS), *((owner, rtype) for owner in inside for rtype in _ADDRESSES)]
+        # a DS without NS is no delegation, but it is there, and goes when one comes
+        records = [RR(*key, rdata) for key in keys for rdata in found.rdatas(*key)]
+        enclosing = next((name for name in above if found.rdatas(name, RRType.NS)), None)
+        if ns:
+            nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
+        else:
+            # a delegation here would hide those below: only the whole zone tells
+            nested = await _repeated(lambda: reader.cuts_below(child))
+        return Reading(Delegation.of(child, records), enclosing, nested)
+
+    def batch(self, changes: Sequence[Change]) -> int:
+        return bodies.fitting(changes, self._options.batch_octets)
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        changes = [change for change in changes if change.before != change.after]
+        if not changes:
+            return
+        _, reader = self._open()
+
+        async def items() -> list[dict[str, Any]]:
+            differing = await reader.differing([conditions(change) for change in changes])
+            if differing:
+                raise BackendConflict(
+                    f"PowerDNS holds something else than was expected at {', '.join(map(names.to_text, differing))}",
+                    differing,
+                )
+            return [item for c in changes for item in bodies.replacements(c, self._ttls)]
+
+        await self._commit(items)
+
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        _, reader = self._open()
+        if self._rectify_owed or self._rectify_unknown:
+            await self._rectify()
+        return await _repeated(lambda: reader.differing([results(change) for change in changes]))
+
+    async def children(self) -> AsyncGenerator[Delegation, None]:
+        """Every delegation of the zone, hidden ones and orphan glue included, by one export.
+
+        PowerDNS exports in an order of its own: the records are sorted in a temporary file before the first comes.
+        """
+        _, reader = self._open()
+        async with aclosing(reader.branches()) as branches:
+            async for branch in branches:
+                for delegation in branch.delegations():
+                    yield delegation
+
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        if self._rectify_owed:
+            await self._rectify()
+        found: list[RRset] = []
+        for name in names:
+            found += await self._rrsets_at(name)
+        return tuple(found)
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        _, reader = self._open()
+        expected = {rrset.key: () for rrset in after} | {rrset.key: rrset.rdatas for rrset in before}
+
+        async def items() -> list[dict[str, Any]]:
+            found = await reader.at({owner for owner, _ in expected})
+            if differing := [key for key, rdatas in expected.items() if found.rdatas(*key) != rdatas]:
+                owners = dict.fromkeys(names.to_text(owner) for owner, _ in differing)
+                raise BackendConflict(f"PowerDNS holds other records than were expected at {', '.join(owners)}")
+            return bodies.rrset_replacements(before, after, found)
+
+        await self._commit(items)
+
+    def _open(self) -> "tuple[Api, Reader]":
+        if self._opened is None:
+            raise BackendUnavailable("the API of PowerDNS is not open")
+        return self._opened
+
+    # Writing
+
+    async def _commit(self, items: Callable[[], Awaitable[Iterable[dict[str, Any]]]]) -> None:
+        """Compare and write as one turn; both again when the database was locked, since somebody else wrote then."""
+        api, _ = self._open()
+
+        async def compare_and_write() -> None:
+            async with self._turn:
+                changed = list(await items())
+                if not changed:
+                    return
+                try:
+                    await api.patch(bodies.patch(changed))
+                except BaseException as error:
+                    self._rectify_owed = self._rectify_owed or not isinstance(error, BackendRejected)
+                    raise
+                self._rectify_owed = self._rectify_unknown = False
+
+        try:
+            await _repeated(compare_and_write)
+        except BackendConflict:
+            # the difference may be what a PATCH of ours did before its answer was lost
+            if self._rectify_owed:
+                await self._rectify()
+            raise
+
+    async def _rectify(self) -> None:
+        """Have done what PowerDNS does to a signed zone after the commit of a PATCH."""
+        api, _ = self._open()
+
+        async def rectify() -> None:
+            async with self._turn:
+                await api.rectify()
+                # unlike a PATCH, it leaves in the caches what it has put right
+                await api.flush()
+
+        if self._signed:
+            await _repeated(rectify)
+        self._rectify_owed = self._rectify_unknown = False
+
+    # The zone as a whole
+
+    async def _settle(self) -> None:
+        """See that the zone's settings are such that we can write, and set what is missing."""
+        api, _ = self._open()
+        found = await api.settings()
+        wanted = settings.missing(found, self._zone)
+        if wanted:
+            _LOG.warning("setting %s of %s", settings.words(wanted), names.to_text(self._zone))
+            await _repeated(lambda: api.set(wanted))
+            found = await api.settings()
+            if still := settings.missing(found, self._zone):
+                raise BackendMisconfigured(
+                    f"{names.to_text(self._zone)} on PowerDNS needs {settings.words(still)}, and it does not take it"
+                )
+        self._signed = settings.is_signed(found)
+
+    async def _rrsets_at(self, name: bytes) -> list[RRset]:
+        """Raises BackendRejected for a name outside the zone, or at or below a delegation."""
+        _, reader = self._open()
+        if not names.is_at_or_below(name, self._zone):
+            raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
+        places = (*between(name, self._zone), name) if name != self._zone else (name,)
+        found = await _repeated(lambda: reader.at(places))
+        for place in places:
+            if place != self._zone and found.rdatas(place, RRType.NS):
+                raise BackendRejected(f"{names.to_text(name)} lies in the delegation of {names.to_text(place)}")
+        return [
+            RRset(owner, rtype, held.ttl, held.rdatas)
+            for (owner, rtype), held in found.rrsets.items()
+            if owner == name and rtype not in _MADE_BY_SIGNER
+        ]
+
+    async def _scan(self) -> None:
+        """Find all delegations below others; normally there are none."""
+        _, reader = self._open()
+        found: set[bytes] = set()
+        async with aclosing(reader.branches()) as branches:
+            async for branch in branches:
+                found.update(hidden(branch))
+        self._hidden = frozenset(found)
+
+    async def _rescan(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.rescan)
+            try:
+                await self._settle()
+                await self._scan()
+            except BackendError as error:
+                _LOG.warning("looking at %s again: %s", names.to_text(self._zone), error.reason)
+
+
+async def _repeated(operation: Callable[[], Awaitable[_T]]) -> _T:
+    """Do what may fail on a locked database; again, after a pause that grows, a few times."""
+    pause = _FIRST_PAUSE
+    for _ in range(_TRIES - 1):
+        try:
+            return await operation()
+        except Busy:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+            pause *= 2
+    return await operation()

@@ -1,0 +1,42 @@
+"""The settings of a zone on PowerDNS that matter to somebody who writes to it. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from zonecut.plugin import BackendMisconfigured
+from zonecut.protocol import names
+
+_SECONDARIES = frozenset(("slave", "secondary", "consumer"))
+_SERIAL = "INCREASE"
+"""Of the ways to raise a zone's serial number the one that suits every zone, whatever its numbers look like."""
+
+
+def missing(zone: Mapping[str, Any], apex: bytes) -> dict[str, Any]:
+    """What has to be set: a way to raise the serial number, and rectifying where the zone is signed.
+
+    Zones made by pdnsutil have neither: their serial number never moves. Without rectifying, a signed zone serves
+    signed NS and glue and leaves new children out of its NSEC records. Raises BackendMisconfigured for a zone that is
+    a secondary's, or signed elsewhere: what is written there does not last.
+    """
+    kind = str(zone.get("kind", ""))
+    if kind.lower() in _SECONDARIES:
+        raise BackendMisconfigured(
+            f"{names.to_text(apex)} is a zone of kind {kind} on this server: write to the one that it comes from"
+        )
+    if zone.get("presigned"):
+        raise BackendMisconfigured(f"{names.to_text(apex)} is signed elsewhere (presigned): it cannot be changed here")
+    wanted: dict[str, Any] = {}
+    if not zone.get("soa_edit_api"):
+        wanted["soa_edit_api"] = _SERIAL
+    if is_signed(zone) and not zone.get("api_rectify"):
+        wanted["api_rectify"] = True
+    return wanted
+
+
+def is_signed(zone: Mapping[str, Any]) -> bool:
+    return bool(zone.get("dnssec"))
+
+
+def words(wanted: Mapping[str, Any]) -> str:
+    """Settings as PowerDNS names them, for people."""
+    return ", ".join(f"{name}={str(value).lower() if value is True else value}" for name, value in wanted.items())

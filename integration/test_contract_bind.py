@@ -1,0 +1,90 @@
+"""The adapter `bind` under the adapter contract, on a real named."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.named import Named
+from lab.zones import PARENT, ParentZone, Signing
+from zonecut.plugin import BackendContext
+from zonecut.plugin.contract import BackendContract, ContractServer, Serve
+from zonecut.protocol import names
+from zonecut.protocol.rrset import ResourceRecord
+from zonecut.protocol.update import type_text
+from zonecut_bind import BindBackend, BindOptions
+
+
+class NamedServer(ContractServer):
+    """A named with the contract's zone."""
+
+    patience = 2.0
+
+    def __init__(self, directory: Path, master_file: str, signing: Signing) -> None:
+        # By default named refuses names of servers that are no host names.
+        options = "check-names primary ignore;"
+        self.named = Named(directory, ParentZone(PARENT, text=master_file, signing=signing), options=options).start()
+
+    def backend(self) -> BindBackend:
+        return self._backend(PARENT, self.named.tsig_file)
+
+    @contextmanager
+    def stranger(self) -> Iterator[BindBackend]:
+        file = self.named.directory / "stranger.key"
+        file.touch(mode=0o600)
+        file.write_text(f'key "update.lab" {{ algorithm hmac-sha256; secret "{"A" * 43}="; }};\n')
+        yield self._backend(PARENT, file)
+
+    def misplaced(self) -> BindBackend:
+        return self._backend("elsewhere.test.", self.named.tsig_file)
+
+    def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
+        lines = [f"update delete {names.to_text(owner)} {type_text(rtype)}" for owner, rtype in remove]
+        self.named.nsupdate("\n".join([*lines, *(f"update add {record.to_text()}" for record in add)]))
+
+    def stop(self) -> None:
+        self.named.kill()
+
+    def start(self) -> None:
+        self.named.start()
+
+    def hold(self) -> None:
+        self.named.send_signal(signal.SIGSTOP)
+
+    def release(self) -> None:
+        self.named.send_signal(signal.SIGCONT)
+
+    def _backend(self, zone: str, tsig: Path) -> BindBackend:
+        options = BindOptions(server=self.named.server, tsig=tsig, timeout=self.patience)
+        return BindBackend(BackendContext(names.from_text(zone), self.ttls), options)
+
+
+def served(directory: Path, signing: Signing) -> Iterator[Serve]:
+    with ExitStack() as running:
+
+        def serve(master_file: str) -> ContractServer:
+            server = NamedServer(directory / f"named-{signing}", master_file, signing)
+            running.callback(server.named.kill)
+            return server
+
+        yield serve
+
+
+class TestBind(BackendContract):
+    @pytest.fixture
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
+        yield from served(tmp_path, Signing.NONE)
+
+
+class TestBindSigningInPlace(BackendContract):
+    @pytest.fixture
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
+        yield from served(tmp_path, Signing.IN_PLACE)
+
+
+class TestBindSigningInline(BackendContract):
+    @pytest.fixture
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
+        yield from served(tmp_path, Signing.INLINE)

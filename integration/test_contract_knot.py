@@ -1,0 +1,100 @@
+"""The adapter `knot` under the adapter contract, on a real knotd: through libknot, through knotc, and signed."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.knotd import Knotd
+from lab.unprivileged import unprivileged
+from lab.zones import PARENT, ParentZone, Signing
+from zonecut.plugin import BackendContext
+from zonecut.plugin.contract import BackendContract, ContractServer
+from zonecut.protocol import names
+from zonecut.protocol.delegation import rdata_text
+from zonecut.protocol.rrset import ResourceRecord
+from zonecut.protocol.update import type_text
+from zonecut_knot import KnotBackend, KnotOptions
+from zonecut_knot.options import Client
+
+
+class KnotServer(ContractServer):
+    """A knotd with the contract's zone."""
+
+    patience = 2.0
+
+    def __init__(self, directory: Path, master_file: str, signing: Signing, client: Client) -> None:
+        self.knotd = Knotd(directory, ParentZone(PARENT, text=master_file, signing=signing)).start()
+        self._client = client
+
+    def backend(self) -> KnotBackend:
+        return self._backend(PARENT)
+
+    @contextmanager
+    def stranger(self) -> Iterator[KnotBackend]:
+        """There are no credentials but the permissions of the socket."""
+        mode = self.knotd.directory.stat().st_mode
+        self.knotd.directory.chmod(0)
+        try:
+            with unprivileged():
+                yield self._backend(PARENT)
+        finally:
+            self.knotd.directory.chmod(mode)
+
+    def misplaced(self) -> KnotBackend:
+        return self._backend("elsewhere.test.")
+
+    def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
+        self.knotd.edit(
+            *(("unset", names.to_text(owner), type_text(rtype)) for owner, rtype in remove),
+            *(
+                ("set", names.to_text(each.owner), str(each.ttl), type_text(each.rtype), rdata_text(*each[1::2]))
+                for each in add
+            ),
+        )
+
+    def stop(self) -> None:
+        self.knotd.kill()
+
+    def start(self) -> None:
+        self.knotd.start()
+
+    def hold(self) -> None:
+        self.knotd.send_signal(signal.SIGSTOP)
+
+    def release(self) -> None:
+        self.knotd.send_signal(signal.SIGCONT)
+
+    def _backend(self, zone: str) -> KnotBackend:
+        options = KnotOptions(socket=self.knotd.socket, timeout=self.patience, client=self._client)
+        return KnotBackend(BackendContext(names.from_text(zone), self.ttls), options)
+
+
+class KnotContract(BackendContract):
+    signing = Signing.NONE
+    client = Client.LIBKNOT
+
+    @pytest.fixture
+    def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
+        with ExitStack() as running:
+
+            def serve(master_file: str) -> ContractServer:
+                server = KnotServer(tmp_path / "knotd", master_file, self.signing, self.client)
+                running.callback(server.knotd.kill)
+                return server
+
+            yield serve
+
+
+class TestKnot(KnotContract):
+    pass
+
+
+class TestKnotSigning(KnotContract):
+    signing = Signing.IN_PLACE
+
+
+class TestKnotByKnotc(KnotContract):
+    client = Client.KNOTC

@@ -1,0 +1,78 @@
+"""What a backend reads, whoever wrote it, and how it lists a zone."""
+
+import gc
+import tracemalloc
+
+import pytest
+
+from zonecut.plugin.backend import BackendRejected
+from zonecut.plugin.contract.base import ContractTests
+from zonecut.plugin.contract.looking import opened, shows
+from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, generated, master_file
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.rrset import ResourceRecord
+
+
+class ReadingContract(ContractTests):
+    """The contract about reading."""
+
+    async def test_a_delegation_is_read_as_it_stands_in_the_zone(self, server: ContractServer) -> None:
+        async with opened(server) as backend:
+            reading = await backend.read(self.name("child3"))
+            assert reading.delegation == generated(self.zone_name, 3)
+            assert (reading.enclosing, reading.nested) == (None, ())
+
+    async def test_a_name_without_delegation_is_read_as_such(self, server: ContractServer) -> None:
+        async with opened(server) as backend:
+            reading = await backend.read(self.name("nobody"))
+            assert reading.delegation == Delegation(self.name("nobody"))
+            assert (reading.enclosing, reading.nested) == (None, ())
+
+    async def test_what_somebody_else_changed_a_moment_ago_is_read(self, server: ContractServer) -> None:
+        child = self.name("child1")
+        async with opened(server) as backend:
+            before = (await backend.read(child)).delegation
+            server.edit(add=[ResourceRecord(child, RRType.NS, 7200, names.from_text("ns.elsewhere.test."))])
+            after = Delegation.of(child, [*before.records, RR(child, RRType.NS, names.from_text("ns.elsewhere.test."))])
+            await shows(backend, after)
+            server.edit(remove=[(child, RRType.DS)])
+            await shows(backend, Delegation(child, after.ns, (), after.glue))
+
+    async def test_the_delegation_around_a_name_is_told(self, server: ContractServer) -> None:
+        async with opened(server) as backend:
+            assert (await backend.read(self.name("below.child1"))).enclosing == self.name("child1")
+            assert (await backend.read(self.name("far.below.child1"))).enclosing == self.name("child1")
+
+    async def test_the_delegation_below_a_name_is_told(self, serve: Serve) -> None:
+        below = f"deep.inside.{self.zone_name} NS ns.elsewhere.test.\nx.child1.{self.zone_name} NS ns.elsewhere.test.\n"
+        server = serve(master_file(self.zone_name, 3) + below)
+        async with opened(server) as backend:
+            assert (await backend.read(self.name("inside"))).nested == (self.name("deep.inside"),)
+            assert (await backend.read(self.name("child1"))).nested == (self.name("x.child1"),)
+
+    async def test_a_name_outside_the_zone_is_rejected(self, server: ContractServer) -> None:
+        async with opened(server) as backend:
+            for name in (names.from_text("child.elsewhere.test."), names.from_text(self.zone_name)):
+                with pytest.raises(BackendRejected):
+                    await backend.read(name)
+
+    async def test_all_delegations_are_listed_in_bounded_memory(self, serve: Serve) -> None:
+        server = serve(master_file(self.zone_name, DELEGATIONS))
+        async with opened(server) as backend:
+            wanted = {number: generated(self.zone_name, number) for number in (0, 7, DELEGATIONS - 1)}
+            count = 0
+            gc.collect()
+            tracemalloc.start()
+            try:
+                async for found in backend.children():
+                    count += 1
+                    for number, delegation in list(wanted.items()):
+                        if found.child == delegation.child:
+                            assert found == wanted.pop(number)
+                grown = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert (count, wanted) == (DELEGATIONS, {})
+            assert grown <= self.listing_octets, f"{grown} octets at the most"

@@ -1,0 +1,84 @@
+"""Servers that are gone, slow, or will not have us: errors of the interface, in time."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import pytest
+
+from zonecut.plugin.backend import Backend, BackendMisconfigured, BackendUnavailable, Change
+from zonecut.plugin.contract.base import ContractTests
+from zonecut.plugin.contract.looking import opened, unchanged
+from zonecut.plugin.contract.server import ContractServer, generated
+from zonecut.protocol.delegation import Delegation
+
+
+class TroubleContract(ContractTests):
+    """The contract about what goes wrong."""
+
+    async def test_a_server_that_is_gone_is_unavailable_and_comes_back(self, server: ContractServer) -> None:
+        change = Change(Delegation(self.name("new")), self.full("new"))
+        async with opened(server) as backend:
+            await backend.read(self.name("child1"))
+            server.stop()
+            await self.fails(server, backend.write([change]))
+            late = server.backend()
+            with suppress(BackendUnavailable):
+                await late.open()
+            await late.close()
+            server.start()
+            await self.carried_out(backend, [change], repeated=True)
+            server.stop()
+            server.start()
+            assert await backend.verify([change]) == ()
+
+    async def test_a_server_that_does_not_answer_is_unavailable_in_time(self, server: ContractServer) -> None:
+        change = Change(Delegation(self.name("new")), self.full("new"))
+        async with opened(server) as backend:
+            server.hold()
+            try:
+                began = time.monotonic()
+                await self.fails(server, backend.write([change]))
+                assert time.monotonic() - began < server.patience + 2
+            finally:
+                server.release()
+            await self.carried_out(backend, [change], repeated=True)
+
+    async def test_wrong_credentials_are_a_misconfiguration(self, server: ContractServer) -> None:
+        with server.stranger() as backend:
+            with pytest.raises(BackendMisconfigured) as refused:
+                await _open_and_write(backend, Change(Delegation(self.name("new")), self.full("new")))
+            assert refused.value.reason
+            await backend.close()
+        async with opened(server) as rightful:
+            await unchanged(rightful, [Delegation(self.name("new"))])
+
+    async def test_a_zone_that_the_server_does_not_have_is_a_misconfiguration(self, server: ContractServer) -> None:
+        backend = server.misplaced()
+        with pytest.raises(BackendMisconfigured) as refused:
+            await backend.open()
+        assert refused.value.reason
+        await backend.close()
+
+    async def test_a_backend_may_be_opened_again_and_closed_twice(self, server: ContractServer) -> None:
+        backend = server.backend()
+        await backend.close()
+        for _ in range(2):
+            await backend.open()
+            assert (await backend.read(self.name("child1"))).delegation == generated(self.zone_name, 1)
+        await backend.close()
+        await backend.close()
+
+    async def test_reads_overlap_with_writes(self, server: ContractServer) -> None:
+        async with opened(server) as backend:
+            reading = asyncio.gather(*(backend.read(self.name(f"child{i % 10}")) for i in range(200)))
+            before = Delegation(self.name("new"))
+            for _ in range(5):
+                await backend.write([Change(before, self.full("new"))])
+                await backend.write([Change(self.full("new"), before)])
+            assert all(found.delegation.ns for found in await reading)
+
+
+async def _open_and_write(backend: Backend, change: Change) -> None:
+    await backend.open()
+    await backend.write([change])

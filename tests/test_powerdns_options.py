@@ -1,0 +1,130 @@
+"""The options of the adapter `powerdns`, its key file, and what a zone's settings have to be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from zonecut.plugin import BackendMisconfigured
+from zonecut.plugin.registry import adapters, create_manager
+from zonecut.protocol import names
+from zonecut_powerdns import settings
+from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key
+
+APEX = names.from_text("parent.example.")
+
+
+def key_file(directory: Path, octets: bytes, mode: int = 0o600) -> Path:
+    file = directory / "api.key"
+    file.write_bytes(octets)
+    file.chmod(mode)
+    return file
+
+
+def test_the_adapter_registers_under_its_name() -> None:
+    assert adapters(create_manager())["powerdns"].options is PowerDnsOptions
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert PowerDnsOptions().model_dump() == {
+        "url": "http://127.0.0.1:8081",
+        "api_key": Path("/etc/zonecut/powerdns.key"),
+        "server_id": "localhost",
+        "dns": None,
+        "ca": None,
+        "timeout": 10.0,
+        "write_timeout": 60.0,
+        "batch_octets": 1_000_000,
+        "rescan": 300.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
+        ("https://pdns.example/api/v1", "https://pdns.example"),
+        ("https://[2001:db8::1]:8443/behind/a/proxy/", "https://[2001:db8::1]:8443/behind/a/proxy"),
+    ],
+)
+def test_a_url_is_kept_without_the_end_that_all_have(url: str, kept: str) -> None:
+    assert PowerDnsOptions(url=url).url == kept
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": ""},
+        {"url": "127.0.0.1:8081"},
+        {"url": "ftp://127.0.0.1"},
+        {"url": "http://"},
+        {"url": "http://127.0.0.1:x"},
+        {"url": "http://127.0.0.1:8081/?a=b"},
+        {"url": "http://user:secret@127.0.0.1:8081"},
+        {"dns": "localhost:53"},
+        {"dns": "127.0.0.1"},
+        {"dns": "127.0.0.1:0"},
+        {"dns": "::1:53"},
+        {"server_id": "a/b"},
+        {"server_id": ""},
+        {"timeout": 0},
+        {"write_timeout": 601},
+        {"batch_octets": 1},
+        {"rescan": 0},
+        {"api-key": "x"},
+    ],
+)
+def test_anything_else_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PowerDnsOptions.model_validate(options)
+
+
+@pytest.mark.parametrize("octets", [b"changeme", b"changeme\n", b"  a+b/c=\r\n"])
+def test_a_key_is_one_word(tmp_path: Path, octets: bytes) -> None:
+    assert load_key(key_file(tmp_path, octets)) == octets.strip().decode()
+
+
+@pytest.mark.parametrize("octets", [b"", b"\n", b"two words", b"two\nlines", b"\xc3\xa4", b"a" * 5000, b"a\0b"])
+def test_anything_else_is_no_key_and_is_not_shown(tmp_path: Path, octets: bytes) -> None:
+    with pytest.raises(KeyFileError, match="one word of ASCII") as caught:
+        load_key(key_file(tmp_path, octets))
+    assert "lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+def test_a_key_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        load_key(key_file(tmp_path, b"changeme", mode))
+
+
+def test_a_key_that_is_missing_or_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="No such file"):
+        load_key(tmp_path / "none")
+    with pytest.raises(KeyFileError, match="directory"):
+        load_key(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("zone", "wanted"),
+    [
+        ({"kind": "Native", "soa_edit_api": "", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
+        ({"kind": "Master", "soa_edit_api": "DEFAULT", "dnssec": False, "api_rectify": False}, {}),
+        ({"kind": "Native", "soa_edit_api": "EPOCH", "dnssec": True, "api_rectify": True}, {}),
+        ({"kind": "Native", "dnssec": True, "api_rectify": False}, {"soa_edit_api": "INCREASE", "api_rectify": True}),
+    ],
+)
+def test_what_a_zone_lacks_is_said(zone: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert settings.missing(zone, APEX) == wanted
+
+
+@pytest.mark.parametrize("zone", [{"kind": "Slave"}, {"kind": "Secondary"}, {"kind": "Native", "presigned": True}])
+def test_a_zone_that_comes_from_elsewhere_is_no_place_to_write(zone: dict[str, Any]) -> None:
+    with pytest.raises(BackendMisconfigured, match=r"parent\.example\."):
+        settings.missing(zone, APEX)
+
+
+def test_settings_are_written_as_powerdns_does() -> None:
+    assert settings.words({"soa_edit_api": "INCREASE", "api_rectify": True}) == (
+        "soa_edit_api=INCREASE, api_rectify=true"
+    )
