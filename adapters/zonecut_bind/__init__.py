@@ -4,14 +4,20 @@ Writes are UPDATEs (RFC 2136) whose prerequisites state what is believed to be t
 message in both directions.
 """
 
-from zonecut.plugin import Adapter, hookimpl
-from zonecut_bind.backend import BindBackend
+from zonecut.plugin import Adapter, Backend, BackendContext, hookimpl
 from zonecut_bind.options import BindOptions
 
-__all__ = ["BindBackend", "BindOptions", "zonecut_adapters"]
+__all__ = ["BindOptions", "zonecut_adapters"]
 
 
 @hookimpl
 def zonecut_adapters() -> list[Adapter]:
     """The adapter that this package brings."""
-    return [Adapter(name="bind", options=BindOptions, create=BindBackend)]
+    return [Adapter(name="bind", options=BindOptions, create=_create)]
+
+
+def _create(context: BackendContext, options: BindOptions) -> Backend:
+    # imported when it is used: a daemon has in memory what its own servers need
+    from zonecut_bind.backend import BindBackend
+
+    return BindBackend(context, options)

@@ -4,14 +4,25 @@ One PATCH carries a whole batch and is atomic. The API has no conditions: what i
 just before, and one task at a time writes. With `dns`, most of that reading is done by DNS, which is much cheaper.
 """
 
-from zonecut.plugin import Adapter, hookimpl
-from zonecut_powerdns.backend import PowerDnsBackend
+from zonecut.plugin import Adapter, Backend, BackendContext, BackendMisconfigured, hookimpl
 from zonecut_powerdns.options import PowerDnsOptions
 
-__all__ = ["PowerDnsBackend", "PowerDnsOptions", "zonecut_adapters"]
+__all__ = ["PowerDnsOptions", "zonecut_adapters"]
 
 
 @hookimpl
 def zonecut_adapters() -> list[Adapter]:
     """The adapter that this package brings."""
-    return [Adapter(name="powerdns", options=PowerDnsOptions, create=PowerDnsBackend)]
+    return [Adapter(name="powerdns", options=PowerDnsOptions, create=_create)]
+
+
+def _create(context: BackendContext, options: PowerDnsOptions) -> Backend:
+    try:
+        # imported when it is used: the HTTP client is an extra
+        from zonecut_powerdns.backend import PowerDnsBackend
+    except ModuleNotFoundError as error:
+        raise BackendMisconfigured(
+            f"the adapter powerdns needs the Python package {error.name}: pip install 'zonecut[powerdns]'"
+        ) from error
+
+    return PowerDnsBackend(context, options)
