@@ -29,7 +29,8 @@ from zonecut.plugin import (
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
-from zonecut_bind import BindBackend, BindOptions
+from zonecut_bind import BindOptions
+from zonecut_bind.backend import BindBackend
 
 OpenBackend = Callable[..., Awaitable[BindBackend]]
 TTLS = Ttls(ns=7200, ds=1800, glue=900)

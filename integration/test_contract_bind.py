@@ -14,7 +14,8 @@ from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.protocol import names
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut.protocol.update import type_text
-from zonecut_bind import BindBackend, BindOptions
+from zonecut_bind import BindOptions
+from zonecut_bind.backend import BindBackend
 
 
 class NamedServer(ContractServer):

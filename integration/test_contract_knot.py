@@ -16,7 +16,8 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import rdata_text
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut.protocol.update import type_text
-from zonecut_knot import KnotBackend, KnotOptions
+from zonecut_knot import KnotOptions
+from zonecut_knot.backend import KnotBackend
 from zonecut_knot.options import Client
 
 

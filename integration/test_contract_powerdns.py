@@ -17,7 +17,8 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut_powerdns import PowerDnsBackend, PowerDnsOptions
+from zonecut_powerdns import PowerDnsOptions
+from zonecut_powerdns.backend import PowerDnsBackend
 from zonecut_powerdns.content import name_text, rdata_text, type_text
 
 _PATIENCE = 3.0

@@ -26,7 +26,8 @@ from zonecut.plugin.contract import generated, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
-from zonecut_knot import KnotBackend, KnotOptions
+from zonecut_knot import KnotOptions
+from zonecut_knot.backend import KnotBackend
 from zonecut_knot.options import Client
 
 TTLS = Ttls(ns=7200, ds=1800, glue=900)

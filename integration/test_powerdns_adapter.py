@@ -32,7 +32,8 @@ from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
 from zonecut.protocol.svcb import Method, Svcb
-from zonecut_powerdns import PowerDnsBackend, PowerDnsOptions
+from zonecut_powerdns import PowerDnsOptions
+from zonecut_powerdns.backend import PowerDnsBackend
 
 OpenBackend = Callable[..., Awaitable[PowerDnsBackend]]
 TTLS = Ttls(ns=7200, ds=1800, glue=900)

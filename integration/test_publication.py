@@ -21,7 +21,8 @@ from zonecut.protocol.delegation import Ttls
 from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
 from zonecut.protocol.svcb import Method, Svcb
-from zonecut_bind import BindBackend, BindOptions
+from zonecut_bind import BindOptions
+from zonecut_bind.backend import BindBackend
 from zonecut_zonefile import ZonefileBackend, ZonefileOptions
 
 TARGET = names.from_text(f"updater.{PARENT}")
