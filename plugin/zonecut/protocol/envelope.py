@@ -184,6 +184,15 @@ def read_name(wire: bytes, at: int) -> tuple[bytes, int]:
     Raises MalformedMessage for a name that is too long, runs past the end, has a label of an unknown type, or a
     pointer that does not point before the labels already read.
     """
+    try:
+        # most names are not compressed: those are one slice
+        end = at
+        while 0 < (length := wire[end]) < 64:
+            end += length + 1
+        if length == 0 and end - at < MAX_NAME:
+            return wire[at : end + 1], end + 1
+    except IndexError:
+        raise MalformedMessage("ends within a name") from None
     name = bytearray()
     barrier = at
     after = 0

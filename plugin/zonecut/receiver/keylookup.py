@@ -26,6 +26,10 @@ class KeyLookup:
         self._waiting: list[tuple[bytes, Use, Fail]] = []
         self._fetching: asyncio.Task[None] | None = None
 
+    def in_memory(self, owner: bytes) -> tuple[RingKey, ...] | None:
+        """The keys of an owner if memory has them now."""
+        return self._ring.lookup(owner)
+
     def look_up(self, owner: bytes, use: Use, fail: Fail) -> None:
         """Call `use` with the keys of an owner, at once if they are in memory, or `fail` with the reason."""
         keys = self._ring.lookup(owner)

@@ -97,6 +97,10 @@ class Receiver:
                 self._query(envelope, source, respond)
             else:
                 admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
+                keys = self._keys.in_memory(admitted.signer)
+                if keys is not None:
+                    self._authenticate(admitted, source, respond, keys)
+                    return
                 self._keys.look_up(
                     admitted.signer,
                     partial(self._authenticate, admitted, source, respond),
