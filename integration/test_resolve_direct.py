@@ -126,7 +126,7 @@ async def test_the_next_resolver_is_asked_when_one_is_dead_and_that_is_remembere
 
 
 async def test_a_proven_lack_of_a_chain_is_known_without_an_answer(world: World) -> None:
-    """PROTOCOL section 5: a name server is skipped only if its signalling name is provably insecure."""
+    """A name server is skipped only if its signalling name is provably insecure."""
     limits = Limits(seconds=1, patience=0.3)
     resolver = Resolver([Nameserver(LOOPBACK, world.unbound.port)], world.anchors, limits=limits)
     assert (await resolver.lookup(*question("insecure.test. KEY"))).verdict is INSECURE

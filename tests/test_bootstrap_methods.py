@@ -1,4 +1,4 @@
-"""Each bootstrap method as a function of what can be seen (PROTOCOL section 5)."""
+"""Each bootstrap method as a function of what can be seen."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The checks of PROTOCOL section 8 that ask the child's name servers: what each says of every outcome."""
+"""The checks that ask the child's name servers: what each says of every outcome."""
 
 import asyncio
 import time

@@ -78,7 +78,7 @@ async def test_a_host_without_addresses_is_certain_and_one_that_cannot_be_looked
     ids=["no answer", "insecure and no answer", "bogus"],
 )
 async def test_a_family_that_is_not_known_is_an_address_that_is_not_asked(missing: Answer) -> None:
-    """PROTOCOL section 5: every address of every server; silence is failure."""
+    """Every address of every server; silence is failure."""
     first, second = await addresses(answer("1.1.1.1"), missing)
     assert first == ServerAddress(SERVER, "1.1.1.1")
     assert (second.address, second.certain) == (None, False)

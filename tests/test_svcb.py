@@ -1,4 +1,4 @@
-"""SVCB records that announce how keys come to be trusted (RFC 9460, PROTOCOL section 2)."""
+"""SVCB records that announce how keys come to be trusted (RFC 9460)."""
 
 import dns.exception
 import dns.rdata

@@ -1,6 +1,6 @@
 """What the children send: UPDATEs that replace a delegation, signed with Ed25519.
 
-A request replaces two NS, a DS, two A and one AAAA and drops the old glue, as in BACKENDS.md.
+A request replaces two NS, a DS, two A and one AAAA and drops the old glue.
 """
 
 import hashlib

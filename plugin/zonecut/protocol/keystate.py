@@ -1,4 +1,4 @@
-"""KeyState: the EDNS option with which a child asks what its key is worth, and a receiver tells (PROTOCOL section 6).
+"""KeyState: the EDNS option with which a child asks what its key is worth, and a receiver tells.
 
 draft-berra-dnsop-keystate. Revision -03 took two codes away from the child and gave them to the receiver; which one a
 request is read by is a setting. That an answer leaves only in a signed response is for the caller to see to.

@@ -1,4 +1,4 @@
-"""SVCB records at the receiver's name: how it comes to trust a key (RFC 9460, PROTOCOL section 2).
+"""SVCB records at the receiver's name: how it comes to trust a key (RFC 9460).
 
 Read liberally, since the drafts write priority 0, with which RFC 9460 gives parameters no meaning and with which
 libraries and servers refuse the record; written strictly.
@@ -27,7 +27,7 @@ _SEPARATORS = re.compile(r"[\s,>]+")
 
 
 class Method(StrEnum):
-    """How a receiver comes to trust a child's key, as `bootstrap` announces it (PROTOCOL section 5)."""
+    """How a receiver comes to trust a child's key, as `bootstrap` announces it."""
 
     AT_APEX = "at-apex"
     AT_NS = "at-ns"

@@ -1,4 +1,4 @@
-"""What a parent announces (RFC 9859, PROTOCOL section 2), and what has to change in its zone for that. Pure.
+"""What a parent announces (RFC 9859), and what has to change in its zone for that. Pure.
 
 Ours are: the DSYNC records with the scheme UPDATE and those that the configuration adds; at a target in the zone its
 addresses, its KEY RRset, and SVCB records that say how keys come to be trusted. All else that stands at these names
