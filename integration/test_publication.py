@@ -347,7 +347,7 @@ def test_a_roll_goes_through_its_phases_while_the_daemon_runs(named: Named, star
     assert retired(zonecut) == {str(old).zfill(5)}
     phases = [event["phase"] for event in zonecut.log_events("identity.phase")]
     # the last phase is over as soon as the zone is written, and may pass unseen
-    assert [phase for phase in phases if phase != "withdrawing"] == ["introducing", "retiring", "steady"]
+    assert phases in (["introducing", "retiring", "steady"], ["introducing", "retiring", "withdrawing", "steady"])
 
 
 def retired(zonecut: ZonecutProcess) -> set[str]:
