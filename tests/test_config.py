@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from zonecut import config
-from zonecut.config import Endpoint, Loaded
+from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
+from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 
@@ -57,7 +58,7 @@ def test_a_right_configuration_is_loaded_with_its_defaults(tmp_path: Path) -> No
         ("min_ns: 2", "min_ns: 0", "parents[0].policy.min_ns: input should be greater than 0, not 0"),
         ("min_ns: 2", "minns: 2", "parents[0].policy.minns: unknown key; did you mean `min_ns`?"),
         ("ns: 300}", "zz: 300}", "parents[0].policy.ttl.zz: unknown key; known here: ns, ds, glue"),
-        ("127.0.0.1:5354", "127.0.0.1", "receiver.listen: '127.0.0.1': an address with a port, as 192.0.2.1:5354"),
+        ("127.0.0.1:5354", "127.0.0.1", "receiver.listen: '127.0.0.1': an address with a port, as 192.0.2.1:53"),
         ("127.0.0.1:5354", "0.0.0.0:53", "receiver.listen: '0.0.0.0:53': name each address"),
         ("127.0.0.1:5354", "ns.example:53", "receiver.listen: 'ns.example:53': an address with a port"),
         ("[::1]:5354", "::1:5354", "receiver.listen: '::1:5354': an address with a port"),

@@ -1,9 +1,10 @@
 """What the configuration says about a BIND server."""
 
-from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from zonecut.plugin.endpoint import Endpoint
 
 
 class BindOptions(BaseModel):
@@ -20,28 +21,9 @@ class BindOptions(BaseModel):
     @field_validator("server")
     @classmethod
     def _is_address_and_port(cls, server: str) -> str:
-        split_address(server)
-        return server
+        return str(Endpoint.parse(server))
 
     @property
-    def address(self) -> tuple[str, int]:
+    def address(self) -> Endpoint:
         """Address and port of `server`."""
-        return split_address(self.server)
-
-
-def split_address(server: str) -> tuple[str, int]:
-    """Address and port of a server written as `192.0.2.1:53` or `[2001:db8::1]:53`.
-
-    Raises ValueError for anything else; a host name too: it would have to be looked up, and where our writes go is
-    nothing for a look-up to decide.
-    """
-    host, _, port = server.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ip_address(host[1:-1] if bracketed else host)
-    except ValueError:
-        address = None
-    valid_port = port.isascii() and port.isdigit() and 0 < int(port) < 65536
-    if address is None or not valid_port or bracketed != (address.version == 6):
-        raise ValueError(f"{server!r} is no address and port such as 127.0.0.1:53 or [::1]:53")
-    return str(address), int(port)
+        return Endpoint.parse(self.server)

@@ -13,10 +13,10 @@ import dns.rdatatype
 import dns.tsig
 from dns.rdtypes.ANY.TSIG import TSIG
 
+from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.protocol.envelope import ADDITIONAL, Envelope
-from zonecut_bind.keyfile import TsigKey
 
 FUDGE = 300
 """By how many seconds the clocks may differ (RFC 8945 section 10 recommends this)."""

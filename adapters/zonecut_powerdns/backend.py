@@ -20,13 +20,14 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import hidden
+from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_powerdns import bodies, settings
 from zonecut_powerdns.answers import Busy
-from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key, split_address
+from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.reading import Reader, between, conditions, results
 
@@ -78,7 +79,7 @@ class PowerDnsBackend(Backend):
         except KeyFileError as error:
             raise BackendMisconfigured(str(error)) from error
         address = self._options.dns
-        queries = Queries(self._zone, split_address(address), self._options.timeout) if address else None
+        queries = Queries(self._zone, Endpoint.parse(address), self._options.timeout) if address else None
         self._opened = api, Reader(self._zone, api, queries)
         try:
             await self._settle()

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from zonecut.plugin.endpoint import Endpoint
 
 _LARGEST_KEY = 4096
 
@@ -50,22 +51,8 @@ class PowerDnsOptions(BaseModel):
     @classmethod
     def _check_dns(cls, value: str | None) -> str | None:
         if value is not None:
-            split_address(value)
+            Endpoint.parse(value)
         return value
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:53` or `[::1]:53`. Raises ValueError for anything else, host names included."""
-    host, _, port = text.rpartition(":")
-    try:
-        address = ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
-        if (address.version == 6) != host.startswith("[") or not (port.isascii() and port.isdigit()):
-            raise ValueError
-        if not 0 < int(port) < 65536:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"{text!r} is no address and port, such as 127.0.0.1:53 or [::1]:53") from None
-    return str(address), int(port)
 
 
 class KeyFileError(Exception):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench import direct, requests, setting, tcp
 from bench.figures import ROUNDS, Figure, of_rounds
-from zonecut_bind.keyfile import load_key
+from zonecut.plugin.tsigkey import load_key
 
 OWN = 800
 """Children whose changes go through zonecut; those of the others go to named directly."""

@@ -7,7 +7,7 @@ from statistics import median
 
 from bench import direct, requests, setting, tcp
 from bench.figures import Figure
-from zonecut_bind.keyfile import load_key
+from zonecut.plugin.tsigkey import load_key
 
 OWN = 500
 """Children whose changes go through zonecut, one after the other; those of the others go to named directly."""

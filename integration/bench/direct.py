@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from bench.requests import TTLS, ZONE
 from bench.tcp import Connection, check_accepted
 from zonecut.plugin import Change
+from zonecut.plugin.tsigkey import TsigKey
 from zonecut_bind import updates
-from zonecut_bind.keyfile import TsigKey
 from zonecut_bind.signing import sign
 
 

@@ -1,329 +1,53 @@
-"""The whole configuration as pydantic models, and how the file is read: one YAML document, `version: 1`.
+"""The configuration with what plugins bring to it: read from one YAML file, `version: 1`, and checked.
 
 Every error names the file, the key and what would be right. Each adapter brings the model of its own options.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
+from zonecut.agent.settings import ChildSection
 from zonecut.configfile import ConfigurationError, key_text, problems_of, read_document
+from zonecut.configmodel import DEFAULT_PATH, DEFAULT_STORE, Configuration, ParentSection
 from zonecut.plugin import Adapter
-from zonecut.plugin.bootstrap import Method as BootstrapKind
+from zonecut.plugin.bootstrap import Method
 from zonecut.plugin.registry import adapters, bootstrap_methods
-from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT, CodePoints
-from zonecut.protocol.keys import algorithm_number
-from zonecut.protocol.keystate import Revision
-from zonecut.protocol.svcb import Method
-from zonecut.receiver.admission import Limits
-from zonecut.receiver.authentication import SignatureSettings
-from zonecut.receiver.checks import CheckSettings
-from zonecut.receiver.parent_zone import ZoneSettings
-from zonecut.receiver.policy import Policy, Rules
-from zonecut.receiver.publication import Announcement, PublicationSettings
-from zonecut.receiver.responder import ResponseSettings
-from zonecut.receiver.trust import TrustSettings
 
-DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
-DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"
+__all__ = [
+    "ChildSection",
+    "Configuration",
+    "DEFAULT_PATH",
+    "DEFAULT_STORE",
+    "Loaded",
+    "ParentSection",
+    "load",
+    "schema",
+]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An address and a port to listen on."""
-
-    address: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Endpoint":
-        """From `192.0.2.1:5354` or `[2001:db8::1]:5354`. Raises ValueError."""
-        host, colon, port = text.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        try:
-            address = ip_address(bare)
-            if not colon or (address.version == 6) != (bare != host) or not 0 < int(port) < 65536:
-                raise ValueError
-        except ValueError:
-            raise ValueError(f"{text!r}: an address with a port, as 192.0.2.1:5354 or [2001:db8::1]:5354") from None
-        if address.is_unspecified:
-            raise ValueError(f"{text!r}: name each address, so that an answer over UDP comes from where it was asked")
-        return cls(str(address), int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-
-class StoreSection(_Section):
-    """`store`: where keys, the ledger and the audit trail are kept."""
-
-    url: str = Field(DEFAULT_STORE, description="An SQLAlchemy URL: sqlite:////path/to/file.")
-
-
-class KeySection(_Section):
-    """`keys`: the receiver's own SIG(0) keys."""
-
-    directory: Path | None = Field(None, description="Where they are kept; default: `keys` beside the SQLite file.")
-    algorithm: str = Field("ED25519", description="Of new keys.")
-
-    @field_validator("algorithm")
-    @classmethod
-    def _supported(cls, algorithm: str) -> str:
-        algorithm_number(algorithm, DEFAULT)
-        return algorithm
-
-
-class CodePointSection(_Section):
-    """`codepoints`: numbers that IANA has not assigned yet."""
-
-    ml_dsa_44: int = Field(199, ge=0, le=255)
-    ml_dsa_65: int = Field(200, ge=0, le=255)
-    ml_dsa_87: int = Field(201, ge=0, le=255)
-    ede_key_known_not_trusted: int = Field(49160, ge=0, le=65535)
-    ede_key_validation_failed: int = Field(49161, ge=0, le=65535)
-    ede_manual_bootstrap_required: int = Field(49162, ge=0, le=65535)
-    keystate_option: int = Field(65002, ge=0, le=65535)
-    dsync_update: int = Field(2, ge=0, le=255)
-    dsync_scanner: int = Field(3, ge=0, le=255)
-    svcb_bootstrap: int = Field(65282, ge=0, le=65535)
-    svcb_interval: int = Field(65283, ge=0, le=65535)
-
-    def to_codepoints(self) -> CodePoints:
-        return CodePoints(**self.model_dump())
-
-
-class ReceiverSection(_Section):
-    """`receiver`: where and how UPDATEs are taken."""
-
-    listen: tuple[str, ...] = Field(("127.0.0.1:5354", "[::1]:5354"), description="Addresses with ports, UDP and TCP.")
-    workers: int = Field(1, description="Worker processes.")
-    cached_children: int = Field(8192, ge=1, description="Children whose keys are kept ready in memory.")
-    limits: Limits = Field(default_factory=Limits)
-    signatures: SignatureSettings = Field(default_factory=SignatureSettings)
-    responses: ResponseSettings = Field(default_factory=ResponseSettings)
-    keystate: Revision = Field(Revision.KEYSTATE_03, description="The revision of the KeyState draft that is spoken.")
-
-    @field_validator("listen")
-    @classmethod
-    def _endpoints(cls, listen: tuple[str, ...]) -> tuple[str, ...]:
-        if not listen:
-            raise ValueError("at least one address to listen on")
-        for text in listen:
-            Endpoint.parse(text)
-        return listen
-
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, workers: int) -> int:
-        if workers != 1:
-            raise ValueError("1 is the only number of workers that this version knows")
-        return workers
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(Endpoint.parse(text) for text in self.listen)
-
-
-class VantagePointSection(_Section):
-    """An entry of `resolver.vantage_points`: a further place from which unsigned children are looked at."""
-
-    name: str = Field(description="How it is called in reasons.")
-    resolver: str | None = Field(None, description="A resolver elsewhere, as tls://192.0.2.53#dns.example.")
-    source: str | None = Field(None, description="An address of this host to ask from.")
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> "VantagePointSection":
-        if (self.resolver is None) == (self.source is None):
-            raise ValueError("either `resolver` or `source` says where it is")
-        if self.resolver is not None:
-            _nameserver(self.resolver)
-        if self.source is not None:
-            ip_address(self.source)
-        return self
-
-
-class ResolverSection(_Section):
-    """`resolver`: how look-ups are made; answers are validated here, whatever the resolver says."""
-
-    nameservers: tuple[str, ...] | None = Field(None, description="As 127.0.0.1:53; default: the system's.")
-    trust_anchors: Path | None = Field(None, description="A file of DS or DNSKEY records; default: the root's.")
-    trusted: bool = Field(False, description="Believe the AD bit of resolvers on loopback instead of validating.")
-    vantage_points: tuple[VantagePointSection, ...] = Field(())
-
-    @field_validator("nameservers")
-    @classmethod
-    def _usable(cls, nameservers: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for text in nameservers or ():
-            _nameserver(text)
-        return nameservers
-
-
-class ParentSection(ZoneSettings):
-    """An entry of `parents`: a zone whose children we serve."""
-
-    zone: str = Field(description="The parent zone.")
-    target: str | None = Field(None, description="The receiver's own name; default: updater.<zone>.")
-    bootstrap: tuple[str | dict[str, Any], ...] = Field(
-        ("manual",),
-        description="How a child's key comes to be trusted, in the order in which it is tried: names of methods, or"
-        " {method: NAME} with the method's options; `manual` lets an operator decide.",
-    )
-    trust: TrustSettings = Field(default_factory=TrustSettings)
-    addresses: tuple[str, ...] = Field((), description="The receiver's addresses as children reach it.")
-    port: int | None = Field(
-        None, ge=1, le=65535, description="Its port; default: that of the first address of `receiver.listen`."
-    )
-    checks: CheckSettings = Field(default_factory=CheckSettings)
-    publish: bool = Field(False, description="Keep the records that announce the receiver in the zone.")
-    publication: PublicationSettings = Field(default_factory=PublicationSettings)
-    backend: dict[str, Any] = Field(description="`adapter` and the options of that adapter.")
-    policy: Policy = Field(default_factory=Policy)
-
-    @field_validator("zone", "target")
-    @classmethod
-    def _name(cls, text: str | None) -> str | None:
-        if text is not None and names.from_text(text) == names.ROOT:
-            raise ValueError("the root is no parent zone here")
-        return text
-
-    @field_validator("addresses")
-    @classmethod
-    def _usable(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for text in addresses:
-            try:
-                address = ip_address(text)
-            except ValueError:
-                raise ValueError(f"{text!r} is no IPv4 or IPv6 address, as 192.0.2.53 or 2001:db8::53") from None
-            if address.is_unspecified or address.is_multicast:
-                raise ValueError(f"{text!r}: nobody can send an UPDATE there")
-        return addresses
-
-    @field_validator("backend")
-    @classmethod
-    def _adapter(cls, backend: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(backend.get("adapter"), str):
-            raise ValueError("`adapter` names the adapter, as in {adapter: bind, ...}")
-        return backend
-
-    @model_validator(mode="after")
-    def _reserved_names(self) -> "ParentSection":
-        self.rules()
-        return self
-
-    @property
-    def apex(self) -> bytes:
-        return names.from_text(self.zone)
-
-    @model_validator(mode="after")
-    def _announceable(self) -> "ParentSection":
-        methods = self.bootstrap_names
-        if not methods or len(set(methods)) != len(methods):
-            raise ValueError("bootstrap: at least one method, and each once")
-        announcement = self.announcement(1, DEFAULT)
-        if announcement.target in announcement.dsync_names:
-            raise ValueError(f"target: {names.to_text(announcement.target)} is where DSYNC records stand")
-        if self.publish and announcement.holds_target and not self.addresses:
-            target = names.to_text(announcement.target)
-            raise ValueError(f"publish: {target} lies in the zone, so `addresses` has to say where the receiver is")
-        return self
-
-    @property
-    def target_name(self) -> bytes:
-        return names.from_text(self.target) if self.target else b"\x07updater" + self.apex
-
-    @property
-    def bootstrap_names(self) -> tuple[str, ...]:
-        """The names of the methods, `manual` included."""
-        return tuple(entry if isinstance(entry, str) else str(entry.get("method")) for entry in self.bootstrap)
-
-    def announcement(self, default_port: int, codepoints: CodePoints) -> Announcement:
-        """What the zone announces."""
-        return Announcement(
-            self.apex,
-            self.target_name,
-            self.port or default_port,
-            tuple(ip_address(text) for text in self.addresses),
-            tuple(Method(name) for name in self.bootstrap_names if name in set(Method)),
-            self.publication,
-            codepoints,
-        )
-
-    def rules(self) -> Rules:
-        return Rules.of(self.apex, self.target_name, self.policy)
-
-    def settings(self) -> ZoneSettings:
-        return ZoneSettings(**{name: getattr(self, name) for name in ZoneSettings.model_fields})
-
-
-class Configuration(_Section):
-    """The configuration file."""
-
-    version: Literal[1] = Field(description="The version of this format.")
-    store: StoreSection = Field(default_factory=StoreSection)
-    keys: KeySection = Field(default_factory=KeySection)
-    codepoints: CodePointSection = Field(default_factory=CodePointSection)
-    resolver: ResolverSection = Field(default_factory=ResolverSection)
-    receiver: ReceiverSection = Field(default_factory=ReceiverSection)
-    parents: tuple[ParentSection, ...] = Field((), description="The zones whose children we serve.")
-
-    @field_validator("parents")
-    @classmethod
-    def _distinct(cls, parents: tuple[ParentSection, ...]) -> tuple[ParentSection, ...]:
-        seen: set[bytes] = set()
-        for parent in parents:
-            if parent.apex in seen:
-                raise ValueError(f"{parent.zone} is there twice")
-            seen.add(parent.apex)
-        return parents
-
-    @model_validator(mode="after")
-    def _place_for_keys(self) -> "Configuration":
-        if self.parents and self.key_directory is None:
-            raise ValueError("keys.directory is required where the store is no SQLite file")
-        return self
-
-    @property
-    def key_directory(self) -> Path | None:
-        """Where the receiver's keys are; None if neither `keys` nor the store says."""
-        if self.keys.directory is not None:
-            return self.keys.directory
-        kind, _, file = self.store.url.partition("://")
-        return Path(file[1:]).parent / "keys" if kind.partition("+")[0] == "sqlite" and file[1:] else None
-
-    def announcement(self, parent: ParentSection) -> Announcement:
-        """What a parent zone announces."""
-        return parent.announcement(self.receiver.endpoints[0].port, self.codepoints.to_codepoints())
-
-
-def _nameserver(text: str) -> None:
-    """Raises ValueError, as pydantic wants it, for a resolver that is none."""
-    # only here: who never looks anything up is spared the code for it
-    from zonecut.resolve import Nameserver, ResolveError
-
-    try:
-        Nameserver.from_text(text)
-    except ResolveError as error:
-        raise ValueError(str(error)) from None
+_Where = tuple[str | int, ...]
+Chosen = tuple[Adapter, BaseModel]
+"""An adapter and its options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that was checked, with each parent's adapter and bootstrap methods and their options."""
+    """A configuration that was checked, with the adapters and bootstrap methods that it names and their options."""
 
     path: Path
     configuration: Configuration
-    backends: dict[bytes, tuple[Adapter, BaseModel]] = field(default_factory=dict)
-    methods: dict[bytes, tuple[tuple[BootstrapKind, BaseModel], ...]] = field(default_factory=dict)
-    """The automatic ones, in their order."""
+    backends: Mapping[bytes, Chosen] = field(default_factory=dict)
+    """Of each parent zone."""
+    methods: Mapping[bytes, tuple[tuple[Method, BaseModel], ...]] = field(default_factory=dict)
+    """Of each parent zone: the automatic ones, in their order."""
+    child_backends: Mapping[bytes, Chosen] = field(default_factory=dict)
+    """Of each child zone that has one."""
+    signalling: Mapping[bytes, Mapping[bytes, Chosen]] = field(default_factory=dict)
+    """Of each child zone: the backends of its name servers' zones, by apex."""
 
 
 def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
@@ -333,45 +57,72 @@ def load(path: Path, manager: pluggy.PluginManager) -> Loaded:
         configuration = Configuration.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(path, problems_of(error, Configuration)) from None
-    installed = adapters(manager)
-    backends = {}
-    problems = []
+    choice = _Choice(manager)
+    backends, methods = {}, {}
     for place, parent in enumerate(configuration.parents):
-        options = dict(parent.backend)
+        backends[parent.apex] = choice.adapter(parent.backend, ("parents", place, "backend"))
+        methods[parent.apex] = choice.methods(parent.bootstrap, ("parents", place, "bootstrap"))
+    child_backends, signalling = {}, {}
+    for place, child in enumerate(configuration.children):
+        if child.backend is not None:
+            child_backends[child.apex] = choice.adapter(child.backend, ("children", place, "backend"))
+        signalling[child.apex] = {
+            entry.apex: choice.adapter(entry.backend, ("children", place, "signalling", number, "backend"))
+            for number, entry in enumerate(child.signalling)
+        }
+    if choice.problems:
+        raise ConfigurationError(path, choice.problems)
+    return Loaded(path, configuration, backends, methods, child_backends, signalling)
+
+
+class _NoOptions(BaseModel):
+    """Stands for options that are wrong until that is said."""
+
+
+class _Choice:
+    """Finds what a configuration names among what is installed, and collects what is wrong."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.problems: list[str] = []
+        self._adapters = adapters(manager)
+        self._methods = bootstrap_methods(manager)
+
+    def adapter(self, backend: Mapping[str, Any], where: _Where) -> Chosen:
+        """The adapter of a `backend`; one with empty options, and a problem, if it cannot be had."""
+        options = dict(backend)
         name = options.pop("adapter")
-        where = ("parents", place, "backend")
-        adapter = installed.get(name)
+        adapter = self._adapters.get(name)
         if adapter is None:
-            known = ", ".join(sorted(installed))
-            problems.append(f"{key_text((*where, 'adapter'))}: there is no adapter {name!r}; installed: {known}")
-            continue
-        try:
-            backends[parent.apex] = (adapter, adapter.options.model_validate(options))
-        except ValidationError as error:
-            problems += problems_of(error, adapter.options, where)
-    methods = {}
-    kinds = bootstrap_methods(manager)
-    for place, parent in enumerate(configuration.parents):
+            known = ", ".join(sorted(self._adapters))
+            self._complain((*where, "adapter"), f"there is no adapter {name!r}; installed: {known}")
+            return next(iter(self._adapters.values())), _NoOptions()
+        return adapter, self._options(adapter.options, options, where)
+
+    def methods(self, entries: tuple[str | dict[str, Any], ...], where: _Where) -> tuple[tuple[Method, BaseModel], ...]:
+        """The automatic methods of a `bootstrap`."""
         chosen = []
-        for number, entry in enumerate(parent.bootstrap):
-            here = ("parents", place, "bootstrap", number)
+        for number, entry in enumerate(entries):
             options = {} if isinstance(entry, str) else dict(entry)
             name = entry if isinstance(entry, str) else options.pop("method", None)
             if name == "manual" and not options:
                 continue
-            kind = kinds.get(str(name))
+            kind = self._methods.get(str(name))
             if kind is None:
-                known = ", ".join([*sorted(kinds), "manual"])
-                problems.append(f"{key_text(here)}: there is no bootstrap method {name!r}; there is {known}")
+                known = ", ".join([*sorted(self._methods), "manual"])
+                self._complain((*where, number), f"there is no bootstrap method {name!r}; there is {known}")
                 continue
-            try:
-                chosen.append((kind, kind.options.model_validate(options)))
-            except ValidationError as error:
-                problems += problems_of(error, kind.options, here)
-        methods[parent.apex] = tuple(chosen)
-    if problems:
-        raise ConfigurationError(path, problems)
-    return Loaded(path, configuration, backends, methods)
+            chosen.append((kind, self._options(kind.options, options, (*where, number))))
+        return tuple(chosen)
+
+    def _options(self, model: type[BaseModel], options: dict[str, Any], where: _Where) -> BaseModel:
+        try:
+            return model.model_validate(options)
+        except ValidationError as error:
+            self.problems += problems_of(error, model, where)
+            return _NoOptions()
+
+    def _complain(self, where: _Where, problem: str) -> None:
+        self.problems.append(f"{key_text(where)}: {problem}")
 
 
 def schema(manager: pluggy.PluginManager) -> dict[str, Any]:
@@ -385,5 +136,6 @@ def schema(manager: pluggy.PluginManager) -> dict[str, Any]:
         options["properties"] = {"adapter": {"const": name}, **options.get("properties", {})}
         options["required"] = ["adapter", *options.get("required", [])]
         choices.append(options)
-    document["$defs"]["ParentSection"]["properties"]["backend"] = {"oneOf": choices}
+    for section in ("ParentSection", "ChildSection", "SignallingSection"):
+        document["$defs"][section]["properties"]["backend"] = {"oneOf": choices}
     return document

@@ -10,9 +10,10 @@ import pluggy
 import structlog
 
 from zonecut import config
-from zonecut.config import Endpoint, Loaded
+from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
 from zonecut.plugin import BackendError
+from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
 from zonecut.receiver.inquiry import Inquiries
