@@ -65,7 +65,8 @@ class ParentSettings(_Section):
     zone: NameText | None = Field(None, description="The parent zone; default: found by look-ups.")
     receiver: ReceiverSettings | None = Field(None, description="Default: the one that the parent announces (DSYNC).")
     pins: tuple[str, ...] = Field(
-        (), description="Fingerprints of the receiver's keys, as `zonecut key show` prints them; no others then count."
+        (),
+        description="Fingerprints of the receiver's keys, as `zonecut parent status` prints them; no others then count.",
     )
     insecure_key: Literal["accept-and-log", "reject"] = Field(
         "accept-and-log", description="What to do where DNSSEC proves that the receiver's key cannot be validated."
@@ -83,8 +84,8 @@ class ParentSettings(_Section):
     def _fingerprints(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
         plain = tuple("".join(pin.replace(":", " ").split()).upper() for pin in pins)
         for pin in plain:
-            if len(pin) != 64 or not set(pin) <= set("0123456789ABCDEF"):
-                raise ValueError(f"{pin!r} is no fingerprint: 64 hexadecimal digits")
+            if len(pin) != 32 or not set(pin) <= set("0123456789ABCDEF"):
+                raise ValueError(f"{pin!r} is no fingerprint: 32 hexadecimal digits, as 9F86 D081 ...")
         return plain
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 `Store.open(url)` gives `keys`, `ring`, `changes` and `audit`; every error is a `StoreError` with a sentence in it.
 """
 
+from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
 from zonecut.store.bootstraps import BootstrapTable
@@ -44,6 +45,8 @@ __all__ = [
     "ChangeKind",
     "ChildRecord",
     "Remembered",
+    "AgentTable",
+    "StoredAgent",
     "AuditEntry",
     "AuditRecord",
     "StoreError",

@@ -8,6 +8,7 @@ from typing import Self
 from sqlalchemy import Engine
 
 from zonecut.protocol import codepoints
+from zonecut.store.agents import AgentTable
 from zonecut.store.audit import AuditTable
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
@@ -33,6 +34,7 @@ class Store:
         """Not started: who looks keys up calls `start`."""
         self.changes = ChangeTable(self.thread, clock)
         self.bootstraps = BootstrapTable(self.thread, clock)
+        self.agents = AgentTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)
 
     @classmethod

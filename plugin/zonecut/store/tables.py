@@ -128,6 +128,16 @@ bootstraps = Table(
 Index("ix_bootstraps_next_at", bootstraps.c.manual, bootstraps.c.next_at)
 Index("ix_bootstraps_owner", bootstraps.c.owner)
 
+agents = Table(
+    "agents",
+    metadata,
+    Column("zone", Octets, primary_key=True),
+    Column("version", _NUMBER, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("changed_at", Double, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,
