@@ -66,7 +66,7 @@ class ParentSettings(_Section):
     receiver: ReceiverSettings | None = Field(None, description="Default: the one that the parent announces (DSYNC).")
     pins: tuple[str, ...] = Field(
         (),
-        description="Fingerprints of the receiver's keys, as `zonecut parent status` prints them; no others then count.",
+        description="Fingerprints of the receiver's keys, as `zonecut parent status` prints them: no others count.",
     )
     insecure_key: Literal["accept-and-log", "reject"] = Field(
         "accept-and-log", description="What to do where DNSSEC proves that the receiver's key cannot be validated."

@@ -1,8 +1,8 @@
-"""What the agents of child zones remember: one document a zone, replaced as a whole by whoever has seen the last one."""
+"""What the agents of child zones remember: one document a zone, replaced as a whole by who has seen the last one."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -45,9 +45,7 @@ class AgentTable:
     async def versions(self) -> Mapping[bytes, int]:
         """The version of every zone's document. Raises StoreUnavailable."""
         query = select(_TABLE.c.zone, _TABLE.c.version)
-        return await self._thread.read(
-            lambda connection: {zone: version for zone, version in connection.execute(query)}
-        )
+        return await self._thread.read(lambda connection: {row.zone: row.version for row in connection.execute(query)})
 
     async def put(self, agent: StoredAgent) -> StoredAgent:
         """Replace the document of a zone whose version is `agent.version`; as it stands then.
@@ -66,22 +64,23 @@ class AgentTable:
         return [self._put_one(connection, agent) for agent in agents]
 
     def _put_one(self, connection: Connection, agent: StoredAgent) -> StoredAgent:
+        now = self._clock()
         values = {
             "version": agent.version + 1,
             "phase": agent.phase,
             "document": json.dumps(agent.document),
-            "changed_at": self._clock(),
+            "changed_at": now,
         }
-        if agent.version == 0:
-            taken = connection.execute(select(_TABLE.c.version).where(_TABLE.c.zone == agent.zone)).first()
-            if taken is None:
-                connection.execute(insert(_TABLE).values(zone=agent.zone, **values))
+        place = (_TABLE.c.zone == agent.zone) & (_TABLE.c.version == agent.version)
+        if agent.version:
+            written = connection.execute(update(_TABLE).where(place).values(values)).rowcount == 1
         else:
-            place = (_TABLE.c.zone == agent.zone) & (_TABLE.c.version == agent.version)
-            taken = None if connection.execute(update(_TABLE).where(place).values(values)).rowcount else ()
-        if taken is not None:
+            written = connection.execute(select(_TABLE.c.zone).where(_TABLE.c.zone == agent.zone)).first() is None
+            if written:
+                connection.execute(insert(_TABLE).values(zone=agent.zone, **values))
+        if not written:
             raise StoreConflict(f"the state of {names.to_text(agent.zone)} was changed by another process")
-        return StoredAgent(agent.zone, agent.version + 1, agent.phase, agent.document, values["changed_at"])
+        return replace(agent, version=agent.version + 1, changed_at=now)
 
     def _forget(self, connection: Connection, zones: Sequence[bytes]) -> Sequence[None]:
         for zone in zones:
