@@ -1,4 +1,4 @@
-"""The options of the adapter `powerdns`, its key file, and what a zone's settings have to be."""
+"""The options of the adapter `powerdns`, and what a zone's settings have to be."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,9 @@ from zonecut.plugin import BackendMisconfigured
 from zonecut.plugin.registry import adapters, create_manager
 from zonecut.protocol import names
 from zonecut_powerdns import settings
-from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key
+from zonecut_powerdns.options import PowerDnsOptions
 
 APEX = names.from_text("parent.example.")
-
-
-def key_file(directory: Path, octets: bytes, mode: int = 0o600) -> Path:
-    file = directory / "api.key"
-    file.write_bytes(octets)
-    file.chmod(mode)
-    return file
 
 
 def test_the_adapter_registers_under_its_name() -> None:
@@ -78,31 +71,6 @@ def test_a_url_is_kept_without_the_end_that_all_have(url: str, kept: str) -> Non
 def test_anything_else_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PowerDnsOptions.model_validate(options)
-
-
-@pytest.mark.parametrize("octets", [b"changeme", b"changeme\n", b"  a+b/c=\r\n"])
-def test_a_key_is_one_word(tmp_path: Path, octets: bytes) -> None:
-    assert load_key(key_file(tmp_path, octets)) == octets.strip().decode()
-
-
-@pytest.mark.parametrize("octets", [b"", b"\n", b"two words", b"two\nlines", b"\xc3\xa4", b"a" * 5000, b"a\0b"])
-def test_anything_else_is_no_key_and_is_not_shown(tmp_path: Path, octets: bytes) -> None:
-    with pytest.raises(KeyFileError, match="one word of ASCII") as caught:
-        load_key(key_file(tmp_path, octets))
-    assert "lines" not in str(caught.value)
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
-def test_a_key_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(KeyFileError, match="chmod 600"):
-        load_key(key_file(tmp_path, b"changeme", mode))
-
-
-def test_a_key_that_is_missing_or_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="No such file"):
-        load_key(tmp_path / "none")
-    with pytest.raises(KeyFileError, match="directory"):
-        load_key(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut.plugin.http import failures, make_client
 from zonecut.protocol import names
 from zonecut_powerdns.answers import failure
 from zonecut_powerdns.bodies import Holdings, holdings
@@ -31,13 +30,8 @@ class Api:
         self._zone = zone
         self._path = f"/api/v1/servers/{options.server_id}/zones/{zone_id(zone)}"
         self._room = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
-        self._client = httpx2.AsyncClient(
-            base_url=options.url,
-            headers={"X-API-Key": key, "Accept": "application/json, text/plain"},
-            verify=_tls(options),
-            timeout=options.timeout,
-            trust_env=False,  # what writes to a zone does not go through somebody's proxy
-        )
+        headers = {"X-API-Key": key, "Accept": "application/json, text/plain"}
+        self._client = make_client(options.url, ca=options.ca, timeout=options.timeout, headers=headers)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -81,7 +75,7 @@ class Api:
         rest = b""
         async with (
             self._room,
-            self._failures(self._options.timeout),
+            failures(self._options.url, self._options.timeout),
             self._client.stream("GET", f"{self._path}/export", headers={"Accept": "text/plain"}) as answer,
         ):
             if answer.status_code != httpx2.codes.OK:
@@ -117,7 +111,7 @@ class Api:
         headers = {"Content-Type": "application/json"} if content is not None else None
         patience = patience or self._options.timeout
         limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
-        async with self._room, self._failures(patience), asyncio.timeout(patience):
+        async with self._room, failures(self._options.url, patience), asyncio.timeout(patience):
             answer = await self._client.request(
                 method, path, params=params, content=content, headers=headers, timeout=limits
             )
@@ -129,29 +123,3 @@ class Api:
         options = self._options
         zone = names.to_text(self._zone)
         return failure(status, body, zone=zone, server_id=options.server_id, key_file=str(options.api_key))
-
-    @asynccontextmanager
-    async def _failures(self, patience: float) -> AsyncGenerator[None, None]:
-        """Turn what can happen to a connection into errors of the Backend interface."""
-        url = self._options.url
-        try:
-            yield
-        except (TimeoutError, httpx2.TimeoutException):
-            raise BackendUnavailable(f"{url} did not answer within {patience:g} s") from None
-        except httpx2.ConnectError as error:
-            if "certificate" in str(error).lower():
-                raise BackendMisconfigured(f"{url} cannot prove who it is: {error}; look at `ca`") from error
-            raise BackendUnavailable(f"{url} cannot be reached: {error}") from error
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
-            raise BackendUnavailable(f"{url}: the connection was lost ({error or type(error).__name__})") from error
-        except (httpx2.InvalidURL, RuntimeError) as error:
-            raise BackendUnavailable(f"{url}: {error}") from error
-
-
-def _tls(options: PowerDnsOptions) -> ssl.SSLContext | bool:
-    if not options.url.startswith("https:"):
-        return False
-    try:
-        return ssl.create_default_context(cafile=options.ca)
-    except (OSError, ssl.SSLError) as error:
-        raise BackendMisconfigured(f"{options.ca} holds no certificates that could be used: {error}") from error

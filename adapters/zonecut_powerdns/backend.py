@@ -21,13 +21,14 @@ from zonecut.plugin import (
 )
 from zonecut.plugin.branches import hidden
 from zonecut.plugin.endpoint import Endpoint
+from zonecut.plugin.privatefile import PrivateFileError, read_word
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_powerdns import bodies, settings
 from zonecut_powerdns.answers import Busy
-from zonecut_powerdns.options import KeyFileError, PowerDnsOptions, load_key
+from zonecut_powerdns.options import PowerDnsOptions
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.reading import Reader, between, conditions, results
 
@@ -75,8 +76,8 @@ class PowerDnsBackend(Backend):
         except ImportError as error:
             raise BackendMisconfigured("the adapter powerdns needs httpx2: pip install 'zonecut[powerdns]'") from error
         try:
-            api = Api(self._zone, self._options, load_key(self._options.api_key))
-        except KeyFileError as error:
+            api = Api(self._zone, self._options, read_word(self._options.api_key, "API key"))
+        except PrivateFileError as error:
             raise BackendMisconfigured(str(error)) from error
         address = self._options.dns
         queries = Queries(self._zone, Endpoint.parse(address), self._options.timeout) if address else None

@@ -1,15 +1,11 @@
-"""What the configuration says about a PowerDNS server, and the file with its API key."""
+"""What the configuration says about a PowerDNS server."""
 
-import os
-import stat
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from zonecut.plugin.baseurl import check_base_url
 from zonecut.plugin.endpoint import Endpoint
-
-_LARGEST_KEY = 4096
 
 
 class PowerDnsOptions(BaseModel):
@@ -38,14 +34,7 @@ class PowerDnsOptions(BaseModel):
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        try:
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is none
-            usable = False
-        if not usable or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f"{value!r} is no address of an API, such as http://127.0.0.1:8081")
-        return value.rstrip("/").removesuffix("/api/v1")
+        return check_base_url(value, "http://127.0.0.1:8081").removesuffix("/api/v1")
 
     @field_validator("dns")
     @classmethod
@@ -53,29 +42,3 @@ class PowerDnsOptions(BaseModel):
         if value is not None:
             Endpoint.parse(value)
         return value
-
-
-class KeyFileError(Exception):
-    """The key file cannot be used; the message names it and says what would be right, and holds nothing of it."""
-
-
-def load_key(path: Path) -> str:
-    """The API key in a file: one line.
-
-    Raises KeyFileError if the file cannot be read, can be read by others than its owner, or holds anything else.
-    """
-    try:
-        with path.open("rb") as file:
-            # Of the open file, not of the path: what is checked is what is read.
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileError(f"API key {path} is not a file")
-            if mode & 0o077:
-                raise KeyFileError(f"API key {path} can be read by others (mode {mode & 0o777:04o}): chmod 600 {path}")
-            content = file.read(_LARGEST_KEY + 1)
-    except OSError as error:
-        raise KeyFileError(f"API key {path} cannot be read: {error.strerror}") from error
-    key = content.strip()
-    if not key or len(content) > _LARGEST_KEY or not all(0x21 <= octet <= 0x7E for octet in key):
-        raise KeyFileError(f"API key {path} cannot be used: it should hold the server's api-key, one word of ASCII")
-    return key.decode("ascii")

@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-import os
 import re
-import stat
 from pathlib import Path
 
 import dns.exception
 import dns.name
 import dns.tsig
+
+from zonecut.plugin.privatefile import PrivateFileError, read_private
 
 _TOKEN = re.compile(r'"([^"\n]*)"|(?:/\*.*?\*/|//[^\n]*|#[^\n]*)|([{};])|([^\s{};"]+)', re.DOTALL)
 
@@ -43,16 +43,9 @@ def load_key(path: Path) -> TsigKey:
     `key` statement.
     """
     try:
-        with path.open("rb") as file:
-            # Of the open file, not of the path: what is checked is what is read.
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileError(f"TSIG key {path} is not a file")
-            if mode & 0o077:
-                raise KeyFileError(f"TSIG key {path} can be read by others (mode {mode & 0o777:04o}): chmod 600 {path}")
-            content = file.read(65536)
-    except OSError as error:
-        raise KeyFileError(f"TSIG key {path} cannot be read: {error.strerror}") from error
+        content = read_private(path, "TSIG key")
+    except PrivateFileError as error:
+        raise KeyFileError(str(error)) from error
     try:
         return parse_key(content.decode())
     except ValueError as error:
