@@ -12,6 +12,7 @@ from zonecut.plugin import (
     Backend,
     BackendConflict,
     BackendError,
+    BackendLater,
     BackendRejected,
     BackendUnavailable,
     Change,
@@ -42,7 +43,14 @@ class Server(Backend):
         """Children that the server will not hold."""
         self.forgets: set[bytes] = set()
         """Children whose changes are acknowledged and dropped."""
-        self.names_conflicts = True
+        self.undecided: set[bytes] = set()
+        """Children whose changes the server has yet to decide."""
+        self.names_children = True
+        """In conflicts and rejections."""
+        self.gate = asyncio.Event()
+        """Writes wait until it is set."""
+        self.gate.set()
+        self.requests = 0
 
     async def open(self) -> None: ...
 
@@ -56,13 +64,17 @@ class Server(Backend):
 
     async def write(self, changes: Sequence[Change]) -> None:
         assert len({change.child for change in changes}) == len(changes)
+        await self.gate.wait()
+        self.requests += 1
         if self.faults:
             raise self.faults.pop(0)
         differing = [change.child for change in changes if self.holds[change.child] != change.before]
         if differing:
-            raise BackendConflict("another value", differing if self.names_conflicts else ())
-        if any(change.child in self.poison for change in changes):
-            raise BackendRejected("will not hold that")
+            raise BackendConflict("another value", differing if self.names_children else ())
+        if rejected := [change.child for change in changes if change.child in self.poison]:
+            raise BackendRejected("will not hold that", rejected if self.names_children else ())
+        if waiting := [change.child for change in changes if change.child in self.undecided]:
+            raise BackendLater("is being looked at", waiting, 0.05)
         self.transactions.append(len(changes))
         for change in changes:
             if change.child not in self.forgets:
@@ -107,7 +119,9 @@ class Bench:
         change_id = await self.store.changes.append(new)
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         accept = judge or (lambda reading: after)
-        self.writer.put(Pending(change_id, Change(before, after), accept, settled, resumed=resumed))
+        self.writer.put(
+            Pending(change_id, Change(before, after, b"request %d" % number), accept, settled, resumed=resumed)
+        )
         return settled
 
     async def states(self) -> list[ChangeState]:
@@ -140,8 +154,12 @@ async def test_what_waits_goes_into_one_transaction_as_far_as_it_fits(bench: Ben
     assert await bench.states() == [ChangeState.APPLIED] * 25
 
 
+@pytest.mark.parametrize("names_children", [True, False])
 @pytest.mark.parametrize("offenders", [{0}, {3}, {9}, {2, 7}, set(range(10))])
-async def test_a_rejected_batch_is_split_until_the_offenders_are_alone(bench: Bench, offenders: set[int]) -> None:
+async def test_a_rejected_batch_is_split_until_the_offenders_are_alone(
+    bench: Bench, offenders: set[int], names_children: bool
+) -> None:
+    bench.server.names_children = names_children
     bench.server.poison = {names.from_text(f"child{number}.parent.example.") for number in offenders}
     found = await outcomes([await bench.put(number) for number in range(10)])
     for number, outcome in enumerate(found):
@@ -151,9 +169,9 @@ async def test_a_rejected_batch_is_split_until_the_offenders_are_alone(bench: Be
     assert [state is ChangeState.FAILED for state in states] == [number in offenders for number in range(10)]
 
 
-@pytest.mark.parametrize("names_conflicts", [True, False])
-async def test_a_conflict_is_judged_again_and_the_rest_goes_through(bench: Bench, names_conflicts: bool) -> None:
-    bench.server.names_conflicts = names_conflicts
+@pytest.mark.parametrize("names_children", [True, False])
+async def test_a_conflict_is_judged_again_and_the_rest_goes_through(bench: Bench, names_children: bool) -> None:
+    bench.server.names_children = names_children
     child = names.from_text("child4.parent.example.")
     bench.server.holds[child] = ns_of(child, "by.hand.example.")
     judged: list[Reading] = []
@@ -252,3 +270,80 @@ async def test_a_change_that_somebody_else_has_settled_keeps_no_other_from_being
     await bench.store.changes.settle(2, ChangeState.APPLIED)
     await outcomes(settled)
     assert await bench.states() == [ChangeState.APPLIED] * 3
+
+
+def child_name(number: int) -> bytes:
+    return names.from_text(f"child{number}.parent.example.")
+
+
+async def test_what_the_server_has_yet_to_decide_waits_and_the_others_go_on(bench: Bench) -> None:
+    bench.server.undecided = {child_name(1)}
+    settled = [await bench.put(number) for number in range(3)]
+    assert await outcomes([settled[0], settled[2]]) == [APPLIED] * 2
+    assert not settled[1].done()
+    assert bench.writer.waits_for(child_name(1)) == "is being looked at"
+    assert (bench.writer.waits_for(child_name(0)), bench.writer.trouble) == (None, None)
+    assert not await bench.writer.drain(5)
+    bench.server.undecided.clear()
+    assert await outcomes([settled[1]]) == [APPLIED]
+    assert bench.writer.waits_for(child_name(1)) is None
+    assert sum(bench.server.transactions) == 3
+    assert await bench.writer.drain(5)
+
+
+async def test_the_ledger_says_what_a_change_waits_for(bench: Bench) -> None:
+    bench.server.undecided = {child_name(1)}
+    await bench.put(1)
+    await asyncio.sleep(0.1)
+    await bench.ledger.close(5)
+    (waiting,) = await bench.store.changes.unsettled()
+    assert (waiting.child, waiting.reason) == (child_name(1), "is being looked at")
+
+
+async def test_all_of_a_transaction_wait_where_the_server_names_nobody(bench: Bench) -> None:
+    bench.server.faults = [BackendLater("tomorrow", again_in=0.05), BackendLater("tomorrow", again_in=0.05)]
+    settled = [await bench.put(number) for number in range(3)]
+    assert await outcomes(settled) == [APPLIED] * 3
+    assert sum(bench.server.transactions) == 3
+
+
+async def test_what_was_decided_meanwhile_is_not_written_again(bench: Bench) -> None:
+    bench.server.faults = [BackendLater("is being looked at", again_in=0.05)]
+    settled = await bench.put(1)
+    await asyncio.sleep(0.01)
+    bench.server.holds[child_name(1)] = ns_of(child_name(1), "new.example.")
+    assert await outcomes([settled]) == [APPLIED]
+    assert bench.server.transactions == []
+
+
+async def test_what_is_decided_against_in_the_end_fails_with_the_reason(bench: Bench) -> None:
+    bench.server.undecided = bench.server.poison = {child_name(1)}
+    bench.server.faults = [BackendLater("is being looked at", again_in=0.02)]
+    (outcome,) = await outcomes([await bench.put(1)])
+    assert (outcome.rule, outcome.reason) == ("backend-rejected", "will not hold that")
+    assert await bench.states() == [ChangeState.FAILED]
+
+
+async def test_offenders_that_a_server_names_are_not_searched_for(bench: Bench) -> None:
+    bench.server.poison = {child_name(number) for number in (3, 5)}
+    bench.server.gate.clear()
+    settled = [await bench.put(number) for number in range(10)]
+    bench.server.gate.set()
+    found = await outcomes(settled)
+    assert [number for number, outcome in enumerate(found) if outcome != APPLIED] == [3, 5]
+    # the first alone, as it came; the others; those without the offenders; the offenders
+    assert bench.server.requests == 5
+
+
+async def test_a_change_keeps_the_identity_of_its_request_when_it_is_judged_again(bench: Bench) -> None:
+    seen: list[bytes] = []
+
+    async def write(changes: Sequence[Change]) -> None:
+        seen.extend(change.identity for change in changes)
+        await Server.write(bench.server, changes)
+
+    bench.server.write = write  # type: ignore[method-assign]
+    bench.server.holds[child_name(1)] = ns_of(child_name(1), "by.hand.example.")
+    assert await outcomes([await bench.put(1)]) == [APPLIED]
+    assert set(seen) == {b"request 1"}
+    assert len(seen) == 2

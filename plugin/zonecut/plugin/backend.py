@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zonecut.protocol.delegation import Delegation, Difference, Ttls
 from zonecut.protocol.rrset import RRset
@@ -10,10 +10,16 @@ from zonecut.protocol.rrset import RRset
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One child's delegation as the server is believed to hold it, and as it is to become."""
+    """One child's delegation as the server is believed to hold it, and as it is to become.
+
+    `identity` is that of the accepted request behind it: the same at every attempt to write it, whatever died in
+    between, and no other request's. It is for servers that are to know a repetition when they see one; a change that
+    is nobody's request has none.
+    """
 
     before: Delegation
     after: Delegation
+    identity: bytes = field(default=b"", compare=False)
 
     @property
     def child(self) -> bytes:
@@ -65,7 +71,27 @@ class BackendConflict(BackendError):
 
 
 class BackendRejected(BackendError):
-    """The server will not hold what it was given, now or later: nothing of the transaction was written."""
+    """The server will not hold what it was given, now or later: nothing of the transaction was written.
+
+    `children` names those whose changes it is about where the server tells; empty where it does not.
+    """
+
+    def __init__(self, reason: str, children: Sequence[bytes] = ()) -> None:
+        super().__init__(reason)
+        self.children = tuple(children)
+
+
+class BackendLater(BackendUnavailable):
+    """The server has yet to decide, on its own and without us: nothing of the transaction was written.
+
+    `children` names those that have to wait, and the others may be written without them; empty: all of them wait.
+    `again_in` is when to ask again with the same changes, in seconds.
+    """
+
+    def __init__(self, reason: str, children: Sequence[bytes] = (), again_in: float = 30.0) -> None:
+        super().__init__(reason)
+        self.children = tuple(children)
+        self.again_in = again_in
 
 
 class Backend(ABC):
@@ -96,9 +122,9 @@ class Backend(ABC):
         """Write these changes of different children in one transaction: all of them or nothing.
 
         Conditional on each `before`, for all but glue below a child that no NS of `before` names (orphan glue,
-        which is replaced). Raises BackendConflict, BackendRejected or BackendUnavailable. After BackendUnavailable
-        it is not known whether the transaction took place. Repeating what is already so raises BackendConflict or
-        changes nothing.
+        which is replaced). Raises BackendConflict, BackendRejected, BackendLater or BackendUnavailable. After
+        BackendUnavailable it is not known whether the transaction took place. Repeating what is already so raises
+        BackendConflict or changes nothing.
         """
 
     @abstractmethod

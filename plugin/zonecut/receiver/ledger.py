@@ -89,6 +89,14 @@ class Ledger:
             self._start(self._record_collected())
         self._ended.append(settlement)
 
+    def note(self, change_id: int, reason: str, attempts: int) -> None:
+        """Record in the background what an unsettled change waits for. That is for people: it may get lost."""
+        self._start(self._note(change_id, reason, attempts))
+
+    async def _note(self, change_id: int, reason: str, attempts: int) -> None:
+        with suppress(StoreUnavailable, InvalidTransition, NotInStore):
+            await self._store.changes.note_attempt(change_id, reason, attempts)
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._settling.add(task)

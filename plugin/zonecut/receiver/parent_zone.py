@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -260,7 +261,7 @@ class ParentZone:
                     await self._resumed.wait()
             waited = await self._turns.take(child, self._settings.answer_within)
         except (TimeoutError, TurnTimeout):
-            waits = self._trouble("an earlier change of this child waits")
+            waits = self._trouble("an earlier change of this child waits", self.writer.waits_for(child))
             raise EndsEarly(Outcome.unavailable("one-change-at-a-time", waits)) from None
         except TooManyWaiting:
             raise Refusal(
@@ -356,6 +357,7 @@ class ParentZone:
     ) -> "asyncio.Future[Outcome]":
         """Give an accepted change to the writer; the child's turn ends when it is settled."""
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        change = replace(change, identity=identity or b"")
         pending = Pending(change_id, change, partial(self._judge, request), settled, resumed=resumed)
         settled.add_done_callback(partial(self._settled, pending, identity))
         self.writer.put(pending)
@@ -378,8 +380,8 @@ class ParentZone:
         await self._turns.take(stored.child, 0)
         self._hand_over(stored.id, Change(stored.before, stored.after), request, stored.identity, resumed=True)
 
-    def _trouble(self, what: str) -> str:
-        trouble = self.writer.trouble or self.trouble
+    def _trouble(self, what: str, reason: str | None = None) -> str:
+        trouble = reason or self.writer.trouble or self.trouble
         return f"{what}: {trouble}" if trouble else what
 
 

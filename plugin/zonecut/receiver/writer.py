@@ -2,6 +2,7 @@
 
 A batch that the server will not take as a whole is split until the offender stands alone, and the rest goes through.
 What the server holds instead of `before` is never overwritten: the change is judged again on what is there now.
+What the server has yet to decide is put aside, and the other children's changes go on.
 """
 
 import asyncio
@@ -13,7 +14,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from zonecut.plugin import Backend, BackendConflict, BackendError, BackendRejected, BackendUnavailable, Change, Reading
+from zonecut.plugin import (
+    Backend,
+    BackendConflict,
+    BackendError,
+    BackendLater,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.delegation import Delegation
@@ -43,7 +53,9 @@ class Pending:
     settled: asyncio.Future[Outcome]
     attempts: int = 0
     resumed: bool = False
-    """It comes from before a crash: it may have been written."""
+    """It comes from before a crash, or was put aside: it may have been written."""
+    waits_for: str | None = None
+    """Why it was put aside last."""
 
 
 class Writer:
@@ -69,6 +81,7 @@ class Writer:
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._aside: dict[bytes, tuple[Pending, asyncio.TimerHandle]] = {}
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
 
@@ -79,16 +92,31 @@ class Writer:
         self._work.set()
 
     async def drain(self, patience: float) -> bool:
-        """Wait up to `patience` seconds until nothing is left to write; False if something is (the ledger has it)."""
+        """Wait up to `patience` seconds until nothing is left to write; False if something is (the ledger has it).
+
+        What the server has yet to decide is left, and not waited for.
+        """
         try:
             async with asyncio.timeout(patience):
                 await self._idle.wait()
         except TimeoutError:
             return False
-        return True
+        return not self._aside
+
+    def waits_for(self, child: bytes) -> str | None:
+        """What keeps a child's change that the server has yet to decide; None for any other."""
+        found = self._aside.get(child)
+        return None if found is None else found[0].waits_for
 
     async def run(self) -> None:
         """Write until cancelled."""
+        try:
+            await self._run()
+        finally:
+            for _, timer in self._aside.values():
+                timer.cancel()
+
+    async def _run(self) -> None:
         while True:
             await self._work.wait()
             waiting = [self._queue[place] for place in range(min(len(self._queue), self.max_batch))]
@@ -99,7 +127,7 @@ class Writer:
             except Exception:
                 # a defect of an adapter or of ours must not end the writer: what is accepted stays in work
                 _log.exception("writer.defect", zone=names.to_text(self._zone))
-                self._queue.extendleft(pending for pending in reversed(batch) if not pending.settled.done())
+                self._queue.extendleft(pending for pending in reversed(batch) if self._is_in_work(pending))
                 await asyncio.sleep(BACKOFF[1] * self._jitter.uniform(0.5, 1.0))
             if not self._queue:
                 self._work.clear()
@@ -124,6 +152,9 @@ class Writer:
                     # NOERROR is no proof: some of it is not there
                     await self._resolve(batch[0], "the server took the change and does not hold it")
                     batch = batch[1:]
+            except BackendLater as error:
+                self._recovered()
+                batch = self._put_aside(batch, error)
             except BackendUnavailable as error:
                 uncertain = True
                 self._in_trouble(error, batch)
@@ -142,11 +173,40 @@ class Writer:
                 return None
         return None
 
-    async def _named(self, batch: Sequence[Pending], error: BackendError) -> frozenset[bytes]:
-        """The children that a conflict is about; empty where that is not to be known."""
-        if not isinstance(error, BackendConflict):
-            return frozenset()
-        if error.children:
+    def _is_in_work(self, pending: Pending) -> bool:
+        return not pending.settled.done() and pending.change.child not in self._aside
+
+    def _put_aside(self, batch: Sequence[Pending], error: BackendLater) -> list[Pending]:
+        """Have those wait that the server has yet to decide; returns the others."""
+        named = set(error.children).intersection(pending.change.child for pending in batch)
+        others = []
+        for pending in batch:
+            child = pending.change.child
+            if named and child not in named:
+                others.append(pending)
+                continue
+            if pending.waits_for != error.reason:
+                _log.info(
+                    "change.later",
+                    zone=names.to_text(self._zone),
+                    child=names.to_text(child),
+                    change=pending.id,
+                    reason=error.reason,
+                    again_in=error.again_in,
+                )
+                self._ledger.note(pending.id, error.reason, pending.attempts)
+            pending.waits_for, pending.resumed = error.reason, True
+            timer = asyncio.get_running_loop().call_later(error.again_in, self._take_up, child)
+            self._aside[child] = pending, timer
+        return others
+
+    def _take_up(self, child: bytes) -> None:
+        pending, _ = self._aside.pop(child)
+        self.put(pending)
+
+    async def _named(self, batch: Sequence[Pending], error: BackendConflict | BackendRejected) -> frozenset[bytes]:
+        """The children that an error is about; empty where that is not to be known."""
+        if error.children or isinstance(error, BackendRejected):
             return frozenset(error.children)
         try:
             unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
@@ -191,7 +251,7 @@ class Writer:
         except Refusal as refusal:
             outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
             return self._fail(pending, outcome)
-        pending.change = Change(reading.delegation, after)
+        pending.change = Change(reading.delegation, after, pending.change.identity)
         try:
             await self._ledger.rebase(pending.id, pending.change)
         except StoreUnavailable as error:
@@ -251,7 +311,7 @@ def _split(batch: Sequence[Pending], named: frozenset[bytes]) -> list[list[Pendi
     """Parts of a batch that failed: the offenders alone where they are known, else halves."""
     offenders = [pending for pending in batch if pending.change.child in named]
     rest = [pending for pending in batch if pending.change.child not in named]
-    if offenders and rest:
-        return [rest, *([pending] for pending in offenders)]
+    if offenders:
+        return [*([rest] if rest else []), *([pending] for pending in offenders)]
     middle = len(batch) // 2
     return [list(batch[:middle]), list(batch[middle:])]
