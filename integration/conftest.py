@@ -12,11 +12,19 @@ import pytest
 
 from lab.named import Named, StartNamed
 from lab.ports import LOOPBACK, free_port
+from lab.servers import SERVERS
 from lab.skips import pytest_sessionfinish, pytest_terminal_summary
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> str:
+    """Each of the servers that a parent may have, for `World(server=...)`."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The servers of the tree that is looked up: knotd as authority, unbound and named as validating resolvers."""
 
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from lab.ports import LOOPBACK, free_port
-from lab.process import Process, find_command
+from lab.process import Process, unconfined
 
 
 class Root(Protocol):
@@ -60,7 +59,7 @@ template:
 zone:
 {clauses}""")
         super().__init__(
-            [_unconfined("knotd", directory), "-c", configuration],
+            [unconfined("knotd", directory), "-c", configuration],
             name="knotd",
             directory=directory,
             ready=lambda: all(is_answered(address, 53, name) for name in self._zones),
@@ -130,7 +129,7 @@ remote-control:
   control-enable: no
 {clauses}""")
         super().__init__(
-            [_unconfined("unbound", directory), "-d", "-c", configuration],
+            [unconfined("unbound", directory), "-d", "-c", configuration],
             name="unbound",
             directory=directory,
             ready=lambda: is_answered(LOOPBACK, self.port, "."),
@@ -157,7 +156,7 @@ zone "." {{ type hint; file "{root.hints}"; }};
 """)
         super().__init__(
             # Without IPv6 there is nothing that it could try in vain.
-            [_unconfined("named", directory), "-4", "-g", "-n", "1", "-c", configuration],
+            [unconfined("named", directory), "-4", "-g", "-n", "1", "-c", configuration],
             name="named",
             directory=directory,
             ready=lambda: is_answered(LOOPBACK, self.port, "."),
@@ -190,12 +189,3 @@ def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:
     files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
     files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return files
-
-
-def _unconfined(name: str, directory: Path) -> Path:
-    """The server to run: a copy where AppArmor would keep the installed one, by its path, out of our directory."""
-    installed = Path(find_command(name))
-    switch = Path("/sys/module/apparmor/parameters/enabled")
-    if not (switch.exists() and switch.read_text().startswith("Y")):
-        return installed
-    return Path(shutil.copy(installed, directory / name))

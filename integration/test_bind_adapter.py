@@ -15,7 +15,7 @@ import dns.rdataclass
 import dns.rdatatype
 import pytest
 
-from lab.named import Named, StartNamed, verify_zone
+from lab.named import Named, StartNamed
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
     BackendConflict,
@@ -124,7 +124,7 @@ async def test_what_is_written_is_verified_read_and_seen_in_a_transfer(
         assert (await transferred(backend)).get(child("new"), Delegation(child("new"))) == after
         before = after
     if signing is not Signing.NONE:
-        verify_zone(named.axfr(), named.directory)
+        named.verify()
 
 
 async def test_records_get_the_ttls_of_their_types(named: Named, open_backend: OpenBackend) -> None:

@@ -48,7 +48,7 @@ class KnotServer(ContractServer):
         return self._backend("elsewhere.test.")
 
     def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
-        self.knotd.edit(
+        self.knotd.transaction(
             *(("unset", names.to_text(owner), type_text(rtype)) for owner, rtype in remove),
             *(
                 ("set", names.to_text(each.owner), str(each.ttl), type_text(each.rtype), rdata_text(*each[1::2]))

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.named import verify_zone
 from lab.process import LabError, until
 from lab.zones import PARENT, ParentZone, Signing
 from peer import TcpPeer
@@ -168,7 +167,7 @@ def _check_end(world: World, clients: list[Client], directory: Path, signing: Si
         assert client.refused == []
     assert world.changes("--state", "failed") == []
     if signing is not Signing.NONE:
-        verify_zone(world.named.axfr(), directory)
+        world.server.verify()
 
 
 def _world(directory: Path, clients: list[Client], signing: Signing) -> World:

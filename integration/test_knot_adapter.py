@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from lab.knotd import Knotd
-from lab.named import verify_zone
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
     BackendConflict,
@@ -106,7 +105,7 @@ async def test_a_signed_zone_stays_signed_all_over(start: Start, opened: Open) -
     backend = await opened(knotd)
     gone = generated(PARENT, 0)
     await backend.write([CHANGE, Change(gone, Delegation(gone.child))])
-    verify_zone(knotd.axfr(), knotd.directory)
+    knotd.verify()
 
 
 async def test_a_transaction_that_a_killed_zonecut_left_is_ended(start: Start, opened: Open) -> None:
@@ -175,7 +174,7 @@ async def test_a_record_that_knot_cannot_show_is_told(start: Start, opened: Open
     knotd = start()
     backend = await opened(knotd)
     child = generated(PARENT, 0).child
-    knotd.edit(("set", names.to_text(child), "60", "DS", "\\# 3 000102"))
+    knotd.transaction(("set", names.to_text(child), "60", "DS", "\\# 3 000102"))
     with pytest.raises(BackendUnavailable, match="too short for its type"):
         await backend.read(child)
     with pytest.raises(BackendRejected, match="no such data"):
@@ -205,7 +204,7 @@ async def test_delegations_below_others_are_found_when_somebody_else_makes_them(
     backend = await opened(knotd, rescan=1)
     child = generated(PARENT, 0).child
     assert (await backend.read(child)).nested == ()
-    knotd.edit(("set", f"x.{names.to_text(child)}", "60", "NS", "ns.elsewhere.test."))
+    knotd.transaction(("set", f"x.{names.to_text(child)}", "60", "NS", "ns.elsewhere.test."))
     for _ in range(50):
         if nested := (await backend.read(child)).nested:
             break

@@ -1,4 +1,4 @@
-"""A named and a zonecut in front of it, with keys that children hold: what most tests of the whole way need."""
+"""A parent's server and a zonecut in front of it, with keys that children hold: what most tests of the way need."""
 
 import asyncio
 import sqlite3
@@ -15,6 +15,7 @@ from lab.named import Named
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
+from lab.servers import SERVERS
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer, UdpPeer
@@ -24,30 +25,35 @@ from zonecut.store import KeyState, Store
 # Everything comes from one address, and children change more often than any real one.
 GENEROUS = {"source_burst": 1_000_000, "source_rate": 100_000, "child_burst": 1_000_000, "child_rate": 100_000}
 
+_MADE_BY_SERVER = {
+    *map(dns.rdatatype.from_text, ("SOA", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY")),
+    # BIND's own record of how far it is with signing
+    65534,
+}
 _KEY_DELAY = 1.0
 """Seconds until what another process did to a key counts in a zonecut that runs."""
 
 
 class World:
-    """`zonecut serve` in front of a named, used as a context manager.
+    """`zonecut serve` in front of one of the lab's servers, by the adapter for it; used as a context manager.
 
     `keys` go into the store before zonecut starts, as trusted ones or in the state that they are given with: through
     the library, since the command would refuse some of them. `parents` are the entries of the configuration for the
-    zones of named, in their order; what is missing in them is added. `further` are other entries of the configuration.
+    zones of the server, in their order; what is missing in them is added. `further` are other entries of it.
     """
 
     def __init__(
         self,
         directory: Path,
         *zones: ParentZone,
+        server: str = "bind",
         keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
         parents: Sequence[Mapping[str, Any]] = (),
         receiver: Mapping[str, Any] | None = None,
-        named_options: str = "",
         further: Mapping[str, Any] | None = None,
     ) -> None:
         zones = zones or (ParentZone(PARENT, delegations=3),)
-        self.named = Named(directory / "named", *zones, options=named_options)
+        self.server = SERVERS[server](directory / "server", *zones)
         self.port = free_port()
         self.port6 = free_port("::1")
         (directory / "zonecut").mkdir()
@@ -62,7 +68,7 @@ class World:
                 **(receiver or {}),
             },
             "parents": [
-                {"zone": zone.name, "backend": self.backend(), "checks": CHECKS_OFF, **entry}
+                {"zone": zone.name, "backend": self.server.backend(), "checks": CHECKS_OFF, **entry}
                 for zone, entry in zip(zones, given, strict=True)
             ],
             **(further or {}),
@@ -71,16 +77,19 @@ class World:
         self._keys = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, KeyState.TRUSTED)
         self._running = ExitStack()
 
-    def backend(self) -> dict[str, Any]:
-        return {"adapter": "bind", "server": self.named.server, "tsig": str(self.named.tsig_file)}
+    @property
+    def named(self) -> Named:
+        """The server, for tests of what only named can do."""
+        assert isinstance(self.server, Named)
+        return self.server
 
     def __enter__(self) -> Self:
         with self._running:
-            self._running.enter_context(self.named)
+            self._running.enter_context(self.server)
             self.start_others(self._running)
             self.put_keys(self._keys)
             self._running.enter_context(self.zonecut)
-            count = len(self.named.zones)
+            count = len(self.server.zones)
             until(lambda: len(self.zonecut.log_events("zone.ready")) == count, timeout=10, what="the zones are ready")
             # All is up: only __exit__ ends it now.
             self._running = self._running.pop_all()
@@ -90,7 +99,7 @@ class World:
         self._running.close()
 
     def start_others(self, running: ExitStack) -> None:
-        """Start what has to be up between named and zonecut: nothing here."""
+        """Start what has to be up between the server and zonecut: nothing here."""
 
     # Keys
 
@@ -127,17 +136,15 @@ class World:
     # Looking
 
     def serial(self, zone: str | None = None) -> int:
-        answer = self.named.query(zone or self.named.zones[0].name, "SOA")
-        return int(str(answer.answer[0][0]).split()[2])
+        return self.server.serial(zone)
 
     def records(self, below: str | None = None, zone: str | None = None) -> set[str]:
         """The records of the zone but for SOA and DNSSEC's own, as `owner ttl type data`; those at or below a name."""
-        skipped = {dns.rdatatype.SOA, dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.DNSKEY}
         return {
             f"{owner} {rdataset.ttl} {dns.rdatatype.to_text(rdataset.rdtype)} {rdata}"
-            for owner, rdataset in self.named.axfr(zone).iterate_rdatasets()
+            for owner, rdataset in self.server.axfr(zone).iterate_rdatasets()
             for rdata in rdataset
-            if rdataset.rdtype not in skipped and rdataset.rdtype != 65534
+            if rdataset.rdtype not in _MADE_BY_SERVER
             if below is None or f".{owner}".endswith(f".{below}")
         }
 

@@ -1,28 +1,20 @@
 """A real named on loopback, primary for parent zones that one TSIG key may update and transfer."""
 
 import re
-import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.query
-import dns.rcode
-import dns.rdatatype
 import dns.tsig
-import dns.xfr
-import dns.zone
 
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
-from lab.process import LabError, Process, find_command, run, until
+from lab.process import LabError, find_command, run, until
+from lab.server import Add, Edit, Server
 from lab.zones import ParentZone, Signing
 
 _TSIG_NAME = "update.lab."
 _RNDC_NAME = "rndc.lab"
-_TRANSFER_SECONDS = 120.0
 # BIND's own record of how far it is with signing a zone (option sig-signing-type); the last octet of five says: done.
 _SIGNING_STATE = "TYPE65534"
 _SIGNING_DONE = re.compile(r"\\# 5 [0-9a-f]{8}\s*01$", re.IGNORECASE)
@@ -34,13 +26,8 @@ _ZONE_OPTIONS = {
 }
 
 
-class Named(Process):
-    """named in the foreground, with everything that it keeps in `directory`.
-
-    It looks nothing up and tells nobody anything. Killed and started again, it comes back on the same port with the
-    same zones and journals. `options` is added to the options block. Ready means: every zone answers, and is signed all
-    over if it should be.
-    """
+class Named(Server):
+    """named. `options` is added to the options block. Ready means also: zones are signed all over if they should be."""
 
     def __init__(
         self,
@@ -51,57 +38,37 @@ class Named(Process):
         start_timeout: float = 60.0,
         cpus: Collection[int] | None = None,
     ) -> None:
-        if not zones:
-            raise ValueError("named needs a zone")
-        self.zones = zones
-        self.port = free_port() if port is None else port
+        configuration = directory / "named.conf"
+        super().__init__(
+            directory,
+            zones,
+            "-g",
+            "-c",
+            configuration,
+            program="named",
+            port=port,
+            start_timeout=start_timeout,
+            cpus=cpus,
+        )
         self.tsig_file = directory / "tsig.key"
         self._rndc_file = directory / "rndc.key"
         self._rndc_port = free_port()
         self._was_ready = False
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / "keys").mkdir(exist_ok=True)
         self.tsig_key = _generate_key(self.tsig_file, _TSIG_NAME)
         _generate_key(self._rndc_file, _RNDC_NAME)
-        for zone in zones:
-            _zone_file(directory, zone.name).write_text(zone.master_file)
-        configuration = directory / "named.conf"
+        self.write_zone_files()
         configuration.write_text(self._configuration(directory, options))
-        super().__init__(
-            [_unconfined(directory), "-g", "-c", configuration],
-            name="named",
-            directory=directory,
-            ready=self._answers,
-            start_timeout=start_timeout,
-            cpus=cpus,
-        )
 
-    @property
-    def server(self) -> str:
-        """Address and port as zonecut's configuration wants it."""
-        return f"{LOOPBACK}:{self.port}"
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "bind", "server": self.server, "tsig": str(self.tsig_file)}
 
-    def query(
-        self, name: str, rdtype: str, *, dnssec: bool = False, tcp: bool = False, timeout: float = 5.0
-    ) -> dns.message.Message:
-        """The answer to a non-recursive query. With `dnssec`, RRSIGs come along."""
-        question = dns.message.make_query(name, rdtype, want_dnssec=dnssec)
-        question.flags &= ~dns.flags.RD
-        if tcp:
-            return dns.query.tcp(question, LOOPBACK, port=self.port, timeout=timeout)
-        answer, _ = dns.query.udp_with_fallback(question, LOOPBACK, port=self.port, timeout=timeout)
-        return answer
-
-    def axfr(self, zone: str | None = None) -> dns.zone.Zone:
-        """The whole zone (default: the first), with absolute names."""
-        content = dns.zone.Zone(zone or self.zones[0].name, relativize=False)
-        question, _ = dns.xfr.make_query(content, keyring=self.tsig_key)
-        dns.query.inbound_xfr(LOOPBACK, content, question, port=self.port, lifetime=_TRANSFER_SECONDS)
-        return content
+    def edit(self, *edits: Edit, zone: str | None = None) -> None:
+        self.nsupdate("\n".join(map(_command, edits)), zone)
 
     def nsupdate(self, commands: str, zone: str | None = None) -> Outcome:
         """Somebody edits a zone by hand (default: the first), with the TSIG key. LabError when named refuses."""
-        outcome = nsupdate(commands, port=self.port, zone=zone or self.zones[0].name, key_file=self.tsig_file)
+        outcome = nsupdate(commands, port=self.port, zone=self.name_of(zone), key_file=self.tsig_file)
         if outcome.rcode != "NOERROR":
             raise LabError(f"named refused an update by hand: {outcome.rcode}\n{outcome.stderr}")
         return outcome
@@ -116,8 +83,8 @@ class Named(Process):
 
     def freeze(self, zone: str | None = None) -> Path:
         """Refuse updates until `thaw` and return the zone's file, with the journal written into it, for editing."""
-        name = zone or self.zones[0].name
-        file = _zone_file(self.directory, name)
+        name = self.name_of(zone)
+        file = self.zone_file(name)
         self.rndc("freeze", name)
         serial = re.search(r"^serial: (\d+)$", self.rndc("zonestatus", name), re.MULTILINE)
         if serial is None:
@@ -131,7 +98,7 @@ class Named(Process):
         return file
 
     def thaw(self, zone: str | None = None) -> None:
-        self.rndc("thaw", zone or self.zones[0].name)
+        self.rndc("thaw", self.name_of(zone))
 
     def _configuration(self, directory: Path, options: str) -> str:
         return "\n".join(
@@ -160,45 +127,40 @@ class Named(Process):
                 "controls {",
                 f'  inet {LOOPBACK} port {self._rndc_port} allow {{ {LOOPBACK}; }} keys {{ "{_RNDC_NAME}"; }};',
                 "};",
-                *(_zone_clause(directory, zone) for zone in self.zones),
+                *(_zone_clause(self.zone_file(zone.name), zone) for zone in self.zones),
                 "",
             ]
         )
 
+    @property
+    def _transfer_key(self) -> dns.tsig.Key:
+        return self.tsig_key
+
     def _answers(self) -> bool:
-        ready = all(self._serves(zone) for zone in self.zones)
+        ready = super()._answers()
         self._was_ready |= ready
         return ready
 
     def _serves(self, zone: ParentZone) -> bool:
-        try:
-            # Over TCP: a port where nobody listens yet refuses at once, while a datagram to it waits for its timeout.
-            answer = self.query(zone.name, "SOA", dnssec=True, tcp=True)
-            if answer.rcode() != dns.rcode.NOERROR or not answer.answer:
-                return False
-            if zone.signing is Signing.NONE:
-                return True
-            signed = any(rrset.rdtype == dns.rdatatype.RRSIG for rrset in answer.answer)
-            states = self.query(zone.name, _SIGNING_STATE, tcp=True).answer
-        except (dns.exception.DNSException, OSError):
+        if not super()._serves(zone):
             return False
+        if zone.signing is Signing.NONE:
+            return True
+        states = self.query(zone.name, _SIGNING_STATE, tcp=True).answer
         # Restarted, an inline-signed zone may have no such record any more.
-        return (
-            signed
-            and (bool(states) or self._was_ready)
-            and all(_SIGNING_DONE.match(str(state)) for rrset in states for state in rrset)
+        return (bool(states) or self._was_ready) and all(
+            _SIGNING_DONE.match(str(state)) for rrset in states for state in rrset
         )
 
 
 StartNamed = Callable[..., Named]
 
 
-def verify_zone(content: dns.zone.Zone, directory: Path) -> str:
-    """What dnssec-verify says about a transferred zone; LabError when it is not signed all over."""
-    file = directory / "to-verify.zone"
-    content.to_file(str(file), relativize=False)
-    # -z: BIND's default policy has one key for everything, with the SEP flag.
-    return run([find_command("dnssec-verify"), "-z", "-o", str(content.origin), str(file)])
+def _command(edit: Edit) -> str:
+    """An edit as nsupdate takes it."""
+    if isinstance(edit, Add):
+        return f"update add {edit.owner} {edit.ttl} {edit.rtype} {edit.data}"
+    return " ".join(["update delete", *(word for word in (edit.owner, edit.rtype, edit.data) if word)])
 
 
 def _generate_key(file: Path, name: str) -> dns.tsig.Key:
@@ -211,27 +173,8 @@ def _generate_key(file: Path, name: str) -> dns.tsig.Key:
     return dns.tsig.Key(name, secret[1], dns.tsig.HMAC_SHA256)
 
 
-def _zone_file(directory: Path, zone: str) -> Path:
-    return directory / f"{zone}zone"
-
-
-def _zone_clause(directory: Path, zone: ParentZone) -> str:
+def _zone_clause(file: Path, zone: ParentZone) -> str:
     return (
-        f'zone "{zone.name}" {{ type primary; file "{_zone_file(directory, zone.name)}"; {_ZONE_OPTIONS[zone.signing]} '
+        f'zone "{zone.name}" {{ type primary; file "{file}"; {_ZONE_OPTIONS[zone.signing]} '
         f'allow-update {{ key "{_TSIG_NAME}"; }}; allow-transfer {{ key "{_TSIG_NAME}"; }}; }};'
     )
-
-
-def _unconfined(directory: Path) -> Path:
-    """The named to run.
-
-    Debian's AppArmor profile goes by the program's path and allows no directory but the service's own; a copy is free.
-    """
-    installed = Path(find_command("named"))
-    switch = Path("/sys/module/apparmor/parameters/enabled")
-    if not (switch.exists() and switch.read_text().startswith("Y")):
-        return installed
-    copy = directory / "named"
-    if not copy.exists():
-        shutil.copy(installed, copy)
-    return copy

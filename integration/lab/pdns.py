@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -11,100 +12,87 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.query
-import dns.rcode
-import dns.xfr
-import dns.zone
-
 from lab.ports import LOOPBACK, free_port
-from lab.process import LabError, Process, find_command, run
+from lab.process import LabError, find_command, run
+from lab.server import Add, Edit, Server
 from lab.zones import ParentZone, Signing
 
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
-_TRANSFER_SECONDS = 120.0
 _LOAD_SECONDS = 300.0
+_LOCKED_SECONDS = 10.0
 _OPENER = build_opener(ProxyHandler({}))
 
 
-class PowerDns(Process):
-    """pdns_server in the foreground, with everything that it keeps in `directory`.
+class PowerDns(Server):
+    """pdns_server. `settings` are added to its configuration.
 
-    It looks nothing up and tells nobody anything. Killed and started again, it comes back on the same ports with the
-    same database. `settings` are added to its configuration. A zone with any signing is signed by PowerDNS itself,
-    which knows one way only. Ready means: every zone answers, and so does the API.
+    A zone with any signing is signed in the one way that PowerDNS knows. Ready means also: the API answers.
     """
 
     def __init__(
         self,
         directory: Path,
         *zones: ParentZone,
+        port: int | None = None,
         settings: str = "",
         start_timeout: float = 30.0,
         cpus: Collection[int] | None = None,
     ) -> None:
-        if not zones:
-            raise ValueError("PowerDNS needs a zone")
-        self.zones = zones
-        self.port = free_port()
+        super().__init__(
+            directory,
+            zones,
+            f"--config-dir={directory}",
+            program="pdns_server",
+            name="pdns",
+            port=port,
+            start_timeout=start_timeout,
+            cpus=cpus,
+        )
         self.api_port = free_port()
         self.database = directory / "pdns.sqlite3"
         self.api_key_file = directory / "api.key"
-        directory.mkdir(parents=True, exist_ok=True)
         self._key = secrets.token_urlsafe(24)
         _write_private(self.api_key_file, f"{self._key}\n")
         _write_private(directory / "pdns.conf", self._configuration(directory, settings))
         with closing(sqlite3.connect(self.database)) as database:
             if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
                 database.executescript(_SCHEMA.read_text())
-        super().__init__(
-            [find_command("pdns_server"), f"--config-dir={directory}"],
-            name="pdns",
-            directory=directory,
-            ready=self._answers,
-            start_timeout=start_timeout,
-            cpus=cpus,
-        )
-        for zone in zones:
-            self._load(zone)
+        self.write_zone_files()
+        for each in zones:
+            self._load(each)
+
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "powerdns", "url": self.url, "api_key": str(self.api_key_file)}
+
+    def edit(self, *edits: Edit, zone: str | None = None) -> None:
+        """Over the API. It replaces whole RRsets, so what else is in them is looked up first."""
+        held: dict[str, dict[str, Any]] = {}
+        for edit in edits:
+            if edit.owner not in held:
+                found = self.api("GET", f"?rrset_name={edit.owner}", zone=zone)["rrsets"]
+                held[edit.owner] = {rrset["type"]: rrset for rrset in found if rrset["name"] == edit.owner}
+            _carry_out(edit, held[edit.owner])
+        rrsets = [rrset for at_owner in held.values() for rrset in at_owner.values() if "changetype" in rrset]
+        deadline = time.monotonic() + _LOCKED_SECONDS
+        while True:
+            try:
+                self.api("PATCH", body={"rrsets": rrsets}, zone=zone)
+            except LabError as error:
+                # SQLite takes one writer at a time, and zonecut may be the other.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     @property
     def url(self) -> str:
         """Where the API is, as zonecut's configuration wants it."""
         return f"http://{LOOPBACK}:{self.api_port}"
 
-    @property
-    def server(self) -> str:
-        """Address and port of the DNS service as zonecut's configuration wants it."""
-        return f"{LOOPBACK}:{self.port}"
-
-    def query(
-        self, name: str, rdtype: str, *, dnssec: bool = False, tcp: bool = False, timeout: float = 5.0
-    ) -> dns.message.Message:
-        """The answer to a non-recursive query. With `dnssec`, RRSIGs come along."""
-        question = dns.message.make_query(name, rdtype, want_dnssec=dnssec)
-        question.flags &= ~dns.flags.RD
-        if tcp:
-            return dns.query.tcp(question, LOOPBACK, port=self.port, timeout=timeout)
-        answer, _ = dns.query.udp_with_fallback(question, LOOPBACK, port=self.port, timeout=timeout)
-        return answer
-
-    def axfr(self, zone: str | None = None) -> dns.zone.Zone:
-        """The whole zone (default: the first), with absolute names."""
-        content = dns.zone.Zone(zone or self.zones[0].name, relativize=False)
-        question, _ = dns.xfr.make_query(content)
-        dns.query.inbound_xfr(LOOPBACK, content, question, port=self.port, lifetime=_TRANSFER_SECONDS)
-        return content
-
-    def serial(self, zone: str | None = None) -> int:
-        """The serial number that is served (default: of the first zone)."""
-        return int(self.query(zone or self.zones[0].name, "SOA", tcp=True).answer[0][0].serial)
-
     def api(self, method: str, path: str = "", body: Any = None, zone: str | None = None) -> Any:
         """Somebody uses the API: a request below a zone's address (default: the first). LabError when it is refused."""
-        name = zone or self.zones[0].name
+        name = self.name_of(zone)
         request = Request(
             f"{self.url}/api/v1/servers/localhost/zones/{name}{path}",
             method=method,
@@ -136,15 +124,13 @@ class PowerDns(Process):
 
         It takes seconds for a thousand delegations, and minutes for more than ten thousand.
         """
-        return self.pdnsutil("check-zone", zone or self.zones[0].name)
+        return self.pdnsutil("check-zone", self.name_of(zone))
 
     def _load(self, zone: ParentZone) -> None:
         known = run([find_command("pdnsutil"), f"--config-dir={self.directory}", "list-all-zones"])
         if zone.name.rstrip(".") in re.split(r"[\s.]*\n", known):
             return
-        file = self.directory / f"{zone.name}zone"
-        file.write_text(zone.master_file)
-        self.pdnsutil("load-zone", zone.name, file)
+        self.pdnsutil("load-zone", zone.name, self.zone_file(zone.name))
         if zone.signing is not Signing.NONE:
             self.pdnsutil("secure-zone", zone.name)
 
@@ -172,19 +158,37 @@ class PowerDns(Process):
             ]
         )
 
-    def _answers(self) -> bool:
+    def _check(self, zone: str, file: Path) -> None:
+        if not self.is_signed(zone):
+            # Only in a signed zone is it kept up to date which records have authority.
+            self.pdnsutil("rectify-zone", zone)
+        self.check_zone(zone)
+
+    def _serves(self, zone: ParentZone) -> bool:
         try:
-            for zone in self.zones:
-                answer = self.query(zone.name, "SOA", tcp=True)
-                if answer.rcode() != dns.rcode.NOERROR or not answer.answer:
-                    return False
-                self.api("GET", "?rrsets=false", zone=zone.name)
-        except (dns.exception.DNSException, OSError, LabError):
+            return super()._serves(zone) and bool(self.api("GET", "?rrsets=false", zone=zone.name))
+        except LabError:
             return False
-        return True
 
 
 StartPowerDns = Callable[..., PowerDns]
+
+
+def _carry_out(edit: Edit, rrsets: dict[str, dict[str, Any]]) -> None:
+    """Change the RRsets of an owner, by type, as the API holds and takes them."""
+    if isinstance(edit, Add):
+        kinds = [edit.rtype]
+        rrsets.setdefault(edit.rtype, {"name": edit.owner, "type": edit.rtype, "records": []})["ttl"] = edit.ttl
+    else:
+        kinds = [kind for kind in rrsets if edit.rtype in (None, kind)]
+    for kind in kinds:
+        rrset = rrsets[kind]
+        if isinstance(edit, Add):
+            kept = [each for each in rrset["records"] if each["content"] != edit.data]
+            kept.append({"content": edit.data, "disabled": False})
+        else:
+            kept = [each for each in rrset["records"] if edit.data not in (None, each["content"])]
+        rrset.update(records=kept, changetype="REPLACE" if kept else "DELETE")
 
 
 def _write_private(file: Path, text: str) -> None:
