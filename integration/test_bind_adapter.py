@@ -96,7 +96,7 @@ async def read(backend: BindBackend, label: str) -> Delegation:
 
 
 async def transferred(backend: BindBackend) -> dict[bytes, Delegation]:
-    return {found.child: found async for found in backend.children()}
+    return {found.delegation.child: found.delegation async for found in backend.children()}
 
 
 def serial(named: Named, zone: str = PARENT) -> int:

@@ -267,7 +267,7 @@ async def test_records_that_are_switched_off_are_none(pdns: PowerDns, open_backe
     change = Change(before, plain("new", "ns2.elsewhere.test."))
     await backend.write([change])
     assert await backend.verify([change]) == ()
-    assert child("off") not in {found.child async for found in backend.children()}
+    assert child("off") not in {found.delegation.child async for found in backend.children()}
 
 
 async def test_records_get_the_ttls_of_their_types(pdns: PowerDns, open_backend: OpenBackend) -> None:

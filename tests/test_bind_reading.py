@@ -19,6 +19,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, walk
+from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
 from zonecut_bind.reading import between, sight
 from zonecut_bind.signing import NotAuthentic
@@ -63,6 +64,7 @@ def test_a_referral_is_the_parents_data_and_only_glue_in_the_child_counts() -> N
     glue = RR(n("ns1.c"), RRType.A, bytes([192, 0, 2, 1]))
     expected = [RR(CHILD, RRType.NS, n("ns1.c")), RR(CHILD, RRType.NS, n("ns.d")), glue]
     assert (seen.delegation, seen.of_parent, seen.barren) == (Delegation.of(CHILD, expected), True, False)
+    assert seen.ttls == {(CHILD, RRType.NS): 300, (n("ns1.c"), RRType.A): 300}
 
 
 def test_an_authoritative_ns_answer_is_only_a_guess() -> None:
@@ -106,11 +108,14 @@ def ds(owner: str) -> RR:
     return RR(n(owner), RRType.DS, bytes(36))
 
 
+TTLS: dict[int, int] = {RRType.NS: 3600, RRType.DS: 1800, RRType.A: 900}
+
+
 def branches(records: list[RR]) -> list[Branch]:
     reader = BranchReader(ZONE)
     found = []
-    for record in records:
-        found += list(reader.feed([record]))
+    for owner, rtype, rdata in records:
+        found += list(reader.feed([ResourceRecord(owner, rtype, TTLS[rtype], rdata)]))
     return found + list(reader.finish())
 
 
@@ -134,19 +139,21 @@ SAMPLE = [
 
 
 def test_delegations_come_with_their_glue_and_nothing_else() -> None:
-    found = [delegation for branch in branches(SAMPLE) for delegation in branch.delegations()]
+    found = [reading for branch in branches(SAMPLE) for reading in branch.readings()]
+    top = [ds("c"), ns("c", "ns.c"), ns("c", "c"), a("c", 9), a("ns.c"), a("orphan.c")]
     assert found == [
-        Delegation.of(n("c"), [ds("c"), ns("c", "ns.c"), ns("c", "c"), a("c", 9), a("ns.c"), a("orphan.c")]),
-        Delegation.of(n("sub.c"), [ns("sub.c", "ns.sub.c"), ds("sub.c")]),
-        Delegation.of(n("sub2.c"), [ns("sub2.c", "ns.sub.c")]),
-        Delegation.of(n("f.f"), [ns("f.f")]),
+        Reading(Delegation.of(n("c"), top), None, (n("sub.c"), n("sub2.c"))),
+        Reading(Delegation.of(n("sub.c"), [ns("sub.c", "ns.sub.c"), ds("sub.c")]), n("c")),
+        Reading(Delegation.of(n("sub2.c"), [ns("sub2.c", "ns.sub.c")]), n("c")),
+        Reading(Delegation.of(n("f.f"), [ns("f.f")])),
     ]
+    assert found[1].ttls == {(n("sub.c"), RRType.NS): 3600, (n("sub.c"), RRType.DS): 1800}
 
 
 def test_glue_below_a_nested_delegation_belongs_to_those_that_name_it() -> None:
     records = [ns("c", "ns.sub.c"), ns("sub.c", "ns.sub.c"), a("ns.sub.c"), a("orphan.sub.c")]
     (branch,) = branches(records)
-    assert [[rr.owner for rr in delegation.glue] for delegation in branch.delegations()] == [
+    assert [[rr.owner for rr in reading.delegation.glue] for reading in branch.readings()] == [
         [n("ns.sub.c")],
         [n("ns.sub.c"), n("orphan.sub.c")],
     ]

@@ -15,6 +15,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, walk
+from zonecut.protocol.rrset import ResourceRecord
 from zonecut_powerdns import export
 from zonecut_powerdns.bodies import Holdings
 from zonecut_powerdns.queries import shown
@@ -101,7 +102,8 @@ LINES = [
 
 
 def test_the_records_of_delegations_are_read_from_an_export() -> None:
-    assert list(export.delegation_records(LINES)) == [NS, A]
+    records = [ResourceRecord(owner, rtype, 60, rdata) for owner, rtype, rdata in (NS, A)]
+    assert list(export.delegation_records(LINES)) == records
     assert list(export.cuts_below(LINES, ZONE)) == [CHILD]
     assert list(export.cuts_below(LINES, CHILD)) == []
 
@@ -134,7 +136,9 @@ def test_places_sort_as_names_do(one: bytes, other: bytes) -> None:
 
 def test_records_come_out_in_canonical_order() -> None:
     records = [
-        RR(names.from_text(f"{a}child{i}.parent.example."), RRType.NS, NS1) for i in range(700) for a in ("", "n.")
+        ResourceRecord(names.from_text(f"{a}child{i}.parent.example."), RRType.NS, i, NS1)
+        for i in range(700)
+        for a in ("", "n.")
     ]
     random.Random(1).shuffle(records)
     with Spool() as spool:

@@ -86,9 +86,9 @@ class Server(Backend):
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         return tuple(change.child for change in changes if self.holds[change.child] != change.after)
 
-    async def children(self) -> AsyncIterator[Delegation]:
+    async def children(self) -> AsyncIterator[Reading]:
         for delegation in self.holds.values():
-            yield delegation
+            yield Reading(delegation)
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return ()

@@ -51,7 +51,7 @@ async def test_changes_of_delegations_leave_the_records_of_the_zone_alone(tmp_pa
     await backend.replace_rrsets((ADDRESS,), ())
     assert (await backend.read(CHILD.child)).delegation == CHILD
     assert await backend.verify([change(Delegation(CHILD.child), CHILD)]) == ()
-    assert {each.child async for each in backend.children()} == {CHILD.child}
+    assert {each.delegation.child async for each in backend.children()} == {CHILD.child}
     assert (await (await parent.opened()).read(CHILD.child)).delegation == CHILD
 
 

@@ -117,4 +117,4 @@ def served(*delegations: Delegation) -> set[tuple[str, str, str]]:
 
 
 async def listed(backend: ZonefileBackend) -> dict[bytes, Delegation]:
-    return {each.child: each async for each in backend.children()}
+    return {each.delegation.child: each.delegation async for each in backend.children()}

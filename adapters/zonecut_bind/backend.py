@@ -19,7 +19,6 @@ from zonecut.plugin.branches import ChildFilter, hidden
 from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import PREREQUISITE, Envelope
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset
@@ -92,7 +91,8 @@ class BindBackend(Backend):
         if seen is None or not await self._is_proven(seen, above):
             return await self._read_by_transfer(child)
         nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
-        return Reading(seen.delegation, enclosing, nested)
+        # what the child's own zone answers here has TTLs of that zone
+        return Reading(seen.delegation, enclosing, nested, seen.ttls if seen.of_parent else {})
 
     def batch(self, changes: Sequence[Change]) -> int:
         room = self._options.batch_octets - updates.HEADER_OCTETS - len(self._zone)
@@ -120,7 +120,7 @@ class BindBackend(Backend):
             start = end
         return tuple(differing)
 
-    async def children(self) -> AsyncGenerator[Delegation, None]:
+    async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one transfer.
 
         At any time one topmost delegation is in memory, with what lies below it.
@@ -128,8 +128,8 @@ class BindBackend(Backend):
         server, _ = self._open_connection()
         async with aclosing(Transfer(server, self._zone).branches()) as branches:
             async for branch in branches:
-                for delegation in branch.delegations():
-                    yield delegation
+                for reading in branch.readings():
+                    yield reading
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         """Each name is asked for by ANY, which named answers in full over TCP; prerequisites confirm what is seen."""

@@ -10,9 +10,9 @@ from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.delegation import RR
 from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
 from zonecut_bind.connection import ConnectionLost, Server, connect, discard, framed, parse_answer, read_framed
 from zonecut_bind.signing import NotAuthentic, sign, verify
@@ -96,7 +96,7 @@ class Transfer:
             self.serial = soa_serial(answer, soas.pop(0))
         return bool(soas)
 
-    def _records(self, answer: Envelope) -> list[RR]:
+    def _records(self, answer: Envelope) -> list[ResourceRecord]:
         wire = answer.wire
         found = []
         for record in answer.records:
@@ -107,7 +107,8 @@ class Transfer:
                 rdata = wire[record.rdata : record.end]
             else:
                 continue
-            found.append(RR(envelope.read_name(wire, record.start)[0].lower(), rtype, rdata))
+            owner = envelope.read_name(wire, record.start)[0].lower()
+            found.append(ResourceRecord(owner, rtype, record.ttl, rdata))
         return found
 
 

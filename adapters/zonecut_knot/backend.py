@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +20,6 @@ from zonecut.plugin import (
 )
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_knot import library
 from zonecut_knot.below import DeepCuts
@@ -73,7 +73,7 @@ class KnotBackend(Backend):
     async def read(self, child: bytes) -> Reading:
         zone, _ = self._open()
         reading = await self._in_turn(partial(zone.reading, child))
-        return Reading(reading.delegation, reading.enclosing, self._deep.below(child))
+        return replace(reading, nested=self._deep.below(child))
 
     def batch(self, changes: Sequence[Change]) -> int:
         """knotd has no limit; ours is what a few tenths of a second carry out."""
@@ -94,7 +94,7 @@ class KnotBackend(Backend):
         zone, _ = self._open()
         return await self._in_turn(partial(zone.missing, changes))
 
-    async def children(self) -> AsyncGenerator[Delegation, None]:
+    async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included.
 
         The records are in a temporary file; in memory is one topmost delegation at a time, with what lies below it.
@@ -103,8 +103,8 @@ class KnotBackend(Backend):
         listing, _ = await self._in_turn(zone.spool)
         with listing:
             async for branch in self._branches(listing):
-                for delegation in branch.delegations():
-                    yield delegation
+                for reading in branch.readings():
+                    yield reading
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         zone, _ = self._open()

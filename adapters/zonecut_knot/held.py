@@ -26,20 +26,23 @@ class Held:
     rrsets: Mapping[Key, Mapping[str, bytes]]
     aliases: frozenset[bytes] = field(default=frozenset())
     """The owners of CNAME records."""
+    ttls: Mapping[Key, int] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, nodes: Iterable[tuple[bytes, Sequence[Item]]]) -> "Held":
         """What these records at these owners are. Raises BackendUnavailable for a record that cannot be understood."""
         rrsets: dict[Key, dict[str, bytes]] = {}
         aliases = set()
+        ttls: dict[Key, int] = {}
         for owner, items in nodes:
             for item in items:
                 rtype = DELEGATION_TYPES.get(item.rtype)
                 if rtype is not None:
                     rrsets.setdefault((owner, rtype), {})[item.data] = _understood(rtype, item)
+                    ttls[owner, rtype] = int(item.ttl)
                 elif item.rtype == "CNAME":
                     aliases.add(owner)
-        return cls(rrsets, frozenset(aliases))
+        return cls(rrsets, frozenset(aliases), ttls)
 
     def rdatas(self, owner: bytes, rtype: int) -> frozenset[bytes]:
         return frozenset(self.rrsets.get((owner, rtype), {}).values())

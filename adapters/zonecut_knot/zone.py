@@ -7,8 +7,8 @@ from tempfile import SpooledTemporaryFile
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Ttls
-from zonecut.protocol.rrset import RRset
+from zonecut.protocol.delegation import Ttls
+from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_knot import held as rules
 from zonecut_knot import published
 from zonecut_knot.control import Command, Connect, Item
@@ -63,7 +63,8 @@ class Zone:
             servers = [target for target in at_child.delegation(child).in_domain_ns() if target != child]
             glue = read(control, self._text, servers)
         enclosing = next((owner for owner, items in nodes[1:] if _is_cut(items)), None)
-        return Reading(Held.of([*nodes[:1], *glue]).delegation(child), enclosing)
+        there = Held.of([*nodes[:1], *glue])
+        return Reading(there.delegation(child), enclosing, ttls=there.ttls)
 
     def write(self, changes: Sequence[Change]) -> None:
         """All of these changes in one transaction, if the zone holds each `before`, or `after` already."""
@@ -114,7 +115,7 @@ class Zone:
             with closing(self._connect()) as control:
                 serial = control.status().get("serial", "")
                 for item in control.stream(Command("read"), DELEGATION_TYPES):
-                    listing.write(f"{item.owner} {item.rtype} {item.data}\n".encode())
+                    listing.write(f"{item.owner} {item.ttl} {item.rtype} {item.data}\n".encode())
             listing.seek(0)
         except BaseException:
             listing.close()
@@ -153,17 +154,17 @@ class Zone:
         return tuple(reversed(found))
 
 
-def records(listing: Listing, count: int) -> list[RR]:
+def records(listing: Listing, count: int) -> list[ResourceRecord]:
     """The next records of a listing, at most so many; none at its end. Raises BackendUnavailable for nonsense."""
     found = []
     for _ in range(count):
         line = listing.readline()
         if not line:
             break
-        owner, rtype, data = line.decode().rstrip("\n").split(" ", 2)
+        owner, ttl, rtype, data = line.decode().rstrip("\n").split(" ", 3)
         number = DELEGATION_TYPES[rtype]
         try:
-            found.append(RR(name(owner), number, delegation_rdata(number, data)))
+            found.append(ResourceRecord(name(owner), number, int(ttl), delegation_rdata(number, data)))
         except (ValueError, OSError) as error:
             raise BackendUnavailable(f"knotd shows a record at {owner} that makes no sense: {error}") from error
     return found

@@ -118,14 +118,17 @@ class PowerDnsBackend(Backend):
         found.update(await _repeated(lambda: reader.at([target for target in inside if target != child])))
         keys = [(child, RRType.NS), (child, RRType.DS), *((owner, rtype) for owner in inside for rtype in _ADDRESSES)]
         # a DS without NS is no delegation, but it is there, and goes when one comes
-        records = [RR(*key, rdata) for key in keys for rdata in found.rdatas(*key)]
+        held = {(owner, int(rtype)): rrset for owner, rtype in keys if (rrset := found.rrsets.get((owner, rtype)))}
+        records = [RR(*key, rdata) for key, rrset in held.items() for rdata in rrset.rdatas]
         enclosing = next((name for name in above if found.rdatas(name, RRType.NS)), None)
         if ns:
             nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
         else:
             # a delegation here would hide those below: only the whole zone tells
             nested = await _repeated(lambda: reader.cuts_below(child))
-        return Reading(Delegation.of(child, records), enclosing, nested)
+        return Reading(
+            Delegation.of(child, records), enclosing, nested, {key: rrset.ttl for key, rrset in held.items()}
+        )
 
     def batch(self, changes: Sequence[Change]) -> int:
         return bodies.fitting(changes, self._options.batch_octets)
@@ -153,7 +156,7 @@ class PowerDnsBackend(Backend):
             await self._rectify()
         return await _repeated(lambda: reader.differing([results(change) for change in changes]))
 
-    async def children(self) -> AsyncGenerator[Delegation, None]:
+    async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one export.
 
         PowerDNS exports in an order of its own: the records are sorted in a temporary file before the first comes.
@@ -161,8 +164,8 @@ class PowerDnsBackend(Backend):
         _, reader = self._open()
         async with aclosing(reader.branches()) as branches:
             async for branch in branches:
-                for delegation in branch.delegations():
-                    yield delegation
+                for reading in branch.readings():
+                    yield reading
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         if self._rectify_owed:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from zonecut.plugin import BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, TYPES
+from zonecut.protocol.delegation import TYPES
+from zonecut.protocol.rrset import ResourceRecord
 from zonecut_powerdns.bodies import Holdings
 from zonecut_powerdns.content import name_text, name_wire, rdata_wire, type_number
 
@@ -17,7 +18,7 @@ _OF_DELEGATIONS = {RRType(rtype).text.encode(): int(rtype) for rtype in TYPES}
 _FIELDS = 5
 
 
-def delegation_records(lines: Iterable[bytes]) -> Iterator[RR]:
+def delegation_records(lines: Iterable[bytes]) -> Iterator[ResourceRecord]:
     """The NS, DS, A and AAAA records of these lines."""
     for line in lines:
         fields = line.split(b"\t", _FIELDS - 1)
@@ -25,7 +26,8 @@ def delegation_records(lines: Iterable[bytes]) -> Iterator[RR]:
             _pass_over(line)
         elif (rtype := _OF_DELEGATIONS.get(fields[3])) is not None:
             with _reading(line):
-                record = RR(name_wire(fields[0].decode()), rtype, rdata_wire(rtype, fields[4].decode()))
+                rdata = rdata_wire(rtype, fields[4].decode())
+                record = ResourceRecord(name_wire(fields[0].decode()), rtype, int(fields[1]), rdata)
             yield record
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from zonecut.protocol import names
-from zonecut.protocol.delegation import RR
+from zonecut.protocol.rrset import ResourceRecord
 
 _CACHE_KIB = 4096
 _CHUNK = 1000
@@ -25,7 +25,7 @@ class Spool:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute("CREATE TABLE record (place BLOB, owner BLOB, rtype INTEGER, rdata BLOB)")
+        self._database.execute("CREATE TABLE record (place BLOB, owner BLOB, rtype INTEGER, ttl INTEGER, rdata BLOB)")
         self._database.execute("BEGIN")
 
     def __enter__(self) -> Self:
@@ -34,16 +34,17 @@ class Spool:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._database.close()
 
-    def put(self, records: Iterable[RR]) -> None:
+    def put(self, records: Iterable[ResourceRecord]) -> None:
         """Take records."""
-        self._database.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", ((place(rr.owner), *rr) for rr in records))
+        rows = ((place(record.owner), *record) for record in records)
+        self._database.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
 
-    def sorted(self) -> Iterator[Sequence[RR]]:
+    def sorted(self) -> Iterator[Sequence[ResourceRecord]]:
         """All records in canonical order (RFC 4034 section 6.1), some at a time."""
         # The rows are sorted with their contents, in runs that SQLite writes to disk; an index would hop through them.
-        with closing(self._database.execute("SELECT owner, rtype, rdata FROM record ORDER BY place")) as rows:
+        with closing(self._database.execute("SELECT owner, rtype, ttl, rdata FROM record ORDER BY place")) as rows:
             while found := rows.fetchmany(_CHUNK):
-                yield [RR(*row) for row in found]
+                yield [ResourceRecord(*row) for row in found]
 
 
 def place(name: bytes) -> bytes:

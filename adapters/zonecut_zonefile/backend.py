@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from zonecut.plugin import Backend, BackendContext, Change, Reading
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile.options import ZonefileOptions
 from zonecut_zonefile.parent import ParentZone
@@ -45,11 +44,11 @@ class ZonefileBackend(Backend):
         await self._reload()
         return await asyncio.to_thread(self._parent.missing, changes)
 
-    async def children(self) -> AsyncIterator[Delegation]:
+    async def children(self) -> AsyncIterator[Reading]:
         cuts = await asyncio.to_thread(self._parent.cuts)
         for start in range(0, len(cuts), _CHUNK):
-            for delegation in await asyncio.to_thread(self._parent.delegations, cuts[start : start + _CHUNK]):
-                yield delegation
+            for reading in await asyncio.to_thread(self._parent.readings, cuts[start : start + _CHUNK]):
+                yield reading
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return await asyncio.to_thread(self._parent.rrsets, names)

@@ -86,12 +86,8 @@ class Zone:
         return found
 
     def delegation(self, child: bytes) -> Delegation:
-        """What stands there for the child. Without NS, addresses at or below the name are the zone's own: no glue."""
-        delegated = self.is_cut(child)
-        return Delegation.of(
-            child,
-            (record.rr for record in self.belonging(child) if delegated or record.rr.rtype not in _ADDRESSES),
-        )
+        """What stands there for the child."""
+        return Delegation.of(child, (record.rr for record in self._of_delegation(child)))
 
     def reading(self, child: bytes) -> Reading:
         """The delegation with those around it; `enclosing` is the highest, whose referral a server gives."""
@@ -99,11 +95,18 @@ class Zone:
         below = {
             owner for index in self._indexes for owner in index.under(child) if owner != child and owner in index.cuts
         }
+        records = self._of_delegation(child)
         return Reading(
-            self.delegation(child),
+            Delegation.of(child, (record.rr for record in records)),
             enclosing=above[-1] if above else None,
             nested=tuple(sorted(below, key=names.sort_key)),
+            ttls={(record.rr.owner, record.rr.rtype): record.ttl for record in records if record.ttl is not None},
         )
+
+    def _of_delegation(self, child: bytes) -> list[Placed]:
+        """Without NS, addresses at or below the name are the zone's own: no glue."""
+        found = self.belonging(child)
+        return found if self.is_cut(child) else [record for record in found if record.rr.rtype not in _ADDRESSES]
 
 
 def ancestors(name: bytes, apex: bytes) -> Iterator[bytes]:

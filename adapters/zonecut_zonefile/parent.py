@@ -18,7 +18,6 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile import announced, edit, files
 from zonecut_zonefile.explained import explained
@@ -98,12 +97,12 @@ class ParentZone:
             self._refresh()
             return list(self._zone.cuts())
 
-    def delegations(self, children: Sequence[bytes]) -> list[Delegation]:
+    def readings(self, children: Sequence[bytes]) -> list[Reading]:
         """Those of these that are delegated now."""
         with self._lock:
             self._refresh()
-            found = (self._zone.delegation(child) for child in children)
-            return [delegation for delegation in found if delegation.is_delegated]
+            found = (self._zone.reading(child) for child in children)
+            return [reading for reading in found if reading.delegation.is_delegated]
 
     def missing(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         """The children of those changes whose `after` does not stand in the files, which are read again."""

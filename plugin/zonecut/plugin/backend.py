@@ -1,10 +1,13 @@
 """The Backend interface: how zonecut reads and writes the delegations of one parent zone on an authoritative server."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from zonecut.protocol.delegation import Delegation, Difference, Ttls
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import Delegation, Difference, Ttls, rdata_text
 from zonecut.protocol.rrset import RRset
 
 
@@ -36,11 +39,35 @@ class Reading:
 
     `enclosing` is the other delegation below which the name lies, if any; `nested` are other delegations that the
     server is known to hold below the name. Either makes the name unfit to be changed by its own holder alone.
+    `ttls` are those of the delegation's RRsets in seconds, by owner and type, as far as the server tells; they are for
+    people to see, and make no difference between two readings.
     """
 
     delegation: Delegation
     enclosing: bytes | None = None
     nested: tuple[bytes, ...] = ()
+    ttls: Mapping[tuple[bytes, int], int] = field(default_factory=dict, compare=False)
+
+    def to_text(self) -> str:
+        """The records as lines of a zone file, each with its final newline; without a TTL where it is not known."""
+        lines = []
+        for owner, rtype, rdata in self.delegation.records:
+            ttl = self.ttls.get((owner, rtype), "")
+            lines.append(f"{names.to_text(owner)}\t{ttl}\tIN\t{RRType(rtype).text}\t{rdata_text(rtype, rdata)}\n")
+        return "".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The value in presentation form; TTLs by owner and type."""
+        ttls: dict[str, dict[str, int]] = {}
+        for owner, rtype in self.delegation.rrsets:
+            if (owner, rtype) in self.ttls:
+                ttls.setdefault(names.to_text(owner), {})[RRType(rtype).text] = self.ttls[owner, rtype]
+        return {
+            **self.delegation.to_json(),
+            "ttls": ttls,
+            "enclosing": None if self.enclosing is None else names.to_text(self.enclosing),
+            "nested": [names.to_text(name) for name in self.nested],
+        }
 
 
 class BackendError(Exception):
@@ -132,8 +159,11 @@ class Backend(ABC):
         """Read back in one go: the children of those changes whose `after` the server does not hold now."""
 
     @abstractmethod
-    def children(self) -> AsyncIterator[Delegation]:
-        """Every delegation of the zone, in any order, in bounded memory."""
+    def children(self) -> AsyncIterator[Reading]:
+        """Every delegation of the zone as `read` finds it, in any order, in bounded memory.
+
+        With glue below it that no NS names (orphan glue), which `read` may leave out.
+        """
 
     @abstractmethod
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:

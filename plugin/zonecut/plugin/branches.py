@@ -12,6 +12,7 @@ from zonecut.plugin.backend import Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.rrset import ResourceRecord
 
 
 class OutOfOrder(Exception):
@@ -23,14 +24,14 @@ class Branch:
     """A topmost delegation of a zone with all NS, DS, A and AAAA records at or below it."""
 
     top: bytes
-    records: tuple[RR, ...]
+    records: tuple[ResourceRecord, ...]
 
     @property
     def cuts(self) -> tuple[bytes, ...]:
         """The owners of NS: the topmost first, then those that it hides."""
         return tuple(dict.fromkeys(record.owner for record in self.records if record.rtype == RRType.NS))
 
-    def delegations(self) -> Iterator[Delegation]:
+    def readings(self) -> Iterator[Reading]:
         """The delegations of this branch, the hidden ones included.
 
         An address belongs to each delegation above it that names it; to the nearest one if none does (orphan glue).
@@ -39,7 +40,8 @@ class Branch:
         for record in self.records:
             if record.rtype == RRType.NS:
                 name_servers.setdefault(record.owner, set()).add(record.rdata)
-        found: dict[bytes, list[RR]] = {cut: [] for cut in name_servers}
+        found: dict[bytes, list[ResourceRecord]] = {cut: [] for cut in name_servers}
+        nested: dict[bytes, list[bytes]] = {cut: [] for cut in name_servers}
         for record in self.records:
             if record.rtype in (RRType.A, RRType.AAAA):
                 above = list(_cuts_above(record.owner, self.top, name_servers))
@@ -47,8 +49,17 @@ class Branch:
                     found[cut].append(record)
             elif record.owner in found:  # a DS without NS is no delegation
                 found[record.owner].append(record)
+        for cut in name_servers:
+            for above_it in _cuts_above(cut, self.top, name_servers):
+                if above_it != cut:
+                    nested[above_it].append(cut)
         for cut, records in found.items():
-            yield Delegation.of(cut, records)
+            yield Reading(
+                Delegation.of(cut, [RR(owner, rtype, rdata) for owner, rtype, _, rdata in records]),
+                None if cut == self.top else self.top,
+                tuple(sorted(nested[cut])),
+                {(owner, rtype): ttl for owner, rtype, ttl, _ in records},
+            )
 
 
 def _cuts_above(owner: bytes, top: bytes, cuts: dict[bytes, set[bytes]]) -> Iterator[bytes]:
@@ -67,11 +78,11 @@ class BranchReader:
         self._zone = zone
         self._owner = b""
         self._place: list[bytes] = []
-        self._node: list[RR] = []
+        self._node: list[ResourceRecord] = []
         self._top: bytes | None = None
-        self._branch: list[RR] = []
+        self._branch: list[ResourceRecord] = []
 
-    def feed(self, records: Iterable[RR]) -> Iterator[Branch]:
+    def feed(self, records: Iterable[ResourceRecord]) -> Iterator[Branch]:
         """The branches that are complete now. Raises OutOfOrder."""
         for record in records:
             if record.owner != self._owner:
@@ -116,23 +127,27 @@ class ChildFilter:
 
     def __init__(self, child: bytes) -> None:
         self._child = child
-        self._delegation = Delegation(child)
+        self._found: Reading | None = None
         self._enclosing: bytes | None = None
         self._nested: list[bytes] = []
 
     def take(self, branch: Branch) -> None:
-        if not names.is_at_or_below(self._child, branch.top) and not names.is_below(branch.top, self._child):
+        child = self._child
+        if not names.is_at_or_below(child, branch.top) and not names.is_below(branch.top, child):
             return
-        if names.is_below(self._child, branch.top):
+        if names.is_below(child, branch.top):
             self._enclosing = branch.top
-        for delegation in branch.delegations():
-            if delegation.child == self._child:
-                self._delegation = visible(delegation)
-            elif names.is_below(delegation.child, self._child):
-                self._nested.append(delegation.child)
+        for reading in branch.readings():
+            if reading.delegation.child == child:
+                self._found = reading
+            elif names.is_below(reading.delegation.child, child):
+                self._nested.append(reading.delegation.child)
 
     def reading(self) -> Reading:
-        return Reading(self._delegation, self._enclosing, tuple(sorted(self._nested)))
+        nested = tuple(sorted(self._nested))
+        if self._found is None:
+            return Reading(Delegation(self._child), self._enclosing, nested)
+        return Reading(visible(self._found.delegation), self._enclosing, nested, self._found.ttls)
 
 
 def hidden(branch: Branch) -> Sequence[bytes]:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from zonecut.plugin import Backend, Change, Reading
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 
 
@@ -40,7 +39,7 @@ class SharedBackend(Backend):
         async with self._turn:
             return await self._backend.verify(changes)
 
-    def children(self) -> AsyncIterator[Delegation]:
+    def children(self) -> AsyncIterator[Reading]:
         return self._backend.children()
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:

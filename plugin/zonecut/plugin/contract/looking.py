@@ -51,9 +51,9 @@ async def unchanged(backend: Backend, delegations: Sequence[Delegation]) -> None
 async def listed(backend: Backend) -> dict[bytes, Delegation]:
     """All delegations by child."""
     found = {}
-    async for delegation in backend.children():
-        assert delegation.child not in found
-        found[delegation.child] = delegation
+    async for reading in backend.children():
+        assert reading.delegation.child not in found
+        found[reading.delegation.child] = reading.delegation
     return found
 
 

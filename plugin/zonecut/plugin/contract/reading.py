@@ -5,10 +5,10 @@ import tracemalloc
 
 import pytest
 
-from zonecut.plugin.backend import BackendRejected
+from zonecut.plugin.backend import BackendRejected, Reading
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import opened, shows
-from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, generated, master_file
+from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, generated, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -21,8 +21,20 @@ class ReadingContract(ContractTests):
     async def test_a_delegation_is_read_as_it_stands_in_the_zone(self, server: ContractServer) -> None:
         async with opened(server) as backend:
             reading = await backend.read(self.name("child3"))
-            assert reading.delegation == generated(self.zone_name, 3)
-            assert (reading.enclosing, reading.nested) == (None, ())
+            assert reading == Reading(generated(self.zone_name, 3))
+
+    async def test_the_ttls_are_those_that_the_zone_has(self, server: ContractServer) -> None:
+        child = self.name("child1")
+        server.edit([(child, RRType.DS)], [ResourceRecord(child, RRType.DS, 17, ds(17))])
+        changed = generated(self.zone_name, 1)
+        changed = Delegation(child, changed.ns, (ds(17),), changed.glue)
+        expected = {key: 17 if key[1] == RRType.DS else server.ttls.of(key[1]) for key in changed.rrsets}
+        async with opened(server) as backend:
+            await shows(backend, changed)
+            assert (await backend.read(child)).ttls == expected
+            (found,) = [each async for each in backend.children() if each.delegation.child == child]
+            assert found == Reading(changed)
+            assert found.ttls == expected
 
     async def test_a_name_without_delegation_is_read_as_such(self, server: ContractServer) -> None:
         async with opened(server) as backend:
@@ -69,8 +81,8 @@ class ReadingContract(ContractTests):
                 async for found in backend.children():
                     count += 1
                     for number, delegation in list(wanted.items()):
-                        if found.child == delegation.child:
-                            assert found == wanted.pop(number)
+                        if found.delegation.child == delegation.child:
+                            assert found == Reading(wanted.pop(number))
                 grown = tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
