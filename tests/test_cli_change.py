@@ -62,11 +62,13 @@ def test_a_change_that_is_not_there_is_exit_code_1(house: House) -> None:
 def test_a_delegation_without_a_ledger_entry_is_shown_as_it_is(house: House) -> None:
     ended = house.zonecut("delegation", "show", "child.sig0.test.")
     assert ended.code == 0
-    assert "child.sig0.test.\t86400\tIN\tNS\tns2.child.sig0.test." in ended.out
+    # the TTL that the server has, not that of the policy
+    assert "child.sig0.test.\t3600\tIN\tNS\tns2.child.sig0.test." in ended.out
     assert "no applied change" in ended.out
     document = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
     assert (document["ledger"], document["difference"]) == (None, None)
     assert document["glue"] == {"ns2.child.sig0.test.": ["9.9.9.9"]}
+    assert document["ttls"] == {"child.sig0.test.": {"NS": 3600}, "ns2.child.sig0.test.": {"A": 3600}}
 
 
 def test_a_server_that_holds_what_the_ledger_says_is_no_difference(house: House) -> None:
@@ -84,6 +86,24 @@ def test_a_server_that_was_changed_by_hand_is_exit_code_3(house: House) -> None:
     as_json = house.zonecut("delegation", "show", "child.sig0.test.", "--json")
     assert as_json.code == 3
     assert as_json.document["difference"]["removed"] == []
+
+
+def test_what_is_accepted_and_not_yet_applied_is_shown(house: House) -> None:
+    recorded(house, LESS, now_held())
+    number = recorded(house, now_held(), LESS, ChangeState.ACCEPTED)
+    ended = house.zonecut("delegation", "show", "child.sig0.test.")
+    assert ended.code == 0
+    assert f"; change {number} of child.sig0.test. is accepted and not yet applied, for 0 s" in ended.out
+    assert "; - ns2.child.sig0.test. A 9.9.9.9" in ended.out
+    document = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
+    assert (document["unsettled"]["id"], document["applied_change"]) == (number, number - 1)
+
+
+def test_a_change_that_is_there_before_it_is_recorded_is_no_difference(house: House) -> None:
+    recorded(house, now_held(), LESS)
+    recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+    assert house.zonecut("delegation", "show", "child.sig0.test.").code == 0
+    assert house.zonecut("delegation", "export", "sig0.test.").code == 0
 
 
 def test_a_child_that_is_not_delegated_is_called_so(house: House) -> None:
@@ -109,6 +129,51 @@ def test_all_delegations_are_exported(house: House) -> None:
     assert (ended.code, ended.out) == (0, "")
     assert target.read_text() == text.out
     assert {path.name for path in house.directory.iterdir() if path.name.startswith(".")} == set()
+
+
+def test_an_export_says_which_children_differ_and_how(house: House) -> None:
+    number = recorded(house, now_held(), LESS)
+    ended = house.zonecut("delegation", "export", "sig0.test.")
+    assert (ended.code, ended.err) == (3, "1 child is not as the last applied change left them; 2 were exported\n")
+    assert [line for line in ended.out.splitlines() if line.startswith(";")] == [
+        f"; child.sig0.test. is not as change {number} left it (-: missing, +: not ours):",
+        "; + ns2.child.sig0.test. A 9.9.9.9",
+        "; + child.sig0.test. NS ns2.child.sig0.test.",
+    ]
+    as_json = house.zonecut("delegation", "export", "sig0.test.", "--json")
+    assert as_json.code == 3
+    found = {each["child"]: each for each in as_json.document}
+    added = ["ns2.child.sig0.test. A 9.9.9.9", "child.sig0.test. NS ns2.child.sig0.test."]
+    assert found["child.sig0.test."]["difference"] == {"removed": [], "added": added}
+    # what the ledger knows nothing of is no difference
+    assert (found["second.sig0.test."]["difference"], found["second.sig0.test."]["ledger"]) == (None, None)
+    shown = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
+    assert shown == found["child.sig0.test."]
+    target = house.directory / "export.zone"
+    assert house.zonecut("delegation", "export", "sig0.test.", "--output", target).code == 3
+    assert target.read_text() == ended.out
+
+
+def test_a_delegation_that_somebody_removed_is_in_the_export_as_well(house: House) -> None:
+    recorded(house, LESS, now_held())
+    house.zone_file.write_text(
+        "".join(line for line in house.zone_file.read_text().splitlines(keepends=True) if "child" not in line)
+    )
+    ended = house.zonecut("delegation", "export", "sig0.test.")
+    assert ended.code == 3
+    assert "; child.sig0.test. is not delegated\n" in ended.out
+    assert "; - child.sig0.test. NS ns1.other.test.\n" in ended.out
+    (_, gone) = house.zonecut("delegation", "export", "sig0.test.", "--json").document
+    assert (gone["child"], gone["ns"], gone["difference"]["added"]) == ("child.sig0.test.", [], [])
+
+
+def test_glue_that_no_ns_names_is_exported_and_is_no_difference(house: House) -> None:
+    recorded(house, LESS, now_held())
+    house.zone_file.write_text(house.zone_file.read_text() + "old.child IN A 9.9.9.7\n")
+    ended = house.zonecut("delegation", "export", "sig0.test.")
+    assert ended.code == 0
+    assert "old.child.sig0.test.\t3600\tIN\tA\t9.9.9.7" in ended.out
+    assert house.zonecut("delegation", "show", "child.sig0.test.").code == 0
 
 
 def test_an_export_that_fails_leaves_the_old_file(house: House) -> None:

@@ -444,6 +444,35 @@ async def test_ns_that_somebody_else_changed_are_a_matter_of_policy(tmp_path: Pa
         assert events.count("delegation.foreign-change") == (policy != "keep")
 
 
+@pytest.mark.parametrize("policy", ["keep", "alarm", "suspend"])
+async def test_what_else_somebody_changed_is_told_once_and_is_nothing_to_the_keys(tmp_path: Path, policy: str) -> None:
+    async with site(tmp_path, trust=TrustSettings.model_validate({"foreign_ns": policy})) as here:
+        owner = await here.trust(CHILD)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        await eventually_settled(here)
+        include = tmp_path / "parent.example.delegations"
+        include.write_text(f"{include.read_text()}{names.to_text(CHILD)} 60 IN DS 1 13 2 {'00' * 32}\n")
+        for _ in range(2):
+            await here.zone.delegation_of(CHILD)
+        (record,) = await here.store.audit.list(child=CHILD, event="delegation.foreign-change")
+        detail = record.entry.detail
+        assert detail["added"] == [f"{names.to_text(CHILD)} DS 1 13 2 {'00' * 32}"]
+        assert (detail["removed"], detail["applied"], detail["suspended"]) == ([], detail["found"], False)
+        assert await state_of(here, owner.key) is KeyState.TRUSTED
+
+
+async def test_a_delegation_that_somebody_removed_is_told_as_well(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        await eventually_settled(here)
+        include = tmp_path / "parent.example.delegations"
+        include.write_text("".join(line for line in include.read_text().splitlines(keepends=True) if A not in line))
+        assert not (await here.zone.delegation_of(CHILD)).is_delegated
+        (record,) = await here.store.audit.list(child=CHILD, event="delegation.foreign-change")
+        assert record.entry.detail["removed"] == [f"{names.to_text(CHILD)} NS {A}"]
+
+
 async def test_our_own_changes_are_never_taken_for_somebody_else_s(tmp_path: Path) -> None:
     async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend")) as here:
         owner = await here.trust(CHILD)

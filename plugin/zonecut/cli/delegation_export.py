@@ -1,20 +1,28 @@
-"""`zonecut delegation export`: all delegations of a parent zone."""
+"""`zonecut delegation export`: all delegations of a parent zone, and where they differ from the ledger."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from zonecut.cli import output, session
+from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
 from zonecut.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from zonecut.cli.comparison import Comparison
     from zonecut.config import Loaded, ParentSection
+    from zonecut.plugin import Backend, Reading
+    from zonecut.store import Store
+
+BATCH = 500
+"""Delegations that are compared at once, and so in memory."""
 
 
 def command(
@@ -23,33 +31,85 @@ def command(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all delegations of a parent zone.
+    """Write all delegations of a parent zone, and where they are not as zonecut left them.
 
-    Those that the server holds, as the text of a zone file, or as a JSON array.
+    Those that the server holds, as the text of a zone file with comments, or as a JSON array of what `delegation show`
+    prints. Children of which the ledger holds no applied change are compared with nothing.
+
+    Exit code 3: some differ; somebody changed them through another channel.
 
     Example: zonecut delegation export parent.example. --output delegations.zone
     """
     loaded = session.load(config)
     section = session.parent_at(loaded, zone)
     with _destination(target) as file:
-        session.run(_export(loaded, section, file, as_json, wanted=target is not None or not sys.stdout.isatty()))
+        count = _Count()
+        wanted = target is not None or not sys.stdout.isatty()
+        session.run(_export(loaded, section, file, count, as_json=as_json, wanted=wanted))
+    if count.differing:
+        some = "1 child is" if count.differing == 1 else f"{count.differing} children are"
+        output.complain(f"{some} not as the last applied change left them; {count.all} were exported")
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.all = 0
+        self.differing = 0
 
 
 async def _export(
-    loaded: "Loaded", section: "ParentSection", file: IO[str] | None, as_json: bool, *, wanted: bool
+    loaded: "Loaded", section: "ParentSection", file: IO[str] | None, count: _Count, *, as_json: bool, wanted: bool
 ) -> None:
-    ttls = section.policy.ttl.to_ttls()
     with ProgressLine("delegations", wanted=wanted) as progress:
-        async with session.open_backend(loaded, section) as backend:
+        async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
+            compared = _compared(section, store, backend)
             if as_json:
                 with output.JsonArray(file) as array:
-                    async for delegation in backend.children():
-                        array.add(delegation.to_json())
-                        progress.advance()
+                    async for comparison in compared:
+                        array.add(comparison.to_json(section.apex))
+                        _advance(count, progress, comparison)
             else:
-                async for delegation in backend.children():
-                    typer.echo(delegation.to_text(ttls), nl=False, file=file)
-                    progress.advance()
+                async for comparison in compared:
+                    output.say(comparison.to_text(time()), file=file)
+                    _advance(count, progress, comparison)
+
+
+def _advance(count: _Count, progress: ProgressLine, comparison: "Comparison") -> None:
+    count.all += 1
+    count.differing += bool(comparison.difference)
+    progress.advance()
+
+
+async def _compared(section: "ParentSection", store: "Store", backend: "Backend") -> "AsyncIterator[Comparison]":
+    """All that the server lists, then what else the ledger knows of."""
+    from zonecut.cli.comparison import compare
+    from zonecut.cli.listed import Listed
+    from zonecut.plugin import Reading
+    from zonecut.protocol.delegation import Delegation
+
+    since = time()
+    with Listed() as listed:
+        async for readings in _batches(backend):
+            listed.add([reading.delegation.child for reading in readings])
+            for comparison in await compare(store, backend, readings, since):
+                yield comparison
+        async for children in store.ledgers.children(section.apex):
+            absent = [Reading(Delegation(child)) for child in listed.missing(children)]
+            for comparison in await compare(store, backend, absent, since):
+                if comparison.difference or comparison.is_under_way:
+                    yield comparison
+
+
+async def _batches(backend: "Backend") -> "AsyncIterator[Sequence[Reading]]":
+    batch: list[Reading] = []
+    async for reading in backend.children():
+        batch.append(reading)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from zonecut.protocol.update import Action, KeyRoll, KeyUpload
 from zonecut.receiver.admission import Source, source_key
 from zonecut.receiver.authentication import Authenticated
 from zonecut.receiver.bootstrapper import ACTOR, Bootstrapper
+from zonecut.receiver.drift import drift
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.store import (
@@ -216,32 +217,34 @@ class Trust:
     async def noticed(self, child: bytes, reading: Reading) -> None:
         """What a reading means for a child's keys. Raises StoreUnavailable.
 
-        With its delegation the trust in a child's keys ends: the name may come back with another holder. NS that
-        somebody else changed are a matter of policy.
+        With its delegation the trust in a child's keys ends: the name may come back with another holder. What somebody
+        else changed is told, and what it means for the keys where NS were changed is a matter of policy.
         """
-        if not reading.delegation.is_delegated:
+        held = reading.delegation
+        if not held.is_delegated:
             ended = await self._store.bootstraps.forget_child(child, ACTOR, "the delegation is gone")
             if ended:
                 await self._keys.refresh(child)
                 _log.warning("trust.ended", zone=names.to_text(self._zone), child=names.to_text(child), keys=ended)
-            return
-        if self.settings.foreign_ns == "keep":
-            return
         record = await self._store.changes.latest(child)
-        applied, found, unsettled = record.applied, reading.delegation.ns, record.unsettled
+        applied, unsettled = record.applied, record.unsettled
         # what is about to be written, or was written and is about to be settled, is ours
-        ours = () if unsettled is None else (unsettled.before.ns, unsettled.after.ns)
-        if applied is None or found in (applied.ns, *ours):
+        ours = () if unsettled is None else (unsettled.before, unsettled.after)
+        difference = drift(applied, ours, held)
+        if applied is None or not difference:
             return
+        is_ns = applied.ns != held.ns and held.is_delegated
+        if is_ns and self.settings.foreign_ns == "keep":
+            return
+        seen = {"applied": _texts(applied.ns), "found": _texts(held.ns), **difference.to_json()}
         # a change and a bootstrap may read the same delegation at the same time
         async with self._telling:
-            await self._foreign_change(child, {"applied": _texts(applied.ns), "found": _texts(found)})
+            await self._foreign_change(child, seen, suspends=is_ns and self.settings.foreign_ns == "suspend")
 
-    async def _foreign_change(self, child: bytes, seen: dict[str, list[str]]) -> None:
-        """Tell that NS were changed by somebody else, once, and do what the policy says. Raises StoreUnavailable."""
+    async def _foreign_change(self, child: bytes, seen: dict[str, list[str]], *, suspends: bool) -> None:
+        """Tell what was changed by somebody else, once, and do what the policy says. Raises StoreUnavailable."""
         if await self._was_told(child, seen):
             return
-        suspends = self.settings.foreign_ns == "suspend"
         _log.warning(
             _FOREIGN_CHANGE,
             zone=names.to_text(self._zone),

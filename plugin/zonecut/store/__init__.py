@@ -17,6 +17,7 @@ from zonecut.store.change_values import (
     StoredChange,
 )
 from zonecut.store.changes import ChangeTable
+from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
 from zonecut.store.errors import (
     InvalidTransition,
     NotInStore,
@@ -44,6 +45,9 @@ __all__ = [
     "ChangeState",
     "ChangeKind",
     "ChildRecord",
+    "ChildLedger",
+    "ChildLedgers",
+    "AppliedChange",
     "Remembered",
     "AgentTable",
     "StoredAgent",

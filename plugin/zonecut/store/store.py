@@ -12,6 +12,7 @@ from zonecut.store.agents import AgentTable
 from zonecut.store.audit import AuditTable
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
+from zonecut.store.child_ledgers import ChildLedgers
 from zonecut.store.engine import create_file, make_engine, parse_url
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
@@ -33,6 +34,7 @@ class Store:
         self.ring = KeyRing(self.thread, code_points, ring_owners)
         """Not started: who looks keys up calls `start`."""
         self.changes = ChangeTable(self.thread, clock)
+        self.ledgers = ChildLedgers(self.thread)
         self.bootstraps = BootstrapTable(self.thread, clock)
         self.agents = AgentTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)
