@@ -65,6 +65,8 @@ class CodePointSection(_Section):
     ede_key_known_not_trusted: int = Field(49160, ge=0, le=65535)
     ede_key_validation_failed: int = Field(49161, ge=0, le=65535)
     ede_manual_bootstrap_required: int = Field(49162, ge=0, le=65535)
+    ede_tdns_key_unknown: int = Field(514, ge=0, le=65535)
+    ede_tdns_key_not_trusted: int = Field(515, ge=0, le=65535)
     keystate_option: int = Field(65002, ge=0, le=65535)
     dsync_update: int = Field(2, ge=0, le=255)
     dsync_scanner: int = Field(3, ge=0, le=255)

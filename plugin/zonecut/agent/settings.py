@@ -25,6 +25,10 @@ DIGESTS = frozenset((2, 4))
 """DS digest types that are made: SHA-256 and SHA-384 (RFC 8624 section 3.3)."""
 
 
+FINGERPRINT_DIGITS = 32
+"""Of a fingerprint as `Key.fingerprint` makes it, without the spaces."""
+
+
 def _endpoint(text: str) -> str:
     return str(Endpoint.parse(text))
 

@@ -45,9 +45,10 @@ class RRClass(IntEnum):
 
 
 class Opcode(IntEnum):
-    """Opcodes (RFC 1035, 2136)."""
+    """Opcodes (RFC 1035, 1996, 2136)."""
 
     QUERY = 0
+    NOTIFY = 4
     UPDATE = 5
 
 
@@ -137,6 +138,9 @@ class CodePoints:
     ede_key_known_not_trusted: int = 49160
     ede_key_validation_failed: int = 49161
     ede_manual_bootstrap_required: int = 49162
+    ede_tdns_key_unknown: int = 514
+    """Extended error of the prototype `tdns`, which a child reads; `ede_tdns_key_not_trusted`, too."""
+    ede_tdns_key_not_trusted: int = 515
     keystate_option: int = 65002
     """EDNS option code of KeyState (draft-berra-dnsop-keystate)."""
     dsync_update: int = 2

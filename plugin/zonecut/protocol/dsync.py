@@ -131,6 +131,20 @@ def for_update(records: Iterable[Dsync], codepoints: CodePoints = DEFAULT) -> tu
     )
 
 
+def for_notify(records: Iterable[Dsync], rrtype: int) -> tuple[Dsync, ...]:
+    """Where NOTIFY messages about `rrtype` go, in an order that does not depend on the RRset's."""
+    return tuple(
+        sorted(
+            {
+                record
+                for record in usable(records)
+                if record.scheme == DsyncScheme.NOTIFY and record.rrtype == rrtype and record.target != names.ROOT
+            },
+            key=lambda record: (names.sort_key(record.target), record.port),
+        )
+    )
+
+
 # RFC 9859 section 4.1: where a child looks
 
 
@@ -175,6 +189,11 @@ def next_name(child: bytes, asked: bytes, soa: bytes | None) -> bytes | None:
         # the parent is further up; nobody honest says so twice
         return per_child_name(child, soa) if asked == first_name(child) else None
     return None
+
+
+def parent_in(asked: bytes) -> bytes:
+    """What stands after `_dsync` in a name made by these functions: the parent that is supposed."""
+    return _split(asked)[2]
 
 
 def candidate_names(child: bytes, parent: bytes) -> tuple[bytes, ...]:

@@ -38,6 +38,8 @@ def describe(code: int, codepoints: CodePoints) -> str:
         codepoints.ede_key_known_not_trusted: "Key Known, Not Trusted",
         codepoints.ede_key_validation_failed: "Key Validation Failed",
         codepoints.ede_manual_bootstrap_required: "Manual Bootstrap Required",
+        codepoints.ede_tdns_key_unknown: "Key Unknown",
+        codepoints.ede_tdns_key_not_trusted: "Key Known, Not Trusted",
     }
     if code in experimental:
         return experimental[code]

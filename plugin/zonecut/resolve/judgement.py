@@ -143,6 +143,7 @@ def _negative(reply: Reply, name: bytes, rtype: int, zone: Zone, now: float, wor
         ttl=denial.ttl,
         signer=zone.apex if verdict is Verdict.SECURE else None,
         rcode=reply.rcode,
+        soa=zone.apex if verdict is Verdict.SECURE else reply.soa_above(name),
     )
 
 
@@ -150,17 +151,18 @@ def _as_received(
     reply: Reply, name: bytes, rtype: int, verdict: Verdict, reason: str, signer: bytes | None = None
 ) -> Answer:
     """The answer as the reply has it, with a verdict that does not come from its signatures."""
-    found = reply.find(name, rtype)
+    found, status = reply.find(name, rtype), classify(reply, name, rtype)
     return Answer(
         name=name,
         rtype=rtype,
         verdict=verdict,
-        status=classify(reply, name, rtype),
+        status=status,
         reason=reason,
         rdatas=found.wires if found else (),
         ttl=found.ttl if found else 0,
         signer=signer,
         rcode=reply.rcode,
+        soa=reply.soa_above(name) if status in (Status.NODATA, Status.NXDOMAIN) else None,
     )
 
 

@@ -16,6 +16,7 @@ import dns.rdatatype
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRClass
 from zonecut.protocol.envelope import HEADER_LENGTH, PREREQUISITE, QUERY_RESPONSE, UPDATE, Envelope, Record, walk
 from zonecut.protocol.errors import MalformedMessage
@@ -84,6 +85,11 @@ class Reply:
     def find(self, name: bytes, rtype: int) -> RRset | None:
         """The RRset of the answer section with this name and type."""
         return next((rrset for rrset in self.answer if rrset.name == name and rrset.rtype == rtype), None)
+
+    def soa_above(self, name: bytes) -> bytes | None:
+        """The owner, at or above `name`, of the one SOA record in the authority section (RFC 2308 section 2)."""
+        owners = {rrset.name for rrset in self.authority if rrset.rtype == RdataType.SOA}
+        return next((owner for owner in owners if len(owners) == 1 and names.is_at_or_below(name, owner)), None)
 
 
 def type_text(rtype: int) -> str:

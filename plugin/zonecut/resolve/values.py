@@ -42,7 +42,8 @@ class Answer:
     Records come with secure and insecure answers only.
     `name` and `signer` are lower-case wire-form names; `signer` is the zone that signed a secure answer. `rdatas` are
     in canonical wire form (RFC 4034 section 6.2), sorted; `ttl` is in seconds, at most as long as the signature
-    lives. `rcode` is None where nothing was received.
+    lives. `rcode` is None where nothing was received. `soa` is the zone that a negative answer comes from: the one that
+    proves it, or, where nothing can be proven, the owner of the SOA record that came along (RFC 2308 section 2).
     """
 
     name: bytes
@@ -54,6 +55,7 @@ class Answer:
     ttl: int = 0
     signer: bytes | None = None
     rcode: int | None = None
+    soa: bytes | None = None
 
     @property
     def is_proven(self) -> bool:

@@ -1,0 +1,123 @@
+"""What a response means to a child: RCODE and extended errors, those of the prototype `tdns` included.
+
+Whether the response may be believed is not asked here.
+"""
+
+from enum import StrEnum
+
+from zonecut.agent.response import Response, Signed
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
+from zonecut.protocol.ede import describe
+
+MAX_TEXT = 300
+"""What a receiver wrote is cut to so many characters, for log and status."""
+
+
+class Result(StrEnum):
+    """What became of a message."""
+
+    ACCEPTED = "accepted"
+    KEY_UNKNOWN = "key-unknown"
+    """The receiver does not know the key that signed."""
+    KEY_PENDING = "key-pending"
+    """The key is known, and whether it can be trusted is being found out."""
+    KEY_FAILED = "key-failed"
+    """The key is known, and it could not be found out that it can be trusted."""
+    MANUAL = "manual"
+    """The key waits for an operator of the parent."""
+    BAD_SIGNATURE = "bad-signature"
+    BAD_TIME = "bad-time"
+    """The clocks differ, or something newer was accepted already."""
+    REFUSED = "refused"
+    RATE_LIMITED = "rate-limited"
+    NOT_OURS = "not-ours"
+    """The receiver does not answer for that zone."""
+    PREREQUISITE = "prerequisite"
+    MALFORMED = "malformed"
+    FAILED = "failed"
+    """The receiver cannot take it now."""
+    UNSUPPORTED = "unsupported"
+    SILENT = "silent"
+    """No response came."""
+    UNBELIEVABLE = "unbelievable"
+    """Nobody vouches for what came."""
+
+
+_BY_RCODE: dict[int, Result] = {
+    Rcode.NOERROR: Result.ACCEPTED,
+    Rcode.FORMERR: Result.MALFORMED,
+    Rcode.SERVFAIL: Result.FAILED,
+    Rcode.NXDOMAIN: Result.PREREQUISITE,
+    Rcode.NOTIMP: Result.UNSUPPORTED,
+    Rcode.REFUSED: Result.REFUSED,
+    Rcode.YXDOMAIN: Result.PREREQUISITE,
+    Rcode.YXRRSET: Result.PREREQUISITE,
+    Rcode.NXRRSET: Result.PREREQUISITE,
+    Rcode.NOTAUTH: Result.NOT_OURS,
+    Rcode.NOTZONE: Result.NOT_OURS,
+    # 16 is BADVERS, too: not in an answer to us, who send version 0
+    Rcode.BADSIG: Result.BAD_SIGNATURE,
+    Rcode.BADKEY: Result.KEY_UNKNOWN,
+    Rcode.BADTIME: Result.BAD_TIME,
+}
+
+
+def judge(response: Response, codepoints: CodePoints) -> Result:
+    """What a response means. An RCODE that means nothing here counts as FAILED."""
+    if response.rcode == Rcode.NOERROR:
+        # the rest of the message is what could have said no
+        return Result.FAILED if response.truncated else Result.ACCEPTED
+    by_error = _by_error(codepoints)
+    for error in response.errors:
+        if error.code in by_error:
+            return by_error[error.code]
+    if response.rcode == Rcode.NOTAUTH and not response.edns:
+        # RFC 8945 section 5.3: what stands for the RCODEs that need an OPT record
+        return Result.KEY_UNKNOWN
+    return _BY_RCODE.get(response.rcode, Result.FAILED)
+
+
+def _by_error(codepoints: CodePoints) -> dict[int, Result]:
+    return {
+        codepoints.ede_key_known_not_trusted: Result.KEY_PENDING,
+        codepoints.ede_tdns_key_not_trusted: Result.KEY_PENDING,
+        codepoints.ede_key_validation_failed: Result.KEY_FAILED,
+        codepoints.ede_manual_bootstrap_required: Result.MANUAL,
+        codepoints.ede_tdns_key_unknown: Result.KEY_UNKNOWN,
+        EdeCode.RATE_LIMITED: Result.RATE_LIMITED,
+        EdeCode.OVER_QUOTA: Result.RATE_LIMITED,
+    }
+
+
+def explain(response: Response, codepoints: CodePoints) -> str:
+    """One sentence about a response: who, the RCODE, the extended errors with their texts, and who signed it."""
+    text = f"{response.address} answers {rcode_text(response.rcode)}"
+    if response.truncated:
+        text += ", truncated"
+    for error in response.errors:
+        said = f" {printable(error.text)!r}" if error.text else ""
+        text += f", {describe(error.code, codepoints)} ({error.code}){said}"
+    return f"{text}; {_signature_text(response)}"
+
+
+def _signature_text(response: Response) -> str:
+    by = f"key {response.by.tag}" if response.by else "nobody"
+    return {
+        Signed.VALID: f"signed by {by}",
+        Signed.MESSAGE_ONLY: f"signed by {by}, without the request",
+        Signed.NONE: "not signed",
+        Signed.WRONG: "with a signature that does not verify",
+    }[response.signed]
+
+
+def rcode_text(rcode: int) -> str:
+    """The mnemonic of an RCODE in an answer to a signed message, or RCODE and its number."""
+    if rcode == Rcode.BADSIG:
+        return "BADSIG"
+    return Rcode(rcode).name if rcode in Rcode.__members__.values() else f"RCODE{rcode}"
+
+
+def printable(text: str) -> str:
+    """A stranger's text without control characters, and not too long."""
+    cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+    return "".join(character if character.isprintable() else "?" for character in cut)

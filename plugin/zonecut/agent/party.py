@@ -1,0 +1,244 @@
+"""Whom a child talks to: the UPDATE Receiver's addresses, and its KEY with what that is worth.
+
+Fail closed: a key that was pinned or once validated stays the measure, whatever a later look-up says short of another
+validated one. Only where DNSSEC proves that nothing can be validated, and nothing is known, may policy decide.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from itertools import chain, zip_longest
+from typing import Any
+
+from zonecut.agent.discovery import Discovery, Lookups
+from zonecut.agent.settings import ParentSettings
+from zonecut.plugin.endpoint import Endpoint
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.keys import Key, UnusableKey, verifier
+from zonecut.protocol.names import to_text
+from zonecut.protocol.svcb import Method, Svcb, announced
+from zonecut.resolve import Answer, Status, Verdict, is_global_unicast
+
+MAX_ADDRESSES = 8
+"""Of one receiver, that are talked to."""
+MAX_KEYS = 8
+"""Of one receiver, against which its answers are held."""
+MAX_RECEIVERS = 4
+"""Of one announcement, that are looked at."""
+
+
+class Worth(StrEnum):
+    """How far a receiver's keys can be believed, the best first."""
+
+    PINNED = "pinned"
+    """An operator gave its fingerprint."""
+    VALIDATED = "validated"
+    """DNSSEC vouches for it."""
+    REMEMBERED = "remembered"
+    """It was validated once, and now it cannot be."""
+    INSECURE = "insecure"
+    """DNSSEC proves that nothing can vouch for it, and none was ever validated."""
+    UNKNOWN = "unknown"
+    """Nothing is known: no answer, a bogus one, or none of the keys that an operator pinned."""
+
+
+_ORDER = tuple(Worth)
+
+
+class NoParty(Exception):
+    """There is nobody to talk to; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """An UPDATE Receiver. `target` is its name and the owner of `keys`, which are all usable.
+
+    `methods` are the ways in which it comes to trust a key, as its SVCB record says; None: it does not say.
+    `reason` says in one sentence what `worth` comes from.
+    """
+
+    parent: bytes
+    target: bytes
+    addresses: tuple[Endpoint, ...]
+    keys: tuple[Key, ...]
+    worth: Worth
+    methods: tuple[Method, ...] | None
+    reason: str
+
+    def believable(self, settings: ParentSettings) -> bool:
+        """True if its answers can be believed at all, so that changes are sent to it."""
+        if self.worth is Worth.INSECURE:
+            return settings.insecure_key == "accept-and-log"
+        return self.worth is not Worth.UNKNOWN
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "parent": to_text(self.parent),
+            "target": to_text(self.target),
+            "addresses": [str(address) for address in self.addresses],
+            "keys": [
+                {"tag": key.tag, "algorithm": key.algorithm, "fingerprint": key.fingerprint()} for key in self.keys
+            ],
+            "worth": self.worth.value,
+            "methods": None if self.methods is None else [method.value for method in self.methods],
+            "reason": self.reason,
+        }
+
+
+async def find_party(
+    resolver: Lookups,
+    discovery: Discovery,
+    settings: ParentSettings,
+    remembered: Collection[Key] = (),
+    *,
+    codepoints: CodePoints = DEFAULT,
+) -> Party:
+    """The receiver that is configured or, of those that the parent announces, the one whose key is worth most.
+
+    `remembered` are keys of receivers that were validated once. Raises NoParty.
+    """
+    return (await find_parties(resolver, discovery, settings, remembered, codepoints=codepoints))[0]
+
+
+async def find_parties(
+    resolver: Lookups,
+    discovery: Discovery,
+    settings: ParentSettings,
+    remembered: Collection[Key] = (),
+    *,
+    codepoints: CodePoints = DEFAULT,
+) -> tuple[Party, ...]:
+    """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`."""
+    search = _Search(resolver, settings, remembered, codepoints)
+    if settings.receiver is not None:
+        assert settings.zone is not None  # the settings see to that
+        endpoints = tuple(Endpoint.parse(text) for text in settings.receiver.addresses)
+        target = names.from_text(settings.receiver.target)
+        return (await search.party(names.from_text(settings.zone), target, endpoints),)
+    parent = _check(discovery, settings)
+    found, reasons = [], []
+    for record in discovery.updates[:MAX_RECEIVERS]:
+        try:
+            addresses = await search.addresses(record.target, record.port)
+        except NoParty as failure:
+            reasons.append(failure.reason)
+        else:
+            found.append(await search.party(parent, record.target, addresses))
+    if not found:
+        raise NoParty("; ".join(reasons))
+    return tuple(sorted(found, key=lambda party: _ORDER.index(party.worth)))
+
+
+def _check(discovery: Discovery, settings: ParentSettings) -> bytes:
+    """The parent zone of an announcement that may be used. Raises NoParty."""
+    child = to_text(discovery.child)
+    if not discovery.is_known:
+        raise NoParty(f"what the parent of {child} announces is {discovery.verdict}: {discovery.reason}")
+    if discovery.verdict is Verdict.INSECURE and settings.insecure_announcement == "reject":
+        raise NoParty(f"what the parent of {child} announces is insecure, and `insecure_announcement` says `reject`")
+    if not discovery.updates:
+        raise NoParty(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
+    if discovery.parent is None:
+        raise NoParty(f"the parent zone of {child} could not be found out: set `parent.zone`")
+    return discovery.parent
+
+
+class _Search:
+    def __init__(
+        self, resolver: Lookups, settings: ParentSettings, remembered: Collection[Key], codepoints: CodePoints
+    ) -> None:
+        self._resolver = resolver
+        self._settings = settings
+        self._remembered = remembered
+        self._codepoints = codepoints
+
+    async def addresses(self, target: bytes, port: int) -> tuple[Endpoint, ...]:
+        """Where to reach a target. Raises NoParty where that is nowhere."""
+        lookups = (self._resolver.lookup(target, rtype) for rtype in (RRType.AAAA, RRType.A))
+        answers = await asyncio.gather(*lookups)
+        # taken in turn: one family may be unreachable from here
+        both = zip_longest(*([_address(rdata) for rdata in answer.rdatas] for answer in answers))
+        found = [address for address in chain.from_iterable(both) if address is not None]
+        if not found:
+            reasons = "; ".join(dict.fromkeys(f"{answer.verdict}, {answer.status}" for answer in answers))
+            raise NoParty(f"no address of {to_text(target)} could be found ({reasons})")
+        allowed = [address for address in found if self._settings.addresses == "any" or is_global_unicast(address)]
+        if not allowed:
+            raise NoParty(
+                f"{to_text(target)} has special-purpose addresses only ({', '.join(found[:MAX_ADDRESSES])}), which"
+                f" `addresses: any` would allow"
+            )
+        return tuple(Endpoint(address, port) for address in allowed[:MAX_ADDRESSES])
+
+    async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> Party:
+        answer, methods = await asyncio.gather(self._resolver.lookup(target, RRType.KEY), self._methods(target))
+        held = usable_keys(target, answer.rdatas, self._codepoints)
+        known = tuple(key for key in self._remembered if key.owner == target)[:MAX_KEYS]
+        keys, worth, reason = self._weigh(to_text(target), answer, held, known)
+        return Party(parent, target, addresses, keys, worth, methods, reason)
+
+    def _weigh(
+        self, target: str, answer: Answer, held: tuple[Key, ...], known: tuple[Key, ...]
+    ) -> tuple[tuple[Key, ...], Worth, str]:
+        looked_up = f"the look-up of its KEY: {answer.verdict}, {answer.status}: {answer.reason}"
+        if self._settings.pins:
+            pinned = tuple(key for key in dict.fromkeys((*held, *known)) if _pin(key) in self._settings.pins)
+            if pinned:
+                return pinned, Worth.PINNED, f"the fingerprint of {_tags(pinned)} is pinned"
+            return (), Worth.UNKNOWN, f"{target} has no KEY whose fingerprint is pinned; {looked_up}"
+        if answer.is_proven and held:
+            return held, Worth.VALIDATED, answer.reason
+        if answer.is_proven or (answer.is_proven_absent and known):
+            # what was validated once has been withdrawn
+            return (), Worth.UNKNOWN, f"{target} has no KEY that can be used; {looked_up}"
+        if known:
+            return known, Worth.REMEMBERED, f"{_tags(known)} was validated once; {looked_up}"
+        if answer.verdict is Verdict.INSECURE:
+            usable = held if answer.status in (Status.FOUND, Status.WILDCARD) else ()
+            return usable, Worth.INSECURE, answer.reason
+        if answer.is_proven_absent:
+            return (), Worth.INSECURE, f"{target} has no KEY: {answer.reason}"
+        return (), Worth.UNKNOWN, looked_up
+
+    async def _methods(self, target: bytes) -> tuple[Method, ...] | None:
+        answer = await self._resolver.lookup(target, RRType.SVCB)
+        records = []
+        for rdata in answer.rdatas:
+            try:
+                records.append(Svcb.from_wire(rdata))
+            except MalformedMessage:
+                continue
+        return announced(records, self._codepoints)
+
+
+def usable_keys(owner: bytes, rdatas: Sequence[bytes], codepoints: CodePoints) -> tuple[Key, ...]:
+    """The keys among these RDATA that can sign, at most MAX_KEYS."""
+    keys = []
+    for rdata in rdatas:
+        try:
+            key = Key.from_rdata(owner, rdata)
+            verifier(key, codepoints)
+        except UnusableKey:
+            continue
+        keys.append(key)
+    return tuple(keys[:MAX_KEYS])
+
+
+def _pin(key: Key) -> str:
+    return key.fingerprint().replace(" ", "")
+
+
+def _tags(keys: Iterable[Key]) -> str:
+    return "key " + ", ".join(str(key.tag) for key in keys)
+
+
+def _address(rdata: bytes) -> str | None:
+    return str(ip_address(rdata)) if len(rdata) in (4, 16) else None

@@ -1,0 +1,201 @@
+"""Whom the child talks to: addresses, keys and what they are worth, fail closed."""
+
+from typing import Any
+
+import pytest
+
+from agent_support import (
+    BOGUS,
+    CHILD,
+    INDETERMINATE,
+    INSECURE,
+    PARENT,
+    SECURE,
+    TARGET,
+    Question,
+    Told,
+    absent,
+    failing,
+    found,
+    pair,
+)
+from zonecut.agent.discovery import Discovery
+from zonecut.agent.party import MAX_ADDRESSES, NoParty, Party, Worth, find_parties, find_party
+from zonecut.agent.settings import ParentSettings
+from zonecut.plugin.endpoint import Endpoint
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.keys import Key
+from zonecut.protocol.svcb import Method
+from zonecut.resolve import Answer, Status, Verdict
+
+UPDATER, SECOND = "updater.parent.example.", "second.parent.example."
+A, AAAA, KEY, SVCB = RRType.A, RRType.AAAA, RRType.KEY, RRType.SVCB
+THIS, OTHER, OLD = pair(TARGET).key, pair(TARGET).key, pair(TARGET).key
+ADDRESS = bytes((1, 1, 1, 1))
+RECORD = Dsync.from_text(f"ANY UPDATE 5354 {UPDATER}")
+DOH = Dsync.from_text(f"ANY UPDATE 5355 {SECOND}")
+PINNED = {"pins": (THIS.fingerprint(),)}
+
+
+def announcement(*records: Dsync, verdict: Verdict = SECURE, parent: bytes | None = PARENT) -> Discovery:
+    return Discovery(CHILD, parent, (), verdict, records or (RECORD,))
+
+
+async def find(
+    answers: dict[Question, Answer],
+    discovery: Discovery | None = None,
+    remembered: tuple[Key, ...] = (),
+    **settings: Any,
+) -> Party:
+    told = Told({(UPDATER, A): found(ADDRESS), **answers})
+    return await find_party(told, discovery or announcement(), ParentSettings(**settings), remembered)
+
+
+async def test_a_receiver_with_everything() -> None:
+    # priority 0 with parameters, as the drafts have it
+    svcb = b"\0\0\0" + (65282).to_bytes(2) + (12).to_bytes(2) + b"at-ns,manual"
+    party = await find(
+        {
+            (UPDATER, KEY): found(THIS.rdata),
+            (UPDATER, AAAA): found(b"\x20\x01" + bytes(14)),
+            (UPDATER, SVCB): found(svcb),
+        }
+        | {(UPDATER, AAAA): found(bytes.fromhex("26064700") + bytes(11) + b"\1")}
+    )
+    assert party.addresses == (Endpoint("2606:4700::1", 5354), Endpoint("1.1.1.1", 5354))
+    assert (party.parent, party.target) == (PARENT, TARGET)
+    assert (party.keys, party.worth) == ((THIS,), Worth.VALIDATED)
+    assert party.methods == (Method.AT_NS, Method.MANUAL)
+    shown = party.to_json()
+    assert (shown["worth"], shown["methods"]) == ("validated", ["at-ns", "manual"])
+    assert shown["keys"][0]["fingerprint"] == THIS.fingerprint()
+    assert shown["addresses"] == ["[2606:4700::1]:5354", "1.1.1.1:5354"]
+
+
+WEIGHED: dict[str, tuple[Answer, tuple[Key, ...], dict[str, Any], Worth, tuple[Key, ...]]] = {
+    "a validated key": (found(THIS.rdata), (), {}, Worth.VALIDATED, (THIS,)),
+    "a validated key takes the place of a remembered one": (
+        found(THIS.rdata), (OLD,), {}, Worth.VALIDATED, (THIS,)),
+    "a bogus answer, and a key that was validated once": (failing(BOGUS), (OLD,), {}, Worth.REMEMBERED, (OLD,)),
+    "no answer, and a key that was validated once": (failing(), (OLD,), {}, Worth.REMEMBERED, (OLD,)),
+    "an insecure answer, and a key that was validated once": (
+        found(THIS.rdata, verdict=INSECURE), (OLD,), {}, Worth.REMEMBERED, (OLD,)),
+    "a secure absence, and a key that was validated once": (absent(), (OLD,), {}, Worth.UNKNOWN, ()),
+    "an insecure answer": (found(THIS.rdata, verdict=INSECURE), (), {}, Worth.INSECURE, (THIS,)),
+    "an insecure answer without a key": (absent(verdict=INSECURE), (), {}, Worth.INSECURE, ()),
+    "a look-up that fails where nothing can be secure": (failing(INSECURE), (), {}, Worth.INSECURE, ()),
+    "a secure absence": (absent(status=Status.NODATA), (), {}, Worth.INSECURE, ()),
+    "a bogus answer": (failing(BOGUS), (), {}, Worth.UNKNOWN, ()),
+    "no answer": (failing(INDETERMINATE), (), {}, Worth.UNKNOWN, ()),
+    "a validated record that is no key": (found(b"\x90\0\3\x0fabcde"), (), {}, Worth.UNKNOWN, ()),
+    "a key that a wildcard made": (found(THIS.rdata, status=Status.WILDCARD), (), {}, Worth.UNKNOWN, ()),
+    "an alias": (found(status=Status.ALIAS), (), {}, Worth.UNKNOWN, ()),
+    "a pinned key, validated": (found(THIS.rdata, OTHER.rdata), (), PINNED, Worth.PINNED, (THIS,)),
+    "a pinned key, insecure": (found(THIS.rdata, verdict=INSECURE), (), PINNED, Worth.PINNED, (THIS,)),
+    "a pinned key, remembered": (failing(BOGUS), (THIS, OLD), PINNED, Worth.PINNED, (THIS,)),
+    "a validated key that is not the pinned one": (found(OTHER.rdata), (), PINNED, Worth.UNKNOWN, ()),
+    "an insecure key that is not the pinned one": (
+        found(OTHER.rdata, verdict=INSECURE), (OLD,), PINNED, Worth.UNKNOWN, ()),
+    "a pin, and a secure absence": (absent(), (), PINNED, Worth.UNKNOWN, ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WEIGHED)
+async def test_what_a_key_is_worth_with(case: str) -> None:
+    answer, remembered, settings, worth, keys = WEIGHED[case]
+    party = await find({(UPDATER, KEY): answer}, None, remembered, **settings)
+    assert (party.worth, party.keys) == (worth, keys)
+    assert party.reason
+
+
+@pytest.mark.parametrize("worth", Worth)
+def test_only_a_provably_insecure_key_is_a_matter_of_policy(worth: Worth) -> None:
+    party = Party(PARENT, TARGET, (), (), worth, None, "")
+    accepts, rejects = (ParentSettings(insecure_key=policy) for policy in ("accept-and-log", "reject"))
+    expected = worth is not Worth.UNKNOWN
+    assert party.believable(accepts) is expected
+    assert party.believable(rejects) is (expected and worth is not Worth.INSECURE)
+
+
+async def test_a_key_that_was_remembered_for_another_receiver_does_not_count() -> None:
+    other = pair(names.from_text(SECOND)).key
+    assert (await find({(UPDATER, KEY): failing()}, None, (other,))).worth is Worth.UNKNOWN
+
+
+async def test_an_announcement_that_is_not_known_is_not_used() -> None:
+    for verdict in (BOGUS, INDETERMINATE):
+        with pytest.raises(NoParty, match=verdict):
+            await find({}, announcement(verdict=verdict))
+    with pytest.raises(NoParty, match="nobody who takes UPDATEs"):
+        await find({}, announcement(Dsync.from_text("CDS NOTIFY 53 x.")))
+    with pytest.raises(NoParty, match=r"parent\.zone"):
+        await find({}, announcement(parent=None))
+
+
+async def test_an_insecure_announcement_is_a_matter_of_policy() -> None:
+    insecure = announcement(verdict=INSECURE)
+    keys: dict[Question, Answer] = {(UPDATER, KEY): found(THIS.rdata)}
+    assert (await find(keys, insecure)).worth is Worth.VALIDATED
+    with pytest.raises(NoParty, match="insecure_announcement"):
+        await find(keys, insecure, insecure_announcement="reject")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.1.1", "224.0.0.1"])
+async def test_special_purpose_addresses_are_left_out_unless_allowed(address: str) -> None:
+    rdata = bytes(map(int, address.split(".")))
+    answers: dict[Question, Answer] = {(UPDATER, A): found(rdata), (UPDATER, KEY): found(THIS.rdata)}
+    with pytest.raises(NoParty, match="addresses: any"):
+        await find(answers)
+    assert (await find(answers, addresses="any")).addresses == (Endpoint(address, 5354),)
+    assert (await find({**answers, (UPDATER, A): found(rdata, ADDRESS)})).addresses == (Endpoint("1.1.1.1", 5354),)
+
+
+async def test_addresses_are_bounded_and_a_bogus_one_is_none() -> None:
+    many = [bytes((1, 1, 1, last)) for last in range(1, 100)]
+    assert len((await find({(UPDATER, A): found(*many)})).addresses) == MAX_ADDRESSES
+    with pytest.raises(NoParty, match="bogus"):
+        await find({(UPDATER, A): failing(BOGUS)})
+
+
+async def test_the_receiver_that_is_worth_most_comes_first() -> None:
+    told = Told(
+        {
+            (SECOND, A): found(ADDRESS),
+            (SECOND, KEY): failing(BOGUS),
+            (UPDATER, A): found(ADDRESS),
+            (UPDATER, KEY): found(THIS.rdata),
+        }
+    )
+    parties = await find_parties(told, announcement(DOH, RECORD), ParentSettings())
+    assert [(names.to_text(party.target), party.worth) for party in parties] == [
+        (UPDATER, Worth.VALIDATED),
+        (SECOND, Worth.UNKNOWN),
+    ]
+    # one without an address is passed over
+    assert (await find({(UPDATER, KEY): found(THIS.rdata)}, announcement(DOH, RECORD))).target == TARGET
+
+
+async def test_a_configured_receiver_needs_no_announcement() -> None:
+    configured: dict[str, Any] = {
+        "zone": "parent.example.",
+        "receiver": {"target": UPDATER, "addresses": ("127.0.0.1:53", "[::1]:54")},
+    }
+    nothing = Discovery(CHILD, None, (), BOGUS, ())
+    party = await find({(UPDATER, KEY): found(THIS.rdata)}, nothing, **configured)
+    assert party.addresses == (Endpoint("127.0.0.1", 53), Endpoint("::1", 54))
+    assert (party.parent, party.worth) == (PARENT, Worth.VALIDATED)
+
+
+async def test_an_svcb_that_cannot_be_read_says_nothing() -> None:
+    assert (await find({(UPDATER, SVCB): found(b"\0\1")})).methods is None
+    assert (await find({(UPDATER, SVCB): failing(BOGUS)})).methods is None
+
+
+def test_a_pin_is_a_fingerprint_as_it_is_printed() -> None:
+    plain = THIS.fingerprint().replace(" ", "")
+    colons = ":".join(plain[at : at + 2] for at in range(0, len(plain), 2)).lower()
+    assert ParentSettings(pins=(THIS.fingerprint(), colons)).pins == (plain, plain)
+    with pytest.raises(ValueError, match="no fingerprint"):
+        ParentSettings(pins=(plain[:-2],))
