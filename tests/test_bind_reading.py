@@ -15,6 +15,7 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import Branch, BranchReader, ChildFilter, OutOfOrder, hidden
+from zonecut.plugin.tsig import NotAuthentic
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -22,7 +23,6 @@ from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
 from zonecut_bind.reading import between, sight
-from zonecut_bind.signing import NotAuthentic
 
 ZONE = names.from_text("parent.test.")
 CHILD = names.from_text("c.parent.test.")

@@ -12,12 +12,12 @@ import dns.update
 import pytest
 
 from zonecut.plugin import Change
+from zonecut.plugin.tsig import NotAuthentic, sign, tsig_octets, verify
 from zonecut.plugin.tsigkey import ALGORITHMS, TsigKey
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.envelope import walk
-from zonecut_bind.signing import NotAuthentic, sign, tsig_octets, verify
 from zonecut_bind.updates import HEADER_OCTETS, fitting, octets_bound, rough_bound, verify_message, write_message
 
 ZONE = names.from_text("parent.test.")

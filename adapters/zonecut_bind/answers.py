@@ -3,9 +3,9 @@
 from enum import StrEnum
 
 from zonecut.plugin import BackendConflict, BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
+from zonecut.plugin.tsig import NotAuthentic
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.envelope import Envelope
-from zonecut_bind.signing import NotAuthentic
 
 CONFLICTS = frozenset((Rcode.NXDOMAIN, Rcode.YXDOMAIN, Rcode.NXRRSET, Rcode.YXRRSET))
 """A prerequisite of an UPDATE does not hold (RFC 2136 section 3.2)."""

@@ -16,6 +16,7 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import ChildFilter, hidden
+from zonecut.plugin.tsig import tsig_octets
 from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
@@ -27,7 +28,6 @@ from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.options import BindOptions
 from zonecut_bind.reading import AUTHORITATIVE, Sight, between, sight
-from zonecut_bind.signing import tsig_octets
 from zonecut_bind.transfer import Transfer, soa_serial
 
 _LOG = logging.getLogger("zonecut.bind")

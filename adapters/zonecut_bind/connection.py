@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from struct import Struct
 
 from zonecut.plugin import BackendRejected, BackendUnavailable
+from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol.envelope import MAX_MESSAGE, QUERY_RESPONSE, Envelope, opcode_of, walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut_bind.answers import Operation, doubtful
-from zonecut_bind.signing import NotAuthentic, sign, verify
 
 _LENGTH = Struct("!H")
 

@@ -8,6 +8,7 @@ from struct import Struct
 
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
+from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import Envelope, Record
@@ -15,7 +16,6 @@ from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
 from zonecut_bind.connection import ConnectionLost, Server, connect, discard, framed, parse_answer, read_framed
-from zonecut_bind.signing import NotAuthentic, sign, verify
 
 _SERIAL = Struct("!I")
 _ANSWER = envelope.PREREQUISITE

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from bench.requests import TTLS, ZONE
 from bench.tcp import Connection, check_accepted
 from zonecut.plugin import Change
+from zonecut.plugin.tsig import sign
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut_bind import updates
-from zonecut_bind.signing import sign
 
 
 def prebuilt(changes: Sequence[Change], key: TsigKey, batch: int = 1) -> list[bytes]:
