@@ -34,15 +34,19 @@ _MAX_FILE = 1 << 18  # octets; the largest KEY record takes less than half of it
 
 
 def file_stem(key: Key) -> str:
-    """The name that `dnssec-keygen` gives the files of this key, without `.key` or `.private`.
+    """The name that `dnssec-keygen` gives the files of this key, without `.key` or `.private`."""
+    return f"K{name_in_files(key.owner)}.+{key.algorithm:03d}+{key.tag:05d}"
+
+
+def name_in_files(name: bytes) -> str:
+    """A lower-case wire-form name as part of a file's name, without its final dot.
 
     Octets other than letters, digits, hyphen and underscore are `%` and two hexadecimal digits.
     """
-    labels = (
+    return ".".join(
         "".join(chr(octet) if octet in _FILE_NAME_OCTETS else f"%{octet:02X}" for octet in label)
-        for label in names.labels(key.owner)
+        for label in names.labels(name)
     )
-    return f"K{'.'.join(labels)}.+{key.algorithm:03d}+{key.tag:05d}"
 
 
 def private_text(pair: KeyPair, codepoints: CodePoints) -> str:

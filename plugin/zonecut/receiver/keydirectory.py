@@ -4,11 +4,9 @@ Whatever process changes them, it holds the directory's lock, and the JSON file 
 thing that says where a roll stands, and by its time stamp others notice within their period of looking.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,11 @@ import structlog
 from zonecut.protocol import keyfiles, names
 from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.keyfiles import file_stem
-from zonecut.protocol.keys import HOST_KEY, Key, KeyPair, UnusableKey
+from zonecut.protocol.keyfolder import KeyFolder, file_prefix, sync
+from zonecut.protocol.keys import KeyPair, UnusableKey
 from zonecut.receiver.identity import Identity
 
 _VERSION = 1
-_TAG_ATTEMPTS = 20
-_RETIRED = "retired"
 
 _log = structlog.get_logger(__name__)
 
@@ -44,19 +41,20 @@ class KeyDirectory:
     def __init__(self, path: Path, codepoints: CodePoints) -> None:
         self.path = path
         self._codepoints = codepoints
+        self._folder = KeyFolder(path, codepoints)
 
     def find(self, owner: bytes) -> Identity | None:
         """The identity at a target name, None if there is none yet; nothing is made."""
-        with self._locked(fcntl.LOCK_SH):
+        with self._folder.reading():
             return self._find(owner)
 
     def ensure(self, owner: bytes, algorithm: int) -> Identity:
         """The identity at a target name, made with a new key of that algorithm if there is none."""
-        self._make()
-        with self._locked(fcntl.LOCK_EX):
+        self._folder.make()
+        with self._folder.changing():
             identity = self._find(owner)
             if identity is None:
-                identity = Identity(owner, self._new_pair(owner, algorithm))
+                identity = Identity(owner, self._folder.new_pair(owner, algorithm)[1])
             if not self._state_file(owner).exists():
                 self._save(identity)
             return identity
@@ -64,17 +62,17 @@ class KeyDirectory:
     def begin_roll(self, owner: bytes, algorithm: int, ttl: int) -> Identity:
         """Make a new key, to be published beside the one there is. Raises RollUnderWay."""
         identity = self.ensure(owner, algorithm)
-        with self._locked(fcntl.LOCK_EX):
+        with self._folder.changing():
             identity = self._find(owner) or identity
             if identity.coming is not None:
                 raise RollUnderWay(identity)
-            identity = identity.rolling(self._new_pair(owner, algorithm), ttl)
+            identity = identity.rolling(self._folder.new_pair(owner, algorithm)[1], ttl)
             self._save(identity)
             return identity
 
     def update(self, owner: bytes, change: Callable[[Identity], Identity]) -> Identity:
         """Replace the identity by what `change` makes of it."""
-        with self._locked(fcntl.LOCK_EX):
+        with self._folder.changing():
             before = self._find(owner)
             if before is None:
                 raise UnusableKey(f"{self.path}: the key of {names.to_text(owner)} is gone")
@@ -82,7 +80,7 @@ class KeyDirectory:
             if after != before:
                 self._save(after)
                 if after.current != before.current:
-                    self._retire(before.current)
+                    self._folder.retire(before.current.key)
             return after
 
     def stamp(self, owner: bytes) -> Stamp:
@@ -102,7 +100,7 @@ class KeyDirectory:
         except (ValueError, TypeError, KeyError) as error:
             raise UnusableKey(f"{state}: not what zonecut writes there ({error})") from None
         # keys that somebody put there, or a first start that was cut off after the key was made
-        pairs = [keyfiles.read_pair(path, self._codepoints) for path in self._key_files(owner)]
+        pairs = [keyfiles.read_pair(path, self._codepoints) for path in self._folder.files(owner)]
         if len(pairs) > 1:
             raise UnusableKey(f"{self.path} holds {len(pairs)} keys of {names.to_text(owner)}: leave the one to use")
         return Identity(owner, pairs[0]) if pairs else None
@@ -127,22 +125,8 @@ class KeyDirectory:
             raise UnusableKey(f"{state} names a key of {names.to_text(pair.key.owner)}")
         return pair
 
-    def _key_files(self, owner: bytes) -> list[Path]:
-        return sorted(path for path in self.path.glob("K*.key") if path.name.startswith(f"{_prefix(owner)}+"))
-
     def _state_file(self, owner: bytes) -> Path:
-        return self.path / f"{_prefix(owner)}identity.json"
-
-    def _new_pair(self, owner: bytes, algorithm: int) -> KeyPair:
-        taken = {path.name.rpartition("+")[2] for path in self._key_files(owner)}
-        for _ in range(_TAG_ATTEMPTS):
-            pair = KeyPair.generate(owner, algorithm, self._codepoints)
-            # two keys of one tag would be told apart, but not by the people who look at them
-            if f"{pair.key.tag:05d}.key" not in taken:
-                break
-        path = keyfiles.write_pair(self.path, pair, self._codepoints)
-        self._hand_over(path, path.with_suffix(".private"))
-        return pair
+        return self.path / f"{file_prefix(owner)}identity.json"
 
     def _save(self, identity: Identity) -> None:
         document = {
@@ -160,44 +144,9 @@ class KeyDirectory:
             file.write(json.dumps(document, indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._hand_over(temporary)
+        self._folder.hand_over(temporary)
         temporary.rename(target)
-        _fsync(self.path)
-
-    def _retire(self, pair: KeyPair) -> None:
-        retired = self.path / _RETIRED
-        if not retired.exists():
-            retired.mkdir(mode=0o700)
-            self._hand_over(retired)
-        for ending in (".private", ".key"):
-            name = file_stem(pair.key) + ending
-            (self.path / name).rename(retired / name)
-        _fsync(retired)
-        _fsync(self.path)
-
-    def _make(self) -> None:
-        if not self.path.exists():
-            self.path.mkdir(mode=0o700)
-            # root may come first: the files still belong to whom the directory above belongs to, the daemon's user
-            _give(self.path, self.path.parent)
-
-    def _hand_over(self, *paths: Path) -> None:
-        for path in paths:
-            _give(path, self.path)
-
-    @contextmanager
-    def _locked(self, kind: int) -> Iterator[None]:
-        lock = self.path / ".lock"
-        if kind == fcntl.LOCK_SH and not lock.exists():  # who only looks leaves nothing behind
-            yield
-            return
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            self._hand_over(lock)
-            fcntl.flock(descriptor, kind)
-            yield
-        finally:
-            os.close(descriptor)
+        sync(self.path)
 
 
 class Identities:
@@ -260,22 +209,3 @@ class Identities:
             self._stamps[owner], self._known[owner] = now, identity
             changed.add(owner)
         return changed
-
-
-def _prefix(owner: bytes) -> str:
-    """How the names of the files of this owner begin: up to the first `+`, which no name has unescaped."""
-    return file_stem(Key(owner, HOST_KEY, 3, 0, b"\0")).partition("+")[0]
-
-
-def _give(path: Path, like: Path) -> None:
-    if os.geteuid() == 0:
-        status = like.stat()
-        os.chown(path, status.st_uid, status.st_gid)
-
-
-def _fsync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
