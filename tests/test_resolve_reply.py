@@ -66,6 +66,20 @@ def test_names_in_rdata_are_decompressed_and_lower_case() -> None:
     assert found.wires == (names.from_text("ns.child.test."),)
 
 
+def test_the_addresses_of_a_referral_are_read_and_harm_nobody() -> None:
+    good = rr("ns.child.test.", RRType.A, bytes((192, 0, 2, 1)))
+    others = [
+        rr("ns.child.test.", RRType.A, b"\0"),
+        rr("ns.child.test.", RRType.AAAA, bytes(4)),
+        rr("ns.child.test.", RRType.A, bytes(4), rclass=RRClass.NONE),
+        rr("ns.child.test.", RRType.DS, MALFORMED_DS),
+    ]
+    query = message.query(7, NAME, RRType.NS, flags=RESPONSE, additional=[message.opt_record(), good, *others])
+    (found,) = read_reply(query, NAME, RRType.NS).addresses
+    assert (found.name, found.rtype) == (names.from_text("ns.child.test."), RRType.A)
+    assert found.wires == (bytes((192, 0, 2, 1)),)
+
+
 def test_an_svcb_that_dnspython_refuses_is_read_all_the_same() -> None:
     svcb = b"\0\0\0" + (65282).to_bytes(2) + (7).to_bytes(2) + b"at-apex"
     found = read(rr("child.test.", RRType.SVCB, svcb)).find(NAME, RRType.SVCB)

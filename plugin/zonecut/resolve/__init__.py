@@ -9,7 +9,7 @@ must be bounded is bounded by `work`.
 
 from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
-from zonecut.resolve.continuity import check_dnskeys
+from zonecut.resolve.continuity import check_dnskey_rrset, check_dnskeys
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.resolver import Resolver
@@ -29,6 +29,7 @@ __all__ = [
     "Transport",
     "TrustAnchors",
     "Verdict",
+    "check_dnskey_rrset",
     "check_dnskeys",
     "is_global_unicast",
     "system_nameservers",

@@ -10,6 +10,7 @@ from dns.rdtypes.ANY.DS import DS
 
 from zonecut.resolve.anchors import supported
 from zonecut.resolve.failures import Bogus, Undecided
+from zonecut.resolve.reply import RRset
 from zonecut.resolve.values import Direct
 from zonecut.resolve.work import Limits, Work
 from zonecut.resolve.zone import verify_keys
@@ -26,12 +27,18 @@ def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limit
     """
     if direct.reply is None:
         return direct.reason
+    return check_dnskey_rrset(direct.name, direct.reply.find(direct.name, RdataType.DNSKEY), ds, now, limits)
+
+
+def check_dnskey_rrset(
+    zone: bytes, found: RRset | None, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS
+) -> str | None:
+    """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none."""
     records = supported(_read(ds))
     if not records:
         return "no DS is of an algorithm and a digest type that can be validated here"
-    found = direct.reply.find(direct.name, RdataType.DNSKEY)
     try:
-        verify_keys(direct.name, found, records, (), now, Work(limits))
+        verify_keys(zone, found, records, (), now, Work(limits))
     except (Bogus, Undecided) as failure:
         return str(failure)
     return None

@@ -18,7 +18,16 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRClass
-from zonecut.protocol.envelope import HEADER_LENGTH, PREREQUISITE, QUERY_RESPONSE, UPDATE, Envelope, Record, walk
+from zonecut.protocol.envelope import (
+    ADDITIONAL,
+    HEADER_LENGTH,
+    PREREQUISITE,
+    QUERY_RESPONSE,
+    UPDATE,
+    Envelope,
+    Record,
+    walk,
+)
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.resolve.failures import NoAnswer
 
@@ -26,6 +35,7 @@ _AUTHORITATIVE = 0x0400
 _TRUNCATED = 0x0200
 _AUTHENTIC = 0x0020
 _MAX_RECORDS = 512
+_ADDRESS_OCTETS = {int(RdataType.A): 4, int(RdataType.AAAA): 16}
 
 # Names in their RDATA are compressed or lower-cased in canonical form (RFC 4034 section 6.2), or validation reads them.
 _READ = frozenset(
@@ -72,7 +82,7 @@ class RRset:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply to one question: what its header says and the RRsets of class IN in two of its sections."""
+    """A reply to one question: what its header says and the RRsets of class IN in its sections."""
 
     rcode: int
     authoritative: bool
@@ -81,6 +91,8 @@ class Reply:
     """The AD bit: whoever answered says that it validated this."""
     answer: tuple[RRset, ...]
     authority: tuple[RRset, ...]
+    addresses: tuple[RRset, ...] = ()
+    """A and AAAA of the additional section: the glue of a referral. Nothing else there is read."""
 
     def find(self, name: bytes, rtype: int) -> RRset | None:
         """The RRset of the answer section with this name and type."""
@@ -124,6 +136,7 @@ def read_reply(wire: bytes, name: bytes, rtype: int) -> Reply:
         if sum(len(records) for records in sections) > _MAX_RECORDS:
             raise NoAnswer(f"more than {_MAX_RECORDS} records")
         answer, authority = (_rrsets(envelope, records) for records in sections)
+        addresses = _rrsets(envelope, _addresses(envelope))
     except (MalformedMessage, dns.exception.DNSException, ValueError) as error:
         raise NoAnswer(f"a malformed reply: {error}") from None
     flags = envelope.flags
@@ -134,6 +147,7 @@ def read_reply(wire: bytes, name: bytes, rtype: int) -> Reply:
         authentic=bool(flags & _AUTHENTIC),
         answer=answer,
         authority=authority,
+        addresses=addresses,
     )
 
 
@@ -142,6 +156,15 @@ def _repeats_question(envelope: Envelope, name: bytes, rtype: int) -> bool:
         return False
     question = envelope.questions[0]
     return envelope.name(question.start) == name and question.qtype == rtype and question.qclass == RRClass.IN
+
+
+def _addresses(envelope: Envelope) -> list[Record]:
+    """Records of the additional section that can be addresses; one of a wrong length is none, and harms nobody."""
+    return [
+        record
+        for record in envelope.section(ADDITIONAL)
+        if record.rtype in _ADDRESS_OCTETS and record.end - record.rdata == _ADDRESS_OCTETS[record.rtype]
+    ][:_MAX_RECORDS]
 
 
 def _rrsets(envelope: Envelope, records: Iterable[Record]) -> tuple[RRset, ...]:

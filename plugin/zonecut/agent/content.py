@@ -1,0 +1,54 @@
+"""What of a child zone is about its delegation: the part that an agent reads and compares."""
+
+from dataclasses import dataclass, field
+
+from zonecut.protocol import names
+from zonecut.protocol.delegation import RR
+from zonecut.resolve.reply import RRset
+
+
+class SourceError(Exception):
+    """The zone cannot be read now; `reason` is a sentence that names the server, and what to look at there."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableServer:
+    """A name server in the zone whose addresses the zone cannot give, and why."""
+
+    name: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneContent:
+    """One version of the zone; names are lower-case wire form, RDATA is sorted.
+
+    `addresses` are the A and AAAA records of name servers in the zone. Of `cds` and `dnskey`, None means that they
+    cannot be seen, and () that there are none.
+    """
+
+    zone: bytes
+    serial: int | None = None
+    ns: tuple[bytes, ...] = ()
+    addresses: tuple[RR, ...] = ()
+    cds: tuple[bytes, ...] | None = None
+    dnskey: tuple[bytes, ...] | None = None
+    key: tuple[bytes, ...] = ()
+    """The KEY RRset at the apex."""
+    key_ttl: int = 0
+    """Its TTL in seconds."""
+    unusable: tuple[UnusableServer, ...] = ()
+    signed_dnskey: RRset | None = field(default=None, compare=False)
+    """The DNSKEY RRset with its signatures, which are made anew while all else stays the same."""
+
+    def in_zone_servers(self) -> tuple[bytes, ...]:
+        """The name servers whose addresses are this zone's to give."""
+        return in_zone(self.zone, self.ns)
+
+
+def in_zone(zone: bytes, servers: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(server for server in servers if names.is_at_or_below(server, zone))

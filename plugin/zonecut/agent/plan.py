@@ -1,0 +1,39 @@
+"""From a difference to the update section that makes up for it (RFC 2136 section 2.5). Pure."""
+
+from enum import StrEnum
+
+from zonecut.protocol import message
+from zonecut.protocol.delegation import Delegation, Difference, Ttls
+
+
+class Style(StrEnum):
+    """How a difference is sent. Both give the same result."""
+
+    DELTA = "delta"
+    """The records that differ, each by itself."""
+    REPLACE = "replace"
+    """The RRsets that differ, as a whole."""
+
+
+def update_records(before: Delegation, after: Delegation, style: Style, ttls: Ttls) -> tuple[bytes, ...]:
+    """The records of an UPDATE that turns one delegation into another; none where they are equal.
+
+    Uncompressed, as `protocol.message` makes them. `ttls` are what is sent; the parent publishes its own.
+    """
+    difference = Difference.between(before, after)
+    if style is Style.REPLACE:
+        return _replacements(after, difference, ttls)
+    # first what comes, then what goes: whoever applies them one by one never sees a delegation without NS
+    return (
+        *(message.add(owner, rtype, ttls.of(rtype), rdata) for owner, rtype, rdata in difference.added),
+        *(message.delete_record(owner, rtype, rdata) for owner, rtype, rdata in difference.removed),
+    )
+
+
+def _replacements(after: Delegation, difference: Difference, ttls: Ttls) -> tuple[bytes, ...]:
+    differing = sorted({(record.owner, record.rtype) for record in (*difference.removed, *difference.added)})
+    found: list[bytes] = []
+    for owner, rtype in differing:
+        found.append(message.delete_rrset(owner, rtype))
+        found += [message.add(owner, rtype, ttls.of(rtype), rdata) for rdata in after.rrsets.get((owner, rtype), ())]
+    return tuple(found)
