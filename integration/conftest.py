@@ -1,6 +1,7 @@
 """Fixtures of the tests against real servers.
 
-Each test has its own servers and zones: a named is up in less than a tenth of a second.
+Each test has its own servers and zones: a named is up in less than a tenth of a second. A PostgreSQL takes longer to
+make: there is one for all, and each test makes databases of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import pytest
 
 from lab.named import Named, StartNamed
 from lab.ports import LOOPBACK, free_port
+from lab.postgresql import PostgreSql, home
 from lab.servers import SERVERS
 from lab.skips import pytest_sessionfinish, pytest_terminal_summary
 from lab.zonecut import StartZonecut, ZonecutProcess
@@ -63,6 +65,18 @@ def start_zonecut(tmp_path: Path) -> Iterator[StartZonecut]:
             return running.enter_context(ZonecutProcess(directory, complete, **options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def _shared_postgresql() -> Iterator[PostgreSql]:
+    with home() as directory, PostgreSql(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(_shared_postgresql: PostgreSql) -> PostgreSql:
+    """A running PostgreSQL, also if an earlier test left it dead."""
+    return _shared_postgresql if _shared_postgresql.running else _shared_postgresql.start()
 
 
 def _new_directory(parent: Path, name: str) -> Path:

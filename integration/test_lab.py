@@ -6,12 +6,14 @@ from pathlib import Path
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import psycopg
 import pytest
 
 from lab.child import dig, make_key
 from lab.named import Named, StartNamed
 from lab.nsupdate import nsupdate
 from lab.ports import free_port
+from lab.postgresql import PostgreSql
 from lab.process import LabError, Process, until
 from lab.server import verify_zone
 from lab.zones import PARENT, ParentZone, Signing
@@ -182,3 +184,26 @@ def _alive(pid: int) -> bool:
 def test_ports_are_not_handed_out_twice() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
+
+
+def test_postgresql_comes_back_after_sigkill_with_what_was_committed(postgresql: PostgreSql) -> None:
+    postgresql.execute("CREATE TABLE marks (mark text)", "INSERT INTO marks VALUES ('here')")
+    with postgresql.connect() as idle:
+        postgresql.kill()
+        assert not postgresql.running
+        postgresql.start()
+        with pytest.raises(psycopg.OperationalError):
+            idle.execute("SELECT 1")
+    assert postgresql.execute("SELECT mark FROM marks") == [("here",)]
+    postgresql.execute("DROP TABLE marks")
+
+
+def test_postgresql_refuses_a_wrong_password(postgresql: PostgreSql, tmp_path: Path) -> None:
+    file = tmp_path / "someone.password"
+    postgresql.create_role("someone", file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with postgresql.connect(user="someone", password=file.read_text().strip()) as connection:
+        assert connection.execute("SELECT current_user").fetchall() == [("someone",)]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        postgresql.connect(user="someone", password="wrong")
+    postgresql.execute("DROP ROLE someone")
