@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zonecut.agent.delivery import Delivery, Exchange, Patience
+from zonecut.agent.delivery import USUAL, Delivery, Exchange, Patience
 from zonecut.agent.meaning import Result, explain, judge, printable
 from zonecut.agent.party import Party, Worth
 from zonecut.agent.response import Response, Signed, read_response
@@ -96,7 +96,7 @@ class Conversation:
         *,
         clock: Callable[[], float] = time.time,
         codepoints: CodePoints = DEFAULT,
-        patience: Patience = Patience(),  # noqa: B008  # immutable
+        patience: Patience = USUAL,
         exchange: Exchange = over_tcp,
     ) -> None:
         self.party = party

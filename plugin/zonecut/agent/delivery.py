@@ -31,6 +31,9 @@ class Patience:
     retries: int = 5
 
 
+USUAL = Patience()
+
+
 class Delivery:
     """One message on its way. `tries`, `seconds`, `strays` and `reason` say how it went so far."""
 

@@ -90,14 +90,19 @@ def _by_error(codepoints: CodePoints) -> dict[int, Result]:
 
 
 def explain(response: Response, codepoints: CodePoints) -> str:
-    """One sentence about a response: who, the RCODE, the extended errors with their texts, and who signed it."""
+    """One sentence about a response: as `say`, and who signed it."""
+    return f"{say(response, codepoints)}; {_signature_text(response)}"
+
+
+def say(response: Response, codepoints: CodePoints) -> str:
+    """Who answers what: the RCODE, and the extended errors with their texts."""
     text = f"{response.address} answers {rcode_text(response.rcode)}"
     if response.truncated:
         text += ", truncated"
     for error in response.errors:
         said = f" {printable(error.text)!r}" if error.text else ""
         text += f", {describe(error.code, codepoints)} ({error.code}){said}"
-    return f"{text}; {_signature_text(response)}"
+    return text
 
 
 def _signature_text(response: Response) -> str:

@@ -127,7 +127,7 @@ async def find_parties(
     found, reasons = [], []
     for record in discovery.updates[:MAX_RECEIVERS]:
         try:
-            addresses = await search.addresses(record.target, record.port)
+            addresses = await find_addresses(resolver, record.target, record.port, settings)
         except NoParty as failure:
             reasons.append(failure.reason)
         else:
@@ -135,6 +135,24 @@ async def find_parties(
     if not found:
         raise NoParty("; ".join(reasons))
     return tuple(sorted(found, key=lambda party: _ORDER.index(party.worth)))
+
+
+async def find_addresses(resolver: Lookups, target: bytes, port: int, settings: ParentSettings) -> tuple[Endpoint, ...]:
+    """Where a target that the parent announces is reached. Raises NoParty where that is nowhere."""
+    answers = await asyncio.gather(*(resolver.lookup(target, rtype) for rtype in (RRType.AAAA, RRType.A)))
+    # taken in turn: one family may be unreachable from here
+    both = zip_longest(*([_address(rdata) for rdata in answer.rdatas] for answer in answers))
+    found = [address for address in chain.from_iterable(both) if address is not None]
+    if not found:
+        reasons = "; ".join(dict.fromkeys(f"{answer.verdict}, {answer.status}" for answer in answers))
+        raise NoParty(f"no address of {to_text(target)} could be found ({reasons})")
+    allowed = [address for address in found if settings.addresses == "any" or is_global_unicast(address)]
+    if not allowed:
+        raise NoParty(
+            f"{to_text(target)} has special-purpose addresses only ({', '.join(found[:MAX_ADDRESSES])}), which"
+            f" `addresses: any` would allow"
+        )
+    return tuple(Endpoint(address, port) for address in allowed[:MAX_ADDRESSES])
 
 
 def _check(discovery: Discovery, settings: ParentSettings) -> bytes:
@@ -159,24 +177,6 @@ class _Search:
         self._settings = settings
         self._remembered = remembered
         self._codepoints = codepoints
-
-    async def addresses(self, target: bytes, port: int) -> tuple[Endpoint, ...]:
-        """Where to reach a target. Raises NoParty where that is nowhere."""
-        lookups = (self._resolver.lookup(target, rtype) for rtype in (RRType.AAAA, RRType.A))
-        answers = await asyncio.gather(*lookups)
-        # taken in turn: one family may be unreachable from here
-        both = zip_longest(*([_address(rdata) for rdata in answer.rdatas] for answer in answers))
-        found = [address for address in chain.from_iterable(both) if address is not None]
-        if not found:
-            reasons = "; ".join(dict.fromkeys(f"{answer.verdict}, {answer.status}" for answer in answers))
-            raise NoParty(f"no address of {to_text(target)} could be found ({reasons})")
-        allowed = [address for address in found if self._settings.addresses == "any" or is_global_unicast(address)]
-        if not allowed:
-            raise NoParty(
-                f"{to_text(target)} has special-purpose addresses only ({', '.join(found[:MAX_ADDRESSES])}), which"
-                f" `addresses: any` would allow"
-            )
-        return tuple(Endpoint(address, port) for address in allowed[:MAX_ADDRESSES])
 
     async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> Party:
         answer, methods = await asyncio.gather(self._resolver.lookup(target, RRType.KEY), self._methods(target))

@@ -32,7 +32,7 @@ async def over_tcp(wire: bytes, address: Endpoint, read: Callable[[bytes], _Read
     try:
         reader, writer = await asyncio.open_connection(address.address, address.port)
     except OSError as error:
-        raise NoAnswer(_text(error), sent=False) from None
+        raise NoAnswer(error_text(error), sent=False) from None
     strays: list[str] = []
     try:
         writer.write(len(wire).to_bytes(2) + wire)
@@ -46,7 +46,7 @@ async def over_tcp(wire: bytes, address: Endpoint, read: Callable[[bytes], _Read
     except asyncio.IncompleteReadError:
         strays.append("the connection was closed before an answer came")
     except OSError as error:
-        strays.append(_text(error))
+        strays.append(error_text(error))
     finally:
         # nothing more is to come, and nobody waits for a peer that does not take what is left
         with suppress(OSError):
@@ -54,6 +54,6 @@ async def over_tcp(wire: bytes, address: Endpoint, read: Callable[[bytes], _Read
     raise NoAnswer("; ".join(dict.fromkeys(strays)), sent=True)
 
 
-def _text(error: OSError) -> str:
+def error_text(error: OSError) -> str:
     """What went wrong, without what asyncio adds: "Connection refused"."""
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__

@@ -10,6 +10,8 @@ _QUESTION_TAIL = Struct("!HH")
 _RECORD_TAIL = Struct("!HHIH")
 _OPTION_HEAD = Struct("!HH")
 
+_AUTHORITATIVE = 0x0400
+
 EDNS_PAYLOAD = 1232
 """The UDP payload size that we announce, in octets."""
 
@@ -32,6 +34,13 @@ def option(code: int, data: bytes) -> bytes:
 def query(identity: int, name: bytes, qtype: int, *, flags: int = 0, additional: Sequence[bytes] = ()) -> bytes:
     """A QUERY for one name, class IN. `flags` are header bits such as RD (0x0100)."""
     question = name + _QUESTION_TAIL.pack(qtype, RRClass.IN)
+    return _HEADER.pack(identity, flags, 1, 0, 0, len(additional)) + question + b"".join(additional)
+
+
+def notify(identity: int, name: bytes, qtype: int, additional: Sequence[bytes] = ()) -> bytes:
+    """A NOTIFY: at `name` the RRset of this type is another one now (RFC 1996 section 3.7, RFC 9859 section 4)."""
+    question = name + _QUESTION_TAIL.pack(qtype, RRClass.IN)
+    flags = Opcode.NOTIFY << 11 | _AUTHORITATIVE
     return _HEADER.pack(identity, flags, 1, 0, 0, len(additional)) + question + b"".join(additional)
 
 
