@@ -11,6 +11,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.store import (
+    Attempt,
     ChangeState,
     InvalidTransition,
     NewChange,
@@ -89,11 +90,19 @@ async def test_settled_changes_wait_no_longer(store: Store) -> None:
         await store.changes.append(change(number, child=names.from_text(f"c{number}.parent.example.")))
     await store.changes.settle(1, ChangeState.APPLIED)
     await store.changes.settle(2, ChangeState.FAILED, "the server refuses", attempts=3)
-    await store.changes.note_attempt(3, "the server is away", 5)
-    assert [(waiting.id, waiting.reason, waiting.attempts) for waiting in await store.changes.unsettled(ZONE)] == [
-        (3, "the server is away", 5),
-        (4, None, 0),
+    # what is noted of a settled one comes too late
+    await store.changes.note_attempts(
+        [Attempt(3, 5, "the server is away", 30), Attempt(2, 9, "the server is away", 30)]
+    )
+    waiting = await store.changes.unsettled(ZONE)
+    assert [(change.id, change.reason, change.attempts, change.next_at) for change in waiting] == [
+        (3, "the server is away", 5, 1_700_000_030.0),
+        (4, None, 0, None),
     ]
+    await store.changes.settle(3, ChangeState.APPLIED, attempts=6)
+    applied = await store.changes.get(3)
+    assert applied is not None
+    assert (applied.reason, applied.attempts, applied.next_at) == (None, 6, None)
     assert await store.changes.unsettled(names.from_text("elsewhere.")) == []
     failed = await store.changes.get(2)
     assert failed is not None

@@ -22,7 +22,8 @@ def command(
 ) -> None:
     """List the changes that were accepted, the newest first.
 
-    accepted: on its way to the server; applied: the server holds it; failed: the server would not take it.
+    accepted: on its way to the server; applied: the server holds it; failed: the server would not take it. Of one that
+    waits, REASON is why the last try was in vain.
 
     Example: zonecut change list --child child.parent.example. --limit 10
     """
@@ -41,7 +42,7 @@ def command(
         return
     from zonecut.protocol.delegation import Difference
 
-    with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "REASON") as table:
+    with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "TRIED", "NEXT TRY", "REASON") as table:
         for change in found:
             document = change.to_json()
             difference = Difference.between(change.before, change.after)
@@ -52,5 +53,7 @@ def command(
                 change.state.value,
                 len(difference.removed),
                 len(difference.added),
+                change.attempts,
+                document["next_at"],
                 change.reason,
             )

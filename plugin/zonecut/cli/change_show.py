@@ -67,7 +67,8 @@ def _say(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded") -> N
             "signed at": document["inception"],
             "settled": document["settled_at"],
             "attempts": change.attempts,
-            "reason": change.reason,
+            "last error" if change.next_at else "reason": change.reason,
+            "next attempt": document["next_at"],
         },
     )
     difference = Difference.between(change.before, change.after)

@@ -8,6 +8,7 @@ from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.change_values import (
+    Attempt,
     ChangeKind,
     ChangeState,
     ChildRecord,
@@ -40,6 +41,7 @@ __all__ = [
     "RingKey",
     "ChangeTable",
     "NewChange",
+    "Attempt",
     "Settlement",
     "StoredChange",
     "ChangeState",

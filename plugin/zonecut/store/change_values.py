@@ -49,6 +49,7 @@ COLUMNS = (
     _TABLE.c.identity,
     _TABLE.c.message,
     _TABLE.c.kind,
+    _TABLE.c.next_at,
 )
 """The columns of which `StoredChange.from_row` makes a value, in its order."""
 
@@ -82,8 +83,11 @@ class NewChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredChange:
-    """A row of the ledger. `attempts` counts the backend's transactions that it was part of; times are in seconds
-    since the epoch."""
+    """A row of the ledger; times are in seconds since the epoch.
+
+    `attempts` counts how often the change was taken to the server. While it is unsettled, `reason` says what the last
+    attempt failed with, and `next_at` when the next one is due; both are None before the first has failed.
+    """
 
     id: int
     zone: bytes
@@ -101,12 +105,13 @@ class StoredChange:
     identity: bytes | None
     message: bytes
     kind: ChangeKind
+    next_at: float | None
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "StoredChange":
         """The value of a row of `COLUMNS`."""
         number, zone, child, key_id, source, accepted_at, before, after, *rest = row
-        state, reason, attempts, settled_at, inception, identity, message, kind = rest
+        state, reason, attempts, settled_at, inception, identity, message, kind, next_at = rest
         return cls(
             number,
             zone,
@@ -124,6 +129,7 @@ class StoredChange:
             identity,
             message,
             _KINDS[kind],
+            next_at,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -141,6 +147,7 @@ class StoredChange:
             "state": self.state.value,
             "reason": self.reason,
             "attempts": self.attempts,
+            "next_at": timestamps.to_optional_text(self.next_at),
             "settled_at": timestamps.to_optional_text(self.settled_at),
             "inception": timestamps.to_optional_text(self.inception),
         }
@@ -154,6 +161,15 @@ class Settlement(NamedTuple):
     reason: str | None
     attempts: int
     after: Delegation | None = None
+
+
+class Attempt(NamedTuple):
+    """An unsettled change was taken to the server, the so many-th time, in vain; `retry_in` seconds until the next."""
+
+    change_id: int
+    attempts: int
+    reason: str
+    retry_in: float
 
 
 @dataclass(frozen=True, slots=True)

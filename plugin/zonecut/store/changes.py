@@ -13,6 +13,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     select,
     text,
     tuple_,
@@ -27,6 +28,7 @@ from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import (
     COLUMNS,
+    Attempt,
     ChangeState,
     ChildRecord,
     NewChange,
@@ -44,7 +46,7 @@ _TABLE = tables.changes
 # Written out, not bound: only then the database can use the index of unsettled changes.
 _IS_UNSETTLED = _TABLE.c.state == literal_column("'accepted'")
 
-_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name != "reason"])
+_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name not in ("reason", "next_at")])
 _LAST_NUMBER = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'"
 _TAKE_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('changes', 'id')) FROM generate_series(1, :count)")
 _SETTLE = Bulk(
@@ -55,6 +57,7 @@ _SETTLE = Bulk(
         reason=bindparam("new_reason"),
         attempts=bindparam("new_attempts"),
         settled_at=bindparam("now"),
+        next_at=null(),
         after=func.coalesce(bindparam("new_after", type_=_TABLE.c.after.type), _TABLE.c.after),
     )
 )
@@ -75,7 +78,7 @@ _SETTLE_AUDIT = Bulk(
 _ATTEMPT = Bulk(
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
-    .values(reason=bindparam("new_reason"), attempts=bindparam("new_attempts"))
+    .values(reason=bindparam("new_reason"), attempts=bindparam("new_attempts"), next_at=bindparam("new_next_at"))
 )
 _REBASE = Bulk(
     update(_TABLE)
@@ -99,13 +102,6 @@ _LATEST = union_all(
         )
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    id: int
-    reason: str
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +146,12 @@ class ChangeTable:
             raise ValueError("a change is settled as applied or failed")
         await self._thread.write(self._settle, settlements)
 
-    async def note_attempt(self, change_id: int, reason: str, attempts: int) -> None:
-        """Record why an unsettled change is still waiting. Raises as `settle`."""
-        await self._thread.write(self._note_attempts, _Attempt(change_id, reason, attempts))
+    async def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Record why unsettled changes are still waiting; those that are settled stay as they are.
+
+        Raises StoreUnavailable.
+        """
+        await self._thread.write(self._note_attempts, attempts)
 
     async def rebase(self, change_id: int, before: Delegation, after: Delegation) -> None:
         """Record that an unsettled change was judged again on another delegation. Raises as `settle`."""
@@ -268,10 +267,20 @@ class ChangeTable:
         )
         return [None] * len(groups)
 
-    def _note_attempts(self, connection: Connection, items: Sequence[_Attempt]) -> Sequence[None]:
-        rows = [{"number": item.id, "new_reason": item.reason, "new_attempts": item.attempts} for item in items]
-        _update(connection, _ATTEMPT, rows)
-        return [None] * len(items)
+    def _note_attempts(self, connection: Connection, groups: Sequence[Sequence[Attempt]]) -> Sequence[None]:
+        now = self._clock()
+        rows = [
+            {
+                "number": item.change_id,
+                "new_reason": item.reason,
+                "new_attempts": item.attempts,
+                "new_next_at": now + item.retry_in,
+            }
+            for group in groups
+            for item in group
+        ]
+        _ATTEMPT.execute(connection, rows)
+        return [None] * len(groups)
 
     def _rebase(self, connection: Connection, items: Sequence[_Rebase]) -> Sequence[None]:
         rows = [

@@ -86,6 +86,7 @@ changes = Table(
     Column("expires_at", Double),
     Column("inception", BigInteger),
     Column("kind", Text, nullable=False, server_default="delegation"),
+    Column("next_at", Double),
     sqlite_autoincrement=True,
 )
 Index("ix_changes_child", changes.c.child, changes.c.id)
