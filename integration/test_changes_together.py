@@ -151,7 +151,8 @@ def test_a_manual_edit_that_contradicts_a_change_stays_and_both_sides_are_told(w
 
     until(recorded, timeout=5, what="the change is recorded as failed")
     trail = [entry["event"] for entry in world.audit() if entry["child"] == child.text]
-    assert set(trail[-3:]) == {"delegation.foreign-change", "change.failed", "change.refused"}
+    # that the change before was applied is recorded a moment after it was answered
+    assert set(trail[-4:]) >= {"delegation.foreign-change", "change.failed", "change.refused"}
     # The child is served as before, on what is there now.
     assert world.udp(child.fresh()).rcode == "NOERROR"
 

@@ -29,6 +29,7 @@ from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.keystate import inquire
 from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source
+from zonecut.receiver.beliefs import READING_AGE
 from zonecut.receiver.trust import TrustSettings
 from zonecut.store import KeyState
 
@@ -471,6 +472,28 @@ async def test_a_delegation_that_somebody_removed_is_told_as_well(tmp_path: Path
         assert not (await here.zone.delegation_of(CHILD)).is_delegated
         (record,) = await here.store.audit.list(child=CHILD, event="delegation.foreign-change")
         assert record.entry.detail["removed"] == [f"{names.to_text(CHILD)} NS {A}"]
+
+
+@pytest.mark.parametrize("believed", [True, False])
+async def test_a_change_that_meets_a_foreign_one_first_does_not_go_through_under_a_key_that_it_suspends(
+    tmp_path: Path, believed: bool
+) -> None:
+    async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend")) as here:
+        owner = await here.trust(CHILD)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        await eventually_settled(here)
+        edit(tmp_path, A, B)
+        if not believed:
+            here.clock.now += READING_AGE
+        answer = await here.ask(here.signed(*replace_ns(CHILD, A, B)))
+        assert answer.rcode == Rcode.REFUSED
+        assert answer.error is not None
+        assert "is not trusted any more" in answer.error.text
+        assert (await here.served()).ns == (names.from_text(B),)
+        assert await state_of(here, owner.key) is KeyState.KNOWN
+        accepted = await here.store.changes.list(child=CHILD)
+        # believed: judged on what was there before, and recorded
+        assert len(accepted) == 1 + believed
 
 
 async def test_our_own_changes_are_never_taken_for_somebody_else_s(tmp_path: Path) -> None:

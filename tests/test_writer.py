@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.rrset import RRset
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
-from zonecut.receiver.writer import MAX_ATTEMPTS, Pending, Writer
+from zonecut.receiver.writequeue import Judge, Pending
+from zonecut.receiver.writer import Writer
 from zonecut.store import ChangeState, NewChange, Store
 
 
@@ -51,6 +53,14 @@ class Server(Backend):
         """Writes wait until it is set."""
         self.gate.set()
         self.requests = 0
+        self.remembers_after = 1_000
+        """After forgetting so often, it forgets no more."""
+        self.keeps_half: dict[bytes, Delegation] = {}
+        """What it makes of each change of these children, except of one back to what there was."""
+        self.edits: dict[bytes, Delegation] = {}
+        """What somebody makes of these children's delegations, once, right after they were written."""
+        self.cannot: set[bytes] = set()
+        """Children on which it fails, whatever they ask for."""
 
     async def open(self) -> None: ...
 
@@ -75,13 +85,23 @@ class Server(Backend):
             raise BackendRejected("will not hold that", rejected if self.names_children else ())
         if waiting := [change.child for change in changes if change.child in self.undecided]:
             raise BackendLater("is being looked at", waiting, 0.05)
+        if any(change.child in self.cannot for change in changes):
+            raise BackendUnavailable("failed on that")
         self.transactions.append(len(changes))
         for change in changes:
-            if change.child not in self.forgets:
-                self.holds[change.child] = change.after
+            self.hold(change)
         if self.lost_answers:
             self.lost_answers -= 1
             raise BackendUnavailable("connection lost")
+
+    def hold(self, change: Change) -> None:
+        child, after = change.child, change.after
+        if child in self.forgets and self.remembers_after:
+            self.remembers_after -= 1
+            return
+        if child in self.keeps_half and after.ns[0] == self.keeps_half[child].ns[0]:
+            after = self.keeps_half[child]
+        self.holds[child] = self.edits.pop(child, after)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         return tuple(change.child for change in changes if self.holds[change.child] != change.after)
@@ -110,18 +130,20 @@ class Bench:
         self.noticed.append(reading.delegation)
 
     async def put(
-        self, number: int, judge: Callable[[Reading], Delegation] | None = None, *, resumed: bool = False
+        self, number: int, judge: Judge | None = None, *, after: Delegation | None = None, uncertain: bool = False
     ) -> "asyncio.Future[Outcome]":
         child = names.from_text(f"child{number}.parent.example.")
-        before, after = ns_of(child, "old.example."), ns_of(child, "new.example.")
+        before, wanted = ns_of(child, "old.example."), after or ns_of(child, "new.example.")
         self.server.holds.setdefault(child, before)
-        new = NewChange(ZONE, before, after, "test", "test", b"", identity=number.to_bytes(32), expires_at=1.0)
+        new = NewChange(ZONE, before, wanted, "test", "test", b"", identity=number.to_bytes(32), expires_at=1.0)
         change_id = await self.store.changes.append(new)
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        accept = judge or (lambda reading: after)
-        self.writer.put(
-            Pending(change_id, Change(before, after, b"request %d" % number), accept, settled, resumed=resumed)
-        )
+
+        async def accept(reading: Reading) -> Delegation:
+            return wanted
+
+        change = Change(before, wanted, b"request %d" % number)
+        self.writer.put(Pending(change_id, change, judge or accept, settled, uncertain=uncertain))
         return settled
 
     async def states(self) -> list[ChangeState]:
@@ -176,7 +198,7 @@ async def test_a_conflict_is_judged_again_and_the_rest_goes_through(bench: Bench
     bench.server.holds[child] = ns_of(child, "by.hand.example.")
     judged: list[Reading] = []
 
-    def judge(reading: Reading) -> Delegation:
+    async def judge(reading: Reading) -> Delegation:
         judged.append(reading)
         return ns_of(child, "by.hand.example.", "new.example.")
 
@@ -192,7 +214,7 @@ async def test_a_conflict_that_policy_refuses_overwrites_nothing(bench: Bench) -
     child = names.from_text("child1.parent.example.")
     bench.server.holds[child] = by_hand = ns_of(child, "by.hand.example.")
 
-    def judge(reading: Reading) -> Delegation:
+    async def judge(reading: Reading) -> Delegation:
         raise Refusal("ns-count", "too few")
 
     (outcome,) = await outcomes([await bench.put(1, judge)])
@@ -224,7 +246,7 @@ async def test_a_lost_answer_is_no_reason_to_write_twice(bench: Bench) -> None:
 async def test_after_a_restart_what_had_been_written_is_not_written_again(bench: Bench) -> None:
     child = names.from_text("child1.parent.example.")
     bench.server.holds[child] = ns_of(child, "new.example.")
-    settled = [await bench.put(1, resumed=True), await bench.put(2, resumed=True)]
+    settled = [await bench.put(1, uncertain=True), await bench.put(2, uncertain=True)]
     assert await outcomes(settled) == [APPLIED] * 2
     assert bench.server.transactions == [1]
 
@@ -234,8 +256,108 @@ async def test_noerror_is_no_proof(bench: Bench) -> None:
     failed, applied = await outcomes([await bench.put(1), await bench.put(2)])
     assert applied == APPLIED
     assert failed.rcode == Rcode.SERVFAIL
-    assert f"tried {MAX_ATTEMPTS} times" in failed.reason
+    assert failed.reason == (
+        "the server took the change and does not hold it: child1.parent.example. NS new.example. is missing"
+    )
     assert await bench.states() == [ChangeState.FAILED, ChangeState.APPLIED]
+
+
+async def test_what_was_lost_once_is_written_again(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.forgets = {child}
+    bench.server.remembers_after = 1
+    assert await outcomes([await bench.put(1)]) == [APPLIED]
+    assert bench.server.holds[child] == ns_of(child, "new.example.")
+
+
+async def test_the_half_of_a_change_that_a_server_took_is_taken_back(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    before, half = ns_of(child, "old.example."), ns_of(child, "one.example.")
+    bench.server.keeps_half = {child: half}
+    after = ns_of(child, "one.example.", "two.example.")
+    (failed,) = await outcomes([await bench.put(1, after=after)])
+    assert failed.rcode == Rcode.SERVFAIL
+    assert failed.reason.endswith("NS two.example. is missing; what it took of it was taken back")
+    assert bench.server.holds[child] == before
+    assert await bench.states() == [ChangeState.FAILED]
+
+
+async def test_somebody_who_edits_right_after_the_write_is_judged_not_undone(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    edited = ns_of(child, "new.example.", "by.hand.example.")
+    bench.server.edits = {child: edited}
+
+    async def judge(reading: Reading) -> Delegation:
+        return reading.delegation
+
+    assert await outcomes([await bench.put(1, judge)]) == [APPLIED]
+    assert bench.server.holds[child] == edited
+
+
+@pytest.mark.parametrize("offenders", [{0}, {3, 7}, {0, 1, 2, 3}])
+async def test_what_a_server_never_takes_holds_up_nobody(bench: Bench, offenders: set[int]) -> None:
+    children = {names.from_text(f"child{number}.parent.example.") for number in offenders}
+    bench.server.cannot = set(children)
+    settled = [await bench.put(number) for number in range(10)]
+    rest = [each for number, each in enumerate(settled) if number not in offenders]
+    assert await outcomes(rest) == [APPLIED] * len(rest)
+    assert bench.writer.trouble is None
+    assert await outcomes([await bench.put(20)]) == [APPLIED]
+    told: set[tuple[bytes, str | None]] = set()
+    for _ in range(100):
+        await asyncio.sleep(0.002)
+        told |= {(child, bench.writer.waits_for(child)) for child in children}
+    assert told >= {(child, "failed on that") for child in children}
+    waiting = await bench.store.changes.unsettled()
+    assert {change.child for change in waiting if change.attempts > 2 and change.reason == "failed on that"} == children
+    assert not await bench.writer.drain(0.01)
+    bench.server.cannot.clear()
+    assert await outcomes(settled) == [APPLIED] * 10
+    assert await bench.writer.drain(5)
+
+
+async def test_a_server_that_takes_nothing_is_not_asked_about_each(bench: Bench) -> None:
+    bench.server.faults = [BackendUnavailable("disk full")] * 10_000
+    settled = [await bench.put(number) for number in range(10)]
+    for _ in range(500):
+        if len(bench.server.faults) < 9900:
+            break
+        await asyncio.sleep(0.01)
+    assert [bench.writer.waits_for(child_name(number)) for number in range(10)] == [None] * 10
+    assert bench.writer.trouble == "disk full"
+    bench.server.faults.clear()
+    assert await outcomes(settled) == [APPLIED] * 10
+
+
+async def test_the_ledger_knows_what_an_unsettled_change_waits_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.BACKOFF", (30.0, 30.0))
+    bench.server.faults = [BackendUnavailable("away")]
+    began = time.time()
+    await bench.put(1)
+    for _ in range(500):
+        (change,) = await bench.store.changes.unsettled()
+        if change.attempts:
+            break
+        await asyncio.sleep(0.01)
+    assert (change.attempts, change.reason, change.state) == (1, "away", ChangeState.ACCEPTED)
+    assert change.next_at is not None
+    assert began + 15 <= change.next_at <= time.time() + 30
+
+
+async def test_a_key_that_is_not_trusted_any_more_changes_nothing_when_it_is_judged_again(bench: Bench) -> None:
+    child = names.from_text("child1.parent.example.")
+    bench.server.holds[child] = by_hand = ns_of(child, "by.hand.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        # what a reading means for a child's keys is noticed before it is judged
+        assert bench.noticed == [by_hand]
+        raise Refusal("key-trusted", "suspended")
+
+    (outcome,) = await outcomes([await bench.put(1, judge)])
+    assert (outcome.rcode, outcome.rule) == (Rcode.REFUSED, "key-trusted")
+    assert bench.server.holds[child] == by_hand
 
 
 async def test_a_defect_of_an_adapter_loses_nothing(bench: Bench) -> None:

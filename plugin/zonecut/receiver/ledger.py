@@ -12,9 +12,11 @@ from zonecut.protocol import names
 from zonecut.protocol.sig0 import seconds_until
 from zonecut.receiver.authentication import Authenticated
 from zonecut.store import (
+    Attempt,
     ChangeState,
     ChildRecord,
     InvalidTransition,
+    KeyState,
     NewChange,
     NotInStore,
     Settlement,
@@ -74,6 +76,11 @@ class Ledger:
         """What a crash left between ledger and backend, in the order in which it was accepted."""
         return await self._store.changes.unsettled(self._zone)
 
+    async def signer_is_trusted(self, stored: StoredChange) -> bool:
+        """Whether the key that signed a change is trusted now. Raises StoreUnavailable."""
+        key = None if stored.key_id is None else await self._store.keys.get(stored.key_id)
+        return key is not None and key.state is KeyState.TRUSTED
+
     async def rebase(self, change_id: int, change: Change) -> None:
         """The change was judged again on what the server holds now. Raises StoreUnavailable."""
         await self._store.changes.rebase(change_id, change.before, change.after)
@@ -89,13 +96,14 @@ class Ledger:
             self._start(self._record_collected())
         self._ended.append(settlement)
 
-    def note(self, change_id: int, reason: str, attempts: int) -> None:
-        """Record in the background what an unsettled change waits for. That is for people: it may get lost."""
-        self._start(self._note(change_id, reason, attempts))
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Record in the background why changes wait. What the store does not take is told again by the next attempt."""
+        if attempts:
+            self._start(self._note(attempts))
 
-    async def _note(self, change_id: int, reason: str, attempts: int) -> None:
-        with suppress(StoreUnavailable, InvalidTransition, NotInStore):
-            await self._store.changes.note_attempt(change_id, reason, attempts)
+    async def _note(self, attempts: Sequence[Attempt]) -> None:
+        with suppress(StoreUnavailable):
+            await self._store.changes.note_attempts(attempts)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

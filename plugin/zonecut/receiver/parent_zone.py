@@ -27,7 +27,8 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import EndsEarly, Outcome
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
-from zonecut.receiver.writer import Pending, Writer
+from zonecut.receiver.writequeue import Pending
+from zonecut.receiver.writer import Writer
 from zonecut.store import ChangeState, StoreConflict, StoredChange, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class ParentZone:
                     _log.error("backend.unavailable", zone=names.to_text(self.zone), reason=error.reason)
                 self.trouble = error.reason
                 self._tried.set()
+                self.writer.held_up(error.reason, OPEN_RETRY)
                 await asyncio.sleep(OPEN_RETRY)
         self.trouble = None
         self._ready = True
@@ -179,7 +181,7 @@ class ParentZone:
         settled: asyncio.Future[Outcome] | None = None
         try:
             async with self._turn(authenticated, now, still_trusted) as turn:
-                change = await self._decide(child, request)
+                change = await self._decide(child, request, still_trusted)
                 if self._checks is not None and await self._checks.enforce(change):
                     await _check_trusted(child, still_trusted)  # that took time
                 change_id, expires_at = await self._record(
@@ -187,7 +189,7 @@ class ParentZone:
                 )
                 self._replay.accept(authenticated.identity, expires_at)
                 self._newest[child] = authenticated.signature.inception
-                settled = self._hand_over(change_id, change, request, authenticated.identity)
+                settled = self._hand_over(change_id, change, request, authenticated.identity, still_trusted)
                 turn.keep()
                 if self._checks is not None:
                     self._checks.watch(change, change_id)
@@ -325,8 +327,10 @@ class ParentZone:
             self._newest[child] = record.inception
         check_order(self._newest[child], inception, int(now))
 
-    async def _decide(self, child: bytes, request: DelegationChange) -> Change:
-        """The change that a request makes of what the server holds. Raises Refusal or BackendError.
+    async def _decide(
+        self, child: bytes, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]]
+    ) -> Change:
+        """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
         that nothing is to be done, the server is asked.
@@ -341,10 +345,21 @@ class ParentZone:
             if after != before:
                 return Change(before, after)
         reading = await self._read(child)
-        return Change(reading.delegation, self._judge(request, reading))
+        return Change(reading.delegation, await self._judge_anew(request, still_trusted, reading))
 
     def _judge(self, request: DelegationChange, reading: Reading) -> Delegation:
         return judge(self.rules, request, reading)
+
+    async def _judge_anew(
+        self, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]], reading: Reading
+    ) -> Delegation:
+        """What a request makes of what the server was just found to hold. Raises Refusal, StoreUnavailable.
+
+        That may have ended the trust in the key that signed the request.
+        """
+        after = self._judge(request, reading)
+        await _check_trusted(request.child, still_trusted)
+        return after
 
     def _hand_over(
         self,
@@ -352,13 +367,16 @@ class ParentZone:
         change: Change,
         request: DelegationChange,
         identity: bytes | None,
+        still_trusted: Callable[[], Awaitable[bool]],
         *,
+        attempts: int = 0,
         resumed: bool = False,
     ) -> "asyncio.Future[Outcome]":
         """Give an accepted change to the writer; the child's turn ends when it is settled."""
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         change = replace(change, identity=identity or b"")
-        pending = Pending(change_id, change, partial(self._judge, request), settled, resumed=resumed)
+        judge_anew = partial(self._judge_anew, request, still_trusted)
+        pending = Pending(change_id, change, judge_anew, settled, attempts, uncertain=resumed)
         settled.add_done_callback(partial(self._settled, pending, identity))
         self.writer.put(pending)
         return settled
@@ -378,7 +396,15 @@ class ParentZone:
         if not isinstance(request, DelegationChange):
             raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
         await self._turns.take(stored.child, 0)
-        self._hand_over(stored.id, Change(stored.before, stored.after), request, stored.identity, resumed=True)
+        self._hand_over(
+            stored.id,
+            Change(stored.before, stored.after),
+            request,
+            stored.identity,
+            partial(self._ledger.signer_is_trusted, stored),
+            attempts=stored.attempts,
+            resumed=True,
+        )
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble

@@ -7,55 +7,56 @@ What the server has yet to decide is put aside, and the other children's changes
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from zonecut.plugin import (
-    Backend,
-    BackendConflict,
-    BackendError,
-    BackendLater,
-    BackendRejected,
-    BackendUnavailable,
-    Change,
-    Reading,
-)
+from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
-from zonecut.store import ChangeState, StoreUnavailable
+from zonecut.receiver.writequeue import Pending, WriteQueue
+from zonecut.store import Attempt, ChangeState, StoreUnavailable
 
-MAX_ATTEMPTS = 5
+MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
+MAX_MISMATCHES = 2
+"""How often a change that the server acknowledges and does not hold is written, before it ends as failed."""
 BACKOFF = (0.1, 30.0)
-"""The first and the longest pause, in seconds, before a server that is away is tried again."""
+"""The first and the longest pause, in seconds, before what the server would not take is tried again."""
+HOPELESS = 3
+"""So many changes that fail alone, and none that succeeds, mean that the server takes nothing just now."""
 
 _log = structlog.get_logger(__name__)
 
-Judge = Callable[[Reading], Delegation]
-"""What the child's request makes of a reading; raises Refusal where policy does not allow it."""
 
+@dataclass(slots=True)
+class _Result:
+    """What comes of one batch."""
 
-@dataclass(slots=True, eq=False)
-class Pending:
-    """An accepted change on its way to the server. `settled` tells how it ended."""
+    settled: int = 0
+    untried: list[Pending] = field(default_factory=list)
+    """The server would not take them, or was not asked."""
+    alone: list[Pending] = field(default_factory=list)
+    """The server answered, and would not take them one by one either."""
+    away: bool = False
+    later: bool = False
+    """Some of it the server has yet to decide."""
+    answered: bool = False
+    """In the transaction that is under way, the server has answered something."""
 
-    id: int
-    change: Change
-    judge: Judge
-    settled: asyncio.Future[Outcome]
-    attempts: int = 0
-    resumed: bool = False
-    """It comes from before a crash, or was put aside: it may have been written."""
-    waits_for: str | None = None
-    """Why it was put aside last."""
+    @property
+    def left(self) -> list[Pending]:
+        return [*self.untried, *self.alone]
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.away or (not self.settled and len(self.alone) >= HOPELESS)
 
 
 class Writer:
@@ -77,241 +78,300 @@ class Writer:
         self._noticed = noticed
         self.max_batch = max_batch
         self._jitter = jitter
-        self._queue: deque[Pending] = deque()
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._aside: dict[bytes, tuple[Pending, asyncio.TimerHandle]] = {}
+        self._queue = WriteQueue()
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
 
     def put(self, pending: Pending) -> None:
         """Take over a change that the ledger holds."""
-        self._queue.append(pending)
-        self._idle.clear()
-        self._work.set()
+        self._queue.put(pending)
 
     async def drain(self, patience: float) -> bool:
         """Wait up to `patience` seconds until nothing is left to write; False if something is (the ledger has it).
 
-        What the server has yet to decide is left, and not waited for.
+        What was put aside is left, and not waited for.
         """
         try:
             async with asyncio.timeout(patience):
-                await self._idle.wait()
+                await self._queue.emptied()
         except TimeoutError:
             return False
-        return not self._aside
+        return not self._queue
 
     def waits_for(self, child: bytes) -> str | None:
-        """What keeps a child's change that the server has yet to decide; None for any other."""
-        found = self._aside.get(child)
-        return None if found is None else found[0].waits_for
+        """What keeps a child's change that was put aside; None for any other."""
+        pending = self._queue.aside(child)
+        return None if pending is None else pending.trouble
+
+    def held_up(self, reason: str, retry_in: float) -> None:
+        """Record that nothing is written for the time being, and that the server is tried again in so many seconds."""
+        self._note(self._queue.first(self.max_batch), retry_in, reason)
 
     async def run(self) -> None:
         """Write until cancelled."""
         try:
             await self._run()
         finally:
-            for _, timer in self._aside.values():
-                timer.cancel()
+            self._queue.close()
 
     async def _run(self) -> None:
+        failures = 0
         while True:
-            await self._work.wait()
-            waiting = [self._queue[place] for place in range(min(len(self._queue), self.max_batch))]
-            size = self._backend.batch([pending.change for pending in waiting])
-            batch = [self._queue.popleft() for _ in range(min(size, len(waiting)))]
-            try:
-                await self._write(batch)
-            except Exception:
-                # a defect of an adapter or of ours must not end the writer: what is accepted stays in work
-                _log.exception("writer.defect", zone=names.to_text(self._zone))
-                self._queue.extendleft(pending for pending in reversed(batch) if self._is_in_work(pending))
-                await asyncio.sleep(BACKOFF[1] * self._jitter.uniform(0.5, 1.0))
-            if not self._queue:
-                self._work.clear()
-                self._idle.set()
-
-    async def _write(self, batch: Sequence[Pending]) -> None:
-        """Write a batch until each of its changes is settled."""
-        pause = BACKOFF[0]
-        uncertain = any(pending.resumed for pending in batch)
-        while batch:
-            try:
-                if uncertain:
-                    # an earlier transaction may have taken place without our hearing of it
-                    batch = await self._without_applied(batch)
-                    uncertain = False
-                    if not batch:
-                        return None
-                await self._backend.write([pending.change for pending in batch])
-                batch = await self._without_applied(batch)
+            batch = await self._queue.take(self.max_batch, self._backend.batch)
+            result = _Result()
+            await self._take(batch, result)
+            if result.settled or result.later:
+                failures = 0
                 self._recovered()
-                if batch:
-                    # NOERROR is no proof: some of it is not there
-                    await self._resolve(batch[0], "the server took the change and does not hold it")
-                    batch = batch[1:]
-            except BackendLater as error:
-                self._recovered()
-                batch = self._put_aside(batch, error)
-            except BackendUnavailable as error:
-                uncertain = True
-                self._in_trouble(error, batch)
-                await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
-                pause = min(pause * 2, BACKOFF[1])
-            except (BackendConflict, BackendRejected) as error:
-                self._recovered()
-                if len(batch) == 1:
-                    return await self._offender(batch[0], error)
-                for part in _split(batch, await self._named(batch, error)):
-                    await self._write(part)
-                return None
-            except BackendError as error:
-                for pending in batch:
-                    self._fail(pending, Outcome.unavailable("backend", error.reason))
-                return None
-        return None
-
-    def _is_in_work(self, pending: Pending) -> bool:
-        return not pending.settled.done() and pending.change.child not in self._aside
-
-    def _put_aside(self, batch: Sequence[Pending], error: BackendLater) -> list[Pending]:
-        """Have those wait that the server has yet to decide; returns the others."""
-        named = set(error.children).intersection(pending.change.child for pending in batch)
-        others = []
-        for pending in batch:
-            child = pending.change.child
-            if named and child not in named:
-                others.append(pending)
-                continue
-            if pending.waits_for != error.reason:
-                _log.info(
-                    "change.later",
-                    zone=names.to_text(self._zone),
-                    child=names.to_text(child),
-                    change=pending.id,
-                    reason=error.reason,
-                    again_in=error.again_in,
-                )
-                self._ledger.note(pending.id, error.reason, pending.attempts)
-            pending.waits_for, pending.resumed = error.reason, True
-            timer = asyncio.get_running_loop().call_later(error.again_in, self._take_up, child)
-            self._aside[child] = pending, timer
-        return others
-
-    def _take_up(self, child: bytes) -> None:
-        pending, _ = self._aside.pop(child)
-        self.put(pending)
-
-    async def _named(self, batch: Sequence[Pending], error: BackendConflict | BackendRejected) -> frozenset[bytes]:
-        """The children that an error is about; empty where that is not to be known."""
-        if error.children or isinstance(error, BackendRejected):
-            return frozenset(error.children)
-        try:
-            unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
-            return frozenset(await self._backend.verify(unchanged))
-        except BackendUnavailable:
-            return frozenset()
-
-    async def _without_applied(self, batch: Sequence[Pending]) -> list[Pending]:
-        missing = set(await self._backend.verify([pending.change for pending in batch]))
-        rest = []
-        for pending in batch:
-            if pending.change.child in missing:
-                rest.append(pending)
+                self._queue.put_back(result.untried, ())
+                self._set_aside(result.alone)
+            elif batch[0].suspect:
+                self._set_aside(result.left)
             else:
-                self._settle(pending)
-        return rest
+                self._queue.put_back(result.untried, result.alone)
+                await self._pause(result.left, failures)
+                failures += 1
+            self._queue.done()
 
-    async def _offender(self, pending: Pending, error: BackendError) -> None:
-        if isinstance(error, BackendConflict):
-            return await self._resolve(pending, error.reason)
-        self._fail(pending, Outcome(Rcode.SERVFAIL, "backend-rejected", error.reason, EdeCode.OTHER))
-        return None
+    # When the server does not take it
 
-    async def _resolve(self, pending: Pending, reason: str) -> None:
-        """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
-        pending.attempts += 1
-        reading = await self._read(pending.change.child)
-        if reading.delegation == pending.change.after:
-            return self._settle(pending)
-        _log.warning(
-            "change.conflict",
-            zone=names.to_text(self._zone),
-            child=names.to_text(pending.change.child),
-            change=pending.id,
-            reason=reason,
-            server_holds=reading.delegation.to_json(),
-        )
-        if pending.attempts >= MAX_ATTEMPTS:
-            return self._fail(pending, Outcome.unavailable("conflict", f"{reason}; tried {pending.attempts} times"))
-        try:
-            after = pending.judge(reading)
-        except Refusal as refusal:
-            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
-            return self._fail(pending, outcome)
-        pending.change = Change(reading.delegation, after, pending.change.identity)
-        try:
-            await self._ledger.rebase(pending.id, pending.change)
-        except StoreUnavailable as error:
-            _log.warning("change.rebase.delayed", change=pending.id, reason=error.reason)
-        if after == reading.delegation:
-            return self._settle(pending)
-        return await self._write([pending])
+    async def _pause(self, left: Sequence[Pending], failures: int) -> None:
+        reason = left[0].trouble
+        if self.trouble != reason:
+            _log.error("backend.unavailable", zone=names.to_text(self._zone), reason=reason, waiting=len(self._queue))
+        self.trouble = reason
+        pause = self._backoff(failures)
+        self._note(left, pause)
+        await asyncio.sleep(pause)
 
-    async def _read(self, child: bytes) -> Reading:
-        pause = BACKOFF[0]
-        while True:
-            try:
-                reading = await self._backend.read(child)
-                with suppress(StoreUnavailable):  # it is noticed at the next reading
-                    await self._noticed(child, reading)
-                return reading
-            except BackendError as error:
-                self._in_trouble(error, ())
-                await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
-                pause = min(pause * 2, BACKOFF[1])
+    def _set_aside(self, suspects: Sequence[Pending]) -> None:
+        """Have these come again later, each after a time of its own."""
+        for pending in suspects:
+            if not pending.suspect:
+                _log.error("change.waits", **self._about(pending), reason=pending.trouble)
+            pause = self._backoff(pending.pauses)
+            pending.suspect = True
+            pending.pauses += 1
+            self._queue.set_aside(pending, pause)
+            self._note([pending], pause)
 
-    def _settle(self, pending: Pending) -> None:
-        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
-        if not pending.settled.done():
-            pending.settled.set_result(APPLIED)
+    def _put_aside(self, batch: Sequence[Pending], error: BackendLater, result: _Result) -> list[Pending]:
+        """Have those wait that the server has yet to decide; the others."""
+        result.later = True
+        named = set(error.children).intersection(pending.child for pending in batch)
+        waiting = [pending for pending in batch if not named or pending.child in named]
+        for pending in waiting:
+            if pending.trouble != error.reason:
+                _log.info("change.later", **self._about(pending), reason=error.reason, again_in=error.again_in)
+            # somebody may carry it out meanwhile, other than by our writing
+            pending.trouble, pending.uncertain = error.reason, True
+            self._queue.set_aside(pending, error.again_in)
+        self._note(waiting, error.again_in)
+        return [pending for pending in batch if pending not in waiting]
 
-    def _fail(self, pending: Pending, outcome: Outcome) -> None:
-        _log.error(
-            "change.failed",
-            zone=names.to_text(self._zone),
-            child=names.to_text(pending.change.child),
-            change=pending.id,
-            rule=outcome.rule,
-            reason=outcome.reason,
-        )
-        self._ledger.settle(pending.id, ChangeState.FAILED, f"{outcome.rule}: {outcome.reason}", pending.attempts)
-        if not pending.settled.done():
-            pending.settled.set_result(outcome)
+    def _note(self, waiting: Sequence[Pending], retry_in: float, reason: str | None = None) -> None:
+        self._ledger.note([Attempt(each.id, each.attempts, reason or each.trouble, retry_in) for each in waiting])
 
-    def _in_trouble(self, error: BackendError, batch: Sequence[Pending]) -> None:
-        if self.trouble != error.reason:
-            _log.error(
-                "backend.unavailable",
-                zone=names.to_text(self._zone),
-                reason=error.reason,
-                waiting=len(self._queue) + len(batch),
-            )
-        self.trouble = error.reason
+    def _backoff(self, failures: int) -> float:
+        first, longest = BACKOFF
+        return min(first * 2.0 ** min(failures, 32), longest) * self._jitter.uniform(0.5, 1.0)
 
     def _recovered(self) -> None:
         if self.trouble is not None:
             _log.info("backend.recovered", zone=names.to_text(self._zone))
         self.trouble = None
 
+    # Taking changes to the server
+
+    async def _take(self, batch: Sequence[Pending], result: _Result) -> None:
+        """Take a batch to the server, split where it must be: each change is settled, or left in `result`."""
+        if result.is_hopeless:
+            for pending in batch:
+                pending.trouble = result.left[0].trouble
+            result.untried += batch
+            return
+        result.answered = False
+        try:
+            await self._transact(batch, result)
+        except Exception as error:
+            left = [each for each in batch if self._is_in_work(each, result)]
+            await self._failed(left, error, result)
+
+    async def _transact(self, batch: Sequence[Pending], result: _Result) -> None:
+        for pending in batch:
+            pending.attempts += 1
+        try:
+            if any(pending.uncertain for pending in batch):
+                batch = await self._without_applied(batch, result)
+                if not batch:
+                    return
+            await self._backend.write([pending.change for pending in batch])
+        except (BackendConflict, BackendRejected) as error:
+            result.answered = True
+            if len(batch) == 1:
+                await self._offender(batch[0], error, result)
+                return
+            for part in _split(batch, await self._named(batch, error)):
+                await self._take(part, result)
+            return
+        except BackendLater as error:
+            if others := self._put_aside(batch, error, result):
+                await self._take(others, result)
+            return
+        for pending in batch:
+            pending.written = True
+        for pending in await self._without_applied(batch, result):
+            # NOERROR is no proof: it is not there, or not all of it
+            await self._mismatched(pending, result)
+
+    async def _failed(self, batch: Sequence[Pending], error: Exception, result: _Result) -> None:
+        """It is not known whether a batch was written; a server that answers and does not write may like a part."""
+        if not isinstance(error, BackendError | StoreUnavailable):
+            # a defect of an adapter or of ours must not end the writer: what is accepted stays in work
+            _log.exception("writer.defect", zone=names.to_text(self._zone))
+        for pending in batch:
+            pending.uncertain = pending.written = True
+            pending.trouble = getattr(error, "reason", "internal error: see the log")
+        if not result.answered:
+            result.untried += batch
+            result.away = True
+        elif len(batch) == 1:
+            result.alone += batch
+        else:
+            for part in _split(batch, frozenset()):
+                await self._take(part, result)
+
+    def _is_in_work(self, pending: Pending, result: _Result) -> bool:
+        return not pending.settled.done() and pending not in result.left and self._queue.aside(pending.child) is None
+
+    async def _named(self, batch: Sequence[Pending], error: BackendConflict | BackendRejected) -> frozenset[bytes]:
+        """The children that an error is about; empty where that is not to be known."""
+        if error.children or isinstance(error, BackendRejected):
+            return frozenset(error.children)
+        with suppress(BackendError):
+            unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
+            return frozenset(await self._backend.verify(unchanged))
+        return frozenset()
+
+    async def _without_applied(self, batch: Sequence[Pending], result: _Result) -> list[Pending]:
+        """Settle those that the server holds; the others. Raises BackendError."""
+        missing = set(await self._backend.verify([pending.change for pending in batch]))
+        result.answered = True
+        rest = []
+        for pending in batch:
+            pending.uncertain = False
+            if pending.child in missing:
+                rest.append(pending)
+            else:
+                self._settle(pending, result)
+        return rest
+
+    async def _offender(self, pending: Pending, error: BackendError, result: _Result) -> None:
+        if isinstance(error, BackendConflict):
+            await self._judge_again(pending, await self._read(pending.child), error.reason, result)
+        else:
+            self._fail(pending, Outcome(Rcode.SERVFAIL, "backend-rejected", error.reason, EdeCode.OTHER), result)
+
+    # When the server holds something else
+
+    async def _judge_again(self, pending: Pending, reading: Reading, reason: str, result: _Result) -> None:
+        """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
+        held = reading.delegation
+        if held == pending.change.after:
+            self._settle(pending, result)
+            return
+        _log.warning("change.conflict", **self._about(pending), reason=reason, server_holds=held.to_json())
+        pending.conflicts += 1
+        if pending.conflicts >= MAX_CONFLICTS:
+            tried = f"{reason}; tried {pending.conflicts} times"
+            self._fail(pending, Outcome.unavailable("conflict", tried), result)
+            return
+        try:
+            after = await pending.judge(reading)
+        except Refusal as refusal:
+            self._fail(pending, Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede), result)
+            return
+        if not pending.may_have_left(held):
+            pending.origin = held
+        pending.change = replace(pending.change, before=held, after=after)
+        try:
+            await self._ledger.rebase(pending.id, Change(pending.origin, after))
+        except StoreUnavailable as error:
+            _log.warning("change.rebase.delayed", change=pending.id, reason=error.reason)
+        if after == held:
+            self._settle(pending, result)
+        else:
+            await self._take([pending], result)
+
+    async def _mismatched(self, pending: Pending, result: _Result) -> None:
+        """The server acknowledged a change and does not hold it: judged again, and when that helps not, taken back."""
+        reading = await self._read(pending.child)
+        held, after = reading.delegation, pending.change.after
+        reason = f"the server took the change and does not hold it{_missing(after, held)}"
+        if held != after and pending.may_have_left(held):
+            pending.mismatches += 1
+        if pending.mismatches < MAX_MISMATCHES:
+            await self._judge_again(pending, reading, reason, result)
+            return
+        if held != pending.origin:
+            reason += await self._take_back(pending, held)
+        self._fail(pending, Outcome.unavailable("backend-mismatch", reason), result)
+
+    async def _take_back(self, pending: Pending, held: Delegation) -> str:
+        """Undo the half of a change that the server took; what became of that, for the reason. Raises BackendError."""
+        undo = Change(held, pending.origin)
+        try:
+            await self._backend.write([undo])
+            undone = not await self._backend.verify([undo])
+        except (BackendConflict, BackendRejected) as error:
+            undone = False
+            _log.warning("change.undo.refused", **self._about(pending), reason=error.reason)
+        if undone:
+            return "; what it took of it was taken back"
+        _log.error("change.half-written", **self._about(pending), server_holds=held.to_json())
+        return "; what it took of it could not be taken back, and the delegation needs a look"
+
+    async def _read(self, child: bytes) -> Reading:
+        reading = await self._backend.read(child)
+        with suppress(StoreUnavailable):  # it is noticed at the next reading
+            await self._noticed(child, reading)
+        return reading
+
+    # How a change ends
+
+    def _settle(self, pending: Pending, result: _Result) -> None:
+        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
+        self._end(pending, APPLIED, result)
+
+    def _fail(self, pending: Pending, failed: Outcome, result: _Result) -> None:
+        _log.error("change.failed", **self._about(pending), rule=failed.rule, reason=failed.reason)
+        self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
+        self._end(pending, failed, result)
+
+    def _end(self, pending: Pending, how: Outcome, result: _Result) -> None:
+        result.settled += 1
+        if not pending.settled.done():
+            pending.settled.set_result(how)
+
+    def _about(self, pending: Pending) -> dict[str, object]:
+        return {
+            "zone": names.to_text(self._zone),
+            "child": names.to_text(pending.child),
+            "change": pending.id,
+        }
+
 
 def _split(batch: Sequence[Pending], named: frozenset[bytes]) -> list[list[Pending]]:
     """Parts of a batch that failed: the offenders alone where they are known, else halves."""
-    offenders = [pending for pending in batch if pending.change.child in named]
-    rest = [pending for pending in batch if pending.change.child not in named]
-    if offenders:
-        return [*([rest] if rest else []), *([pending] for pending in offenders)]
+    offenders = [pending for pending in batch if pending.child in named]
+    rest = [pending for pending in batch if pending.child not in named]
+    if offenders and rest:
+        return [rest, *([pending] for pending in offenders)]
     middle = len(batch) // 2
     return [list(batch[:middle]), list(batch[middle:])]
+
+
+def _missing(wanted: Delegation, held: Delegation) -> str:
+    """The first record that should be there, in words; nothing where only too much is there."""
+    there = set(held.records)
+    return next((f": {record.to_text()} is missing" for record in wanted.records if record not in there), "")

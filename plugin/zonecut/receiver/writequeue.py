@@ -1,0 +1,122 @@
+"""Accepted changes on their way to the server: in order of arrival, and aside those that come again at their time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+
+from zonecut.plugin import Change, Reading
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.outcome import Outcome
+
+Judge = Callable[[Reading], Awaitable[Delegation]]
+"""What the child's request makes of a reading; raises Refusal where it may not be any more, and StoreUnavailable."""
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """An accepted change on its way to the server. `settled` tells how it ended."""
+
+    id: int
+    change: Change
+    judge: Judge
+    settled: asyncio.Future[Outcome]
+    attempts: int = 0
+    """How often it was taken to the server."""
+    uncertain: bool = False
+    """An earlier attempt, or a process before us, may have written it."""
+    written: bool = field(init=False)
+    """Something of it may be on the server."""
+    trouble: str = ""
+    """Why the last attempt was in vain."""
+    suspect: bool = False
+    """The server took others and not this one: it is tried alone, so that it holds up nobody."""
+    pauses: int = 0
+    """How often it was set aside."""
+    conflicts: int = 0
+    """How often it was judged again on what the server holds."""
+    mismatches: int = 0
+    """How often the server acknowledged it and held only a part of it, or nothing."""
+    origin: Delegation = field(init=False)
+    """What the server held before we wrote anything of it."""
+
+    def __post_init__(self) -> None:
+        self.origin = self.change.before
+        self.written = self.uncertain
+
+    @property
+    def child(self) -> bytes:
+        return self.change.child
+
+    def may_have_left(self, held: Delegation) -> bool:
+        """True if what the server holds may be what our own writing left, and nobody else's."""
+        ours = {*self.origin.records, *self.change.after.records}
+        return self.written and ours.issuperset(held.records)
+
+
+class WriteQueue:
+    """What is left to be written. One writer takes from it, and says when it is done with what it took."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Pending] = deque()
+        self._aside: dict[bytes, tuple[Pending, asyncio.TimerHandle]] = {}
+        self._work = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._aside)
+
+    def put(self, pending: Pending) -> None:
+        """Add one at the end."""
+        self._waiting.append(pending)
+        self._work.set()
+        self._empty.clear()
+
+    async def take(self, most: int, fitting: Callable[[Sequence[Change]], int]) -> list[Pending]:
+        """Wait for work and take it: as much as fits into a transaction, or one suspect alone."""
+        await self._work.wait()
+        if self._waiting[0].suspect:
+            return [self._waiting.popleft()]
+        batch = list(takewhile(lambda pending: not pending.suspect, islice(self._waiting, most)))
+        size = fitting([pending.change for pending in batch])
+        return [self._waiting.popleft() for _ in batch[:size]]
+
+    def first(self, most: int) -> list[Pending]:
+        """Those that will be taken next; they stay."""
+        return list(islice(self._waiting, most))
+
+    def put_back(self, untried: Sequence[Pending], tried: Sequence[Pending]) -> None:
+        """Take back what was not written: what was tried alone goes behind all others, so that it is not in the way."""
+        self._waiting.extendleft(reversed(untried))
+        self._waiting.extend(tried)
+
+    def set_aside(self, pending: Pending, seconds: float) -> None:
+        """Take one back that comes again, at the end, after so many seconds."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._bring_back, pending.child)
+        self._aside[pending.child] = pending, timer
+
+    def aside(self, child: bytes) -> Pending | None:
+        """The change of a child that was set aside, if one was."""
+        found = self._aside.get(child)
+        return None if found is None else found[0]
+
+    def done(self) -> None:
+        """What was taken is settled or was given back."""
+        if not self._waiting:
+            self._work.clear()
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until nothing is left but what was set aside."""
+        await self._empty.wait()
+
+    def close(self) -> None:
+        """Nothing that was set aside comes again."""
+        for _, timer in self._aside.values():
+            timer.cancel()
+
+    def _bring_back(self, child: bytes) -> None:
+        pending, _ = self._aside.pop(child)
+        self.put(pending)
