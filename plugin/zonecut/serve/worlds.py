@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from zonecut.config import Loaded, ParentSection
-from zonecut.configfile import ConfigurationError
 from zonecut.plugin.bootstrap import Presence, Security, Sighting
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
@@ -32,40 +31,21 @@ def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float
     if not methods and section.checks.are_off:
         return None
     from zonecut.receiver.world import VantagePoint, World
-    from zonecut.resolve import (
-        ROOT_ANCHORS,
-        Nameserver,
-        ResolveError,
-        Resolver,
-        TrustAnchors,
-        is_global_unicast,
-        system_nameservers,
-    )
+    from zonecut.serve.resolvers import NoResolver, make_resolver
 
-    settings = loaded.configuration.resolver
-    allowed = is_global_unicast if section.policy.glue_addresses == "global" else _any
+    reach = section.policy.glue_addresses
     try:
-        nameservers: Sequence[Nameserver]
-        if settings.nameservers is not None:
-            nameservers = [Nameserver.from_text(text) for text in settings.nameservers]
-        else:
-            try:
-                nameservers = system_nameservers()
-            except ResolveError as error:
-                if methods:
-                    raise
-                _log.warning("checks.no-vantage", zone=names.to_text(section.apex), reason=str(error))
-                return None
-        anchors = TrustAnchors.from_file(settings.trust_anchors) if settings.trust_anchors else ROOT_ANCHORS
-        resolver = Resolver(nameservers, anchors, trusted=settings.trusted, clock=clock, allowed=allowed)
-        places = {}
-        for point in settings.vantage_points:
-            elsewhere = None
-            if point.resolver is not None:
-                elsewhere = Resolver([Nameserver.from_text(point.resolver)], anchors, clock=clock, allowed=allowed)
-            places[point.name] = VantagePoint(elsewhere, point.source)
-    except ResolveError as error:
-        raise ConfigurationError(loaded.path, [f"resolver: {error}"]) from None
+        resolver = make_resolver(loaded, clock, reach)
+    except NoResolver as error:
+        if methods:
+            raise
+        reason = error.problems[0].removeprefix("resolver: ")
+        _log.warning("checks.no-vantage", zone=names.to_text(section.apex), reason=reason)
+        return None
+    places = {}
+    for point in loaded.configuration.resolver.vantage_points:
+        elsewhere = None if point.resolver is None else make_resolver(loaded, clock, reach, point.resolver)
+        places[point.name] = VantagePoint(elsewhere, point.source)
     return World(resolver, places)
 
 
@@ -91,7 +71,3 @@ class Nowhere:
 
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         return [await self.keys_at(delegation.child)]
-
-
-def _any(address: str) -> bool:
-    return True

@@ -1,0 +1,55 @@
+"""The resolver that a configuration asks for."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from zonecut.config import Loaded
+from zonecut.configfile import ConfigurationError
+from zonecut.resolve import (
+    ROOT_ANCHORS,
+    Nameserver,
+    ResolveError,
+    Resolver,
+    TrustAnchors,
+    is_global_unicast,
+    system_nameservers,
+)
+
+Reach = Literal["global", "any"]
+"""Which addresses may be asked themselves: those that the world can reach, or any."""
+
+
+def make_resolver(loaded: Loaded, clock: Callable[[], float], reach: Reach, elsewhere: str | None = None) -> Resolver:
+    """The resolver of `resolver` in the configuration, or with its trust anchors the one at another place.
+
+    `clock` gives seconds since the epoch. Reads the trust anchors. Raises ConfigurationError; NoResolver if the
+    configuration names none and this machine has none.
+    """
+    settings = loaded.configuration.resolver
+    allowed = is_global_unicast if reach == "global" else _any
+    try:
+        anchors = TrustAnchors.from_file(settings.trust_anchors) if settings.trust_anchors else ROOT_ANCHORS
+        if elsewhere is not None:
+            return Resolver([Nameserver.from_text(elsewhere)], anchors, clock=clock, allowed=allowed)
+        if settings.nameservers is not None:
+            nameservers = tuple(Nameserver.from_text(text) for text in settings.nameservers)
+        else:
+            nameservers = _of_the_system(loaded)
+        return Resolver(nameservers, anchors, trusted=settings.trusted, clock=clock, allowed=allowed)
+    except ResolveError as error:
+        raise ConfigurationError(loaded.path, [f"resolver: {error}"]) from None
+
+
+class NoResolver(ConfigurationError):
+    """The configuration names no resolver, and this machine has none."""
+
+
+def _of_the_system(loaded: Loaded) -> tuple[Nameserver, ...]:
+    try:
+        return system_nameservers()
+    except ResolveError as error:
+        raise NoResolver(loaded.path, [f"resolver: {error}"]) from None
+
+
+def _any(address: str) -> bool:
+    return True
