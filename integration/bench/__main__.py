@@ -7,33 +7,36 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 
 from bench import (
     accept_cpu_of_verify,
-    bind_gain_over_single,
-    bind_idle_overhead_ms,
     growth_1k_to_1m_keys,
+    idle_overhead_ms,
     keystate_of_limit,
     keystate_open_of_limit,
+    of_adapter,
     unknown_key_of_verify,
     verify_of_limit,
 )
 from bench.cores import LOAD_CORE, on_core
-from bench.figures import Figure, short
+from bench.figures import Figure, of_server, short
+from bench.servers import SERVERS
+from bench.setting import DELEGATIONS, MANY_DELEGATIONS
 
 TOP = Path(__file__).parents[2]
 WORK = TOP / ".work" / "bench"
 
-BENCHMARKS: dict[str, Callable[[float, Path], list[Figure]]] = {
+Benchmark = Callable[[float, Path], list[Figure]]
+
+BENCHMARKS: dict[str, Benchmark] = {
     "verify_of_limit": verify_of_limit.run,
     "unknown_key_of_verify": unknown_key_of_verify.run,
     "keystate_of_limit": keystate_of_limit.run,
     "keystate_open_of_limit": keystate_open_of_limit.run,
     "accept_cpu_of_verify": accept_cpu_of_verify.run,
-    "bind_gain_over_single": bind_gain_over_single.run,
-    "bind_idle_overhead_ms": bind_idle_overhead_ms.run,
     "growth_1k_to_1m_keys": growth_1k_to_1m_keys.run,
     "rss_mb_1m_keys": growth_1k_to_1m_keys.run,
 }
@@ -44,11 +47,23 @@ AIMS = {
     "keystate_of_limit": (">=", 0.75),
     "keystate_open_of_limit": (">=", 0.5),
     "accept_cpu_of_verify": ("<=", 5.0),
-    "bind_gain_over_single": (">=", 1.2),
-    "bind_idle_overhead_ms": ("<=", 5.0),
     "growth_1k_to_1m_keys": (">=", 0.8),
     "rss_mb_1m_keys": ("<=", 150.0),
 }
+
+_GAINS = {"bind": 1.2, "knot": 8.0, "powerdns": 15.0}
+_OVERHEADS = {"bind": 5.0, "knot": 5.0, "powerdns": 8.0}
+
+for size in (DELEGATIONS, MANY_DELEGATIONS):
+    for server in SERVERS:
+        rates: Benchmark = partial(of_adapter.run, server, size)
+        for figure, benchmark, aim in (
+            ("of_adapter", rates, (">=", 0.7)),
+            ("gain_over_single", rates, (">=", _GAINS[server])),
+            ("idle_overhead_ms", partial(idle_overhead_ms.run, server, size), ("<=", _OVERHEADS[server])),
+        ):
+            BENCHMARKS[of_server(server, figure, size)] = benchmark
+            AIMS[of_server(server, figure, size)] = aim
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import raw, requests, setting, tcp
+from bench import raw, requests, servers, setting, tcp
 from bench.cores import cpu_seconds
 from bench.figures import ROUNDS, Figure, of_rounds
 
@@ -15,8 +15,8 @@ def run(seconds: float, directory: Path) -> list[Figure]:
     children = requests.Children(range(setting.DELEGATIONS), pairs)
     wrong = requests.forged(range(setting.DELEGATIONS), pairs)
     with (
-        setting.named(directory / "named") as server,
-        setting.receiver(directory, setting.bind_backend(server), store) as process,
+        servers.bind(directory / "named", setting.DELEGATIONS) as server,
+        setting.receiver(directory, server.backend, store) as process,
         ExitStack() as stack,
     ):
         waiting = tcp.connections(setting.address(process), setting.WAITING, stack)

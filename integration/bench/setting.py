@@ -1,38 +1,69 @@
-"""What runs while it is measured: the receiver with its keys on one core, named on the other."""
+"""What runs while it is measured: the receiver with its keys on one core, the server behind it on the other."""
 
 import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cores import LOAD_CORE, RECEIVER_CORE
-from bench.requests import key_of
-from lab.named import Named
+from bench.cores import RECEIVER_CORE
+from bench.requests import Children, key_of, make_pairs
+from bench.servers import SERVERS, Server
 from lab.ports import LOOPBACK, free_port
+from lab.process import until
 from lab.zonecut import ZonecutProcess
-from lab.zones import PARENT, ParentZone, Signing
+from lab.zones import PARENT, ParentZone
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.store import KeyState, Store, tables
 
 DELEGATIONS = 1000
+MANY_DELEGATIONS = 20_000
+CHILDREN = 1000
+"""Children that take part, of however many the zone has."""
+OWN = 500
+"""Those of them whose changes go through zonecut; those of the others go to the server directly."""
 WAITING = 50
 """Children that wait for their changes at the same time."""
 UNLIMITED = {"source_burst": 10**9, "source_rate": 1e9, "child_burst": 10**9, "child_rate": 1e9}
 CHECKS_OFF = {"ds_continuity": "off", "ns_consistency": "off"}
+ANSWER_WITHIN = 60.0
+"""Seconds that an answer waits for the backend: here NOERROR means that the change is written."""
+_READY = 120.0
 _REPORT_EVERY = 50_000
 
 
-def named(directory: Path) -> Named:
-    """A named whose zone has 1,000 delegations and is signed in place, beside the load."""
-    zone = ParentZone(PARENT, delegations=DELEGATIONS, signing=Signing.IN_PLACE)
-    return Named(directory, zone, cpus=[LOAD_CORE])
+@dataclass(frozen=True)
+class Scene:
+    """A receiver in front of a server, with the children that take part."""
+
+    server: Server
+    process: ZonecutProcess
+    numbers: range
+    pairs: Sequence[KeyPair]
+
+    def children(self, first: int, end: int | None = None) -> Children:
+        """Some of the children, to take turns. No child may be in two such groups."""
+        return Children(self.numbers[first:end], self.pairs)
 
 
-def bind_backend(server: Named) -> dict[str, Any]:
-    return {"adapter": "bind", "server": server.server, "tsig": str(server.tsig_file)}
+@contextmanager
+def scene(server: str, delegations: int, directory: Path) -> Iterator[Scene]:
+    """A server of `SERVERS` whose zone has so many delegations, and a receiver that trusts a key of each child."""
+    pairs = make_pairs()
+    store = new_store(directory / "zonecut.db", delegations, pairs)
+    # in a large zone they are spread all over it
+    numbers = range(0, delegations, delegations // CHILDREN)
+    with (
+        SERVERS[server](directory / server, delegations) as running,
+        receiver(directory, running.backend, store) as process,
+    ):
+        # until then it sets up the zone, and looks at all of it
+        until(lambda: bool(process.log_events("zone.ready")), timeout=_READY, what="zone.ready in the log")
+        yield Scene(running, process, numbers, pairs)
 
 
 def file_backend(directory: Path) -> dict[str, Any]:
@@ -60,7 +91,7 @@ def receiver(
             "responses": dict(responses or {}),
         },
         "resolver": {"nameservers": [f"{LOOPBACK}:{free_port()}"]},
-        "parents": [{"zone": PARENT, "backend": dict(backend), "checks": CHECKS_OFF}],
+        "parents": [{"zone": PARENT, "backend": dict(backend), "checks": CHECKS_OFF, "answer_within": ANSWER_WITHIN}],
     }
     return ZonecutProcess(directory, configuration, cpus=[RECEIVER_CORE], start_timeout=120.0)
 

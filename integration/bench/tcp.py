@@ -10,7 +10,7 @@ from typing import Self
 
 from lab.process import LabError
 
-_SILENCE = 10.0
+_SILENCE = 60.0
 """Seconds after which a server that does not answer ends a benchmark."""
 
 
