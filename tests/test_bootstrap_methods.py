@@ -9,9 +9,10 @@ from trust_support import SILENCE, World, delegation, found, key, nothing
 from zonecut.plugin.bootstrap import BootstrapMethod, Candidate, Conclusion, Finding, Presence, Security, Sighting
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.signalling import signalling_name
 from zonecut.receiver.bootstrap import METHODS
 from zonecut.receiver.bootstrap.at_apex import AtApex, AtApexOptions
-from zonecut.receiver.bootstrap.at_ns import AtNs, AtNsOptions, signalling_name
+from zonecut.receiver.bootstrap.at_ns import AtNs, AtNsOptions
 from zonecut.receiver.bootstrap.unsigned import Unsigned, UnsignedOptions
 
 CHILD = names.from_text("child.parent.example.")

@@ -3,21 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from zonecut.plugin import Backend, BackendConflict, BackendRejected
-from zonecut.protocol import names
+from zonecut.plugin import Backend, BackendRejected
+from zonecut.plugin.reconcile import Plan, reconcile
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.keys import Key, UnusableKey
 from zonecut.protocol.rrset import RRset, RRsetDifference
 from zonecut.receiver.identity import Identity, Phase
 from zonecut.receiver.keydirectory import KeyDirectory
 from zonecut.receiver.publication import Announcement, Unpublishable, plan, plan_keys, plan_withdrawal
-
-Plan = Callable[[Sequence[RRset]], RRsetDifference]
-
-_ATTEMPTS = 5
-_LOOKS = 20
-_BETWEEN_LOOKS = 0.1
-"""Seconds between looks at what was written: some servers show it a moment later."""
 
 
 class Announcer:
@@ -70,27 +63,8 @@ class Announcer:
         return difference
 
     async def _bring_about(self, planned: Plan) -> tuple[RRsetDifference, tuple[RRset, ...]]:
-        """Read, plan and write until there is nothing to do; the first difference, and what is held in the end."""
-        first: RRsetDifference | None = None
-        for _ in range(_ATTEMPTS):
-            held = await self.held()
-            difference = _explained(planned, held)
-            first = difference if first is None else first
-            if not difference:
-                return first, held
-            try:
-                await self._backend.replace_rrsets(difference.before, difference.after)
-            except BackendConflict:
-                continue  # somebody was faster: what is there now is the ground of the next plan
-            for _ in range(_LOOKS):
-                held = await self.held()
-                difference = _explained(planned, held)
-                if not difference:
-                    return first, held
-                await asyncio.sleep(_BETWEEN_LOOKS)
-        zone = names.to_text(self._announcement.zone)
-        left = "; ".join(difference.to_text(self._announcement.codepoints).splitlines())
-        raise BackendRejected(f"the server of {zone} was told, and still differs: {left}")
+        """Have the zone hold what is planned; the first difference, and what is held in the end."""
+        return await reconcile(self._backend, self._announcement.names, lambda held: _explained(planned, held))
 
     async def _note(self, identity: Identity, held: Sequence[RRset], now: float) -> None:
         """Take note of what the zone holds, for the roll of the key."""

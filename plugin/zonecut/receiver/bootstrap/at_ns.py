@@ -17,9 +17,7 @@ from zonecut.plugin.bootstrap import (
     Sighting,
 )
 from zonecut.protocol import names
-
-_PREFIX = b"\x08_sig0key"
-_SIGNAL = b"\x07_signal"
+from zonecut.protocol.signalling import signalling_name
 
 
 class AtNsOptions(BaseModel):
@@ -28,12 +26,6 @@ class AtNsOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["strict", "any"] = Field("strict", description="How many name servers must vouch for the key.")
-
-
-def signalling_name(child: bytes, server: bytes) -> bytes | None:
-    """`_sig0key.<child>._signal.<server>`; None where that is too long to be a name."""
-    name = _PREFIX + child[:-1] + _SIGNAL + server
-    return name if len(name) <= names.MAX_NAME else None
 
 
 class AtNs(BootstrapMethod):

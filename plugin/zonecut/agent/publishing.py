@@ -1,0 +1,206 @@
+"""The child's KEY records in its own zone, and in the zones of its name servers' names (PROTOCOL: at-apex, at-ns).
+
+At the apex, ours are put beside those of others; of ours, those that are not wanted any more go. At a signalling name
+stands a copy of the apex's RRset, since a receiver wants the two to be equal. What we cannot write is for the zone's
+operator to write.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from zonecut.agent.content import ZoneContent
+from zonecut.plugin import Backend, BackendError, BackendRejected
+from zonecut.plugin.reconcile import reconcile
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.keys import Key
+from zonecut.protocol.rrset import RRset, RRsetDifference
+from zonecut.protocol.signalling import signalling_name
+from zonecut.resolve import Resolver, Status, Verdict
+
+_NOTHING = RRsetDifference((), ())
+
+
+class Writing(StrEnum):
+    """What becomes of a difference at a place."""
+
+    OURS = "ours"
+    """We can write there."""
+    BY_HAND = "by-hand"
+    """Somebody else has to."""
+    FAILED = "failed"
+    """We should be able to, and are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name at which the KEY records belong, and what has to change there.
+
+    `wanted` is the whole RRset; None for no records. `reason` is why it fails, or why it is somebody else's to write.
+    """
+
+    owner: bytes
+    writing: Writing
+    wanted: RRset | None
+    difference: RRsetDifference
+    reason: str = ""
+
+    def to_text(self, codepoints: CodePoints = DEFAULT) -> str:
+        """The difference, a line a record, each with its final newline; before it the reason, as a comment."""
+        comment = f"; {names.to_text(self.owner)}: {self.reason}\n" if self.reason else ""
+        return comment + self.difference.to_text(codepoints)
+
+    def to_json(self, codepoints: CodePoints = DEFAULT) -> dict[str, Any]:
+        return {
+            "owner": names.to_text(self.owner),
+            "writing": self.writing.value,
+            "difference": self.difference.to_json(codepoints),
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """All places, the apex first."""
+
+    places: tuple[Place, ...]
+
+    @property
+    def differing(self) -> tuple[Place, ...]:
+        """Where we can write, and something has to be written."""
+        return tuple(place for place in self.places if place.writing is Writing.OURS and place.difference)
+
+    @property
+    def by_hand(self) -> tuple[Place, ...]:
+        """Where somebody else has to write something."""
+        return tuple(place for place in self.places if place.writing is Writing.BY_HAND and place.difference)
+
+    @property
+    def failed(self) -> tuple[Place, ...]:
+        return tuple(place for place in self.places if place.writing is Writing.FAILED)
+
+    def to_text(self, codepoints: CodePoints = DEFAULT) -> str:
+        return "".join(place.to_text(codepoints) for place in self.places if place.difference or place.reason)
+
+    def to_json(self, codepoints: CodePoints = DEFAULT) -> list[dict[str, Any]]:
+        return [place.to_json(codepoints) for place in self.places]
+
+
+class KeyPublisher:
+    """Publishes the keys of one child zone through backends that are opened and closed by others.
+
+    `backend` is that of the child zone, None where there is none; `signalling` those of its name servers' zones, by
+    apex. `ttl` is in seconds.
+    """
+
+    def __init__(self, zone: bytes, ttl: int, backend: Backend | None, signalling: Mapping[bytes, Backend]) -> None:
+        self._zone = zone
+        self._ttl = ttl
+        self._backend = backend
+        self._signalling = dict(signalling)
+
+    async def plan(self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent) -> Publication:
+        """What has to change so that `keys`, and of `ours` no others, are published. Raises nothing.
+
+        `ours` are all keys that we ever had. `content` tells the name servers, and the KEY records of a zone without
+        backend.
+        """
+        return await self._each(keys, ours, content, write=False)
+
+    async def apply(self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent) -> Publication:
+        """As `plan`, and have it written; what could not be is in `failed`. Raises nothing."""
+        return await self._each(keys, ours, content, write=True)
+
+    async def _each(
+        self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent, *, write: bool
+    ) -> Publication:
+        added = {key.rdata for key in keys}
+        removed = {key.rdata for key in ours} - added
+
+        def wanted(held: RRset | None) -> RRset | None:
+            kept = [rdata for rdata in held.rdatas if rdata not in removed] if held else []
+            return self._rrset(self._zone, [*kept, *added])
+
+        seen = RRset(self._zone, RRType.KEY, content.key_ttl, content.key) if content.key else None
+        if self._backend is None:
+            reason = f"there is no `backend` of {names.to_text(self._zone)}: its KEY records are changed by hand"
+            apex = _by_hand(self._zone, seen, wanted(seen), reason)
+        else:
+            apex = await _at(self._backend, self._zone, wanted, write=write)
+        # where the apex cannot be read, at least what was seen of it counts
+        copied = apex.wanted if apex.writing is Writing.OURS else wanted(seen)
+        rdatas = copied.rdatas if copied else ()
+        outside = [server for server in content.ns if not names.is_at_or_below(server, self._zone)]
+        return Publication((apex, *[await self._at_server(server, rdatas, write=write) for server in outside]))
+
+    async def _at_server(self, server: bytes, rdatas: Sequence[bytes], *, write: bool) -> Place:
+        owner, server_text = signalling_name(self._zone, server), names.to_text(server)
+        if owner is None:
+            reason = f"no signalling name of {names.to_text(self._zone)} fits in there: at-ns cannot be used"
+            return Place(server, Writing.FAILED, None, _NOTHING, reason)
+        wanted = self._rrset(owner, rdatas)
+        above = [apex for apex in self._signalling if names.is_at_or_below(owner, apex)]
+        if not above:
+            reason = f"for at-ns, the operator of {server_text} publishes this: its zone is none of `signalling`"
+            return _by_hand(owner, None, wanted, reason)
+        return await _at(self._signalling[max(above, key=len)], owner, lambda _: wanted, write=write)
+
+    def _rrset(self, owner: bytes, rdatas: Sequence[bytes]) -> RRset | None:
+        return RRset(owner, RRType.KEY, self._ttl, tuple(rdatas)) if rdatas else None
+
+
+async def _at(backend: Backend, owner: bytes, wanted: Callable[[RRset | None], RRset | None], *, write: bool) -> Place:
+    """A name in a zone that we can write to."""
+
+    def planned(held: Sequence[RRset]) -> RRsetDifference:
+        if any(rrset.owner == owner and rrset.rtype == RRType.CNAME for rrset in held):
+            raise BackendRejected("it is a CNAME, and no KEY can stand beside it")
+        there = _key_rrset(held, owner)
+        return _difference(there, wanted(there))
+
+    try:
+        if write:
+            difference, held = await reconcile(backend, [owner], planned)
+        else:
+            held = await backend.read_rrsets([owner])
+            difference = planned(held)
+    except BackendError as error:
+        return Place(owner, Writing.FAILED, None, _NOTHING, error.reason)
+    return Place(owner, Writing.OURS, wanted(_key_rrset(held, owner)), difference)
+
+
+def _by_hand(owner: bytes, seen: RRset | None, wanted: RRset | None, reason: str) -> Place:
+    difference = _difference(seen, wanted)
+    return Place(owner, Writing.BY_HAND, wanted, difference, reason if difference else "")
+
+
+def _difference(before: RRset | None, after: RRset | None) -> RRsetDifference:
+    return RRsetDifference.between([before] if before else [], [after] if after else [])
+
+
+def _key_rrset(held: Sequence[RRset], owner: bytes) -> RRset | None:
+    return next((rrset for rrset in held if rrset.key == (owner, RRType.KEY)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """Whether the world sees KEY records at a name: all of them there, and nothing bogus."""
+
+    owner: bytes
+    seen: bool
+    rdatas: tuple[bytes, ...]
+    """The KEY records that are seen there."""
+    verdict: Verdict
+    reason: str
+
+
+async def visible(resolver: Resolver, owner: bytes, keys: Collection[Key]) -> Visible:
+    """Look up whether these keys are published at a name. Aliases and what a wildcard makes do not count."""
+    answer = await resolver.lookup(owner, RRType.KEY)
+    believed = answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is Status.FOUND
+    found = answer.rdatas if believed else ()
+    missing = [str(key.tag) for key in keys if key.rdata not in found]
+    reason = f"KEY with key tag {', '.join(missing)} is not at {names.to_text(owner)}: {answer}" if missing else ""
+    return Visible(owner, not missing, found, answer.verdict, reason)
