@@ -97,7 +97,9 @@ async def test_edits_of_either_file_are_seen_at_once_and_conflict(parent: Parent
     }
 
 
-async def test_a_delegation_in_both_files_reads_as_both_and_ours_wins_with_the_next_write(parent: Parent) -> None:
+async def test_what_an_operator_adds_to_a_delegation_in_the_zone_file_counts_until_the_child_changes(
+    parent: Parent,
+) -> None:
     backend = await parent.opened()
     await backend.write([change(NOTHING, TWO)])
     parent.zone_file.write_text(parent.text() + HAND)
@@ -106,6 +108,11 @@ async def test_a_delegation_in_both_files_reads_as_both_and_ours_wins_with_the_n
     assert await backend.verify([change(NOTHING, TWO)]) == (TWO.child,)
     other = delegation("b.parent.example.", "NS ns.x.example.")
     await backend.write([change(delegation("b.parent.example."), other)])
+    again = await parent.opened()
+    assert parent.served() == OWN | served(both, other)
+    with pytest.raises(BackendConflict):
+        await again.write([change(TWO, ONE)])
+    await again.write([change(both, TWO)])
     assert parent.text().endswith("; zonecut moved: a NS ns1.a\n; zonecut moved: ns1.a A 192.0.2.10\n")
     assert parent.served() == OWN | served(TWO, other)
 

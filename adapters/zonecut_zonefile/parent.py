@@ -211,10 +211,11 @@ class ParentZone:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Finish what a crash, an operator or a failure left half done, in the zone's own file.
+        """Finish what a crash or a failure left half done, in the zone's own file.
 
-        A child in both files is ours: its lines move out of the zone's own. A generated file that was written for
-        the next serial means that the serial did not rise.
+        A generated file that was written for the next serial means that the serial did not rise, and that lines of a
+        child that is in both files have yet to move out of the zone's own. At any other time such lines are an
+        operator's: they count, with those of the generated file, until the child changes.
         """
         file, generated = self._loaded()
         if generated.others:
@@ -223,16 +224,17 @@ class ParentZone:
                 f"{generated.source.path}, line {line}: {what} would be lost with the next change, for this file is "
                 f"generated; move it to {file.source.path}"
             )
+        assert file.serial is not None
+        following = edit.next_serial(file.serial)
+        half_done = self._serial_owed or generated.serial == following
         moving: list[Placed] = []
-        if self._may_overlap:
+        if half_done and self._may_overlap:
             moving = [
                 record
                 for record in file.placed
                 if record.fixed is None and self._zone.home(record.rr.owner) in generated.index.cuts
             ]
-        assert file.serial is not None
-        following = edit.next_serial(file.serial)
-        if moving or self._serial_owed or generated.serial == following:
+        if half_done:
             with explained(file.source.path):
                 edited = self._edited(file, moving, following, BackendMisconfigured)
                 if moving:
@@ -241,7 +243,7 @@ class ParentZone:
                     files.fsync(generated.source.path.parent)
                 staged = Staged(file.source.path, edit.content(edited), file.source.path)
                 self._replace(staged, edited, moving)
-        self._may_overlap = False
+            self._may_overlap = False
 
     def _write(self, changes: Sequence[Change]) -> None:
         file, generated = self._loaded()
