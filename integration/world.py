@@ -15,7 +15,7 @@ from lab.named import Named
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
-from lab.servers import SERVERS
+from lab.servers import WITH_FILES
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer, UdpPeer
@@ -53,7 +53,7 @@ class World:
         further: Mapping[str, Any] | None = None,
     ) -> None:
         zones = zones or (ParentZone(PARENT, delegations=3),)
-        self.server = SERVERS[server](directory / "server", *zones)
+        self.server = WITH_FILES[server](directory / "server", *zones)
         self.port = free_port()
         self.port6 = free_port("::1")
         (directory / "zonecut").mkdir()
