@@ -22,6 +22,8 @@ COMMANDS = (
     "key show",
     "key trust",
     "key revoke",
+    "child discover",
+    "child inquire",
     "change list",
     "change show",
     "delegation show",

@@ -11,6 +11,8 @@ from zonecut.cli import (
     change_list,
     change_show,
     check_config,
+    child_discover,
+    child_inquire,
     delegation_export,
     delegation_show,
     demo,
@@ -74,6 +76,11 @@ _parents.command("withdraw")(parent_withdraw.command)
 _parents.command("status")(parent_status.command)
 _parents.command("roll")(parent_roll.command)
 app.add_typer(_parents, name="parent")
+
+_children = _group("The child zones whose delegations we keep right.")
+_children.command("discover")(child_discover.command)
+_children.command("inquire")(child_inquire.command)
+app.add_typer(_children, name="child")
 
 _changes = _group("The changes that children made.")
 _changes.command("list")(change_list.command)

@@ -41,6 +41,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what wo
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit trail.")]
 ChildArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="CHILD", help="A child zone's name.")]
 ZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A parent zone's name.")]
+ChildZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A child zone's name.")]
 OptionalChildArgument = Annotated[
     bytes | None, typer.Argument(parser=_name, metavar="CHILD", show_default=False, help="Only this child zone.")
 ]

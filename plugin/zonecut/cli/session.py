@@ -10,7 +10,7 @@ from zonecut.cli.failures import UsageFailure
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
-    from zonecut.config import Loaded, ParentSection
+    from zonecut.config import ChildSection, Loaded, ParentSection
     from zonecut.plugin import Backend
     from zonecut.store import Store
 
@@ -53,6 +53,15 @@ def parent_at(loaded: "Loaded", zone: bytes) -> "ParentSection":
             return section
     known = ", ".join(names.to_text(section.apex) for section in loaded.configuration.parents) or "none"
     raise UsageFailure(f"{names.to_text(zone)} is no configured parent zone (those are: {known})")
+
+
+def child_at(loaded: "Loaded", zone: bytes) -> "ChildSection":
+    """The configured child zone of that name. Raises UsageFailure."""
+    for section in loaded.configuration.children:
+        if section.apex == zone:
+            return section
+    known = ", ".join(names.to_text(section.apex) for section in loaded.configuration.children) or "none"
+    raise UsageFailure(f"{names.to_text(zone)} is no configured child zone (those are: {known})")
 
 
 @asynccontextmanager

@@ -1,0 +1,74 @@
+"""How a child zone sees its parent: what is announced, and whom it would talk to."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from zonecut.agent.discovery import Discovery
+    from zonecut.agent.party import Party
+    from zonecut.agent.settings import ParentSettings
+    from zonecut.config import Loaded
+    from zonecut.protocol.codepoints import CodePoints
+
+WORTHS = {
+    "pinned": "its fingerprint is one of `pins`",
+    "validated": "DNSSEC vouches for it",
+    "remembered": "DNSSEC vouched for it once, and does not now",
+    "insecure": "DNSSEC proves that nothing can vouch for it: `insecure_key` decides",
+    "unknown": "nobody vouches for it: nothing that it says is believed, and nothing is sent to it",
+}
+"""What each worth of a receiver's key means to an operator."""
+
+
+class Seen(NamedTuple):
+    """The parent as a child zone sees it now. `reason` says why there is nobody to talk to, where that is so."""
+
+    discovery: "Discovery"
+    parties: "tuple[Party, ...]"
+    reason: str | None
+
+
+async def look(
+    loaded: "Loaded", zone: bytes, settings: "ParentSettings", clock: Callable[[], float] = time.time
+) -> Seen:
+    """Search for the parent's receivers as the agent of `zone` does, by the resolver of the configuration.
+
+    Raises ConfigurationError for a resolver that cannot be used.
+    """
+    from zonecut.agent.discovery import discover
+    from zonecut.agent.party import NoParty, find_parties
+    from zonecut.protocol import names
+    from zonecut.serve.resolvers import make_resolver
+
+    codepoints = loaded.configuration.codepoints.to_codepoints()
+    resolver = make_resolver(loaded, clock, settings.addresses)
+    parent = None if settings.zone is None else names.from_text(settings.zone)
+    discovery = await discover(resolver, zone, codepoints=codepoints, parent=parent)
+    try:
+        return Seen(discovery, await find_parties(resolver, discovery, settings, codepoints=codepoints), None)
+    except NoParty as failure:
+        return Seen(discovery, (), failure.reason)
+
+
+def run_look(loaded: "Loaded", zone: bytes, settings: "ParentSettings") -> Seen:
+    return asyncio.run(look(loaded, zone, settings))
+
+
+def party_fields(party: "Party", settings: "ParentSettings", codepoints: "CodePoints") -> dict[str, object]:
+    """What there is to say of a receiver, for `output.say_fields`."""
+    from zonecut.protocol import names
+    from zonecut.protocol.keys import algorithm_text
+
+    keys = [f"{key.tag} {algorithm_text(key.algorithm, codepoints)}  {key.fingerprint()}" for key in party.keys]
+    methods = "not announced" if party.methods is None else ", ".join(party.methods) or "none that is known here"
+    return {
+        "parent zone": names.to_text(party.parent),
+        "addresses": ", ".join(map(str, party.addresses)),
+        "its key": ";  ".join(keys) or "none",
+        "worth": f"{party.worth}: {WORTHS[party.worth]}",
+        "because": party.reason,
+        "believed": "yes" if party.believable(settings) else "no",
+        "bootstrap": f"{methods}",
+    }
