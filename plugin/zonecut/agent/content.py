@@ -1,10 +1,14 @@
 """What of a child zone is about its delegation: the part that an agent reads and compares."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
 from zonecut.resolve.reply import RRset
+
+IS_ALIAS = "is an alias, which an NS record must not name (RFC 2181 section 10.3)"
+"""Why the name of a name server has no address."""
 
 
 class SourceError(Exception):
@@ -52,3 +56,20 @@ class ZoneContent:
 
 def in_zone(zone: bytes, servers: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(server for server in servers if names.is_at_or_below(server, zone))
+
+
+def below_a_cut(cut: bytes) -> str:
+    """Why a name below a delegation has no addresses in the zone."""
+    return f"has its addresses in another zone: {names.to_text(cut)} is delegated"
+
+
+def names_between(name: bytes, zone: bytes) -> Iterable[bytes]:
+    """The ancestors of a name in a zone, the apex included."""
+    while name != zone:
+        name = names.parent(name)
+        yield name
+
+
+def soa_serial(rdata: bytes) -> int:
+    """The serial in the uncompressed RDATA of an SOA record (RFC 1035 section 3.3.13)."""
+    return int.from_bytes(rdata[-20:-16])

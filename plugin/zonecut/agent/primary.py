@@ -4,12 +4,12 @@ import asyncio
 import os
 import secrets
 
-from zonecut.agent.content import SourceError
+from zonecut.agent.content import SourceError, soa_serial
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.update import type_text
@@ -26,6 +26,10 @@ _ADVICE = {
     int(Rcode.SERVFAIL): "the zone is not loaded there, or it has expired: see the log of that server",
     int(Rcode.REFUSED): "it does not have the zone, or does not let us ask (allow-query, `tsig`)",
     int(Rcode.NOTAUTH): "it does not have the zone, or not the TSIG key",
+}
+_TRANSFER_ADVICE = {
+    int(Rcode.REFUSED): "it does not have the zone, or does not let us transfer it (allow-transfer, acl, `tsig`)",
+    int(Rcode.NOTAUTH): "it does not have the zone, does not let us transfer it, or does not have the TSIG key",
 }
 
 
@@ -56,7 +60,7 @@ class Primary:
         except (NoAnswer, MalformedMessage, NotAuthentic) as error:
             raise SourceError(f"{what}: {error}") from None
         if reply.rcode not in _ANSWERS:
-            raise SourceError(f"{what}: {rcode_text(reply.rcode)}{_advice(reply.rcode)}")
+            raise SourceError(f"{what}: {rcode_text(reply.rcode)}{advice(reply.rcode)}")
         return reply
 
     async def _exchange(self, name: bytes, rtype: int) -> Reply:
@@ -76,22 +80,33 @@ class Primary:
         return reply
 
 
+async def read_serial(primary: Primary, zone: bytes) -> int:
+    """The serial of the zone there. Raises SourceError, also where the server has no authority for it."""
+    reply = await primary.ask(zone, RRType.SOA)
+    found = reply.find(zone, RRType.SOA)
+    if found is None or not reply.authoritative:
+        raise SourceError(f"{primary} is not authoritative for {names.to_text(zone)}")
+    return soa_serial(found.wires[0])
+
+
 def check_signature(wire: bytes, key: TsigKey, mac: bytes) -> None:
     """Raises NotAuthentic, in words, unless a reply is signed as the request with this MAC asks for."""
     try:
         verify(walk(wire), key, mac)
     except NotAuthentic as trouble:
-        name = str(key.name).removesuffix(".")
-        if trouble.peer_error:
-            error = _TSIG_ERRORS.get(trouble.peer_error, str(trouble.peer_error))
-            raise NotAuthentic(f"the server reports the TSIG error {error} (key {name})", trouble.peer_error) from None
-        raise NotAuthentic(f"the reply {trouble.reason} (key {name})") from None
+        raise NotAuthentic(unsigned_text(trouble, key), trouble.peer_error) from None
 
 
-def _advice(rcode: int) -> str:
-    return f": {_ADVICE[rcode]}" if rcode in _ADVICE else ""
+def unsigned_text(trouble: NotAuthentic, key: TsigKey) -> str:
+    """What is wrong with the signature of a reply, in words that name the key."""
+    name = str(key.name).removesuffix(".")
+    if trouble.peer_error:
+        error = _TSIG_ERRORS.get(trouble.peer_error, str(trouble.peer_error))
+        return f"the server reports the TSIG error {error} (key {name})"
+    return f"the reply {trouble.reason} (key {name})"
 
 
-def soa_serial(rdata: bytes) -> int:
-    """The serial in the uncompressed RDATA of an SOA record (RFC 1035 section 3.3.13)."""
-    return int.from_bytes(rdata[-20:-16])
+def advice(rcode: int, *, transfer: bool = False) -> str:
+    """Where to look when the server answers like this, to be put behind the name of the response code."""
+    known = {**_ADVICE, **(_TRANSFER_ADVICE if transfer else {})}
+    return f": {known[rcode]}" if rcode in known else ""

@@ -1,13 +1,22 @@
 """Where a child zone is read from: its primary by queries or by transfer, or its server through an adapter."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from zonecut.agent.content import SourceError, UnusableServer, ZoneContent, in_zone
-from zonecut.agent.primary import Primary, soa_serial
+from zonecut.agent.content import (
+    IS_ALIAS,
+    SourceError,
+    UnusableServer,
+    ZoneContent,
+    below_a_cut,
+    in_zone,
+    names_between,
+    soa_serial,
+)
+from zonecut.agent.primary import Primary, read_serial
 from zonecut.agent.settings import PrimarySettings
+from zonecut.agent.transfer import TransferSource
 from zonecut.plugin import Backend, BackendError, BackendRejected
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.tsigkey import KeyFileError, TsigKey, load_key
@@ -19,14 +28,13 @@ from zonecut.resolve import Status
 from zonecut.resolve.judgement import classify
 from zonecut.resolve.reply import Reply
 
-__all__ = ["BackendSource", "QuerySource", "Source", "SourceError", "ZoneContent", "make_source"]
+__all__ = ["BackendSource", "QuerySource", "Source", "SourceError", "TransferSource", "ZoneContent", "make_source"]
 
 _TRIES = 4
 _PAUSE = 0.2
 """How often a zone is read that changes while it is read, and the seconds between."""
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
-IS_ALIAS = "is an alias, which an NS record must not name (RFC 2181 section 10.3)"
 
 
 class Source(Protocol):
@@ -54,7 +62,7 @@ def make_source(zone: bytes, primary: PrimarySettings | None, backend: Backend |
         key = None if primary.tsig is None else load_key(primary.tsig)
     except KeyFileError as error:
         raise SourceError(str(error)) from None
-    return QuerySource(zone, primary.server, key)
+    return (TransferSource if primary.transfer else QuerySource)(zone, primary.server, key)
 
 
 class QuerySource:
@@ -68,11 +76,7 @@ class QuerySource:
         self._primary = Primary(Endpoint.parse(server), tsig)
 
     async def serial(self) -> int:
-        reply = await self._primary.ask(self._zone, RRType.SOA)
-        found = reply.find(self._zone, RRType.SOA)
-        if found is None or not reply.authoritative:
-            raise SourceError(f"{self._primary} is not authoritative for {names.to_text(self._zone)}")
-        return soa_serial(found.wires[0])
+        return await read_serial(self._primary, self._zone)
 
     async def content(self) -> ZoneContent:
         """The content between two looks at the serial that agree, or twice the same while the serial runs on."""
@@ -211,18 +215,6 @@ class BackendSource:
 
 class _Unusable(Exception):
     """The zone has no addresses for a name server, and the reason."""
-
-
-def below_a_cut(cut: bytes) -> str:
-    """Why a name below a delegation has no addresses in the zone."""
-    return f"has its addresses in another zone: {names.to_text(cut)} is delegated"
-
-
-def names_between(name: bytes, zone: bytes) -> Iterable[bytes]:
-    """The ancestors of a name in a zone, the apex included."""
-    while name != zone:
-        name = names.parent(name)
-        yield name
 
 
 def _rdatas(rrsets: dict[int, RRset], rtype: int) -> tuple[bytes, ...]:

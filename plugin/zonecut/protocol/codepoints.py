@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class RRType(IntEnum):
-    """RR types that zonecut handles (RFC 1035, 2535, 3596, 4034, 6891, 7344, 7477, 8945, 9460, 9859)."""
+    """RR types that zonecut handles (RFC 1035, 1995, 2535, 3596, 4034, 6891, 7344, 7477, 8945, 9460, 9859)."""
 
     A = 1
     NS = 2
@@ -27,6 +27,7 @@ class RRType(IntEnum):
     SVCB = 64
     DSYNC = 66
     TSIG = 250
+    IXFR = 251
     AXFR = 252
     ANY = 255
 

@@ -31,10 +31,22 @@ def option(code: int, data: bytes) -> bytes:
     return _OPTION_HEAD.pack(code, len(data)) + data
 
 
-def query(identity: int, name: bytes, qtype: int, *, flags: int = 0, additional: Sequence[bytes] = ()) -> bytes:
-    """A QUERY for one name, class IN. `flags` are header bits such as RD (0x0100)."""
+def query(
+    identity: int,
+    name: bytes,
+    qtype: int,
+    *,
+    flags: int = 0,
+    authority: Sequence[bytes] = (),
+    additional: Sequence[bytes] = (),
+) -> bytes:
+    """A QUERY for one name, class IN. `flags` are header bits such as RD (0x0100).
+
+    `authority` is for IXFR, which says there what is known (RFC 1995 section 3).
+    """
     question = name + _QUESTION_TAIL.pack(qtype, RRClass.IN)
-    return _HEADER.pack(identity, flags, 1, 0, 0, len(additional)) + question + b"".join(additional)
+    header = _HEADER.pack(identity, flags, 1, 0, len(authority), len(additional))
+    return header + question + b"".join((*authority, *additional))
 
 
 def notify(identity: int, name: bytes, qtype: int, additional: Sequence[bytes] = ()) -> bytes:
