@@ -32,7 +32,8 @@ class CommandFailed(Exception):
 class ZonecutProcess(Process):
     """`zonecut serve` with `configuration` (as in the YAML file) in `directory`.
 
-    Ready means: it answers a query over TCP at the first address of `receiver.listen`.
+    Ready means: it answers a query over TCP at the first address of `receiver.listen`, or of `agent.listen` where there
+    are no parents.
     """
 
     def __init__(
@@ -75,16 +76,17 @@ class ZonecutProcess(Process):
             raise LabError(f"zonecut ended with {status} after SIGTERM:\n{self.log_tail()}")
         return status
 
-    def cli(self, *arguments: str | Path, json: bool = True, expect: int = 0, timeout: float = 60.0) -> Any:
+    def cli(self, *arguments: str | Path, json: bool = True, expect: int | None = 0, timeout: float = 60.0) -> Any:
         """Run another zonecut command with the same configuration.
 
-        Returns what it printed, parsed with `json`, else as text; CommandFailed when its exit status is not `expect`.
+        Returns what it printed, parsed with `json`, else as text; CommandFailed when its exit status is not `expect`
+        (None: any).
         """
         argv = [str(COMMAND), *map(str, arguments), "--config", str(self.config_file), *(["--json"] if json else [])]
         done = subprocess.run(
             argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
-        if done.returncode != expect:
+        if expect is not None and done.returncode != expect:
             raise CommandFailed(argv, done)
         return loads(done.stdout) if json else done.stdout
 
@@ -128,5 +130,6 @@ StartZonecut = Callable[..., ZonecutProcess]
 
 
 def _first_address(configuration: Mapping[str, Any]) -> tuple[str, int]:
-    host, _, port = str(configuration["receiver"]["listen"][0]).rpartition(":")
+    section = configuration["receiver" if configuration.get("parents") or "agent" not in configuration else "agent"]
+    host, _, port = str(section["listen"][0]).rpartition(":")
     return host.strip("[]"), int(port)

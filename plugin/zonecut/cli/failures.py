@@ -69,7 +69,7 @@ def _expected(error: Exception) -> Failure | None:
     from zonecut.configfile import ConfigurationError
     from zonecut.plugin import BackendError, BackendMisconfigured
     from zonecut.protocol.keys import UnusableKey
-    from zonecut.serve.daemon import CannotListen
+    from zonecut.serve.listeners import CannotListen
     from zonecut.store import StoreError
 
     if isinstance(error, ConfigurationError):

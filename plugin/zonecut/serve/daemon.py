@@ -13,7 +13,6 @@ from zonecut import config
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
 from zonecut.plugin import BackendError
-from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
 from zonecut.receiver.inquiry import Inquiries
@@ -24,9 +23,11 @@ from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
+from zonecut.serve.children import RunningChildren
+from zonecut.serve.listeners import CannotListen, Listeners
+from zonecut.serve.notified import Notified
 from zonecut.serve.notify import notify
-from zonecut.serve.tcp import Connections, TcpListener
-from zonecut.serve.udp import UdpListener
+from zonecut.serve.tcp import Connections
 from zonecut.serve.zones import RunningZones
 from zonecut.store import ChangeState, Store
 
@@ -38,10 +39,6 @@ NOTICE = 0.5
 """Seconds between looks at the key files: what a command does to the receiver's keys counts within one second."""
 
 _log = structlog.get_logger(__name__)
-
-
-class CannotListen(Exception):
-    """An address of `receiver.listen` cannot be bound."""
 
 
 class Daemon:
@@ -64,9 +61,11 @@ class Daemon:
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._tally = Tally()
-        self._listeners: dict[Endpoint, tuple[UdpListener, TcpListener]] = {}
         limits = loaded.configuration.receiver.limits
         self._connections = Connections(limits.tcp_connections, limits.tcp_idle)
+        self._listeners = Listeners("receiver.listen", self._connections)
+        self._children = RunningChildren(store, clock)
+        self._notified = Listeners("agent.listen", self._connections)
 
     async def run(self) -> None:
         """Serve until stopped.
@@ -88,17 +87,21 @@ class Daemon:
             store, self._replay, self._identities, self._keys, clock=self._clock, monotonic=self._monotonic
         )
         preparation = self._zones.prepare(self._loaded)
+        children = self._children.prepare(self._loaded)
         receivers: list[Receiver] = []
         await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
         self._current = receivers[0]
-        await self._listen(self._loaded.configuration.receiver.endpoints)
+        await self._listen(self._loaded)
+        await self._children.switch(children, self._loaded.configuration.agent.lookups)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         _log.info(
             "serve.started",
-            listen=[str(endpoint) for endpoint in self._listeners],
+            listen=[str(endpoint) for endpoint in self._listeners.endpoints],
+            notified_at=[str(endpoint) for endpoint in self._notified.endpoints],
+            children=len(self._loaded.configuration.children),
             zones=[names.to_text(zone) for zone in self._zones.zones],
             children_with_keys=len(store.ring),
             signs_with={names.to_text(owner): pair.key.tag for owner, pair in self._identities.signers(self._clock())},
@@ -126,15 +129,15 @@ class Daemon:
 
     async def _finish(self) -> None:
         """Accept nothing more, answer what is in work, write what is accepted."""
-        for udp, tcp in self._listeners.values():
-            udp.close()
-            tcp.close()
+        self._listeners.close()
+        self._notified.close()
         self._connections.stop_reading()
+        await self._children.close()
         await self._current.close(PATIENCE)
         await self._zones.close(PATIENCE)
         self._connections.close()
-        for udp, _ in self._listeners.values():
-            udp.release()
+        self._listeners.release()
+        self._notified.release()
 
     def _receiver(self, zones: Mapping[bytes, ServedZone]) -> Receiver:
         section = self._loaded.configuration.receiver
@@ -153,24 +156,15 @@ class Daemon:
             monotonic=self._monotonic,
         )
 
-    async def _listen(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Listen on these and no others. Raises CannotListen; those it had before stay open then."""
-        fresh: dict[Endpoint, tuple[UdpListener, TcpListener]] = {}
-        for endpoint in endpoints:
-            if endpoint in self._listeners:
-                continue
-            tcp = TcpListener(self._current, self._connections)
-            try:
-                udp = UdpListener(endpoint.address, endpoint.port, self._current)
-                fresh[endpoint] = (udp, tcp)
-                await tcp.listen(endpoint.address, endpoint.port)
-            except OSError as error:
-                for udp, tcp in fresh.values():
-                    _close(udp, tcp)
-                raise CannotListen(f"receiver.listen: {endpoint}: {error.strerror or error}") from error
-        for endpoint in [each for each in self._listeners if each not in endpoints]:
-            _close(*self._listeners.pop(endpoint))
-        self._listeners.update(fresh)
+    async def _listen(self, loaded: Loaded) -> None:
+        """Listen as a configuration asks. Raises CannotListen; what was open before stays open then.
+
+        Who has no parent zones takes no UPDATEs.
+        """
+        configuration = loaded.configuration
+        endpoints = configuration.receiver.endpoints if configuration.parents else ()
+        await self._listeners.listen(endpoints, self._current)
+        await self._notified.listen(configuration.agent.endpoints, Notified(self._children))
 
     async def _reconfigure(self) -> None:
         """Read the file again; whatever is wrong with it, the old configuration goes on."""
@@ -179,8 +173,9 @@ class Daemon:
             loaded = config.load(old.path, self._manager)
             _check_reloadable(old, loaded)
             preparation = self._zones.prepare(loaded)
+            children = self._children.prepare(loaded)
             await asyncio.to_thread(self._identities.ensure, _targets(loaded) | _targets(old))
-            await self._listen(loaded.configuration.receiver.endpoints)
+            await self._listen(loaded)
         except ConfigurationError as error:
             _log.error("reload.refused", file=str(old.path), problems=error.problems)
             return
@@ -191,14 +186,13 @@ class Daemon:
         limits = loaded.configuration.receiver.limits
         self._connections.limit, self._connections.idle = limits.tcp_connections, limits.tcp_idle
         await self._zones.switch(preparation, self._use)
+        await self._children.switch(children, loaded.configuration.agent.lookups)
         _log.info("reload.done", zones=[names.to_text(zone) for zone in self._zones.zones])
 
     def _use(self, zones: Mapping[bytes, ServedZone]) -> None:
         """Have all listeners hand what comes from now on to a receiver of these zones."""
         self._current = self._receiver(zones)
-        for udp, tcp in self._listeners.values():
-            udp.receiver = self._current
-            tcp.receiver = self._current
+        self._listeners.use(self._current)
 
     async def _notice_keys(self) -> None:
         """Take in what commands do to the receiver's keys."""
@@ -219,12 +213,6 @@ class Daemon:
             seen = counts
 
 
-def _close(udp: UdpListener, tcp: TcpListener) -> None:
-    udp.close()
-    udp.release()
-    tcp.close()
-
-
 def _check_reloadable(old: Loaded, new: Loaded) -> None:
     """Raise ConfigurationError for what only a restart can change."""
     before, after = old.configuration, new.configuration
@@ -232,6 +220,7 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
         "store": (before.store, after.store),
         "codepoints": (before.codepoints, after.codepoints),
         "keys": (before.keys, after.keys),
+        "agent.lookups": (before.agent.lookups, after.agent.lookups),
         "receiver.cached_children": (before.receiver.cached_children, after.receiver.cached_children),
     }
     problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]

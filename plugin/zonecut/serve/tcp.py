@@ -5,7 +5,8 @@ from time import monotonic
 from typing import cast
 
 from zonecut.receiver.admission import Source
-from zonecut.receiver.receiver import Receiver, is_request
+from zonecut.receiver.receiver import is_request
+from zonecut.serve.handler import Handler
 
 MAX_IN_WORK = 64
 """Messages of one connection that may wait for their answers; then it is not read any more until some are given."""
@@ -14,8 +15,8 @@ MAX_IN_WORK = 64
 class TcpListener:
     """Serves one bound TCP address; `listen` binds it."""
 
-    def __init__(self, receiver: Receiver, connections: "Connections") -> None:
-        self.receiver = receiver
+    def __init__(self, handler: Handler, connections: "Connections") -> None:
+        self.handler = handler
         self._connections = connections
         self._server: asyncio.Server | None = None
 
@@ -116,7 +117,7 @@ class _Connection(asyncio.Protocol):
                 # never answered, so it would count as in work for ever
                 continue
             self._in_work += 1
-            self._listener.receiver.handle(message, self._source, self._respond)
+            self._listener.handler.handle(message, self._source, self._respond)
         del buffer[:at]
         if self._in_work >= MAX_IN_WORK:
             self._pause()

@@ -5,7 +5,7 @@ import socket
 from functools import partial
 
 from zonecut.receiver.admission import Source
-from zonecut.receiver.receiver import Receiver
+from zonecut.serve.handler import Handler
 
 GULP = 64
 """Datagrams that are taken before others have their turn of the event loop."""
@@ -17,7 +17,7 @@ MAX_DATAGRAM = 65535
 class UdpListener:
     """Serves one bound UDP socket until it is closed."""
 
-    def __init__(self, address: str, port: int, receiver: Receiver) -> None:
+    def __init__(self, address: str, port: int, handler: Handler) -> None:
         """Raises OSError if the address cannot be bound."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -30,7 +30,7 @@ class UdpListener:
         except OSError:
             self._socket.close()
             raise
-        self.receiver = receiver
+        self.handler = handler
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._readable)
 
@@ -43,7 +43,7 @@ class UdpListener:
         self._socket.close()
 
     def _readable(self) -> None:
-        receive, handle, send = self._socket.recvfrom, self.receiver.handle, self._send
+        receive, handle, send = self._socket.recvfrom, self.handler.handle, self._send
         for _ in range(GULP):
             try:
                 wire, peer = receive(MAX_DATAGRAM)

@@ -1,0 +1,199 @@
+"""A child and its parent, each on a server of its own in a signed tree, with a receiver for one and an agent for other.
+
+root, test.  <- parent.test. (any server, `zonecut serve` with `parents`)  <- child.parent.test. (any server,
+another `zonecut serve` with `children`); an unbound validates for both sides.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import dns.dnssec
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+
+from lab.ports import LOOPBACK, free_port
+from lab.process import until
+from lab.server import Server
+from lab.servers import SERVERS
+from lab.zonecut import CHECKS_OFF, ZonecutProcess
+from lab.zones import ParentZone, Signing
+from resolve_servers import Unbound
+from trust_tree import TrustTree
+from world import GENEROUS
+
+PARENT = "parent.test."
+CHILD = "child.parent.test."
+QUICK = {
+    "poll": 0.3,
+    "check": 5,
+    "retry_first": 0.2,
+    "retry_longest": 1,
+    "confirm": 20,
+    "key": {"roll_wait": 1},
+}
+"""Settings of an agent that is not patient."""
+TRUST = {"retry_first": 0.2, "retry_longest": 1, "attempts": 30}
+_SOA = "SOA ns1 hostmaster 1 3600 900 604800 1"
+_CACHE = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n"
+
+
+def child_text(zone: str = CHILD) -> str:
+    """A child zone with two name servers of its own."""
+    return (
+        f"$ORIGIN {zone}\n$TTL 60\n@ {_SOA}\n@ NS ns1\n@ NS ns2\n"
+        "ns1 A 11.0.0.1\nns2 A 11.0.0.2\nns3 A 11.0.0.3\nns3 AAAA 2610::3\nwww A 11.0.0.80\n"
+    )
+
+
+class AgentWorld:
+    """Everything up, used as a context manager; the agent starts with the block unless `agent` is False."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        parent: str = "bind",
+        child: str = "bind",
+        parent_signing: Signing = Signing.IN_PLACE,
+        child_signing: Signing = Signing.IN_PLACE,
+        bootstrap: Sequence[str] = ("at-apex", "at-ns", "manual"),
+        parent_entry: Mapping[str, Any] | None = None,
+        child_entry: Mapping[str, Any] | None = None,
+        agent: bool = True,
+    ) -> None:
+        self._directory = directory
+        self._parent_kind, self._parent_signing, self._child_signing = parent, parent_signing, child_signing
+        self._bootstrap = bootstrap
+        self._parent_entry, self._child_entry, self._starts_agent = parent_entry or {}, child_entry or {}, agent
+        self.child: Server = SERVERS[child](directory / "child", ParentZone(CHILD, child_text(), signing=child_signing))
+        self.port = free_port()
+        self.notify_port = free_port()
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._running:
+            self._running.enter_context(self.child)
+            self._start_parent()
+            self._start_resolver()
+            self._start_receiver()
+            self.agent = self._make_agent()
+            if self._starts_agent:
+                self._running.enter_context(self.agent)
+            self._running = self._running.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def _start_parent(self) -> None:
+        ds = [] if self._child_signing is Signing.NONE else ds_of(self.child, CHILD)
+        text = f"$ORIGIN {PARENT}\n$TTL 60\n@ {_SOA}\n@ NS ns1\nns1 A 127.0.0.1\n" + self.delegation(ds)
+        self.parent: Server = SERVERS[self._parent_kind](
+            self._directory / "parent", ParentZone(PARENT, text, signing=self._parent_signing)
+        )
+        self._running.enter_context(self.parent)
+
+    def delegation(self, ds: Sequence[str]) -> str:
+        """What the parent holds in the beginning."""
+        records = "child NS ns1.child\nchild NS ns2.child\nns1.child A 11.0.0.1\nns2.child A 11.0.0.2\n"
+        return records + "".join(f"child DS {each}\n" for each in ds)
+
+    def _start_resolver(self) -> None:
+        self.tree = TrustTree(self._directory / "tree", [])
+        signed = self._parent_signing is not Signing.NONE
+        self.tree.crown({PARENT: ds_of(self.parent, PARENT) if signed else []})
+        self._running.enter_context(self.tree)
+        stubs = {PARENT: f"{LOOPBACK}@{self.parent.port}", CHILD: f"{LOOPBACK}@{self.child.port}"}
+        self.unbound = Unbound(self._directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
+        self._running.enter_context(self.unbound)
+
+    @property
+    def resolver(self) -> dict[str, Any]:
+        return {"nameservers": [f"{LOOPBACK}:{self.unbound.port}"], "trust_anchors": str(self.tree.anchors)}
+
+    def _start_receiver(self) -> None:
+        entry = {
+            "zone": PARENT,
+            "backend": self.parent.backend(),
+            "addresses": [LOOPBACK],
+            "publish": True,
+            "bootstrap": list(self._bootstrap),
+            "trust": TRUST,
+            "policy": {"glue_addresses": "any"},
+            "checks": CHECKS_OFF,
+            **self._parent_entry,
+        }
+        self.receiver = ZonecutProcess(
+            self._directory / "receiver",
+            {
+                "version": 1,
+                "store": {"url": f"sqlite:///{self._directory}/receiver/zonecut.db"},
+                "receiver": {"listen": [f"{LOOPBACK}:{self.port}"], "limits": GENEROUS},
+                "resolver": self.resolver,
+                "parents": [entry],
+            },
+        )
+        self._running.enter_context(self.receiver)
+        until(
+            lambda: bool(self.receiver.log_events("publication.written")), timeout=20, what="the receiver is announced"
+        )
+
+    def _make_agent(self) -> ZonecutProcess:
+        entry = {
+            "zone": CHILD,
+            "backend": self.child.backend(),
+            "primary": {"server": self.child.server},
+            "parent": {"addresses": "any", "port": self.parent.port},
+            **QUICK,
+            **self._child_entry,
+        }
+        return ZonecutProcess(
+            self._directory / "agent",
+            {
+                "version": 1,
+                "store": {"url": f"sqlite:///{self._directory}/agent/zonecut.db"},
+                "resolver": self.resolver,
+                "agent": {"listen": [f"{LOOPBACK}:{self.notify_port}"]},
+                "children": [entry],
+            },
+        )
+
+    # Looking
+
+    def state(self) -> dict[str, Any]:
+        """The agent's state of the zone, as the command shows it."""
+        found: dict[str, Any] = self.agent.cli("child", "status", CHILD, expect=None)
+        return found
+
+    def wait_for(self, phase: str, *, timeout: float = 15.0) -> dict[str, Any]:
+        """The state once the agent is in that phase."""
+
+        def reached() -> bool:
+            events = self.agent.log_events("agent.state")
+            return bool(events) and events[-1]["phase"] == phase
+
+        until(reached, timeout=timeout, what=f"the agent is {phase}")
+        return self.agent.log_events("agent.state")[-1]
+
+    def held(self) -> set[str]:
+        """The parent's records for the child, without TTLs."""
+        found = set()
+        for owner, rdataset in self.parent.axfr(PARENT).iterate_rdatasets():
+            if f".{owner}".endswith(f".{CHILD}") and rdataset.rdtype in _DELEGATION:
+                kind = dns.rdatatype.to_text(rdataset.rdtype)
+                found |= {f"{owner} {kind} {str(rdata).lower()}" for rdata in rdataset}
+        return found
+
+
+_DELEGATION = frozenset(map(dns.rdatatype.from_text, ("NS", "DS", "A", "AAAA")))
+
+
+def ds_of(server: Server, zone: str) -> list[str]:
+    """DS records of a zone's keys with the SEP flag."""
+    origin = dns.name.from_text(zone)
+    answer = server.query(zone, "DNSKEY", tcp=True)
+    rdatas = answer.find_rrset(answer.answer, origin, dns.rdataclass.IN, dns.rdatatype.DNSKEY)
+    return [str(dns.dnssec.make_ds(origin, rdata, "SHA256")) for rdata in rdatas if rdata.flags & 1]

@@ -1,0 +1,130 @@
+"""How a child's key comes to be trusted: made, published, asked for, uploaded, asked for again."""
+
+import asyncio
+from dataclasses import replace
+
+from zonecut.agent import machine
+from zonecut.agent.childkeys import OwnKey
+from zonecut.agent.conversation import Conversation, Inquired
+from zonecut.agent.machine import Heard
+from zonecut.agent.meaning import Result
+from zonecut.agent.party import Party
+from zonecut.agent.publishing import visible
+from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.workplace import Workplace, met
+from zonecut.protocol import message
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.keys import Key
+from zonecut.protocol.svcb import Method
+
+
+async def own_key(place: Workplace, state: AgentState) -> OwnKey | None:
+    """The key that signs; None if its files are gone, or there never was one. Raises UnusableKey, OSError."""
+    return None if state.key is None else await asyncio.to_thread(place.keys.find, state.key)
+
+
+async def make_and_publish(place: Workplace, state: AgentState) -> AgentState:
+    """The step of NO_KEY: a key of ours, made if there is none, published where we can."""
+    keys = await asyncio.to_thread(place.keys.ensure, place.settings.key.algorithm, place.settings.key.ttl)
+    own = keys[-1]
+    if own.fingerprint != state.key:
+        await place.record("agent.key", own, fingerprint=own.fingerprint, file=str(own.file))
+    return await _publish(place, replace(state, key=None if state.key != own.fingerprint else state.key), own)
+
+
+async def _publish(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
+    publication = await place.publish(own)
+    now = place.now()
+    if publication.places[0] in publication.failed:
+        reason = f"the KEY cannot be published: {publication.places[0].reason}"
+        return machine.failed(state, reason, now, "see that zonecut may write KEY records there")
+    return machine.has_key(state, own.fingerprint, now)
+
+
+async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+    """The step of PUBLISHED: go on when the world sees the key, if the receiver looks for it at all."""
+    now = place.now()
+    offered = set(Method) if party.methods is None else set(party.methods)
+    common = [method for method in place.settings.methods if method in offered]
+    if not common:
+        offers = ", ".join(party.methods or ()) or "none"
+        accepts = ", ".join(place.settings.methods)
+        reason = f"the parent offers the bootstrap methods {offers}, and `methods` accepts {accepts}"
+        return machine.hold(state, reason, "change `methods`, or ask the parent's operator", now)
+    if common == [Method.MANUAL]:
+        return machine.visible(state, now)
+    sight = await visible(place.resolver, place.zone, [own.key])
+    if sight.seen or (Method.MANUAL in common and state.attempts >= machine.PATIENCE):
+        # an operator of the parent may trust a key that nobody sees
+        return machine.visible(state, place.now())
+    publication = await place.publish(own)
+    by_hand = "".join(each.to_text(place.codepoints) for each in publication.by_hand)
+    return machine.failed(state, sight.reason, place.now(), f"add to the zone:\n{by_hand}" if by_hand else "")
+
+
+async def ask(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+    """The step of ASKING: what is the key worth to the receiver?"""
+    heard, word, text = await inquire(place, own, party)
+    return machine.after_inquiry(met(state, party), word, text, heard, place.now())
+
+
+async def inquire(place: Workplace, own: OwnKey, party: Party) -> tuple[Heard, int | None, str]:
+    """What was heard, and the receiver's KEY-STATE and its text if that is its word. Raises Left."""
+
+    async def talk(conversation: Conversation) -> tuple[Heard, Inquired]:
+        inquired = await conversation.inquire()
+        result = inquired.outcome.result
+        if result is Result.ACCEPTED and not inquired.believed and not _is_signed(inquired):
+            result = Result.UNBELIEVABLE
+        return Heard(result, inquired.reason), inquired
+
+    heard, inquired = await place.say(party, own, talk)
+    told = inquired.keystate if inquired.believed else None
+    if told is None:
+        return heard, None, ""
+    return heard, told.key_state, told.extra_text
+
+
+def _is_signed(inquired: Inquired) -> bool:
+    response = inquired.outcome.response
+    return response is not None and response.signed.is_good
+
+
+async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+    """The step of BOOTSTRAPPING before the receiver has the key: send it, signed with itself.
+
+    First with the deletion of all others, as the draft has it; some receivers take a single addition only.
+    """
+    heard = Heard(Result.SILENT, "")
+    for form in (upload_records(own.key, place.settings.key.ttl), upload_records(own.key, place.settings.key.ttl)[1:]):
+        heard = await send(place, own, party, form)
+        if heard.result not in (Result.KEY_UNKNOWN, Result.REFUSED, Result.MALFORMED, Result.UNSUPPORTED):
+            break
+    await place.record("agent.bootstrap", own, result=heard.result.value, reason=heard.reason)
+    return machine.after_upload(met(state, party), heard, place.now())
+
+
+def upload_records(key: Key, ttl: int) -> tuple[bytes, ...]:
+    """The bootstrap (draft-ietf-dnsop-delegation-mgmt-via-ddns): all KEY records away, and this one."""
+    return (message.delete_rrset(key.owner, RRType.KEY), message.add(key.owner, RRType.KEY, ttl, key.rdata))
+
+
+async def send(place: Workplace, own: OwnKey, party: Party, records: tuple[bytes, ...]) -> Heard:
+    """Send an UPDATE with these records; what came of it. Raises Left."""
+
+    async def talk(conversation: Conversation) -> tuple[Heard, None]:
+        outcome = await conversation.update(records)
+        return Heard(outcome.result, outcome.reason), None
+
+    heard, _ = await place.say(party, own, talk)
+    return heard
+
+
+async def bootstrap(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+    """The step of BOOTSTRAPPING."""
+    if not state.uploaded:
+        return await upload(place, state, own, party)
+    return await ask(place, state, own, party)
+
+
+STEPS = {Phase.ASKING: ask, Phase.BOOTSTRAPPING: bootstrap, Phase.PUBLISHED: wait_until_visible}

@@ -1,0 +1,132 @@
+"""Where a child zone's agent stands: what it knows, what it does next, and why; kept in the store as one document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """How far a zone has come. Each but HELD says what the agent does next."""
+
+    NO_KEY = "no-key"
+    """Make a key and publish it."""
+    PUBLISHED = "key-published"
+    """Wait until the world sees it."""
+    ASKING = "asking"
+    """Ask the receiver what the key is worth."""
+    BOOTSTRAPPING = "bootstrapping"
+    """The key was uploaded, or has to be; ask until it is trusted."""
+    TRUSTED = "trusted"
+    """Compare the child with what the parent publishes."""
+    IN_SYNC = "in-sync"
+    """Watch the child, and look at the parent now and then."""
+    OUT_OF_SYNC = "out-of-sync"
+    """Send what differs, and look until the parent publishes it."""
+    HELD = "held"
+    """Something has to be done by a person; tried again now and then all the same."""
+
+
+class Stage(StrEnum):
+    """How far the roll of a key has come; at every stage the parent trusts at least one key that we hold."""
+
+    PUBLISH = "publish"
+    """The new key is published beside the old one."""
+    ADD = "add"
+    """It is added at the parent under the old one's signature."""
+    ASK = "ask"
+    """The parent is asked, with the new one, whether it is trusted."""
+    WAIT = "wait"
+    """Both are trusted; the old one signs until the new one has been published long enough."""
+    DELETE = "delete"
+    """The new one signs; the old one is deleted at the parent."""
+    UNPUBLISH = "unpublish"
+    """The old one is taken out of the child zone, and put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A roll of the key under way. `other` is the fingerprint of the key that does not sign: the new one, once it is
+    made, until WAIT is over, then the old one. `since` is when the stage began."""
+
+    stage: Stage
+    since: float
+    other: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stage": self.stage.value, "since": self.since, "other": self.other}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Roll":
+        return cls(Stage(document["stage"]), document["since"], document["other"])
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """Where one zone's agent stands. Times are in seconds since the epoch; keys are known by their fingerprints."""
+
+    phase: Phase
+    since: float
+    reason: str = ""
+    """Why it is where it is, in a sentence; the last failure, if there was one."""
+    advice: str = ""
+    """What the operator can do."""
+    resumes: Phase | None = None
+    """When HELD: the phase in which it is tried again."""
+    next_at: float = 0.0
+    """When the next step is due."""
+    attempts: int = 0
+    """Failures in a row."""
+    key: str | None = None
+    """The key that signs."""
+    key_since: float = 0.0
+    uploaded: bool = False
+    """The receiver has taken the key, trusted or not."""
+    rebootstrapped: bool = False
+    """The key was forgotten by the receiver once already since the last change that it accepted."""
+    refusals: int = 0
+    """Refusals in a row; one is no reason to stop, several are."""
+    sent: str | None = None
+    """Digest of the delegation that the receiver accepted and the parent does not publish yet."""
+    sent_at: float = 0.0
+    unheeded: int = 0
+    """How often an accepted change was not published in time."""
+    differs_since: float | None = None
+    """When the child and the parent were first seen to differ."""
+    settled: str | None = None
+    """Digest of the delegation that was last found at the parent, or accepted by one whose servers do not show it."""
+    synced_at: float | None = None
+    took: float | None = None
+    """Seconds from the difference being seen to all of the parent's servers publishing the child's word."""
+    checked_at: float = 0.0
+    """When the parent's servers were last looked at."""
+    word: str | None = None
+    """What the receiver said of the key last."""
+    word_at: float | None = None
+    receiver: str | None = None
+    """Whom it talks to, for people."""
+    receiver_keys: tuple[str, ...] = ()
+    """KEY records of the receiver that were validated once: later answers are held against them if look-ups fail."""
+    roll: Roll | None = None
+
+    @property
+    def does(self) -> Phase:
+        """The phase whose step is taken next."""
+        return self.resumes if self.phase is Phase.HELD and self.resumes is not None else self.phase
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that the store keeps."""
+        document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        document["receiver_keys"] = list(self.receiver_keys)
+        document["roll"] = None if self.roll is None else self.roll.to_json()
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "AgentState":
+        """The state in such a document; what an older version did not know has its default."""
+        known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+        known["phase"] = Phase(known["phase"])
+        known["resumes"] = None if known.get("resumes") is None else Phase(known["resumes"])
+        known["receiver_keys"] = tuple(known.get("receiver_keys", ()))
+        known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
+        return cls(**known)

@@ -1,0 +1,153 @@
+"""What the steps of one zone's agent work with: its keys, the ways to read and to publish, and whom it talks to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import structlog
+
+from zonecut.agent.backoff import Courtesy
+from zonecut.agent.childkeys import ChildKeys, OwnKey
+from zonecut.agent.conversation import Conversation
+from zonecut.agent.discovery import Discovery, discover
+from zonecut.agent.doors import Doors
+from zonecut.agent.machine import Heard, Now
+from zonecut.agent.meaning import Result
+from zonecut.agent.party import Party, Worth, find_party
+from zonecut.agent.publishing import KeyPublisher, Publication
+from zonecut.agent.settings import ChildSettings
+from zonecut.agent.source import Source
+from zonecut.agent.state import AgentState
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import CodePoints, RRType
+from zonecut.protocol.keys import Key
+from zonecut.resolve import Resolver
+from zonecut.store import AuditEntry
+
+KNOWN_FOR = 300.0
+"""Seconds for which what was found out about the parent is used again, unless talking to it fails."""
+
+_Said = TypeVar("_Said")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What the parent offers: a receiver of UPDATEs, or else somebody who takes NOTIFY for CDS and CSYNC."""
+
+    zone: bytes
+    discovery: Discovery
+    party: Party | None
+    found_at: float
+
+
+class Left(Exception):
+    """The receiver is silent, and left alone for `seconds` more: other zones have tried."""
+
+    def __init__(self, target: bytes, seconds: float) -> None:
+        super().__init__(f"{names.to_text(target)} was silent, and is left alone for {seconds:.0f} s more")
+        self.seconds = seconds
+
+
+@dataclass
+class Workplace:
+    """The parts of one zone's agent. `clock` gives seconds since the epoch, `chance` numbers from 0 to 1."""
+
+    zone: bytes
+    settings: ChildSettings
+    keys: ChildKeys
+    source: Source
+    publisher: KeyPublisher
+    doors: Doors
+    resolver: Resolver
+    courtesy: Courtesy
+    codepoints: CodePoints
+    audit: Callable[[AuditEntry], Awaitable[None]]
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+    _parent: Parent | None = field(default=None, init=False)
+
+    def now(self) -> Now:
+        return Now(self.clock(), self.chance(), self.settings)
+
+    # Whom to talk to
+
+    async def parent(self, state: AgentState) -> Parent:
+        """What the parent offers, looked up now and then. Raises NoParty."""
+        if self._parent is None or not 0 <= self.clock() - self._parent.found_at < KNOWN_FOR:
+            self._parent = await self._find(state)
+        return self._parent
+
+    async def _find(self, state: AgentState) -> Parent:
+        settings = self.settings.parent
+        parent = names.from_text(settings.zone) if settings.zone else None
+        discovery = await discover(self.resolver, self.zone, codepoints=self.codepoints, parent=parent)
+        notified = any(discovery.notifies(rtype) for rtype in (RRType.CDS, RRType.CSYNC))
+        if notified and not discovery.updates and discovery.parent is not None and settings.receiver is None:
+            return Parent(discovery.parent, discovery, None, self.clock())
+        remembered = [Key.from_text(text) for text in state.receiver_keys]
+        party = await find_party(self.resolver, discovery, settings, remembered, codepoints=self.codepoints)
+        return Parent(party.parent, discovery, party, self.clock())
+
+    def forget_parent(self) -> None:
+        """Look the parent's side up again next time."""
+        self._parent = None
+
+    async def say(
+        self, party: Party, own: OwnKey, talk: Callable[[Conversation], Awaitable[tuple[Heard, _Said]]]
+    ) -> tuple[Heard, _Said]:
+        """Talk to the receiver, unless it is to be left alone. Raises Left."""
+        target = names.to_text(party.target)
+        wait = self.courtesy.delay(target, self.clock())
+        if wait > 0:
+            raise Left(party.target, wait)
+        conversation = Conversation(party, own.pair, self.settings.parent, clock=self.clock, codepoints=self.codepoints)
+        heard, said = await talk(conversation)
+        if heard.result is Result.SILENT:
+            self.courtesy.silent(target, self.clock())
+        else:
+            self.courtesy.answered(target)
+        if heard.result not in (Result.ACCEPTED, Result.KEY_PENDING, Result.MANUAL, Result.REFUSED):
+            self.forget_parent()
+        return heard, said
+
+    # What is published
+
+    async def publish(self, *keys: OwnKey) -> Publication:
+        """Have these keys of ours published, and no others of ours; what could not be written is in `failed`.
+
+        Raises SourceError, BackendError, UnusableKey, OSError.
+        """
+        retired = await asyncio.to_thread(self.keys.retired)
+        content = await self.source.content()
+        wanted = [own.key for own in keys]
+        async with self.doors.opened():
+            publication = await self.publisher.apply(wanted, [*wanted, *retired], content)
+        if publication.differing:
+            changes = [place.to_json(self.codepoints) for place in publication.differing]
+            await self.record("agent.key-published", keys[-1], places=changes)
+        return publication
+
+    async def close(self) -> None:
+        """Release what the zone is read and written with; never raises."""
+        await self.source.close()
+        await self.doors.close()
+
+    # What is kept
+
+    async def record(self, event: str, own: OwnKey | None = None, **detail: object) -> None:
+        """An event in the log and in the audit trail."""
+        tag = None if own is None else own.key.tag
+        _log.info(event, zone=names.to_text(self.zone), key=tag, **detail)
+        await self.audit(AuditEntry(event, "zonecut", "agent", child=self.zone, key_tag=tag, detail=detail))
+
+
+def met(state: AgentState, party: Party) -> AgentState:
+    """The agent knows this receiver now, and its keys for good once DNSSEC has vouched for them."""
+    addresses = ", ".join(map(str, party.addresses))
+    known = replace(state, receiver=f"{names.to_text(party.target)} ({addresses}), key {party.worth.value}")
+    if party.worth is Worth.VALIDATED:
+        known = replace(known, receiver_keys=tuple(key.to_text() for key in party.keys))
+    return known

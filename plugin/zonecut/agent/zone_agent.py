@@ -1,0 +1,211 @@
+"""One child zone's agent: takes one step after the other, keeps in the store where it stands, and watches its zone."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from zonecut.agent import machine
+from zonecut.agent.ceremony import STEPS, make_and_publish, own_key
+from zonecut.agent.keeping import keep
+from zonecut.agent.party import NoParty
+from zonecut.agent.rolling import roll
+from zonecut.agent.source import SourceError
+from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.workplace import Left, Parent, Workplace
+from zonecut.plugin import BackendError
+from zonecut.protocol import names
+from zonecut.protocol.keys import UnusableKey
+from zonecut.store import AgentTable, StoreConflict, StoredAgent, StoreError
+
+STORE_PAUSE = 5.0
+"""Seconds until the next try when the store does not work."""
+_KEEPING = frozenset((Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
+
+_log = structlog.get_logger(__name__)
+
+
+class ZoneAgent:
+    """The agent of one zone. `slots` bounds how many zones are worked on at the same time."""
+
+    def __init__(self, place: Workplace, table: AgentTable, slots: asyncio.Semaphore) -> None:
+        self.place = place
+        self._table = table
+        self._slots = slots
+        self._stored: StoredAgent | None = None
+        self._poke = asyncio.Event()
+        self._told = False
+        self._polled_at = 0.0
+        self._serial: int | None = None
+
+    @property
+    def zone(self) -> bytes:
+        return self.place.zone
+
+    @property
+    def version(self) -> int:
+        """Of what this agent knows to be in the store."""
+        return 0 if self._stored is None else self._stored.version
+
+    def changed(self) -> None:
+        """Somebody says that the zone has changed (NOTIFY)."""
+        self._told = True
+        self._poke.set()
+
+    def reload(self) -> None:
+        """A command has written another state into the store."""
+        self._stored = None
+        self._poke.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                state = await self.load()
+                wait = self._wait(state)
+                if wait > 0:
+                    await self._sleep(wait)
+                    continue
+                async with self._slots:
+                    await self._work(state)
+            except StoreConflict:
+                self._stored = None  # a command was faster: go on from where it has come to
+            except StoreError as error:
+                _log.error("agent.store", zone=names.to_text(self.zone), reason=str(error))
+                self._stored = None
+                await self._sleep(STORE_PAUSE)
+
+    async def close(self) -> None:
+        """Release what the zone is read and written with."""
+        await self.place.close()
+
+    async def load(self) -> AgentState:
+        """Where the zone stands. Raises StoreUnavailable."""
+        if self._stored is None:
+            self._stored = await self._table.get(self.zone)
+        if self._stored is None:
+            return machine.begin(self.place.now())
+        return AgentState.from_json(self._stored.document)
+
+    async def save(self, state: AgentState) -> None:
+        """Keep where the zone stands now. Raises StoreConflict when another process has kept something else."""
+        stored = StoredAgent(self.zone, self.version, state.phase.value, state.to_json(), 0.0)
+        self._stored = await self._table.put(stored)
+
+    async def step(self, state: AgentState) -> AgentState:
+        """Take the step that is due, and keep where that leads. Raises StoreConflict, StoreUnavailable."""
+        after = await self._step(state)
+        if after != state:
+            await self.save(after)
+            _tell(self.zone, state, after)
+        return after
+
+    def _wait(self, state: AgentState) -> float:
+        """Seconds until there is something to do."""
+        if self._told:
+            return 0.0
+        due = state.next_at
+        if state.phase in _KEEPING or state.phase is Phase.HELD:
+            due = min(due, self._polled_at + self.place.settings.poll)
+        return due - self.place.clock()
+
+    async def _sleep(self, seconds: float) -> None:
+        self._poke.clear()
+        if self._told:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
+        except TimeoutError:
+            return
+
+    async def _work(self, state: AgentState) -> None:
+        """Look whether the zone has changed, if it is time to, and take the step that is due then."""
+        now = self.place.clock()
+        told, self._told = self._told, False
+        if told or now >= self._polled_at + self.place.settings.poll:
+            self._polled_at = now
+            if await self._has_changed(told):
+                state = machine.noticed(state, self.place.now())
+        if state.next_at <= self.place.clock():
+            await self.step(state)
+
+    async def _has_changed(self, told: bool) -> bool:
+        """Whether the zone's serial has moved; if that is not to be had, whether somebody said so."""
+        try:
+            serial = await self.place.source.serial()
+        except SourceError as error:
+            _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
+            return False
+        if serial is None:
+            return True
+        before, self._serial = self._serial, serial
+        return told or (before is not None and serial != before)
+
+    async def _step(self, state: AgentState) -> AgentState:
+        place = self.place
+        try:
+            return await self._act(state)
+        except NoParty as error:
+            place.forget_parent()
+            advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
+            return machine.failed(state, error.reason, place.now(), advice)
+        except Left as left:
+            return replace(state, next_at=place.clock() + left.seconds)
+        except SourceError as error:
+            return machine.failed(state, f"the zone cannot be read: {error.reason}", place.now())
+        except BackendError as error:
+            return machine.failed(state, f"the zone's server: {error.reason}", place.now())
+        except (UnusableKey, OSError) as error:
+            return machine.failed(state, str(error), place.now())
+
+    async def _act(self, state: AgentState) -> AgentState:
+        """The step of the phase. Raises NoParty, Left, SourceError, BackendError, UnusableKey, OSError."""
+        place, does = self.place, state.does
+        parent = await place.parent(state)
+        if parent.party is None:
+            # whoever takes NOTIFY only needs no key of ours
+            return await keep(place, state, None, parent)
+        own = await own_key(place, state)
+        if does is Phase.NO_KEY or (own is None and state.key is None):
+            return await make_and_publish(place, state)
+        if own is None:
+            reason = f"the files of key {state.key} are gone: a new one is made, and has to be trusted first"
+            return machine.key_lost(state, reason, place.now())
+        if not parent.party.believable(place.settings.parent):
+            advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
+            return machine.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
+        if does in STEPS:
+            return await STEPS[does](place, state, own, parent.party)
+        if machine.roll_is_due(state, place.now()):
+            state = machine.begin_roll(state, place.now())
+        if state.roll is not None and state.phase is Phase.IN_SYNC and state.differs_since is None:
+            return await self._roll(state, parent)
+        return await keep(place, state, own, parent)
+
+    async def _roll(self, state: AgentState, parent: Parent) -> AgentState:
+        """A step of the roll, or, while it waits, a look whether all is still in step."""
+        place = self.place
+        own = await own_key(place, state)
+        assert own is not None
+        assert parent.party is not None
+        if state.roll is not None and place.clock() >= state.checked_at + place.settings.check:
+            return await keep(place, state, own, parent)
+        return await roll(place, state, own, parent.party)
+
+
+def _tell(zone: bytes, before: AgentState, after: AgentState) -> None:
+    """A line in the log where the phase changes or something new is the matter."""
+    if after.phase is before.phase and after.reason == before.reason:
+        return
+    troubled = after.attempts > 0 or after.phase is Phase.HELD
+    log: Callable[..., None] = _log.warning if troubled else _log.info
+    log(
+        "agent.state",
+        zone=names.to_text(zone),
+        phase=after.phase.value,
+        reason=after.reason,
+        advice=after.advice or None,
+        attempts=after.attempts or None,
+    )

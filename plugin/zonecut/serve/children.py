@@ -1,0 +1,173 @@
+"""The agents of the configured child zones: put together, started and stopped as the configuration asks."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zonecut.agent.settings import ChildSection
+from zonecut.config import Loaded
+from zonecut.configfile import ConfigurationError
+from zonecut.plugin import Backend, BackendContext
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Ttls
+from zonecut.store import Store
+
+if TYPE_CHECKING:
+    from zonecut.agent.agents import Agents
+    from zonecut.agent.backoff import Courtesy
+    from zonecut.agent.workplace import Workplace
+    from zonecut.resolve import Resolver
+    from zonecut.serve.resolvers import Reach
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the agents of one process share."""
+
+    store: Store
+    courtesy: "Courtesy"
+    resolvers: "Mapping[Reach, Resolver]"
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+
+
+def common(
+    loaded: Loaded, store: Store, clock: Callable[[], float] = time.time, courtesy: "Courtesy | None" = None
+) -> Common:
+    """What the agents of a configuration have in common. Raises ConfigurationError."""
+    from zonecut.agent.backoff import Courtesy
+    from zonecut.serve.resolvers import make_resolver
+
+    chance = random.Random().random  # noqa: S311 (spreads retries, guards nothing)
+    reaches = {section.parent.addresses for section in loaded.configuration.children}
+    resolvers = {reach: make_resolver(loaded, clock, reach) for reach in reaches}
+    return Common(store, courtesy or Courtesy(5.0, 600.0, chance), resolvers, clock, chance)
+
+
+def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Workplace":
+    """The parts of one zone's agent. Raises ConfigurationError, BackendError for options that cannot be used."""
+    from zonecut.agent.childkeys import ChildKeys
+    from zonecut.agent.doors import BehindDoors, Doors
+    from zonecut.agent.publishing import KeyPublisher
+    from zonecut.agent.source import SourceError, make_source
+    from zonecut.agent.workplace import Workplace
+
+    configuration = loaded.configuration
+    codepoints = configuration.codepoints.to_codepoints()
+    apex = section.apex
+    directory = configuration.key_directory
+    assert directory is not None  # the configuration sees to that
+    backend = _backend(loaded, apex)
+    signalling = {
+        zone: adapter.create(BackendContext(zone, Ttls()), options)
+        for zone, (adapter, options) in loaded.signalling[apex].items()
+    }
+    keys = ChildKeys(directory, apex, codepoints)
+    doors = Doors([*([backend] if backend else []), *signalling.values()], keep=section.primary is None)
+    try:
+        source = make_source(apex, section.primary, backend)
+        if section.primary is None:
+            source = BehindDoors(source, doors)
+    except SourceError as error:
+        raise ConfigurationError(loaded.path, [f"children: {names.to_text(apex)}: {error.reason}"]) from None
+    return Workplace(
+        apex,
+        section.settings(),
+        keys,
+        source,
+        KeyPublisher(apex, section.key.ttl, backend, signalling),
+        doors,
+        shared.resolvers[section.parent.addresses],
+        shared.courtesy,
+        codepoints,
+        shared.store.audit.record,
+        shared.clock,
+        shared.chance,
+    )
+
+
+def _backend(loaded: Loaded, apex: bytes) -> Backend | None:
+    if apex not in loaded.child_backends:
+        return None
+    adapter, options = loaded.child_backends[apex]
+    return adapter.create(BackendContext(apex, Ttls()), options)
+
+
+class RunningChildren:
+    """The agents that `zonecut serve` runs. Without children in the configuration, none of their code is loaded."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._agents: Agents | None = None
+        self._shared: Common | None = None
+        self._slots: asyncio.Semaphore | None = None
+        self._made_of: dict[bytes, object] = {}
+        self._noticing: asyncio.Task[None] | None = None
+
+    @property
+    def agents(self) -> "Agents | None":
+        """Those that run; None if there never were any."""
+        return self._agents
+
+    def prepare(self, loaded: Loaded) -> "Prepared":
+        """What a configuration asks for, made but not started. Raises ConfigurationError, BackendError."""
+        configuration = loaded.configuration
+        if not configuration.children:
+            return Prepared({}, {}, None)
+        # a silent receiver stays known over a reload
+        shared = common(loaded, self._store, self._clock, None if self._shared is None else self._shared.courtesy)
+        made_of = {section.apex: _material(loaded, section) for section in configuration.children}
+        fresh = {
+            section.apex: make_workplace(loaded, section, shared)
+            for section in configuration.children
+            if self._made_of.get(section.apex) != made_of[section.apex]
+        }
+        return Prepared(made_of, fresh, shared)
+
+    async def switch(self, prepared: "Prepared", slots: int) -> None:
+        """Go over to what was prepared; a zone of which nothing changes goes on. `slots` zones work at once."""
+        if self._agents is not None:
+            gone = [zone for zone in self._made_of if zone in prepared.fresh or zone not in prepared.made_of]
+            for zone in gone:
+                await self._agents.stop(zone)
+        self._made_of = dict(prepared.made_of)
+        if prepared.shared is None:
+            return
+        from zonecut.agent.agents import Agents
+        from zonecut.agent.zone_agent import ZoneAgent
+
+        self._shared = prepared.shared
+        if self._agents is None:
+            self._agents = Agents(self._store.agents)
+            self._noticing = asyncio.create_task(self._agents.notice(), name="agents-notice")
+            self._slots = asyncio.Semaphore(slots)
+        assert self._slots is not None
+        for place in prepared.fresh.values():
+            self._agents.start(ZoneAgent(place, self._store.agents, self._slots))
+
+    async def close(self) -> None:
+        """Stop all; each goes on from the store."""
+        if self._noticing is not None:
+            self._noticing.cancel()
+            await asyncio.gather(self._noticing, return_exceptions=True)
+        if self._agents is not None:
+            await self._agents.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The children of a configuration: what each is made of, and those that are made anew."""
+
+    made_of: Mapping[bytes, object]
+    fresh: "Mapping[bytes, Workplace]"
+    shared: Common | None
+
+
+def _material(loaded: Loaded, section: ChildSection) -> object:
+    """All that an agent is made of: where it differs, the agent is made anew."""
+    backends = loaded.child_backends.get(section.apex), loaded.signalling[section.apex]
+    return section, backends, loaded.configuration.resolver
