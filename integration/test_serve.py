@@ -166,7 +166,7 @@ def test_changes_go_on_while_the_configuration_is_read_again(tmp_path: Path) -> 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "an unknown key": ({"parentz": []}, "parentz", "parents"),
     "a wrong type": ({"receiver": {"listen": "nowhere"}}, "receiver.listen", "list"),
-    "an address without a port": ({"receiver": {"listen": ["127.0.0.1"]}}, "receiver.listen", "5354"),
+    "an address without a port": ({"receiver": {"listen": ["127.0.0.1"]}}, "receiver.listen", "192.0.2.1:53"),
     "no such adapter": ({"parents": [{"zone": PARENT, "backend": {"adapter": "bund"}}]}, "backend.adapter", "bind"),
     "two workers": ({"receiver": {"workers": 2}}, "receiver.workers", "1"),
     "another store": ({"store": {"url": "sqlite:////nowhere/else.db"}}, "store", "restart"),

@@ -163,6 +163,12 @@ class World:
             (count,) = database.execute("SELECT count(*) FROM changes").fetchone()
         return int(count)
 
+    def wait_until_recorded(self) -> None:
+        """Return once the ledger holds how every change ended, which is recorded a moment after it was told."""
+        with closing(sqlite3.connect(self.store_url.removeprefix("sqlite:///"))) as database:
+            count = "SELECT count(*) FROM changes WHERE state = 'accepted'"
+            until(lambda: database.execute(count).fetchone() == (0,), timeout=5, what="all changes are settled")
+
     def audit(self, event: str | None = None) -> list[dict[str, Any]]:
         """The audit trail, oldest first."""
         chosen = ["--event", event] if event else []

@@ -27,7 +27,7 @@ from zonecut.protocol.rrset import RRset
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.writequeue import Judge, Pending
-from zonecut.receiver.writer import Writer
+from zonecut.receiver.writer import MAX_CONFLICTS, Writer
 from zonecut.store import ChangeState, NewChange, Store
 
 
@@ -292,6 +292,23 @@ async def test_somebody_who_edits_right_after_the_write_is_judged_not_undone(ben
 
     assert await outcomes([await bench.put(1, judge)]) == [APPLIED]
     assert bench.server.holds[child] == edited
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_what_is_there_among_the_edits_of_others_counts_as_applied(bench: Bench, is_there: bool) -> None:
+    """However often others came first, and although they never stop."""
+    child = names.from_text("child1.parent.example.")
+    bench.server.faults = [BackendConflict("another value", [child])] * (MAX_CONFLICTS - is_there)
+    edited = ns_of(child, "old.example.", "new.example.", "by.hand.example.")
+    bench.server.edits = {child: edited}
+
+    async def judge(reading: Reading) -> Delegation:
+        return ns_of(child, "new.example.", *map(names.to_text, reading.delegation.ns))
+
+    (outcome,) = await outcomes([await bench.put(1, judge)])
+    assert (outcome == APPLIED) is is_there
+    assert bench.server.holds[child] == (edited if is_there else ns_of(child, "old.example."))
+    assert await bench.states() == [ChangeState.APPLIED if is_there else ChangeState.FAILED]
 
 
 @pytest.mark.parametrize("offenders", [{0}, {3, 7}, {0, 1, 2, 3}])

@@ -12,6 +12,11 @@ from lab.server import Add, Edit, Server
 from lab.zones import ParentZone, Signing
 
 _OTHERS_SECONDS = 10.0
+_NOTHING_TO_DO = (
+    "such record already exists in zone",
+    "no such record in zone found",
+    "no such node in zone found",
+)
 
 
 class Knotd(Server):
@@ -44,19 +49,23 @@ class Knotd(Server):
         return {"adapter": "knot", "socket": str(self.socket)}
 
     def edit(self, *edits: Edit, zone: str | None = None) -> None:
-        self.transaction(*map(_command, edits), zone=zone)
+        """By knotc. What is there already, or not there any more, is an error for Knot and no matter."""
+        self.transaction(*map(_command, edits), zone=zone, tolerated=_NOTHING_TO_DO)
 
-    def knotc(self, *commands: Sequence[str]) -> str:
-        """Run these commands, words each, in one knotc; LabError when one of them fails."""
+    def knotc(self, *commands: Sequence[str], tolerated: Collection[str] = ()) -> str:
+        """Run these commands, words each, in one knotc; LabError when one of them fails with an error not tolerated."""
         lines = "".join(" ".join(map(_quoted, words)) + "\n" for words in commands)
         argv = [find_command("knotc"), "-x", "-s", str(self.socket), "-t", "10"]
         done = subprocess.run(argv, input=lines, capture_output=True, text=True, timeout=60)
         output = done.stdout + done.stderr
-        if done.returncode != 0 or "error:" in output:
+        errors = [
+            line for line in output.splitlines() if "error:" in line and not any(map(line.__contains__, tolerated))
+        ]
+        if errors or (done.returncode != 0 and not tolerated):
             raise LabError(f"knotc: {lines}{output}")
         return output
 
-    def transaction(self, *commands: Sequence[str], zone: str | None = None) -> None:
+    def transaction(self, *commands: Sequence[str], zone: str | None = None, tolerated: Collection[str] = ()) -> None:
         """Commands in one transaction (default: of the first zone): `("set", owner, ttl, ...)`, `("unset", ...)`.
 
         Somebody else's transaction is waited for: without a begin of its own, a command would take part in that.
@@ -72,7 +81,8 @@ class Knotd(Server):
                     raise
                 time.sleep(0.005)
         try:
-            self.knotc(*((f"zone-{command}", name, *words) for command, *words in commands), ("zone-commit", name))
+            self.knotc(*((f"zone-{command}", name, *words) for command, *words in commands), tolerated=tolerated)
+            self.knotc(("zone-commit", name))
         except LabError:
             self.knotc(("zone-abort", name))
             raise

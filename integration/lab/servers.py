@@ -7,8 +7,15 @@ from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
 from lab.server import Server
+from lab.zones import Signing
 
 SERVERS: Mapping[str, Callable[..., Server]] = {"bind": Named, "knot": Knotd, "powerdns": PowerDns}
 
 WITH_FILES: Mapping[str, Callable[..., Server]] = {**SERVERS, "zonefile": FiledNamed}
 """These, and one whose zones are files that zonecut and an editor write."""
+
+SIGNERS = [
+    *(("bind", signing) for signing in (Signing.IN_PLACE, Signing.INLINE)),
+    *((server, Signing.IN_PLACE) for server in ("knot", "powerdns")),
+]
+"""Each way of signing that each of them has."""

@@ -282,14 +282,14 @@ class Writer:
             return
         _log.warning("change.conflict", **self._about(pending), reason=reason, server_holds=held.to_json())
         pending.conflicts += 1
-        if pending.conflicts >= MAX_CONFLICTS:
-            tried = f"{reason}; tried {pending.conflicts} times"
-            self._fail(pending, Outcome.unavailable("conflict", tried), result)
-            return
         try:
             after = await pending.judge(reading)
         except Refusal as refusal:
             self._fail(pending, Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede), result)
+            return
+        if after != held and pending.conflicts >= MAX_CONFLICTS:
+            tried = f"{reason}; tried {pending.conflicts} times"
+            self._fail(pending, Outcome.unavailable("conflict", tried), result)
             return
         if not pending.may_have_left(held):
             pending.origin = held
