@@ -143,3 +143,4 @@ def refusals_in(directory: Path, **options: Any) -> Iterator[Refusals]:
     )
     with world:
         yield Refusals(world)
+        world.server.verify()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.server import Delete
 from refusal_cases import OTHER_ERROR, PROHIBITED, REFUSED
 from refusals import (
     ABOVE,
@@ -26,8 +27,8 @@ from zonecut.protocol import message
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
-    yield from refusals_in(tmp_path_factory.mktemp("refusals"))
+def refusals(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[Refusals]:
+    yield from refusals_in(tmp_path_factory.mktemp("refusals"), server=server)
 
 
 @pytest.mark.parametrize("edns", [True, False], ids=["edns", "plain"])
@@ -119,7 +120,7 @@ def test_a_refused_change_may_be_sent_again_once_it_is_right(refusals: Refusals)
     wire = CHILD.update(message.delete_rrset(CHILD.owner, DS), prerequisites=[message.rrset_absent(CHILD.owner, DS)])
     assert refusals.world.udp(wire).rcode == "YXRRSET"
     refusals.audited.append((CHILD.text, CHILD.tag, "prerequisite", "YXRRSET"))
-    refusals.world.named.nsupdate("update delete child0.parent.test. DS")
+    refusals.world.server.edit(Delete(CHILD.text, "DS"))
     assert refusals.world.udp(wire).rcode == "NOERROR"
 
 

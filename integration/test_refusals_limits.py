@@ -19,9 +19,10 @@ RATE_LIMITED, OVER_QUOTA = 31, 32
 
 
 @pytest.fixture
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(tmp_path: Path, server: str, request: pytest.FixtureRequest) -> Iterator[World]:
     """A zonecut with the limits that a test asks for, and generous others."""
-    with World(tmp_path, keys=[CHILD, OTHER], receiver={"limits": {**GENEROUS, **request.param}}) as world:
+    limits = {**GENEROUS, **request.param}
+    with World(tmp_path, server=server, keys=[CHILD, OTHER], receiver={"limits": limits}) as world:
         yield world
 
 

@@ -18,9 +18,9 @@ NOT_SUPPORTED = 21
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
-    directory = tmp_path_factory.mktemp("malformed")
-    with World(directory, REFUSAL_ZONE, ParentZone(LONG_ZONE), keys=[CHILD], parents=[{"target": TARGET}]) as world:
+def refusals(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[Refusals]:
+    directory, zones = tmp_path_factory.mktemp("malformed"), (REFUSAL_ZONE, ParentZone(LONG_ZONE))
+    with World(directory, *zones, server=server, keys=[CHILD], parents=[{"target": TARGET}]) as world:
         yield Refusals(world)
 
 

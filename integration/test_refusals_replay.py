@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lab.server import Delete
 from peer import TcpPeer, UdpPeer
 from refusals import CHILD, REFUSAL_ZONE, TARGET
 from signer import DS, Signer, ds
@@ -19,9 +20,9 @@ PLAIN = Signer.generate("child2")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    keys = [CHILD, ECDSA, PLAIN]
-    with World(tmp_path_factory.mktemp("replay"), REFUSAL_ZONE, keys=keys, parents=[{"target": TARGET}]) as world:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[World]:
+    directory, keys = tmp_path_factory.mktemp("replay"), [CHILD, ECDSA, PLAIN]
+    with World(directory, REFUSAL_ZONE, server=server, keys=keys, parents=[{"target": TARGET}]) as world:
         yield world
 
 
@@ -72,7 +73,7 @@ def test_an_older_change_is_not_brought_back(world: World, alter: Callable[[byte
 def test_an_older_change_is_not_brought_back_after_a_manual_edit(world: World) -> None:
     wire = CHILD.fresh()
     assert world.udp(wire).rcode == "NOERROR"
-    world.named.nsupdate("update delete child0.parent.test. DS")
+    world.server.edit(Delete(CHILD.text, "DS"))
     after = world.snapshot()
     assert world.udp(wire).rcode == "NOERROR"
     assert world.snapshot() == after

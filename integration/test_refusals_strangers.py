@@ -22,8 +22,8 @@ FLOOD = 2000
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
-    yield from refusals_in(tmp_path_factory.mktemp("strangers"))
+def refusals(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[Refusals]:
+    yield from refusals_in(tmp_path_factory.mktemp("strangers"), server=server)
 
 
 def _spoilt(wire: bytes) -> bytes:
