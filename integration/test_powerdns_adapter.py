@@ -15,7 +15,8 @@ import dns.rdatatype
 import pytest
 
 from lab.pdns import PowerDns, StartPowerDns
-from lab.process import LabError, find_command, run
+from lab.process import LabError
+from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
     BackendConflict,
@@ -444,15 +445,6 @@ async def test_a_write_whose_answer_was_lost_is_rectified_and_found(
             assert await backend.verify([change]) == ()
         assert denying_ds(signed, f"newer.{PARENT}") == {f"newer.{PARENT}"}
         await backend.close()
-
-
-def self_signed(directory: Path) -> tuple[Path, Path]:
-    """The files of a key and of its certificate for loopback."""
-    key, certificate = directory / "tls.key", directory / "tls.pem"
-    argv = [find_command("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=pdns", "-days", "2"]
-    run([*argv, "-addext", "subjectAltName=IP:127.0.0.1"])
-    return key, certificate
 
 
 async def test_tls_needs_a_certificate_that_is_trusted(
