@@ -15,6 +15,8 @@ from lab.named import Named
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
+from lab.provisioning import Provisioning
+from lab.server import Server
 from lab.servers import WITH_FILES
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
@@ -37,6 +39,7 @@ _KEY_DELAY = 1.0
 class World:
     """`zonecut serve` in front of one of the lab's servers, by the adapter for it; used as a context manager.
 
+    `server` names one that is made here, with these zones; or is a provisioning system with a zone of its own.
     `keys` go into the store before zonecut starts, as trusted ones or in the state that they are given with: through
     the library, since the command would refuse some of them. `parents` are the entries of the configuration for the
     zones of the server, in their order; what is missing in them is added. `further` are other entries of it.
@@ -46,14 +49,18 @@ class World:
         self,
         directory: Path,
         *zones: ParentZone,
-        server: str = "bind",
+        server: str | Provisioning = "bind",
         keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
         parents: Sequence[Mapping[str, Any]] = (),
         receiver: Mapping[str, Any] | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> None:
-        zones = zones or (ParentZone(PARENT, delegations=3),)
-        self.server = WITH_FILES[server](directory / "server", *zones)
+        self._parent: Server | Provisioning
+        if isinstance(server, Provisioning):
+            self._parent, zones = server, server.zones
+        else:
+            zones = zones or (ParentZone(PARENT, delegations=3),)
+            self._parent = WITH_FILES[server](directory / "server", *zones)
         self.port = free_port()
         self.port6 = free_port("::1")
         (directory / "zonecut").mkdir()
@@ -68,7 +75,7 @@ class World:
                 **(receiver or {}),
             },
             "parents": [
-                {"zone": zone.name, "backend": self.server.backend(), "checks": CHECKS_OFF, **entry}
+                {"zone": zone.name, "backend": self._parent.backend(), "checks": CHECKS_OFF, **entry}
                 for zone, entry in zip(zones, given, strict=True)
             ],
             **(further or {}),
@@ -78,6 +85,12 @@ class World:
         self._running = ExitStack()
 
     @property
+    def server(self) -> Server:
+        """The server, where it is one."""
+        assert isinstance(self._parent, Server)
+        return self._parent
+
+    @property
     def named(self) -> Named:
         """The server, for tests of what only named can do."""
         assert isinstance(self.server, Named)
@@ -85,11 +98,11 @@ class World:
 
     def __enter__(self) -> Self:
         with self._running:
-            self._running.enter_context(self.server)
+            self._running.enter_context(self._parent)
             self.start_others(self._running)
             self.put_keys(self._keys)
             self._running.enter_context(self.zonecut)
-            count = len(self.server.zones)
+            count = len(self._parent.zones)
             until(lambda: len(self.zonecut.log_events("zone.ready")) == count, timeout=10, what="the zones are ready")
             # All is up: only __exit__ ends it now.
             self._running = self._running.pop_all()
