@@ -323,6 +323,11 @@ def end_roll(state: AgentState, reason: str, now: Now) -> AgentState:
     return replace(state, roll=None, reason=reason, next_at=now.time, attempts=0)
 
 
+def abandon_roll(state: AgentState, now: Now) -> AgentState:
+    """The roll is given up; the new key stays among ours, and is published no more from the next look on."""
+    return end_roll(state, "the roll was given up by an operator", now)
+
+
 def roll_is_due(state: AgentState, now: Now) -> bool:
     """True when the settings want a new key, and nothing more urgent is going on."""
     every = now.settings.key.roll_every

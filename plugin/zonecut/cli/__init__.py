@@ -11,8 +11,11 @@ from zonecut.cli import (
     change_list,
     change_show,
     check_config,
+    child_bootstrap,
     child_discover,
     child_inquire,
+    child_roll,
+    child_status,
     delegation_export,
     delegation_show,
     demo,
@@ -80,6 +83,9 @@ app.add_typer(_parents, name="parent")
 _children = _group("The child zones whose delegations we keep right.")
 _children.command("discover")(child_discover.command)
 _children.command("inquire")(child_inquire.command)
+_children.command("bootstrap")(child_bootstrap.command)
+_children.command("roll")(child_roll.command)
+_children.command("status")(child_status.command)
 app.add_typer(_children, name="child")
 
 _changes = _group("The changes that children made.")

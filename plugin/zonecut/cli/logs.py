@@ -15,8 +15,11 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-def configure(form: LogFormat, stream: TextIO | None = None) -> None:
-    """Set structlog up. Call it before anything is logged: loggers keep what they first see."""
+def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info") -> None:
+    """Set structlog up. Call it before anything is logged: loggers keep what they first see.
+
+    What is below `level` is left out: a command that tells what it does itself asks for errors only.
+    """
     _import_without_rich()
     import structlog
 
@@ -33,7 +36,7 @@ def configure(form: LogFormat, stream: TextIO | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderers,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         # one write a line: lines of several processes do not mix
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,

@@ -42,6 +42,9 @@ ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why
 ChildArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="CHILD", help="A child zone's name.")]
 ZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A parent zone's name.")]
 ChildZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A child zone's name.")]
+OptionalChildZoneArgument = Annotated[
+    bytes | None, typer.Argument(parser=_name, metavar="ZONE", show_default=False, help="Only this child zone.")
+]
 OptionalChildArgument = Annotated[
     bytes | None, typer.Argument(parser=_name, metavar="CHILD", show_default=False, help="Only this child zone.")
 ]
