@@ -25,6 +25,7 @@ from zonecut.plugin.contract import generated, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.rrset import RRset
 from zonecut_knot import KnotOptions
 from zonecut_knot.backend import KnotBackend
 from zonecut_knot.options import Client
@@ -48,11 +49,15 @@ from zonecut_knot import library
 from zonecut_knot.control import Command
 from zonecut_knot.library import LibraryControl
 from zonecut_knot.transaction import Transactions
-zone, path = sys.argv[1:]
+zone, path, marked = sys.argv[1:]
 module = library.load()
 connect = lambda: LibraryControl(module, Path(path), zone, 5)
 with Transactions(connect, names.from_text(zone), 5).begin() as transaction:
     transaction.change([Command("set", "new." + zone, "60", "NS", "half.elsewhere.test.")])
+    transaction.change([Command("set", "new." + zone, "60", "NS", "ns1.new." + zone)])
+    if marked != "marked":
+        # what the commit does first
+        transaction.change([transaction._mark._replace(name="unset", ttl="", data="")])
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -83,6 +88,13 @@ async def opened() -> AsyncIterator[Open]:
         yield start
 
 
+async def leave_open(knotd: Knotd, mark: str) -> None:
+    """Have a zonecut die that has begun CHANGE, and has the mark of its transaction there still, or not any more."""
+    dead = await asyncio.create_subprocess_exec(sys.executable, "-c", _PREDECESSOR, PARENT, str(knotd.socket), mark)
+    assert await dead.wait() == -signal.SIGKILL
+    assert transaction(knotd)
+
+
 def transaction(knotd: Knotd) -> bool:
     return "transaction: open" in knotd.knotc(("zone-status", PARENT))
 
@@ -110,9 +122,7 @@ async def test_a_signed_zone_stays_signed_all_over(start: Start, opened: Open) -
 
 async def test_a_transaction_that_a_killed_zonecut_left_is_ended(start: Start, opened: Open) -> None:
     knotd = start()
-    dead = await asyncio.create_subprocess_exec(sys.executable, "-c", _PREDECESSOR, PARENT, str(knotd.socket))
-    assert await dead.wait() == -signal.SIGKILL
-    assert transaction(knotd)
+    await leave_open(knotd, "marked")
     began = time.monotonic()
     backend = await opened(knotd)
     assert time.monotonic() - began < 2
@@ -120,6 +130,39 @@ async def test_a_transaction_that_a_killed_zonecut_left_is_ended(start: Start, o
     assert (await backend.read(NEW)).delegation == Delegation(NEW)
     await backend.write([CHANGE])
     assert await backend.verify([CHANGE]) == ()
+
+
+@pytest.mark.parametrize("client", [Client.LIBKNOT, Client.KNOTC])
+async def test_a_transaction_that_was_left_between_its_mark_and_its_commit_is_ended_within_seconds(
+    start: Start, opened: Open, client: Client
+) -> None:
+    knotd = start()
+    await leave_open(knotd, "unmarked")
+    backend = await opened(knotd, timeout=4, client=client)
+    assert transaction(knotd)
+    # nothing that it does is to be done: it may be a person's
+    other = names.from_text(f"other.{PARENT}")
+    with pytest.raises(BackendUnavailable, match="somebody else's transaction"):
+        await backend.write([Change(Delegation(other), Delegation(other, (names.from_text("ns.elsewhere.test."),)))])
+    # the successor takes up what its predecessor was about to do
+    began = time.monotonic()
+    await backend.write([CHANGE])
+    assert time.monotonic() - began < 4
+    assert await backend.verify([CHANGE]) == ()
+    assert "half.elsewhere" not in knotd.axfr().to_text()
+
+
+async def test_an_announcement_that_was_left_before_its_commit_is_ended_within_seconds(
+    start: Start, opened: Open
+) -> None:
+    knotd = start()
+    owner = names.from_text(f"_dsync.{PARENT}")
+    wanted = RRset(owner, 66, 60, (bytes.fromhex("00ff02000100"),))
+    knotd.knotc(("zone-begin", PARENT), ("zone-set", PARENT, f"_dsync.{PARENT}", "60", "TYPE66", r"\# 6 00ff02000100"))
+    backend = await opened(knotd, timeout=4)
+    await backend.replace_rrsets([], [wanted])
+    assert await backend.read_rrsets([owner]) == (wanted,)
+    assert not transaction(knotd)
 
 
 async def test_an_empty_transaction_left_open_is_ended_after_a_while(start: Start, opened: Open) -> None:

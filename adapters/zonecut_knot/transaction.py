@@ -2,27 +2,36 @@
 
 A transaction belongs to the zone, not to the connection: it outlives both, refuses every other one, and keeps DNS
 UPDATEs waiting. That it is ours can be seen from a record which it sets first, and unsets before the commit. While we
-are served, no other zonecut is, since knotd serves one client at a time: a marked one that we meet is left over.
+are served, no other zonecut is, since knotd serves one client at a time: a marked one that we meet is left over. One of
+a zonecut that was killed just before its commit bears no mark any more; but it does what we, who took over its ledger,
+are about to do.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from zonecut.plugin import BackendError, BackendUnavailable
 from zonecut.protocol import names
+from zonecut.protocol.delegation import RR
 from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
 from zonecut_knot.control import Command, Connect, Control, Item
-from zonecut_knot.text import DELEGATION_TYPES
+from zonecut_knot.text import DELEGATION_TYPES, any_rdata, name, rtype_number
 
 _LOG = logging.getLogger("zonecut.knot")
 _MARK = b"\x14_zonecut-transaction"
 _GRACE = 1.0
 """Seconds for which a marked transaction may still be somebody's: with knotc, each command is a connection."""
+_TAKEN_OVER = 2.0
+"""Seconds without a change after which an unmarked transaction that does what we are about to do is taken for left
+over by a predecessor."""
 _ABANDONED = 600.0
 """Seconds without a change after which an unmarked transaction of nothing but our types is taken for left over."""
 _PAUSE = 0.05
+
+Doing = Collection[tuple[str, RR]]
+"""Records that are about to be added (+) or removed (-)."""
 
 _OUR_TYPES = frozenset((*DELEGATION_TYPES, "KEY", "SVCB", "TYPE66", "DSYNC"))
 
@@ -86,9 +95,12 @@ class Transactions:
         """There may be an open transaction of ours: the session of one was lost."""
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """A transaction in a session of its own; aborted at the end unless it was committed."""
-        with closing(self._begun()) as control:
+    def begin(self, doing: Doing = ()) -> Iterator[Transaction]:
+        """A transaction in a session of its own; aborted at the end unless it was committed.
+
+        By `doing`, what is to be done in it, one is known that a predecessor left open.
+        """
+        with closing(self._begun(doing)) as control:
             transaction = Transaction(control, self._zone, self._mark)
             try:
                 transaction.mark()
@@ -105,11 +117,14 @@ class Transactions:
             self._uncertain = False
 
     def end_stale(self) -> None:
-        """End a transaction that a predecessor left open. Raises BackendUnavailable if one stays open."""
-        with self.begin():
-            pass
+        """End a transaction that a predecessor left open. One that is somebody else's, as it seems, stays open."""
+        try:
+            with self.begin():
+                pass
+        except BackendUnavailable as error:
+            _LOG.warning("%s", error.reason)
 
-    def _begun(self) -> Control:
+    def _begun(self, doing: Doing) -> Control:
         """A session in which a transaction was begun."""
         met: float | None = None
         while True:
@@ -128,17 +143,17 @@ class Transactions:
                     raise failure(self._zone, "begin", reply.error)
                 now = time.monotonic()
                 met = now if met is None else met
-                self._look_at_other(control, now - met)
+                self._look_at_other(control, doing, now - met)
             time.sleep(_PAUSE)
 
-    def _look_at_other(self, control: Control, waited: float) -> None:
+    def _look_at_other(self, control: Control, doing: Doing, waited: float) -> None:
         """End the open transaction if it was left over; raise BackendUnavailable if we have waited enough."""
         if waited < _GRACE and not self._uncertain:
             return
         (diff,) = control.run([Command("diff")])
         marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
         like_ours = all(self._is_like_ours(item) for item in diff.items)
-        if marked or (like_ours and (self._uncertain or self._is_abandoned(diff.items, waited))):
+        if marked or (like_ours and (self._uncertain or self._is_abandoned(diff.items, doing, waited))):
             self._end(control, diff.items)
         elif waited >= self._patience:
             raise BackendUnavailable(
@@ -150,7 +165,7 @@ class Transactions:
         """True for what a zonecut may leave unmarked, when it is killed within the microseconds around its mark."""
         return item.owner != self._zone and item.rtype in _OUR_TYPES
 
-    def _is_abandoned(self, items: Sequence[Item], waited: float) -> bool:
+    def _is_abandoned(self, items: Sequence[Item], doing: Doing, waited: float) -> bool:
         """True for an unmarked transaction at which nobody works any more.
 
         An empty one holds nothing that could be lost; a person gets time to go on with another.
@@ -160,7 +175,7 @@ class Transactions:
         now = time.monotonic()
         if self._idle is None or self._idle[0] != items:
             self._idle = items, now
-        return now - self._idle[1] >= _ABANDONED
+        return now - self._idle[1] >= (_TAKEN_OVER if any(_does(item) in doing for item in items) else _ABANDONED)
 
     def _end(self, control: Control, items: Sequence[Item]) -> None:
         _LOG.warning(
@@ -172,6 +187,15 @@ class Transactions:
         if reply.error and reply.error != NO_TRANSACTION:
             raise failure(self._zone, "abort", reply.error)
         self._uncertain = False
+
+
+def _does(item: Item) -> tuple[str, RR] | None:
+    """What a difference does to the zone; None for one that we cannot read, which is none of ours."""
+    try:
+        rtype = rtype_number(item.rtype)
+        return item.sign, RR(name(item.owner), rtype, any_rdata(rtype, item.data))
+    except (ValueError, OSError):
+        return None
 
 
 def read(

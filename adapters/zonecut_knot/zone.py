@@ -7,14 +7,14 @@ from tempfile import SpooledTemporaryFile
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Ttls
+from zonecut.protocol.delegation import RR, Ttls
 from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_knot import held as rules
 from zonecut_knot import published
 from zonecut_knot.control import Command, Connect, Item
 from zonecut_knot.held import Held
 from zonecut_knot.text import DELEGATION_TYPES, delegation_rdata, name
-from zonecut_knot.transaction import Transaction, Transactions, read
+from zonecut_knot.transaction import Doing, Transaction, Transactions, read
 
 _SPOOLED_OCTETS = 1 << 20
 
@@ -73,7 +73,7 @@ class Zone:
             rules.check_place(change, self._zone)
         if not changes:
             return
-        with self._transactions.begin() as transaction:
+        with self._transactions.begin(_doing(changes)) as transaction:
             there = Held.of(transaction.read(_owners(changes)))
             needed = [change for change in changes if not rules.holds(there, change)]
             conflicts = [change.child for change in needed if not rules.agrees(there, change.before)]
@@ -100,7 +100,9 @@ class Zone:
     def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         """`before` becomes `after` in one transaction, if it is what the zone holds."""
         owners = sorted({rrset.owner for rrset in (*before, *after)})
-        with self._transactions.begin() as transaction:
+        old, new = _records(before), _records(after)
+        doing = {*(("-", record) for record in old - new), *(("+", record) for record in new - old)}
+        with self._transactions.begin(doing) as transaction:
             there = self._rrsets(owners, transaction.read)
             if commands := published.commands(there, before, after):
                 self._commit(transaction, commands)
@@ -172,6 +174,18 @@ def records(listing: Listing, count: int) -> list[ResourceRecord]:
 
 def _owners(changes: Iterable[Change]) -> list[bytes]:
     return list(dict.fromkeys(owner for change in changes for owner in rules.owners(change)))
+
+
+def _doing(changes: Iterable[Change]) -> Doing:
+    found = set()
+    for change in changes:
+        difference = change.difference
+        found |= {*(("-", record) for record in difference.removed), *(("+", record) for record in difference.added)}
+    return found
+
+
+def _records(rrsets: Iterable[RRset]) -> set[RR]:
+    return {RR(rrset.owner, rrset.rtype, rdata) for rrset in rrsets for rdata in rrset.rdatas}
 
 
 def _is_cut(items: Iterable[Item]) -> bool:
