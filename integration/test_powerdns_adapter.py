@@ -256,7 +256,7 @@ async def test_a_digest_of_any_length_is_read_and_replaced(
 
 @pytest.mark.parametrize("by_dns", [False, True])
 async def test_records_that_are_switched_off_are_none(pdns: PowerDns, open_backend: OpenBackend, by_dns: bool) -> None:
-    """They are not served. By name the API does not show them either, and a write of their RRset replaces them."""
+    """They are not served, and by name the API does not show them either."""
     backend = await open_backend(pdns, dns=pdns.server if by_dns else None)
     pdns.set_rrset(
         f"new.{PARENT}", "NS", ["ns1.elsewhere.test.", "off.elsewhere.test."], disabled=["off.elsewhere.test."]
@@ -269,6 +269,68 @@ async def test_records_that_are_switched_off_are_none(pdns: PowerDns, open_backe
     await backend.write([change])
     assert await backend.verify([change]) == ()
     assert child("off") not in {found.delegation.child async for found in backend.children()}
+
+
+def switched_off(pdns: PowerDns) -> set[tuple[str, str, str]]:
+    """The records that are switched off, of all the zone."""
+    return {
+        (rrset["name"], rrset["type"], record["content"])
+        for rrset in pdns.api("GET")["rrsets"]
+        for record in rrset["records"]
+        if record["disabled"]
+    }
+
+
+@pytest.mark.parametrize("by_dns", [False, True])
+async def test_records_that_are_switched_off_stay_when_their_rrset_changes(
+    start_pdns: StartPowerDns, open_backend: OpenBackend, by_dns: bool
+) -> None:
+    pdns = start_pdns(ParentZone(PARENT, delegations=3, signing=Signing.IN_PLACE))
+    new, server = f"new.{PARENT}", f"ns1.new.{PARENT}"
+    off = {
+        (new, "NS", "off.elsewhere.test."),
+        (new, "DS", f"9 13 2 {'ff' * 32}"),
+        (server, "AAAA", "2610::9"),
+        (f"_dsync.{PARENT}", "TYPE66", "\\# 6 00ff02000200"),
+    }
+    pdns.set_rrset(new, "NS", [server, "off.elsewhere.test."], disabled=["off.elsewhere.test."])
+    for name, rtype, content in off - {(new, "NS", "off.elsewhere.test.")}:
+        pdns.set_rrset(name, rtype, [content], disabled=[content])
+    pdns.set_rrset(server, "A", ["11.0.0.1"])
+    backend = await open_backend(pdns, dns=pdns.server if by_dns else None)
+    with_ds = inside("new")
+    for before, after in (
+        (await held(backend, "new"), with_ds),
+        (with_ds, plain("new", "ns2.elsewhere.test.")),
+        (plain("new", "ns2.elsewhere.test."), Delegation(child("new"))),
+    ):
+        change = Change(before, after)
+        await backend.write([change])
+        assert await backend.verify([change]) == ()
+        assert switched_off(pdns) == off
+    wanted = RRset(names.from_text(f"_dsync.{PARENT}"), 66, 60, (bytes.fromhex("00ff02000100"),))
+    await backend.replace_rrsets([], [wanted])
+    await backend.replace_rrsets([wanted], [])
+    assert switched_off(pdns) == off
+    pdns.verify()
+
+
+async def test_a_record_that_was_just_switched_off_stays_when_its_rrset_changes(
+    pdns: PowerDns, open_backend: OpenBackend
+) -> None:
+    """That is a conflict first: the RRset is not what it was when the change was judged."""
+    backend = await open_backend(pdns)
+    pdns.set_rrset(f"new.{PARENT}", "NS", ["ns1.elsewhere.test.", "off.elsewhere.test."])
+    before = await held(backend, "new")
+    pdns.set_rrset(
+        f"new.{PARENT}", "NS", ["ns1.elsewhere.test.", "off.elsewhere.test."], disabled=["off.elsewhere.test."]
+    )
+    with pytest.raises(BackendConflict):
+        await backend.write([Change(before, plain("new", "ns2.elsewhere.test."))])
+    change = Change(await held(backend, "new"), plain("new", "ns2.elsewhere.test."))
+    await backend.write([change])
+    assert await backend.verify([change]) == ()
+    assert switched_off(pdns) == {(f"new.{PARENT}", "NS", "off.elsewhere.test.")}
 
 
 async def test_records_get_the_ttls_of_their_types(pdns: PowerDns, open_backend: OpenBackend) -> None:

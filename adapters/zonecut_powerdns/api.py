@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -11,14 +12,17 @@ from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.plugin.http import failures, make_client
 from zonecut.protocol import names
 from zonecut_powerdns.answers import failure
-from zonecut_powerdns.bodies import Holdings, holdings
+from zonecut_powerdns.bodies import Holdings, SwitchedOff, holdings
 from zonecut_powerdns.content import name_text, zone_id
 from zonecut_powerdns.options import PowerDnsOptions
+from zonecut_powerdns.switchedoff import Document, switched_off
 
 _REQUESTS_AT_A_TIME = 4
 """PowerDNS 4.7 has a short queue for connections, and makes a new one of every request: with sixteen, some wait 1 s."""
 
 _CHUNK = 65536
+_MOST_FOUND = 100_000
+"""Results of a search, which are filtered here: names are found in contents, too."""
 
 
 class Api:
@@ -73,18 +77,47 @@ class Api:
         The time limit is one of progress. Raises BackendUnavailable when the text ends early.
         """
         rest = b""
-        async with (
-            self._room,
-            failures(self._options.url, self._options.timeout),
-            self._client.stream("GET", f"{self._path}/export", headers={"Accept": "text/plain"}) as answer,
-        ):
-            if answer.status_code != httpx2.codes.OK:
-                raise self._failure(answer.status_code, await answer.aread())
-            async for chunk in answer.aiter_bytes(_CHUNK):
+        async with aclosing(self._stream(f"{self._path}/export", "text/plain", self._options.timeout)) as chunks:
+            async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield lines
         if rest:
             yield [rest]
+
+    async def owners_with_disabled(self) -> AsyncGenerator[list[bytes], None]:
+        """The owners of records that are switched off, some at a time, from the whole zone; close it with aclosing."""
+        document = Document()
+        try:
+            async with aclosing(self._stream(self._path, "application/json", self._options.write_timeout)) as chunks:
+                async for chunk in chunks:
+                    yield list(document.owners(chunk))
+            document.finish()
+        except ValueError as error:
+            raise BackendUnavailable(f"PowerDNS sent a zone that cannot be read: {error}") from None
+
+    async def disabled_at(self, owner: bytes) -> SwitchedOff:
+        """The contents at a name that are switched off. The server looks through its whole database for them."""
+        path = f"/api/v1/servers/{self._options.server_id}/search-data"
+        text = name_text(owner).removesuffix(".")
+        params = {"q": text, "max": str(_MOST_FOUND), "object_type": "record"}
+        body = await self._request("GET", path, params=params, patience=self._options.write_timeout)
+        try:
+            return switched_off(json.loads(body), self._zone, owner)
+        except ValueError as error:
+            raise BackendUnavailable(f"PowerDNS sent a search result that cannot be read: {error}") from None
+
+    async def _stream(self, path: str, kind: str, patience: float) -> AsyncGenerator[bytes, None]:
+        """A long answer as it comes. The time limit is one of progress."""
+        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
+        async with (
+            self._room,
+            failures(self._options.url, patience),
+            self._client.stream("GET", path, headers={"Accept": kind}, timeout=limits) as answer,
+        ):
+            if answer.status_code != httpx2.codes.OK:
+                raise self._failure(answer.status_code, await answer.aread())
+            async for chunk in answer.aiter_bytes(_CHUNK):
+                yield chunk
 
     async def _document(self, params: Mapping[str, str]) -> Mapping[str, Any]:
         body = await self._request("GET", self._path, params=params)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -62,6 +62,8 @@ class PowerDnsBackend(Backend):
         self._turn = _turns.setdefault((options.url, options.server_id), asyncio.Lock())
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
+        self._may_be_off: set[bytes] = set()
+        """Names at which records may be switched off."""
         self._signed = False
         self._rectify_owed = False
         """A PATCH of ours failed, and may have been committed without being followed by the rectifying."""
@@ -142,11 +144,14 @@ class PowerDnsBackend(Backend):
         async def items() -> list[dict[str, Any]]:
             differing = await reader.differing([conditions(change) for change in changes])
             if differing:
+                # somebody was there since we looked for records that are switched off
+                self._may_be_off |= {o for c in changes if c.child in differing for o, _ in bodies.changed_keys(c)}
                 raise BackendConflict(
                     f"PowerDNS holds something else than was expected at {', '.join(map(names.to_text, differing))}",
                     differing,
                 )
-            return [item for c in changes for item in bodies.replacements(c, self._ttls)]
+            off = await self._switched_off({owner for c in changes for owner, _ in bodies.changed_keys(c)})
+            return [item for c in changes for item in bodies.replacements(c, self._ttls, off)]
 
         await self._commit(items)
 
@@ -184,7 +189,8 @@ class PowerDnsBackend(Backend):
             if differing := [key for key, rdatas in expected.items() if found.rdatas(*key) != rdatas]:
                 owners = dict.fromkeys(names.to_text(owner) for owner, _ in differing)
                 raise BackendConflict(f"PowerDNS holds other records than were expected at {', '.join(owners)}")
-            return bodies.rrset_replacements(before, after, found)
+            off = await self._switched_off({owner for owner, _ in expected})
+            return bodies.rrset_replacements(before, after, found, off)
 
         await self._commit(items)
 
@@ -218,6 +224,14 @@ class PowerDnsBackend(Backend):
             if self._rectify_owed:
                 await self._rectify()
             raise
+
+    async def _switched_off(self, owners: Collection[bytes]) -> bodies.SwitchedOff:
+        """What is switched off at these names now, and has to be written with the rest of its RRset."""
+        api, _ = self._open()
+        found: dict[bodies.Key, tuple[str, ...]] = {}
+        for owner in sorted(self._may_be_off.intersection(owners)):
+            found.update(await api.disabled_at(owner))
+        return found
 
     async def _rectify(self) -> None:
         """Have done what PowerDNS does to a signed zone after the commit of a PATCH."""
@@ -267,13 +281,20 @@ class PowerDnsBackend(Backend):
         ]
 
     async def _scan(self) -> None:
-        """Find all delegations below others; normally there are none."""
-        _, reader = self._open()
+        """Find all delegations below others, and where records are switched off; normally there are none of either."""
+        api, reader = self._open()
         found: set[bytes] = set()
         async with aclosing(reader.branches()) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
         self._hidden = frozenset(found)
+        if self._options.keep_disabled:
+            off: set[bytes] = set()
+            async with aclosing(api.owners_with_disabled()) as parts:
+                async for owners in parts:
+                    off.update(owners)
+                    await asyncio.sleep(0)
+            self._may_be_off = off
 
     async def _rescan(self) -> None:
         while True:

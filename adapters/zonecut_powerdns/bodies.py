@@ -1,8 +1,9 @@
 """RRsets as JSON of the API: read from a zone's document, and written into a PATCH. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from zonecut.plugin import Change
@@ -17,6 +18,10 @@ _RECORD_OCTETS = 80
 
 Key = tuple[bytes, int]
 """Owner and type of an RRset."""
+
+SwitchedOff = Mapping[Key, tuple[str, ...]]
+"""The contents that are switched off, as the server writes them, by owner and type."""
+NOTHING: SwitchedOff = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +87,17 @@ def patch(rrsets: Iterable[dict[str, Any]]) -> bytes:
     return json.dumps({"rrsets": list(rrsets)}, separators=(",", ":")).encode()
 
 
-def replacement(key: Key, ttl: int, rdatas: Iterable[bytes], held: Held | None = None) -> dict[str, Any]:
+def replacement(
+    key: Key, ttl: int, rdatas: Collection[bytes], held: Held | None = None, off: Collection[str] = ()
+) -> dict[str, Any]:
     """The item of a PATCH that makes one RRset what it is to be; without records, it is deleted.
 
-    What is `held` keeps its text: the server would not take every other way of writing it. Records of the RRset that
-    are switched off go: the API does not show them by name, and an item replaces all there is.
+    What is `held` keeps its text: the server would not take every other way of writing it. `off` are the contents that
+    are switched off, and stay so: an item replaces all there is.
     """
     known: Mapping[bytes, str] = held.contents if held else {}
     records = [{"content": known.get(rdata) or rdata_text(key[1], rdata), "disabled": False} for rdata in rdatas]
+    records += [{"content": text, "disabled": True} for text in off if rdata_wire(key[1], text) not in rdatas]
     item: dict[str, Any] = {"name": name_text(key[0]), "type": type_text(key[1])}
     if not records:
         return {**item, "changetype": "DELETE"}
@@ -111,13 +119,15 @@ def changed_keys(change: Change) -> list[Key]:
     return list(keys)
 
 
-def replacements(change: Change, ttls: Ttls) -> list[dict[str, Any]]:
+def replacements(change: Change, ttls: Ttls, off: SwitchedOff = NOTHING) -> list[dict[str, Any]]:
     """The items of a PATCH for one change."""
     new = change.after.rrsets
-    return [replacement(key, ttls.of(key[1]), new.get(key, ())) for key in changed_keys(change)]
+    return [replacement(key, ttls.of(key[1]), new.get(key, ()), off=off.get(key, ())) for key in changed_keys(change)]
 
 
-def rrset_replacements(before: Iterable[RRset], after: Iterable[RRset], found: Holdings) -> list[dict[str, Any]]:
+def rrset_replacements(
+    before: Iterable[RRset], after: Iterable[RRset], found: Holdings, off: SwitchedOff = NOTHING
+) -> list[dict[str, Any]]:
     """The items of a PATCH that turn RRsets into others; what is the same in both is left alone."""
     old = {rrset.key: rrset for rrset in before}
     new = {rrset.key: rrset for rrset in after}
@@ -127,7 +137,7 @@ def rrset_replacements(before: Iterable[RRset], after: Iterable[RRset], found: H
         if becomes is not None and becomes == old.get(key) and held is not None and held.ttl == becomes.ttl:
             continue
         ttl, rdatas = (becomes.ttl, becomes.rdatas) if becomes else (held.ttl if held else 0, ())
-        items.append(replacement(key, ttl, rdatas, held))
+        items.append(replacement(key, ttl, rdatas, held, off.get(key, ())))
     return items
 
 

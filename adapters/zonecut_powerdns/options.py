@@ -30,6 +30,11 @@ class PowerDnsOptions(BaseModel):
     rescan: float = Field(
         300.0, ge=1, description="Seconds after which to look again for delegations that lie below others."
     )
+    keep_disabled: bool = Field(
+        True,
+        description="Look for records that are switched off, at start and every `rescan` seconds, and keep them when "
+        "their RRset changes. It takes the server a second for ten thousand delegations.",
+    )
 
     @field_validator("url")
     @classmethod
