@@ -523,6 +523,23 @@ async def test_a_child_too_large_for_a_message_is_rejected(named: Named, open_ba
         await backend.write([Change(Delegation(child("new")), huge)])
 
 
+async def test_a_name_that_check_names_refuses_is_rejected_by_its_record(
+    named: Named, open_backend: OpenBackend
+) -> None:
+    backend = await open_backend(named)
+    good, bad = names.from_text(f"good.{PARENT}"), names.from_text(f"bad.{PARENT}")
+    server = names.from_text(f"a_b.bad.{PARENT}")
+    changes = [
+        Change(Delegation(good), Delegation(good, (names.from_text("ns.elsewhere.test."),))),
+        Change(Delegation(bad), Delegation.of(bad, [RR(bad, RRType.NS, server), RR(server, RRType.A, b"\x0b\0\0\1")])),
+    ]
+    with pytest.raises(BackendRejected, match=rf"REFUSED.*check-names.*bad.{PARENT} NS a_b.bad.{PARENT}") as rejected:
+        await backend.write(changes)
+    assert rejected.value.children == (bad,)
+    await backend.write(changes[:1])
+    assert await backend.verify(changes) == (bad,)
+
+
 async def test_named_rejects_nonsense_with_a_formerr(named: Named, open_backend: OpenBackend) -> None:
     backend = await open_backend(named)
     broken = Delegation(child("new"), (b"\3not-a-name",))

@@ -108,6 +108,14 @@ class BindBackend(Backend):
         server, connection = self._open_connection()
         # Never sent twice by ourselves: an answer that was lost may have been a success, which `verify` finds out.
         answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        if answer.rcode == Rcode.REFUSED and (unfit := updates.no_host_names(changes)):
+            # the same answer as to a key that may not do this: named says in its log alone which it was
+            said = "; ".join(record.to_text() for record in unfit)
+            raise BackendRejected(
+                f"named answers update with REFUSED: by default its `check-names` takes no name that is "
+                f"not a host's: {said}",
+                tuple(dict.fromkeys(unfit.values())),
+            )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
 

@@ -7,9 +7,9 @@ changes nothing. Messages are made with ID 0; signing gives them theirs.
 from collections.abc import Iterable, Sequence
 
 from zonecut.plugin import Change
-from zonecut.protocol import message
+from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation, Ttls
+from zonecut.protocol.delegation import RR, Delegation, Ttls
 
 _NS, _DS, _A, _AAAA = (int(rtype) for rtype in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA))
 _AT_CHILD = (_NS, _DS)
@@ -62,6 +62,20 @@ def holds(delegation: Delegation, owners: Iterable[bytes]) -> list[bytes]:
         message.rrset_absent(owner, rtype) for owner in owners for rtype in _AT_GLUE if (owner, rtype) not in rrsets
     ]
     return found
+
+
+def no_host_names(changes: Iterable[Change]) -> dict[RR, bytes]:
+    """The records that named's `check-names` is about and may not like, each with its child.
+
+    Those are name servers and owners of addresses that are no host names (RFC 952, RFC 1123 section 2.1).
+    """
+    return {
+        record: change.child
+        for change in changes
+        for record in change.difference.added
+        if record.rtype in (_NS, *_AT_GLUE)
+        and not names.is_host_name(record.rdata if record.rtype == _NS else record.owner)
+    }
 
 
 def glue_owners(delegation: Delegation) -> set[bytes]:
