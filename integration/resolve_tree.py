@@ -13,6 +13,7 @@ from typing import Self
 
 from lab.process import find_command, run
 from resolve_servers import Authority
+from zonecut.protocol.dsync import Dsync
 
 ROOT_SERVER = "127.53.0.201"
 TEST_SERVER = "127.53.0.202"
@@ -24,6 +25,9 @@ OTHER_KEY = "KEY 512 3 15 zPnZ/QwEe7S8C5SPz2OfS5RR40ATk2/rYnE9xHIEijs="
 
 # Priority 0 with a parameter, as the drafts have it: AliasMode in RFC 9460, which dnspython refuses to read.
 SVCB = b"\0\0\0" + (65282).to_bytes(2) + (13).to_bytes(2) + b"at-apex,at-ns"
+
+# ANY UPDATE 5354 updater.test.
+DSYNC = bytes.fromhex("00FF0214EA") + b"\x07updater\x04test\0"
 
 # A zone of the conventional kind: key-signing and zone-signing key.
 _ALGORITHMS = {"test.": "RSASHA256", ".": "ECDSAP256SHA256", "p384.test.": "ECDSAP384SHA384", "ed448.test.": "ED448"}
@@ -53,6 +57,7 @@ deep.ent A 192.0.2.3
 _sig0key.child._signal.ns1 {KEY}
 ns1 A 192.0.2.4
 svcb TYPE64 \\# {len(SVCB)} {SVCB.hex()}
+_dsync TYPE66 \\# {len(DSYNC)} {DSYNC.hex()}
 """
 # A digest that no key has, and an algorithm that nobody has assigned.
 _WRONG_DS = "12345 15 2 " + "5A" * 32
@@ -113,8 +118,11 @@ class Tree:
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        for authority in self._authorities:
-            self._running.enter_context(authority)
+        with self._running:
+            for authority in self._authorities:
+                self._running.enter_context(authority)
+            # All are up: only __exit__ ends it now.
+            self._running = self._running.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,8 +157,19 @@ def sign_zone(keys: Path, name: str, file: Path, signed: Path, options: Sequence
     """Sign a zone's file with its keys into `signed`; the DS records that its parent should have."""
     signer = [find_command("dnssec-signzone"), "-q", "-S", "-K", str(keys), "-o", name, "-f", str(signed)]
     run([*signer, *options, str(file)], cwd=file.parent)
+    _spell_dsync(signed)
     dsset = (file.parent / f"dsset-{name}").read_text()
     return [" ".join(line.split()[3:]) for line in dsset.splitlines()]
+
+
+def _spell_dsync(signed: Path) -> None:
+    """Write DSYNC in the generic form (RFC 3597): dnssec-signzone knows the type, and Debian's knotd does not."""
+
+    def generic(found: re.Match[str]) -> str:
+        return f"TYPE66 {Dsync.from_text(found[1]).to_generic_text()}"
+
+    text = re.sub(r"\bDSYNC\s+(\S+ \d+ \d+ \S+\.)(?=\n)", generic, signed.read_text())
+    signed.write_text(re.sub(r"\bDSYNC\b", "TYPE66", text))
 
 
 def _delegation(zone: SignedZone, ds: Sequence[str]) -> str:

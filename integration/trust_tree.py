@@ -118,9 +118,12 @@ class TrustTree:
         files = {address: {name: self._served(name, address) for name in self._hosted} for address in (ONE, OTHER)}
         for name, address in ((".", ROOT_SERVER), (TOP, TOP_SERVER)):
             files[address] = {name: self._served(name, address)}
-        for address, zones in files.items():
-            authority = Authority(self._directory / f"authority-{address}", address, zones)
-            self.servers[address] = self._running.enter_context(authority)
+        with self._running:
+            for address, zones in files.items():
+                authority = Authority(self._directory / f"authority-{address}", address, zones)
+                self.servers[address] = self._running.enter_context(authority)
+            # All are up: only __exit__ ends it now.
+            self._running = self._running.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ from zonecut.protocol.keys import Key, UnusableKey, verifier
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import Signature, Untimely, check_time, signatures, signed_data
 
-MAX_ERRORS = 8
+MAX_ERRORS = 4
 """Extended errors that are read from one response."""
 FUDGE = 300
 """Seconds by which the receiver's clock may differ from ours."""
