@@ -23,6 +23,7 @@ from zonecut.agent.childkeys import ChildKeys
 from zonecut.demo.loopback import faults
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.dsync import Dsync
 
 MANUALLY = "manual.test."
 ZONE = f"child.{MANUALLY}"
@@ -185,6 +186,20 @@ def test_a_receiver_whose_key_cannot_be_validated_is_not_believed(own: Operator,
     assert (code, told["believed"], told["receiver"]["worth"]) == (1, False, "unknown")
 
 
+def test_a_key_that_the_agent_saw_validated_stays_the_measure(
+    own: Operator, played: PlayedParent, receiver: HostileReceiver
+) -> None:
+    played.put_key(*(each.key for each in own.keys.all()))
+    code, out, err = own.type("child", "bootstrap", CHILD)
+    assert (code, "trusted" in out) == (0, True), out + err
+    played.parents.override(UPDATER, "KEY", faults.broken_signatures)
+    code, (told,) = own.json("child", "inquire", CHILD)
+    assert (code, told["receiver"]["worth"]) == (0, "remembered")
+    receiver.play(manners.unsigned(manners.telling(4)))
+    code, (told,) = own.json("child", "inquire", CHILD)
+    assert (code, told["believed"]) == (1, False)
+
+
 def test_an_announcement_that_is_bogus_leads_nowhere(own: Operator, played: PlayedParent) -> None:
     played.parents.override(f"child._dsync.{PARENT}", "DSYNC", faults.broken_signatures)
     code, shown = own.json("child", "discover", CHILD)
@@ -194,8 +209,6 @@ def test_an_announcement_that_is_bogus_leads_nowhere(own: Operator, played: Play
 
 
 def test_a_parent_that_announces_only_a_scanner_is_told_apart(own: Operator, played: PlayedParent) -> None:
-    from zonecut.protocol.dsync import Dsync
-
     played.announce(Dsync.from_text(f"CDS NOTIFY 5300 scanner.{PARENT}"))
     code, out, _ = own.type("child", "discover", CHILD)
     assert code == 1

@@ -124,6 +124,20 @@ async def test_a_key_that_was_remembered_for_another_receiver_does_not_count() -
     assert (await find({(UPDATER, KEY): failing()}, None, (other,))).worth is Worth.UNKNOWN
 
 
+async def test_an_insecure_announcement_does_not_lead_from_a_known_receiver_to_one_that_nobody_vouches_for() -> None:
+    other = pair(names.from_text(SECOND)).key
+    insecure: dict[Question, Answer] = {(UPDATER, KEY): found(THIS.rdata, verdict=INSECURE)}
+    led = await find(insecure, announcement(verdict=INSECURE), (other,))
+    assert (led.worth, led.keys) == (Worth.UNKNOWN, ())
+    assert "leads from a receiver" in led.reason
+    # the parent itself may do so, and another key that is validated is as good
+    assert (await find(insecure, announcement(), (other,))).worth is Worth.INSECURE
+    validated: dict[Question, Answer] = {(UPDATER, KEY): found(THIS.rdata)}
+    assert (await find(validated, announcement(verdict=INSECURE), (other,))).worth is Worth.VALIDATED
+    configured = {"zone": "parent.example.", "receiver": {"target": UPDATER, "addresses": ("127.0.0.1:53",)}}
+    assert (await find(insecure, announcement(verdict=INSECURE), (other,), **configured)).worth is Worth.INSECURE
+
+
 async def test_an_announcement_that_is_not_known_is_not_used() -> None:
     for verdict in (BOGUS, INDETERMINATE):
         with pytest.raises(NoParty, match=verdict):

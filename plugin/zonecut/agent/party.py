@@ -117,7 +117,9 @@ async def find_parties(
     codepoints: CodePoints = DEFAULT,
 ) -> tuple[Party, ...]:
     """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`."""
-    search = _Search(resolver, settings, remembered, codepoints)
+    # somebody else may have written an insecure announcement: to lead away from a receiver whose key is known
+    led_away = bool(remembered) and settings.receiver is None and discovery.verdict is not Verdict.SECURE
+    search = _Search(resolver, settings, remembered, codepoints, led_away)
     if settings.receiver is not None:
         assert settings.zone is not None  # the settings see to that
         endpoints = tuple(Endpoint.parse(text) for text in settings.receiver.addresses)
@@ -171,12 +173,18 @@ def _check(discovery: Discovery, settings: ParentSettings) -> bytes:
 
 class _Search:
     def __init__(
-        self, resolver: Lookups, settings: ParentSettings, remembered: Collection[Key], codepoints: CodePoints
+        self,
+        resolver: Lookups,
+        settings: ParentSettings,
+        remembered: Collection[Key],
+        codepoints: CodePoints,
+        led_away: bool,
     ) -> None:
         self._resolver = resolver
         self._settings = settings
         self._remembered = remembered
         self._codepoints = codepoints
+        self._led_away = led_away
 
     async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> Party:
         answer, methods = await asyncio.gather(self._resolver.lookup(target, RRType.KEY), self._methods(target))
@@ -201,6 +209,12 @@ class _Search:
             return (), Worth.UNKNOWN, f"{target} has no KEY that can be used; {looked_up}"
         if known:
             return known, Worth.REMEMBERED, f"{_tags(known)} was validated once; {looked_up}"
+        if self._led_away:
+            return (
+                (),
+                Worth.UNKNOWN,
+                f"an insecure announcement leads from a receiver with a key to {target}; {looked_up}",
+            )
         if answer.verdict is Verdict.INSECURE:
             usable = held if answer.status in (Status.FOUND, Status.WILDCARD) else ()
             return usable, Worth.INSECURE, answer.reason

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from zonecut.cli import session
+
 if TYPE_CHECKING:
     from zonecut.agent.discovery import Discovery
     from zonecut.agent.party import Party
     from zonecut.agent.settings import ParentSettings
     from zonecut.config import Loaded
     from zonecut.protocol.codepoints import CodePoints
+    from zonecut.protocol.keys import Key
 
 WORTHS = {
     "pinned": "its fingerprint is one of `pins`",
@@ -35,7 +38,7 @@ async def look(
 ) -> Seen:
     """Search for the parent's receivers as the agent of `zone` does, by the resolver of the configuration.
 
-    Raises ConfigurationError for a resolver that cannot be used.
+    Raises ConfigurationError for a resolver that cannot be used, StoreUnusable.
     """
     from zonecut.agent.discovery import discover
     from zonecut.agent.party import NoParty, find_parties
@@ -46,10 +49,26 @@ async def look(
     resolver = make_resolver(loaded, clock, settings.addresses)
     parent = None if settings.zone is None else names.from_text(settings.zone)
     discovery = await discover(resolver, zone, codepoints=codepoints, parent=parent)
+    remembered = await _remembered(loaded, zone)
     try:
-        return Seen(discovery, await find_parties(resolver, discovery, settings, codepoints=codepoints), None)
+        return Seen(
+            discovery, await find_parties(resolver, discovery, settings, remembered, codepoints=codepoints), None
+        )
     except NoParty as failure:
         return Seen(discovery, (), failure.reason)
+
+
+async def _remembered(loaded: "Loaded", zone: bytes) -> "list[Key]":
+    """The receiver's keys that the zone's agent saw validated."""
+    from zonecut.agent.state import AgentState
+    from zonecut.protocol.keys import Key
+
+    if not session.has_store(loaded) or all(section.apex != zone for section in loaded.configuration.children):
+        return []
+    async with session.open_store(loaded) as store:
+        stored = await store.agents.get(zone)
+    state = None if stored is None else AgentState.from_json(stored.document)
+    return [] if state is None else [Key.from_text(text) for text in state.receiver_keys]
 
 
 def run_look(loaded: "Loaded", zone: bytes, settings: "ParentSettings") -> Seen:
