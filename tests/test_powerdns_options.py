@@ -30,6 +30,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "write_timeout": 60.0,
         "batch_octets": 1_000_000,
         "rescan": 300.0,
+        "keep_disabled": True,
     }
 
 
