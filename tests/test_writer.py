@@ -122,7 +122,7 @@ class Bench:
     def __init__(self, server: Server, store: Store) -> None:
         self.server = server
         self.store = store
-        self.ledger = Ledger(store, ZONE, 300)
+        self.ledger = Ledger(store, ZONE)
         self.noticed: list[Delegation] = []
         self.writer = Writer(ZONE, server, self.ledger, self.notice, 50, random.Random(1))
 

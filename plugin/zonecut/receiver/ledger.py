@@ -8,16 +8,13 @@ from typing import Any
 import structlog
 
 from zonecut.plugin import Change
-from zonecut.protocol import names
-from zonecut.protocol.sig0 import seconds_until
-from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
     Attempt,
     ChangeState,
     ChildRecord,
     InvalidTransition,
     KeyState,
-    NewChange,
     NotInStore,
     Settlement,
     Store,
@@ -36,37 +33,16 @@ _log = structlog.get_logger(__name__)
 class Ledger:
     """One parent zone's accepted changes in the store."""
 
-    def __init__(self, store: Store, zone: bytes, fudge: int) -> None:
+    def __init__(self, store: Store, zone: bytes) -> None:
         self._store = store
         self._zone = zone
-        self._fudge = fudge
         self._ended: list[Settlement] = []
         self._settling: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    async def append(self, authenticated: Authenticated, change: Change, source: str, now: float) -> tuple[int, float]:
-        """The id of the change, once it is on disk, and until when it may be replayed. Raises StoreUnavailable."""
-        expires_at = self.replayable_until(authenticated, now)
-        change_id = await self._store.changes.append(
-            NewChange(
-                zone=self._zone,
-                actor=names.to_text(change.child),
-                key_id=authenticated.stored.id if authenticated.stored else None,
-                key_tag=authenticated.key.tag,
-                source=source,
-                before=change.before,
-                after=change.after,
-                message=authenticated.admitted.envelope.wire,
-                identity=authenticated.identity,
-                expires_at=expires_at,
-                inception=authenticated.signature.inception,
-            )
-        )
-        return change_id, expires_at
-
-    def replayable_until(self, authenticated: Authenticated, now: float) -> float:
-        """Until when a request may be replayed, in seconds since the epoch: its expiration, and what clocks differ."""
-        return now + seconds_until(authenticated.signature.expiration, int(now)) + self._fudge
+    async def append(self, provenance: Provenance, change: Change) -> int:
+        """The id of the change, once it is on disk. Raises StoreUnavailable, StoreConflict."""
+        return await self._store.changes.append(provenance.record(self._zone, change.before, change.after))
 
     async def latest(self, child: bytes) -> ChildRecord:
         """The child's newest accepted inception and unsettled change. Raises StoreUnavailable."""
@@ -77,7 +53,12 @@ class Ledger:
         return await self._store.changes.unsettled(self._zone)
 
     async def signer_is_trusted(self, stored: StoredChange) -> bool:
-        """Whether the key that signed a change is trusted now. Raises StoreUnavailable."""
+        """Whether the key that signed a change is trusted now; True for one that came without a signature.
+
+        Raises StoreUnavailable.
+        """
+        if stored.inception is None:
+            return True
         key = None if stored.key_id is None else await self._store.keys.get(stored.key_id)
         return key is not None and key.state is KeyState.TRUSTED
 

@@ -9,13 +9,15 @@ from zonecut.protocol.codepoints import EdeCode, Rcode
 class Outcome:
     """What the child is told: NOERROR, or the RCODE, the extended error and the reason why not.
 
-    `rule` names the rule that was broken, as in a Refusal; empty for NOERROR.
+    `rule` names the rule that was broken, as in a Refusal; empty for NOERROR. `pending`: it is accepted, and it is not
+    known yet whether the server has it.
     """
 
     rcode: Rcode = Rcode.NOERROR
     rule: str = ""
     reason: str = ""
     ede: int | None = None
+    pending: bool = False
 
     @classmethod
     def unavailable(cls, rule: str, reason: str) -> "Outcome":
@@ -24,6 +26,7 @@ class Outcome:
 
 
 APPLIED = Outcome()
+ACCEPTED = Outcome(pending=True)
 
 
 class EndsEarly(Exception):

@@ -19,12 +19,12 @@ from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
-from zonecut.receiver.authentication import Authenticated
 from zonecut.receiver.beliefs import Beliefs
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import EndsEarly, Outcome
+from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
+from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
@@ -167,29 +167,29 @@ class ParentZone:
 
     async def change(
         self,
-        authenticated: Authenticated,
+        provenance: Provenance,
         request: DelegationChange,
-        source: str,
         now: float,
         still_trusted: Callable[[], Awaitable[bool]],
+        accepting: Callable[[Change], Awaitable[None]] | None = None,
     ) -> Outcome:
         """Judge and record a request, and wait for the backend as long as an answer may wait.
 
-        `now` in seconds since the epoch. Raises Refusal; what fails in the end is an Outcome.
+        `now` in seconds since the epoch. `accepting` is called with what is about to be recorded; it may raise
+        StoreUnavailable. Raises Refusal; what fails in the end is an Outcome.
         """
         child = request.child
         settled: asyncio.Future[Outcome] | None = None
         try:
-            async with self._turn(authenticated, now, still_trusted) as turn:
+            async with self._turn(provenance, now, still_trusted) as turn:
                 change = await self._decide(child, request, still_trusted)
                 if self._checks is not None and await self._checks.enforce(change):
                     await _check_trusted(child, still_trusted)  # that took time
-                change_id, expires_at = await self._record(
-                    lambda: self._ledger.append(authenticated, change, source, now)
-                )
-                self._replay.accept(authenticated.identity, expires_at)
-                self._newest[child] = authenticated.signature.inception
-                settled = self._hand_over(change_id, change, request, authenticated.identity, still_trusted)
+                if accepting is not None:
+                    await accepting(change)
+                change_id = await self._record(lambda: self._ledger.append(provenance, change))
+                self._accepted(provenance)
+                settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
                 turn.keep()
                 if self._checks is not None:
                     self._checks.watch(change, change_id)
@@ -197,7 +197,7 @@ class ParentZone:
             return early.outcome
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
         # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
-        outcome = settled.result() if done else Outcome()
+        outcome = settled.result() if done else ACCEPTED
         if outcome.rcode:
             await self._look_again(child)
         else:
@@ -207,8 +207,8 @@ class ParentZone:
                 zone=names.to_text(self.zone),
                 child=names.to_text(child),
                 change=change_id,
-                key=authenticated.key.tag,
-                source=source,
+                key=provenance.key_tag,
+                source=provenance.source,
                 removed=len(difference.removed),
                 added=len(difference.added),
             )
@@ -218,44 +218,41 @@ class ParentZone:
 
     async def roll(
         self,
-        authenticated: Authenticated,
+        provenance: Provenance,
         request: KeyRoll,
-        source: str,
         now: float,
-        apply: Callable[[Authenticated, KeyRoll, str, float], Awaitable[None]],
+        apply: Callable[[Provenance, KeyRoll], Awaitable[None]],
         still_trusted: Callable[[], Awaitable[bool]],
     ) -> Outcome:
         """Have a child's keys rolled over, in the child's turn and in the order in which its requests were signed.
 
         Raises Refusal; what fails in the end is an Outcome.
         """
-        expires_at = self._ledger.replayable_until(authenticated, now)
         try:
-            async with self._turn(authenticated, now, still_trusted):
-                await self._record(lambda: apply(authenticated, request, source, expires_at))
-                self._replay.accept(authenticated.identity, expires_at)
-                self._newest[request.child] = authenticated.signature.inception
+            async with self._turn(provenance, now, still_trusted):
+                await self._record(lambda: apply(provenance, request))
+                self._accepted(provenance)
         except EndsEarly as early:
             return early.outcome
         _log.info(
             "keys.rolled",
             zone=names.to_text(self.zone),
             child=names.to_text(request.child),
-            key=authenticated.key.tag,
-            source=source,
+            key=provenance.key_tag,
+            source=provenance.source,
             operations=[operation.to_text() for operation in request.operations],
         )
         return Outcome()
 
     @asynccontextmanager
     async def _turn(
-        self, authenticated: Authenticated, now: float, still_trusted: Callable[[], Awaitable[bool]]
+        self, provenance: Provenance, now: float, still_trusted: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[Turn]:
         """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
 
         Raises Refusal, and EndsEarly for all that may be better at another time.
         """
-        child = authenticated.key.owner
+        child = provenance.child
         policy.check_child(self.rules, child)
         try:
             if not self._resumed.is_set():
@@ -273,7 +270,7 @@ class ParentZone:
         try:
             if waited:
                 await _check_trusted(child, still_trusted)
-            await self._check_order(authenticated, now)
+            await self._check_order(provenance, now)
             yield turn
         except StoreConflict:
             # the ledger has the same signed data already
@@ -318,14 +315,19 @@ class ParentZone:
         with suppress(BackendError, StoreUnavailable):
             await self._read(child)
 
-    async def _check_order(self, authenticated: Authenticated, now: float) -> None:
-        if self._settings.ordering == "off":
+    async def _check_order(self, provenance: Provenance, now: float) -> None:
+        if self._settings.ordering == "off" or provenance.inception is None:
             return
-        child, inception = authenticated.key.owner, authenticated.signature.inception
+        child = provenance.child
         if child not in self._newest:
             record = await self._ledger.latest(child)
             self._newest[child] = record.inception
-        check_order(self._newest[child], inception, int(now))
+        check_order(self._newest[child], provenance.inception, int(now))
+
+    def _accepted(self, provenance: Provenance) -> None:
+        self._replay.accept(provenance.identity, provenance.expires_at)
+        if provenance.inception is not None:
+            self._newest[provenance.child] = provenance.inception
 
     async def _decide(
         self, child: bytes, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]]

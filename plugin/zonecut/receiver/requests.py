@@ -13,6 +13,7 @@ from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import Authenticated, untrusted
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
@@ -27,13 +28,16 @@ class Requests:
         replay: ReplayMemory,
         keys: KeyLookup,
         limits: Limits,
+        fudge: int,
         codepoints: CodePoints,
         tally: Tally,
         monotonic: Callable[[], float],
     ) -> None:
+        """`fudge`: by how many seconds the clocks of children may differ from ours."""
         self._replay = replay
         self._keys = keys
         self._limits = limits
+        self._fudge = fudge
         self._codepoints = codepoints
         self._tally = tally
         self._monotonic = monotonic
@@ -76,14 +80,15 @@ class Requests:
     async def _trusted(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         admitted, key = authenticated.admitted, authenticated.key
         request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
+        provenance = Provenance.signed(authenticated, str(source), now, self._fudge)
         still_trusted = partial(self._still_trusted, authenticated)
         if isinstance(request, DelegationChange):
-            return await zone.delegations.change(authenticated, request, str(source), now, still_trusted)
+            return await zone.delegations.change(provenance, request, now, still_trusted)
         if isinstance(request, KeyUpload):
             if len(request.keys) == 1:
                 return Outcome()  # the key that is to be taken in is trusted already
             request = KeyRoll(request.child, request.operations)
-        return await zone.delegations.roll(authenticated, request, str(source), now, zone.trust.roll, still_trusted)
+        return await zone.delegations.roll(provenance, request, now, zone.trust.roll, still_trusted)
 
     async def _upload(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         """A request under a key that is not trusted: an upload of this very key, or nothing."""

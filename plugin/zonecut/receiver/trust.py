@@ -27,13 +27,13 @@ from zonecut.receiver.bootstrapper import ACTOR, Bootstrapper
 from zonecut.receiver.drift import drift
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
     AuditEntry,
     Bootstrap,
     ChangeKind,
     InvalidTransition,
     KeyState,
-    NewChange,
     QuotaExceeded,
     RingKey,
     Roll,
@@ -142,13 +142,12 @@ class Trust:
             self._bootstrapper.wake()
         return Outcome()
 
-    async def roll(self, authenticated: Authenticated, request: KeyRoll, source: str, expires_at: float) -> None:
+    async def roll(self, provenance: Provenance, request: KeyRoll) -> None:
         """Add and delete keys under the signature of a trusted one; the ledger has it when this returns.
 
-        `expires_at`: until when the request may be replayed. Raises Refusal, StoreUnavailable.
+        Raises Refusal, StoreUnavailable.
         """
-        stored = authenticated.stored
-        assert stored is not None
+        assert provenance.key_id is not None
         if self.rollover == "deny":
             raise Refusal("rollover", "keys are not rolled over here", ede=EdeCode.PROHIBITED)
         steps: list[tuple[bool, bytes | None]] = []
@@ -158,25 +157,12 @@ class Trust:
             else:
                 steps.append((action is Action.ADD, rdata))
         empty = Delegation(request.child)
-        record = NewChange(
-            zone=self._zone,
-            before=empty,
-            after=empty,
-            source=source,
-            actor=names.to_text(request.child),
-            message=authenticated.admitted.envelope.wire,
-            key_id=stored.id,
-            key_tag=stored.key.tag,
-            identity=authenticated.identity,
-            expires_at=expires_at,
-            inception=authenticated.signature.inception,
-            kind=ChangeKind.KEYS,
-        )
+        record = provenance.record(self._zone, empty, empty, ChangeKind.KEYS)
         roll = Roll(
             owner=request.child,
             steps=tuple(steps),
-            actor=names.to_text(request.child),
-            signing_key=stored.id,
+            actor=provenance.actor,
+            signing_key=provenance.key_id,
             max_trusted=self.settings.trusted_per_child,
             record=record,
             check=self.check_key,

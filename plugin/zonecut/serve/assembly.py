@@ -72,7 +72,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         rules,
         section.settings(),
         backend,
-        Ledger(parts.store, apex, receiver.signatures.fudge),
+        Ledger(parts.store, apex),
         parts.replay,
         trust.noticed,
         max_waiting=receiver.limits.max_pending_per_child,
