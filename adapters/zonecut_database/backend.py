@@ -1,0 +1,101 @@
+"""The Backend for tables: two threads, so that those who read never wait for a lock that somebody else holds."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+
+from zonecut.plugin import Backend, BackendContext, BackendUnavailable, Change, Reading
+from zonecut.protocol.rrset import RRset
+from zonecut_database import schema
+from zonecut_database.engine import database_of
+from zonecut_database.options import DatabaseOptions
+from zonecut_database.thread import DatabaseThread
+from zonecut_database.zone import ZoneTables
+
+_BATCH_RECORDS = 10_000
+
+T = TypeVar("T")
+
+
+class _Threads(NamedTuple):
+    reading: DatabaseThread
+    writing: DatabaseThread
+
+
+class DatabaseBackend(Backend):
+    """One parent zone in one database."""
+
+    def __init__(self, context: BackendContext, options: DatabaseOptions) -> None:
+        self._options = options
+        self._tables = ZoneTables(context.zone, context.ttls)
+        self._threads: _Threads | None = None
+
+    async def open(self) -> None:
+        await self.close()
+        database, timeout = database_of(self._options), self._options.timeout
+        threads = _Threads(*(DatabaseThread(database, timeout, write=write) for write in (False, True)))
+        self._threads = threads
+
+        try:
+            await asyncio.to_thread(database.prepare)
+            if not await threads.reading.run(schema.exists):
+                await threads.writing.run(schema.make)
+            await threads.reading.run(self._check)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _check(self, connection: Connection) -> None:
+        schema.check(connection)
+        self._tables.check(connection)
+
+    async def close(self) -> None:
+        threads, self._threads = self._threads, None
+        for thread in threads or ():
+            await thread.close()
+
+    async def read(self, child: bytes) -> Reading:
+        return await self._reading(partial(self._tables.reading, child=child))
+
+    def batch(self, changes: Sequence[Change]) -> int:
+        """A database has no limit; ours is what a second or two carry out."""
+        room = _BATCH_RECORDS
+        for count, change in enumerate(changes):
+            room -= len(change.before.records) + len(change.after.records)
+            if room < 0:
+                return max(count, 1)
+        return len(changes)
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        await self._writing(partial(self._tables.commit, changes=changes))
+
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        return await self._reading(partial(self._tables.missing, changes=changes))
+
+    async def children(self) -> AsyncGenerator[Reading, None]:
+        """Every delegation, some hundred in one transaction; one that comes or goes meanwhile may be there or not."""
+        after: str | None = ""
+        while after is not None:
+            readings, after = await self._reading(partial(self._tables.page, after=after))
+            for reading in readings:
+                yield reading
+
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        return await self._reading(partial(self._tables.rrsets, places=names))
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        await self._writing(partial(self._tables.replace_rrsets, before=before, after=after))
+
+    async def _reading(self, work: Callable[[Connection], T]) -> T:
+        return await self._open().reading.run(work)
+
+    async def _writing(self, work: Callable[[Connection], T]) -> T:
+        return await self._open().writing.run(work)
+
+    def _open(self) -> _Threads:
+        if self._threads is None:
+            raise BackendUnavailable("the adapter database is not open")
+        return self._threads

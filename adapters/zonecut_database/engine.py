@@ -1,0 +1,196 @@
+"""The database behind a URL: how a connection is made, how a transaction begins, how one that hangs is cut off."""
+
+import os
+import sqlite3
+from contextlib import suppress
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+from socket import SHUT_RDWR, socket
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut.plugin.privatefile import PrivateFileError, read_private
+from zonecut_database.options import DatabaseOptions, shown
+
+_LOCK_SHARE, _STATEMENT_SHARE = 0.8, 0.9
+"""The part of the time limit after which the database itself gives up: it can say what took so long."""
+
+
+class Database(Protocol):
+    """What differs from one database to another. All but `cut_off` is called in the thread of a connection."""
+
+    where: str
+    """The URL for messages."""
+
+    def prepare(self) -> None:
+        """Do what comes before the first connection. Raises BackendError."""
+        ...
+
+    def connect(self) -> Connection:
+        """A new connection. Raises BackendError and SQLAlchemyError."""
+        ...
+
+    def is_current(self, connection: Connection) -> bool:
+        """False if a new connection would lead elsewhere. Raises BackendUnavailable."""
+        ...
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """Begin a transaction, with the first round trip that it takes: a connection that is dead shows here."""
+        ...
+
+    def cut_off(self, raw: Any) -> None:
+        """Make what is under way on a connection of the driver, in another thread, fail soon. Never raises."""
+        ...
+
+
+def database_of(options: DatabaseOptions) -> Database:
+    """The database that the options name. Raises BackendMisconfigured when the library for it is missing."""
+    url = options.parsed_url
+    if url.get_backend_name() == "sqlite":
+        return Sqlite(url, options.timeout)
+    if find_spec("psycopg") is None:
+        raise BackendMisconfigured(
+            "the adapter database needs psycopg for PostgreSQL: pip install 'zonecut[postgresql]'"
+        )
+    return PostgreSql(url, options.password_file, options.timeout)
+
+
+class Sqlite:
+    """A file in WAL mode, so that nobody waits for readers; a commit is on the disk when it returns."""
+
+    def __init__(self, url: URL, timeout: float) -> None:
+        self.where = shown(url)
+        self._path = Path(url.database or "")
+        self._timeout = timeout
+        self._engine = create_engine(url, poolclass=NullPool, creator=self._open)
+
+    def prepare(self) -> None:
+        """Make an empty file where there is none, for the owner and the group of the directory if we are root."""
+        try:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        except FileExistsError:
+            if not os.access(self._path, os.R_OK | os.W_OK, effective_ids=True):
+                raise BackendMisconfigured(
+                    f"{self.where} is read-only: the permissions of the file forbid it"
+                ) from None
+            return
+        except OSError as error:
+            raise BackendMisconfigured(f"{self.where} cannot be created: {error.strerror}") from error
+        try:
+            if os.geteuid() == 0:
+                owner = self._path.parent.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            # for the group, too: the provisioning system is somebody else
+            os.fchmod(descriptor, 0o660)
+        finally:
+            os.close(descriptor)
+
+    def connect(self) -> Connection:
+        file = self._file()
+        connection = self._engine.connect()
+        connection.info["file"] = file
+        return connection
+
+    def is_current(self, connection: Connection) -> bool:
+        """False if another file has taken the place of the one that is open: nobody would read what we write there."""
+        return bool(connection.info.get("file") == self._file())
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        # At once with the lock: taking it later can fail half-way.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def cut_off(self, raw: Any) -> None:
+        with suppress(sqlite3.Error):
+            raw.interrupt()
+
+    def _open(self) -> sqlite3.Connection:
+        # Never made by the way: a file that is gone is somebody's mistake. Transactions begin where `begin` says.
+        raw = sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode=rw",
+            uri=True,
+            timeout=_LOCK_SHARE * self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
+            raw.execute(f"PRAGMA {pragma}").close()
+        return raw
+
+    def _file(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError as error:
+            raise BackendUnavailable(f"{self.where} is gone: there is no such file") from error
+        except OSError as error:
+            raise BackendMisconfigured(f"{self.where}: {error.strerror}") from error
+        return status.st_dev, status.st_ino
+
+
+class PostgreSql:
+    """A server, by psycopg."""
+
+    def __init__(self, url: URL, password_file: Path | None, timeout: float) -> None:
+        self.where = shown(url)
+        self._password_file = password_file
+        self._engine = _engine(url, timeout)
+        event.listen(self._engine, "do_connect", self._supply_password)
+
+    def prepare(self) -> None:
+        """There is nothing to be done."""
+
+    def connect(self) -> Connection:
+        return self._engine.connect()
+
+    def is_current(self, connection: Connection) -> bool:
+        return True
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        # The snapshot of a writing transaction must not be older than its lock: each statement has its own. A reading
+        # one sees all at one moment.
+        if write:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    def cut_off(self, raw: Any) -> None:
+        with suppress(Exception), socket(fileno=os.dup(raw.fileno())) as connection:
+            connection.shutdown(SHUT_RDWR)
+
+    def _supply_password(self, _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        """Each time anew: a password that changed is used without a restart."""
+        if self._password_file is None:
+            return
+        try:
+            content = read_private(self._password_file, "the password for the database")
+            parameters["password"] = content.decode().rstrip("\r\n")
+        except PrivateFileError as error:
+            raise BackendMisconfigured(str(error)) from error
+        except UnicodeDecodeError:
+            raise BackendMisconfigured(f"the password for the database {self._password_file} is not text") from None
+
+
+def _engine(url: URL, timeout: float) -> Engine:
+    parameters: dict[str, Any] = {"connect_timeout": ceil(timeout), "client_encoding": "utf8"}
+    if "application_name" not in url.query:
+        parameters["application_name"] = "zonecut"
+    engine = create_engine(url, poolclass=NullPool, connect_args=parameters)
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: Any, _record: Any) -> None:
+        # Should we hang in the middle of a transaction, it must not keep the zone's lock.
+        limits = {
+            "statement_timeout": _STATEMENT_SHARE * timeout,
+            "lock_timeout": _LOCK_SHARE * timeout,
+            "idle_in_transaction_session_timeout": 2 * timeout + 10,
+        }
+        with raw.cursor() as cursor:
+            for name, seconds in limits.items():
+                cursor.execute(f"SET {name} = {ceil(1000 * seconds)}")
+        raw.commit()
+
+    return engine

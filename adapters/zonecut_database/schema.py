@@ -1,0 +1,81 @@
+"""The version of the tables: made where there are none, refused where a newer zonecut made them."""
+
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+
+from sqlalchemy import Connection, inspect, select, text
+
+from zonecut.plugin import BackendMisconfigured
+from zonecut_database.tables import RECORDS, SCHEMA, ZONES
+
+VERSION = 1
+_MAKING = 0x7A6F6E65637574
+"""PostgreSQL's advisory lock under which the tables are made."""
+_RIGHTS = {
+    RECORDS.name: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    ZONES.name: ("SELECT", "UPDATE"),
+    "zonecut_history": ("INSERT",),
+}
+"""What a role needs that does not own the tables."""
+
+
+def exists(connection: Connection) -> bool:
+    """True if there are tables of any version."""
+    return inspect(connection).has_table(SCHEMA.name)
+
+
+def make(connection: Connection) -> None:
+    """Make the tables if there are none, in a writing transaction that is not over yet."""
+    if connection.dialect.name == "postgresql":
+        # two may come at once; SQLite's transaction has the lock already
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
+    if exists(connection):
+        return
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    cursor = raw.cursor()
+    try:
+        for statement in statements(connection.dialect.name):
+            # by the driver itself: there are no parameters, and a percent sign is one
+            cursor.execute(statement)
+    finally:
+        cursor.close()
+
+
+def check(connection: Connection) -> None:
+    """Raises BackendMisconfigured for tables of another version, and for those that we may not write to."""
+    versions = list(connection.execute(select(SCHEMA.c.version)).scalars())
+    if versions != [VERSION]:
+        found = ", ".join(map(str, versions)) or "none"
+        raise BackendMisconfigured(
+            f"the tables have version {found}, and this zonecut knows version {VERSION}: a newer zonecut made them"
+        )
+    if connection.dialect.name == "postgresql":
+        _check_rights(connection)
+
+
+def _check_rights(connection: Connection) -> None:
+    asked = text("SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean")
+    if connection.execute(asked).scalar():
+        raise BackendMisconfigured("the database is read-only: a standby, or default_transaction_read_only is on")
+    for table, rights in _RIGHTS.items():
+        for right in rights:
+            asked = text("SELECT has_table_privilege(:table, :right), current_user")
+            allowed, role = connection.execute(asked, {"table": table, "right": right}).one()
+            if not allowed:
+                raise BackendMisconfigured(f"a permission is missing: GRANT {', '.join(rights)} ON {table} TO {role}")
+
+
+def statements(dialect: str) -> Iterator[str]:
+    """The statements that make the tables."""
+    script = files(__package__).joinpath("schema", f"{dialect}.sql").read_text()
+    if dialect == "postgresql":
+        yield script
+        return
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

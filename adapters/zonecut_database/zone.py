@@ -1,0 +1,234 @@
+"""One parent zone's rows: operations within a transaction. They block, and let the database's errors through."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NoReturn, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, Change, Reading
+from zonecut.protocol import names
+from zonecut.protocol.delegation import RR, Ttls
+from zonecut.protocol.rrset import RRset
+from zonecut_database.held import Edit, Held, Row, Senseless, Stored, edit, owners
+from zonecut_database.tables import IS_DEEP, RECORDS, ZONES
+from zonecut_database.text import owner_of, record_of
+
+_CHUNK = 500
+"""Names, ids or rows in one statement."""
+_PAGE = 2000
+"""Rows by whose number the children in one transaction of a listing are bounded."""
+_INSERTED = ("zone", "child", "owner", "type", "ttl", "rdata")
+_COLUMNS = (RECORDS.c.id, RECORDS.c.child, RECORDS.c.owner, RECORDS.c.type, RECORDS.c.ttl, RECORDS.c.rdata)
+_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
+"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
+_IMPATIENCE = 300
+"""Milliseconds to wait for a row, once the zone's lock is ours: shorter than PostgreSQL takes to look for deadlocks."""
+_ADDING = "INSERT INTO zonecut_zones (zone) VALUES ('{}')"
+
+_T = TypeVar("_T")
+
+
+class ZoneTables:
+    """The rows of one parent zone."""
+
+    def __init__(self, zone: bytes, ttls: Ttls) -> None:
+        self._zone = zone
+        self._text = names.to_text(zone)
+        self._ttls = ttls
+        self._in_zone = RECORDS.c.zone == self._text
+
+    def check(self, connection: Connection) -> None:
+        """Raises BackendMisconfigured unless the database has the zone."""
+        if connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first() is None:
+            self._refuse()
+
+    def lock(self, connection: Connection) -> None:
+        """Keep all others from changing the zone until the transaction ends. Raises BackendMisconfigured."""
+        serial = select(ZONES.c.serial).where(ZONES.c.zone == self._text).with_for_update()
+        if connection.execute(serial).first() is None:
+            self._refuse()
+        if connection.dialect.name == "postgresql":
+            # Somebody who changed a row and waits for our lock now would never get it: give up, and try again.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_IMPATIENCE}")
+
+    def reading(self, connection: Connection, child: bytes) -> Reading:
+        """What the database has for a name below the apex."""
+        if not names.is_below(child, self._zone):
+            raise BackendRejected(f"{names.to_text(child)} is not below {self._text}")
+        (reading,) = self._readings(connection, [child], orphans=False)
+        return reading
+
+    def page(self, connection: Connection, after: str) -> tuple[list[Reading], str | None]:
+        """The delegations of some children that follow a name in the order of the database, and the last of those.
+
+        None for the name: there are no more.
+        """
+        child = RECORDS.c.child
+        following = select(child).where(self._in_zone, child > after, child != self._text).order_by(child).limit(_PAGE)
+        texts = list(dict.fromkeys(connection.execute(following).scalars()))
+        if not texts:
+            return [], None
+        children = [self._child_of(text) for text in texts]
+        readings = self._readings(connection, children, orphans=True)
+        return [reading for reading in readings if reading.delegation.is_delegated], texts[-1]
+
+    def missing(self, connection: Connection, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        """The children of those changes whose `after` the database does not have."""
+        held = self._held(connection, [change.child for change in changes], _owners(changes))
+        found = []
+        for change in changes:
+            try:
+                if held.holds(change):
+                    continue
+            except Senseless:
+                pass
+            found.append(change.child)
+        return tuple(found)
+
+    def commit(self, connection: Connection, changes: Sequence[Change]) -> None:
+        """Write all of these changes, in a transaction that is not over yet."""
+        self.lock(connection)
+        held = self._held(connection, [change.child for change in changes], _owners(changes))
+        self._carry_out(connection, edit(held, changes, self._zone, self._ttls))
+
+    def rrsets(self, connection: Connection, places: Sequence[bytes]) -> tuple[RRset, ...]:
+        """All RRsets at these names."""
+        for name in places:
+            self._check_own(connection, name)
+        return tuple(
+            RRset(owner, rtype, min(each.ttl for each in rows), tuple(each.rr.rdata for each in rows))
+            for (owner, rtype), rows in self._own(connection, places).items()
+            if rtype not in _MADE_BY_SIGNER
+        )
+
+    def replace_rrsets(self, connection: Connection, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        """Replace RRsets, in a transaction that is not over yet."""
+        self.lock(connection)
+        for rrset in after:
+            self._check_own(connection, rrset.owner)
+        expected = {rrset.key: () for rrset in after} | {rrset.key: rrset.rdatas for rrset in before}
+        rows = self._own(connection, {owner for owner, _ in expected})
+        differing = [
+            key[0] for key, rdatas in expected.items() if set(rdatas) != {each.rr.rdata for each in rows.get(key, ())}
+        ]
+        if differing:
+            places = ", ".join(dict.fromkeys(map(names.to_text, differing)))
+            raise BackendConflict(f"the database has other records than expected at {places}")
+        wanted = {rrset.key: rrset for rrset in after}
+        found = Edit()
+        for key in expected:
+            there = rows.get(key, ())
+            if key in wanted:
+                rrs = [RR(*key, rdata) for rdata in wanted[key].rdatas]
+                found.add(self._text, there, rrs, wanted[key].ttl, every_ttl=True)
+            else:
+                found.deleted.extend(each.id for each in there)
+        self._carry_out(connection, found)
+
+    # Reading
+
+    def _readings(self, connection: Connection, children: Sequence[bytes], *, orphans: bool) -> list[Reading]:
+        above = {child: self._between(child) for child in children}
+        held = self._held(connection, children, {name for each in above.values() for name in each})
+        nested = self._nested(connection, children)
+        readings = []
+        for child in children:
+            enclosing = next((name for name in above[child] if held.is_cut(name)), None)
+            try:
+                readings.append(held.reading(child, orphans=orphans, enclosing=enclosing, nested=nested.get(child, ())))
+            except Senseless as error:
+                raise BackendMisconfigured(f"{self._text} in the database: {error}") from error
+        return readings
+
+    def _held(self, connection: Connection, children: Sequence[bytes], others: Iterable[bytes]) -> Held:
+        """What is filed under these children, and what is at their names, at those of their servers, and at others."""
+        held = Held()
+        held.take(self._rows(connection, RECORDS.c.child, children))
+        places = {*children, *others, *(target for child in children for target in held.in_domain_ns(child))}
+        held.take(self._rows(connection, RECORDS.c.owner, places))
+        return held
+
+    def _rows(self, connection: Connection, column: ColumnElement[str], wanted: Iterable[bytes]) -> Iterator[Row]:
+        for chunk in _chunks(map(names.to_text, wanted)):
+            statement = select(*_COLUMNS).where(self._in_zone, column.in_(chunk))
+            yield from map(Row._make, connection.execute(statement).all())
+
+    def _nested(self, connection: Connection, children: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """The delegations below these names, by name. Only those that are deep enough are looked at."""
+        deep = select(RECORDS.c.child).distinct().where(self._in_zone, IS_DEEP)
+        if len(children) == 1:
+            deep = deep.where(RECORDS.c.child.endswith(f".{names.to_text(children[0])}", autoescape=True))
+        wanted = set(children)
+        found: dict[bytes, list[bytes]] = {}
+        for text in connection.execute(deep.execution_options(yield_per=_CHUNK)).scalars():
+            cut = self._child_of(text)
+            for name in self._between(cut):
+                if name in wanted:
+                    found.setdefault(name, []).append(cut)
+        return found
+
+    def _between(self, name: bytes) -> list[bytes]:
+        """The names above one that still lie below the apex, the highest first."""
+        found = []
+        while len(name := names.parent(name)) > len(self._zone):
+            found.append(name)
+        return found[::-1]
+
+    def _child_of(self, text: str) -> bytes:
+        try:
+            child = owner_of(text)
+            if not names.is_below(child, self._zone):
+                raise ValueError(f"{text!r} is not below the apex")
+        except ValueError as error:
+            raise BackendMisconfigured(f"{self._text} in the database: a child makes no sense: {error}") from error
+        return child
+
+    # The zone's own records
+
+    def _check_own(self, connection: Connection, name: bytes) -> None:
+        """Raises BackendRejected for a name outside the zone, or at or below a delegation."""
+        if not names.is_at_or_below(name, self._zone):
+            raise BackendRejected(f"{names.to_text(name)} is not in {self._text}")
+        places = [names.to_text(place) for place in (*self._between(name), name)] if name != self._zone else []
+        cut = select(RECORDS.c.owner).where(self._in_zone, RECORDS.c.owner.in_(places), RECORDS.c.type == "NS")
+        if (found := connection.execute(cut).scalar()) is not None:
+            raise BackendRejected(f"{names.to_text(name)} lies in the delegation of {found}")
+
+    def _own(self, connection: Connection, places: Iterable[bytes]) -> dict[tuple[bytes, int], list[Stored]]:
+        """The rows at these names by owner and type. Raises BackendMisconfigured for one that makes no sense."""
+        found: dict[tuple[bytes, int], list[Stored]] = {}
+        for row in self._rows(connection, RECORDS.c.owner, dict.fromkeys(places)):
+            try:
+                rr = record_of(row.owner, row.type, row.rdata)
+            except ValueError as error:
+                raise BackendMisconfigured(f"{self._text} in the database: {row} makes no sense: {error}") from error
+            found.setdefault((rr.owner, rr.rtype), []).append(Stored(row.id, row.ttl, rr))
+        return found
+
+    # Writing
+
+    def _carry_out(self, connection: Connection, found: Edit) -> None:
+        for ids in _chunks(found.deleted):
+            connection.execute(delete(RECORDS).where(RECORDS.c.id.in_(ids)))
+        for ttl, retimed in found.retimed.items():
+            for ids in _chunks(retimed):
+                connection.execute(update(RECORDS).where(RECORDS.c.id.in_(ids)).values(ttl=ttl))
+        if found.inserted:
+            values = [dict(zip(_INSERTED, (self._text, *row), strict=True)) for row in found.inserted]
+            # RETURNING makes it a few statements of many rows each: history is noted once for each of them
+            connection.execute(insert(RECORDS).returning(RECORDS.c.id), values)
+
+    def _refuse(self) -> NoReturn:
+        quoted = self._text.replace("'", "''")
+        raise BackendMisconfigured(f"the database has no zone {self._text}; if it should: {_ADDING.format(quoted)}")
+
+
+def _owners(changes: Iterable[Change]) -> set[bytes]:
+    return {owner for change in changes for owner in owners(change)}
+
+
+def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:
+    left = iter(items)
+    while chunk := list(islice(left, _CHUNK)):
+        yield chunk

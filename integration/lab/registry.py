@@ -1,0 +1,197 @@
+"""A registry's database with the tables of the adapter `database`: edited, and made into a zone, by plain SQL."""
+
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import dns.zone
+
+from lab.postgresql import PostgreSql
+
+_LINE = re.compile(r"(\S+)\s+(?:([0-9]+)\s+)?(?:IN\s+)?([A-Z][A-Z0-9]*)\s+(.*)")
+_COLUMNS = "zone, child, owner, type, ttl, rdata"
+_ADDRESSES = ("A", "AAAA")
+
+Record = tuple[str, str, int, str]
+"""Owner, type, TTL in seconds and RDATA, in presentation form."""
+Statement = tuple[str, Sequence[Any]]
+"""SQL with a question mark for each of the values."""
+
+
+class Registry(ABC):
+    """The tables, and somebody who works with them beside zonecut."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> dict[str, Any]:
+        """`backend` of zonecut's configuration."""
+
+    @abstractmethod
+    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+        """Execute statements in one transaction; what the last one returns."""
+
+    @abstractmethod
+    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Insert rows (zone, child, owner, type, TTL, RDATA), however many."""
+
+    @abstractmethod
+    def schema(self) -> str:
+        """The script that makes the tables."""
+
+    def load(self, zone: str, master_file: str) -> None:
+        """Take a zone over from a master file of absolute names, one record a line."""
+        records = [_record(line) for line in master_file.splitlines()]
+        cuts = {owner for owner, rtype, _, _ in records if rtype == "NS" and owner != zone}
+        self.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", (zone,)))
+        self.insert((zone, _child(record, zone, cuts), *_row(record)) for record in records)
+
+    def edit(self, zone: str, remove: Iterable[tuple[str, str]] = (), add: Iterable[Record] = ()) -> None:
+        """Somebody edits a zone in one transaction: RRsets go, by owner and type, and then records come."""
+        added = list(add)
+        cut = ("SELECT DISTINCT owner FROM zonecut_records WHERE zone = ? AND type = 'NS' AND child <> zone", (zone,))
+        cuts = {owner for (owner,) in self.execute(cut)} | {record[0] for record in added if record[1] == "NS"}
+        self.execute(
+            *(
+                ("DELETE FROM zonecut_records WHERE zone = ? AND owner = ? AND type = ?", (zone, *key))
+                for key in remove
+            ),
+            *(
+                (
+                    f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                    (zone, _child(record, zone, cuts), *_row(record)),
+                )
+                for record in added
+            ),
+        )
+
+    def zone(self, name: str) -> dns.zone.Zone:
+        """The zone that a generator makes of the rows as they are."""
+        rows = self.execute(("SELECT owner, ttl, type, rdata FROM zonecut_records WHERE zone = ?", (name,)))
+        lines = (f"{owner} {ttl} IN {rtype} {rdata}\n" for owner, ttl, rtype, rdata in rows)
+        return dns.zone.from_text("".join(lines), name, relativize=False)
+
+    def records(self, zone: str) -> list[Record]:
+        """The rows of a zone by owner, type and RDATA."""
+        rows = self.execute(
+            (
+                "SELECT owner, type, ttl, rdata FROM zonecut_records WHERE zone = ? ORDER BY owner, type, rdata",
+                (zone,),
+            )
+        )
+        return [(owner, rtype, ttl, rdata) for owner, rtype, ttl, rdata in rows]
+
+    def serial(self, zone: str) -> int:
+        ((serial,),) = self.execute(("SELECT serial FROM zonecut_zones WHERE zone = ?", (zone,)))
+        return int(serial)
+
+    def history(self, zone: str, since: int = 0) -> list[tuple[int, str, Record]]:
+        """What changed after a serial: the serial of each row, `added` or `removed`, and the record."""
+        following = "SELECT * FROM zonecut_history WHERE zone = ? AND serial > ? ORDER BY serial"
+        rows = self.execute((f"SELECT serial, action, owner, type, ttl, rdata FROM ({following}) AS h", (zone, since)))
+        return [(serial, action, (owner, rtype, ttl, rdata)) for serial, action, owner, rtype, ttl, rdata in rows]
+
+
+class SqliteRegistry(Registry):
+    """The tables in a file, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.file = directory / "registry.db"
+        with closing(sqlite3.connect(self.file)) as database:
+            database.executescript(self.schema())
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "database", "url": f"sqlite:///{self.file}"}
+
+    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+        with self.connection() as database:
+            rows: list[tuple[Any, ...]] = []
+            for statement, values in statements:
+                rows = database.execute(statement, values).fetchall()
+            return rows
+
+    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self.connection() as database:
+            database.executemany(f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def schema(self) -> str:
+        return files("zonecut_database").joinpath("schema", "sqlite.sql").read_text()
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection, closed at the end, its transaction committed unless something is raised."""
+        with closing(sqlite3.connect(self.file)) as database, database:
+            yield database
+
+
+class PostgreSqlRegistry(Registry):
+    """The tables in a database of its own, which belongs to a role of its own."""
+
+    def __init__(self, server: PostgreSql, directory: Path, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.password_file = directory / f"{name}.password"
+        server.create_role(name, self.password_file)
+        server.execute(f"CREATE DATABASE {name} OWNER {name}")
+        server.execute(f"SET ROLE {name}", self.schema(), database=name)
+
+    def drop(self) -> None:
+        """Drop database and role, whoever still uses them."""
+        self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)", f"DROP ROLE {self.name}")
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        url = self.server.url(self.name, self.name)
+        return {"adapter": "database", "url": url, "password_file": str(self.password_file)}
+
+    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        with self.server.connect(self.name) as connection, connection.transaction():
+            for statement, values in statements:
+                cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        statement = f"COPY zonecut_records ({_COLUMNS}) FROM STDIN".encode()
+        with self.server.connect(self.name) as connection, connection.cursor().copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+        # as autovacuum does a minute later
+        self.server.execute("ANALYZE", database=self.name)
+
+    def schema(self) -> str:
+        return files("zonecut_database").joinpath("schema", "postgresql.sql").read_text()
+
+
+def _record(line: str) -> Record:
+    found = _LINE.fullmatch(line)
+    assert found is not None, line
+    owner, ttl, rtype, rdata = found.groups()
+    return owner, rtype, int(ttl or 3600), rdata
+
+
+def _row(record: Record) -> tuple[str, str, int, str]:
+    owner, rtype, ttl, rdata = record
+    # as the tables want it
+    return owner.lower(), rtype, ttl, rdata.lower() if rtype == "NS" else rdata
+
+
+def _child(record: Record, zone: str, cuts: Iterable[str]) -> str:
+    """The delegation under which a record is filed: the nearest one above an address."""
+    owner, rtype, _, _ = record
+    if owner != zone and rtype in ("NS", "DS"):
+        return owner.lower()
+    if rtype in _ADDRESSES:
+        place = owner
+        while place != zone:
+            if place in cuts:
+                return place
+            place = place.partition(".")[2]
+    return zone

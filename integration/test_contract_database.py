@@ -1,0 +1,141 @@
+"""The adapter `database` under the adapter contract: on a SQLite file, and on a real PostgreSQL."""
+
+import signal
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.postgresql import PostgreSql
+from lab.registry import PostgreSqlRegistry, Registry, SqliteRegistry
+from lab.unprivileged import unprivileged
+from zonecut.plugin import Backend, BackendContext
+from zonecut.plugin.contract import BackendContract, ContractServer, Serve
+from zonecut.protocol import names
+from zonecut.protocol.rrset import ResourceRecord, rdata_text
+from zonecut.protocol.update import type_text
+from zonecut_database import DatabaseOptions
+from zonecut_database.backend import DatabaseBackend
+
+_PATIENCE = 3.0
+
+
+class ContractDatabase(ContractServer):
+    """A registry's database with the contract's zone."""
+
+    patience = _PATIENCE
+    zone_name = BackendContract.zone_name
+
+    def __init__(self, registry: Registry, master_file: str) -> None:
+        self._registry = registry
+        registry.load(self.zone_name, master_file)
+
+    def backend(self) -> Backend:
+        return self._backend()
+
+    def misplaced(self) -> Backend:
+        return self._backend(zone="elsewhere.test.")
+
+    def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
+        self._registry.edit(
+            self.zone_name,
+            [(names.to_text(owner), type_text(rtype)) for owner, rtype in remove],
+            [
+                (names.to_text(owner), type_text(rtype), ttl, rdata_text(rtype, rdata))
+                for owner, rtype, ttl, rdata in add
+            ],
+        )
+
+    def _backend(self, zone: str = zone_name, **options: object) -> Backend:
+        given = {**self._registry.backend, "timeout": _PATIENCE, **options}
+        del given["adapter"]
+        return DatabaseBackend(BackendContext(names.from_text(zone), self.ttls), DatabaseOptions.model_validate(given))
+
+
+class OnSqlite(ContractDatabase):
+    """There is no server: what can be away is the directory with the file, and what can hang is somebody's lock."""
+
+    def __init__(self, directory: Path, master_file: str) -> None:
+        self._directory = directory
+        self._away = directory.with_name("away")
+        self._others: sqlite3.Connection | None = None
+        super().__init__(SqliteRegistry(directory), master_file)
+
+    @contextmanager
+    def stranger(self) -> Iterator[Backend]:
+        with unprivileged_without(self._directory):
+            yield self._backend()
+
+    def stop(self) -> None:
+        self._directory.rename(self._away)
+
+    def start(self) -> None:
+        self._away.rename(self._directory)
+
+    def hold(self) -> None:
+        self._others = sqlite3.connect(self._directory / "registry.db", isolation_level=None)
+        self._others.execute("BEGIN EXCLUSIVE")
+
+    def release(self) -> None:
+        assert self._others is not None
+        with closing(self._others):
+            self._others.execute("ROLLBACK")
+
+
+@contextmanager
+def unprivileged_without(directory: Path) -> Iterator[None]:
+    """As somebody who may not enter a directory."""
+    mode = directory.stat().st_mode
+    directory.chmod(0)
+    try:
+        with unprivileged():
+            yield
+    finally:
+        directory.chmod(mode)
+
+
+class OnPostgreSql(ContractDatabase):
+    def __init__(self, server: PostgreSql, directory: Path, master_file: str) -> None:
+        self._server = server
+        self._wrong = directory / "wrong.password"
+        self.registry = PostgreSqlRegistry(server, directory, "contract")
+        super().__init__(self.registry, master_file)
+
+    @contextmanager
+    def stranger(self) -> Iterator[Backend]:
+        self._wrong.touch(mode=0o600)
+        self._wrong.write_text("wrong\n")
+        yield self._backend(password_file=self._wrong)
+
+    def stop(self) -> None:
+        self._server.kill()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def hold(self) -> None:
+        self._server.signal_all(signal.SIGSTOP)
+
+    def release(self) -> None:
+        self._server.signal_all(signal.SIGCONT)
+
+
+class TestSqlite(BackendContract):
+    @pytest.fixture
+    def serve(self, tmp_path: Path) -> Serve:
+        return lambda master_file: OnSqlite(tmp_path / "registry", master_file)
+
+
+class TestPostgreSql(BackendContract):
+    @pytest.fixture
+    def serve(self, postgresql: PostgreSql, tmp_path: Path) -> Iterator[Serve]:
+        with ExitStack() as made:
+
+            def serve(master_file: str) -> ContractServer:
+                server = OnPostgreSql(postgresql, tmp_path, master_file)
+                made.callback(server.registry.drop)
+                return server
+
+            yield serve
