@@ -84,6 +84,10 @@ class ChildKeys:
         with self._folder.reading():
             return tuple(keyfiles.read_public(path) for path in self._folder.retired.files(self.zone))
 
+    def ever(self) -> tuple[Key, ...]:
+        """All keys that we ever had: of these, those that are not wanted are taken out of the zone."""
+        return (*(own.key for own in self.all()), *self.retired())
+
     def _all(self) -> tuple[OwnKey, ...]:
         found = [(path.stat().st_mtime_ns, self._read(path)) for path in self._folder.files(self.zone)]
         return tuple(own for _, own in sorted(found, key=lambda each: (each[0], each[1].file)))

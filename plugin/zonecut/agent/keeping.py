@@ -16,7 +16,7 @@ from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Unsuitable, wanted
 from zonecut.agent.workplace import Parent, Workplace, met
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Delegation, Difference, Ttls
+from zonecut.protocol.delegation import Delegation, Difference, Ttls
 
 MAX_RECORDS = 4
 """So many records of a difference are named in a reason."""
@@ -40,15 +40,15 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         port=place.settings.parent.port,
     )
     now = place.now()
-    held = _held(view)
+    held = view.held
     if held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
-    after = aim.beside(held or _shown(view, place.zone))
+    after = aim.beside(held or view.shown)
     digest = sha256(after.to_wire()).hexdigest()[:32]
     if held is None:
         # its servers answer from the child zone: what was accepted is all that can be known
         missing = digest not in (state.settled, state.sent)
-        difference = Difference.between(_shown(view, place.zone), after)
+        difference = Difference.between(view.shown, after)
     else:
         behind = view.missing(after)
         missing = bool(behind)
@@ -64,17 +64,6 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         return await _notify(place, due, digest, difference, parent)
     assert own is not None
     return await _send(place, due, own, parent.party, view, after, digest)
-
-
-def _shown(view: ParentView, child: bytes) -> Delegation:
-    """What servers show that answer from the child zone: the parent's DS."""
-    ds = next((server.ds for server in view.servers if server.ds is not None), ())
-    return Delegation.of(child, [RR(child, RRType.DS, rdata) for rdata in ds])
-
-
-def _held(view: ParentView) -> Delegation | None:
-    """What the parent holds: what all of its servers say, or what the first of them says that says anything."""
-    return view.agreed or next((each.delegation for each in view.servers if each.delegation is not None), None)
 
 
 async def _rest(

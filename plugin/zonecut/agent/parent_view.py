@@ -74,6 +74,17 @@ class ParentView:
         return said[0] if said and all(each == said[0] for each in said) else None
 
     @property
+    def held(self) -> Delegation | None:
+        """What the parent holds: what all say, or else what the first of them says that says anything."""
+        return self.agreed or next(iter([server.delegation for server in self.answered]), None)
+
+    @property
+    def shown(self) -> Delegation:
+        """What servers show of the parent's side that answer from the child zone: its DS."""
+        ds = next((server.ds for server in self.servers if server.ds is not None), ())
+        return Delegation(self.child, ds=ds)
+
+    @property
     def is_hidden(self) -> bool:
         """True if there are servers that answer, and all of them from the child zone."""
         return not self.answered and any(server.hides for server in self.servers)

@@ -120,11 +120,10 @@ class Workplace:
 
         Raises SourceError, BackendError, UnusableKey, OSError.
         """
-        retired = await asyncio.to_thread(self.keys.retired)
+        ours = await asyncio.to_thread(self.keys.ever)
         content = await self.source.content()
-        wanted = [own.key for own in keys]
         async with self.doors.opened():
-            publication = await self.publisher.apply(wanted, [*wanted, *retired], content)
+            publication = await self.publisher.apply([own.key for own in keys], ours, content)
         if publication.differing:
             changes = [place.to_json(self.codepoints) for place in publication.differing]
             await self.record("agent.key-published", keys[-1], places=changes)

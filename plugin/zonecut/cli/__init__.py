@@ -14,8 +14,11 @@ from zonecut.cli import (
     child_bootstrap,
     child_discover,
     child_inquire,
+    child_keygen,
+    child_publish,
     child_roll,
     child_status,
+    child_sync,
     delegation_export,
     delegation_show,
     demo,
@@ -81,9 +84,12 @@ _parents.command("roll")(parent_roll.command)
 app.add_typer(_parents, name="parent")
 
 _children = _group("The child zones whose delegations we keep right.")
+_children.command("keygen")(child_keygen.command)
+_children.command("publish")(child_publish.command)
 _children.command("discover")(child_discover.command)
 _children.command("inquire")(child_inquire.command)
 _children.command("bootstrap")(child_bootstrap.command)
+_children.command("sync")(child_sync.command)
 _children.command("roll")(child_roll.command)
 _children.command("status")(child_status.command)
 app.add_typer(_children, name="child")

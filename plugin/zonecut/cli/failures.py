@@ -66,6 +66,7 @@ def _report_usage(error: TyperException, program: str) -> int:
 def _expected(error: Exception) -> Failure | None:
     """The failure that an error of another part amounts to, if it is one that a user or a server can cause."""
     # imported here: most commands end well
+    from zonecut.agent.content import SourceError
     from zonecut.configfile import ConfigurationError
     from zonecut.plugin import BackendError, BackendMisconfigured
     from zonecut.protocol.keys import UnusableKey
@@ -77,7 +78,7 @@ def _expected(error: Exception) -> Failure | None:
     if isinstance(error, BackendError):
         code = Exit.USAGE if isinstance(error, BackendMisconfigured) else Exit.FAILED
         return Failure(error.reason, code=code)
-    if isinstance(error, StoreError | UnusableKey):
+    if isinstance(error, StoreError | UnusableKey | SourceError):
         return Failure(error.reason)
     if isinstance(error, CannotListen):
         return Failure(str(error))

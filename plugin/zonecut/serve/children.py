@@ -18,6 +18,10 @@ from zonecut.store import Store
 if TYPE_CHECKING:
     from zonecut.agent.agents import Agents
     from zonecut.agent.backoff import Courtesy
+    from zonecut.agent.childkeys import ChildKeys
+    from zonecut.agent.doors import Doors
+    from zonecut.agent.publishing import KeyPublisher
+    from zonecut.agent.source import Source
     from zonecut.agent.workplace import Workplace
     from zonecut.resolve import Resolver
     from zonecut.serve.resolvers import Reach
@@ -49,14 +53,48 @@ def common(
 
 def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Workplace":
     """The parts of one zone's agent. Raises ConfigurationError, BackendError for options that cannot be used."""
+    from zonecut.agent.workplace import Workplace
+
+    side = make_side(loaded, section)
+    return Workplace(
+        section.apex,
+        section.settings(),
+        side.keys,
+        side.source,
+        side.publisher,
+        side.doors,
+        shared.resolvers[section.parent.addresses],
+        shared.courtesy,
+        loaded.configuration.codepoints.to_codepoints(),
+        shared.store.audit.record,
+        shared.clock,
+        shared.chance,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The child's own side of one zone: its keys, and the servers that hold it."""
+
+    keys: "ChildKeys"
+    source: "Source"
+    publisher: "KeyPublisher"
+    doors: "Doors"
+
+    async def close(self) -> None:
+        """Release what the zone is read and written with; never raises."""
+        await self.source.close()
+        await self.doors.close()
+
+
+def make_side(loaded: Loaded, section: ChildSection) -> Side:
+    """Its parts, with nothing opened. Raises ConfigurationError, BackendError for options that cannot be used."""
     from zonecut.agent.childkeys import ChildKeys
     from zonecut.agent.doors import BehindDoors, Doors
     from zonecut.agent.publishing import KeyPublisher
     from zonecut.agent.source import SourceError, make_source
-    from zonecut.agent.workplace import Workplace
 
     configuration = loaded.configuration
-    codepoints = configuration.codepoints.to_codepoints()
     apex = section.apex
     directory = configuration.key_directory
     assert directory is not None  # the configuration sees to that
@@ -65,7 +103,6 @@ def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Wo
         zone: adapter.create(BackendContext(zone, Ttls()), options)
         for zone, (adapter, options) in loaded.signalling[apex].items()
     }
-    keys = ChildKeys(directory, apex, codepoints)
     doors = Doors([*([backend] if backend else []), *signalling.values()], keep=section.primary is None)
     try:
         source = make_source(apex, section.primary, backend)
@@ -73,20 +110,8 @@ def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Wo
             source = BehindDoors(source, doors)
     except SourceError as error:
         raise ConfigurationError(loaded.path, [f"children: {names.to_text(apex)}: {error.reason}"]) from None
-    return Workplace(
-        apex,
-        section.settings(),
-        keys,
-        source,
-        KeyPublisher(apex, section.key.ttl, backend, signalling),
-        doors,
-        shared.resolvers[section.parent.addresses],
-        shared.courtesy,
-        codepoints,
-        shared.store.audit.record,
-        shared.clock,
-        shared.chance,
-    )
+    keys = ChildKeys(directory, apex, configuration.codepoints.to_codepoints())
+    return Side(keys, source, KeyPublisher(apex, section.key.ttl, backend, signalling), doors)
 
 
 def _backend(loaded: Loaded, apex: bytes) -> Backend | None:

@@ -1,0 +1,117 @@
+"""`zonecut child publish`: put a child zone's KEY records where the parent looks for them."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from zonecut.cli import actor, output, session
+from zonecut.cli.failures import Exit, Failure
+from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.protocol import names
+
+if TYPE_CHECKING:
+    from zonecut.agent.publishing import Publication, Visible
+    from zonecut.agent.state import AgentState
+    from zonecut.config import ChildSection, Loaded
+    from zonecut.protocol.keys import Key
+
+
+def command(
+    zone: ChildZoneArgument, dry_run: DryRunOption = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Publish the zone's key at its apex, and below `_signal` in the zones of its name servers that are ours.
+
+    Records of others at the apex stay; keys of ours that are not in use any more go. Where we cannot write, the records
+    are shown for somebody else to add. The key has to be there (`zonecut child keygen`).
+
+    Exit code 3: something would change (--dry-run), or has to be changed by hand. 1: a server did not take it.
+
+    Example: zonecut child publish child.parent.example. --dry-run
+    """
+    loaded = session.load(config)
+    section = session.child_at(loaded, zone)
+    publication, seen = session.run(_publish(loaded, section, dry_run))
+    codepoints = loaded.configuration.codepoints.to_codepoints()
+    if as_json:
+        output.say_json(
+            {
+                "zone": names.to_text(zone),
+                "places": publication.to_json(codepoints),
+                "written": bool(publication.differing) and not dry_run,
+                "visible": [{"owner": names.to_text(each.owner), "seen": each.seen} for each in seen],
+            }
+        )
+    else:
+        text = publication.to_text(codepoints).rstrip("\n")
+        output.say(text or f"; {names.to_text(zone)}: nothing to change")
+        for each in seen:
+            output.say(f"; {names.to_text(each.owner)}: {'the world sees it' if each.seen else each.reason}")
+    raise typer.Exit(_code(publication, dry_run))
+
+
+def _code(publication: "Publication", dry_run: bool) -> Exit:
+    if publication.failed:
+        return Exit.FAILED
+    # what the operators of other name servers publish or not is theirs
+    apex_by_hand = publication.places[0] in publication.by_hand
+    return Exit.DIFFERENT if apex_by_hand or (dry_run and publication.differing) else Exit.DONE
+
+
+async def _publish(
+    loaded: "Loaded", section: "ChildSection", dry_run: bool
+) -> "tuple[Publication, tuple[Visible, ...]]":
+    from zonecut.agent.rolling import published_keys
+    from zonecut.serve.children import make_side
+
+    side = make_side(loaded, section)
+    try:
+        keys = side.keys.all()
+        if not keys:
+            raise Failure(f"{section.zone} has no key yet: zonecut child keygen {section.zone}")
+        wanted = [own.key for own in published_keys(await _state(loaded, section), keys)]
+        content = await side.source.content()
+        async with side.doors.opened():
+            write = side.publisher.plan if dry_run else side.publisher.apply
+            publication = await write(wanted, side.keys.ever(), content)
+    finally:
+        await side.close()
+    if publication.differing and not dry_run:
+        await _record(loaded, section, publication)
+    return publication, await _look(loaded, section, publication, wanted)
+
+
+async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | None":
+    """Where the zone's agent stands, if one has looked after it: it says which keys are in use."""
+    from zonecut.agent.state import AgentState
+
+    if not session.has_store(loaded):
+        return None
+    async with session.open_store(loaded) as store:
+        stored = await store.agents.get(section.apex)
+    return None if stored is None else AgentState.from_json(stored.document)
+
+
+async def _look(
+    loaded: "Loaded", section: "ChildSection", publication: "Publication", keys: "list[Key]"
+) -> "tuple[Visible, ...]":
+    """Whether the world sees what is somebody else's to publish."""
+    import asyncio
+    import time
+
+    from zonecut.agent.publishing import visible
+    from zonecut.serve.resolvers import make_resolver
+
+    places = publication.by_hand
+    if not places:
+        return ()
+    resolver = make_resolver(loaded, time.time, section.parent.addresses)
+    return tuple(await asyncio.gather(*(visible(resolver, place.owner, keys) for place in places)))
+
+
+async def _record(loaded: "Loaded", section: "ChildSection", publication: "Publication") -> None:
+    from zonecut.store import AuditEntry
+
+    codepoints = loaded.configuration.codepoints.to_codepoints()
+    detail = {"places": [place.to_json(codepoints) for place in publication.differing]}
+    async with session.open_store(loaded) as store:
+        await store.audit.record(AuditEntry("agent.key-published", actor.operator(), child=section.apex, detail=detail))

@@ -1,0 +1,203 @@
+"""`zonecut child sync`: have the parent publish what the child zone says."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from zonecut.cli import child_status, child_work, output, session
+from zonecut.cli.failures import Exit, Failure
+from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.protocol import names
+
+if TYPE_CHECKING:
+    from zonecut.agent.parent_view import ParentView
+    from zonecut.agent.state import AgentState
+    from zonecut.agent.wanted import Wanted
+    from zonecut.agent.zone_agent import ZoneAgent
+    from zonecut.config import ChildSection, Loaded
+    from zonecut.protocol.delegation import Delegation, Difference
+
+
+def command(
+    zone: ChildZoneArgument, dry_run: DryRunOption = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Compare the child zone with what the parent's servers publish, send what differs, and look until it is there.
+
+    A key that is not trusted yet goes through its bootstrap first, as far as that gets without waiting. With --dry-run
+    nothing is sent, and no key is needed.
+
+    Exit code 0: in sync. 3: not yet, or --dry-run and something differs. 1: something is in the way.
+
+    Example: zonecut child sync child.parent.example. --dry-run
+    """
+    loaded = session.load(config)
+    section = session.child_at(loaded, zone)
+    if dry_run:
+        plan = session.run(_compare(loaded, section))
+        if as_json:
+            output.say_json(plan.to_json())
+        else:
+            plan.say()
+        raise typer.Exit(Exit.DIFFERENT if plan.differs else Exit.DONE)
+    state = session.run(_sync(loaded, section, as_json))
+    if as_json:
+        output.say_json(child_status.to_json(zone, state))
+    raise typer.Exit(_code(state))
+
+
+class Plan(NamedTuple):
+    """What the child wants, what the parent publishes, and what would be sent."""
+
+    wanted: "Wanted"
+    view: "ParentView"
+    after: "Delegation"
+    difference: "Difference"
+
+    @property
+    def differs(self) -> bool:
+        """True if something would be sent, or one of the parent's servers is behind the others."""
+        return bool(self.difference) or bool(self.view.missing(self.after))
+
+    def say(self) -> None:
+        zone, parent = names.to_text(self.after.child), names.to_text(self.view.parent)
+        for note in self.wanted.notes:
+            output.say(f"; {note}")
+        if not self.wanted.ds_known:
+            output.say("; the child does not say which DS it wants: the parent's stay")
+        if self.view.is_hidden:
+            output.say(f"; every server of {parent} serves {zone}, too: of what {parent} holds, only DS can be seen")
+        for server in self.view.servers:
+            if server.delegation is None:
+                output.say(f"; {server} {server.reason}")
+            elif server.delegation != self.after:
+                output.say(f"; {server} is behind")
+        text = self.difference.to_text().rstrip("\n")
+        if text:
+            output.say(text)
+        elif not self.differs:
+            output.say(f"; {zone} and {parent} are in sync")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "zone": names.to_text(self.after.child),
+            "parent": names.to_text(self.view.parent),
+            "wanted": self.after.to_json(),
+            "ds_known": self.wanted.ds_known,
+            "notes": list(self.wanted.notes),
+            "difference": self.difference.to_json(),
+            "differs": self.differs,
+            "servers": self.view.to_json()["servers"],
+        }
+
+
+async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
+    from zonecut.agent.parent_view import view_parent
+    from zonecut.agent.wanted import Unsuitable, wanted
+    from zonecut.protocol.delegation import Difference
+    from zonecut.serve.children import make_side
+    from zonecut.serve.resolvers import make_resolver
+
+    side = make_side(loaded, section)
+    try:
+        content = await side.source.content()
+        aim = wanted(content, section.settings(), time.time())
+    except Unsuitable as error:
+        raise Failure(error.reason) from None
+    finally:
+        await side.close()
+    resolver = make_resolver(loaded, time.time, section.parent.addresses)
+    parent = await _parent(loaded, section)
+    view = await view_parent(resolver, parent, section.apex, port=section.parent.port)
+    if view.held is None and not view.is_hidden:
+        raise Failure(f"nothing is known of what {names.to_text(parent)} publishes: {view.describe()}")
+    before = view.held or view.shown
+    after = aim.beside(before)
+    return Plan(aim, view, after, Difference.between(before, after))
+
+
+async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:
+    """The parent zone, from the configuration or found. Raises Failure."""
+    if section.parent.zone is not None:
+        return names.from_text(section.parent.zone)
+    from zonecut.cli.child_parent import look
+
+    discovery = (await look(loaded, section.apex, section.parent)).discovery
+    if discovery.parent is None:
+        raise Failure(f"{section.zone}: its parent zone was not found; `parent.zone` can name it")
+    return discovery.parent
+
+
+async def _sync(loaded: "Loaded", section: "ChildSection", as_json: bool) -> "AgentState":
+    async with child_work.agent_of(loaded, section) as agent:
+        run = _Run(agent, as_json, time.time() + section.confirm)
+        return await run.to_its_end()
+
+
+class _Run:
+    """One agent's steps in a row, waiting only for the parent to publish what it has accepted."""
+
+    def __init__(self, agent: "ZoneAgent", quiet: bool, until: float) -> None:
+        self._agent = agent
+        self._quiet = quiet
+        self._until = until
+        self._said = ""
+
+    async def to_its_end(self) -> "AgentState":
+        """The state in which it ends. Raises StoreConflict when a daemon is always faster, StoreUnavailable."""
+        from zonecut.store import StoreConflict
+
+        for attempt in range(child_work.CONFLICTS):
+            try:
+                return await self._steps()
+            except StoreConflict:
+                if attempt == child_work.CONFLICTS - 1:
+                    raise
+                self._agent.reload()
+        raise AssertionError("unreachable")
+
+    async def _steps(self) -> "AgentState":
+        from zonecut.agent import machine
+
+        state = machine.noticed(await self._agent.load(), self._agent.place.now())
+        await self._agent.save(state)
+        first = True
+        while first or self._goes_on(state):
+            wait = state.next_at - time.time()
+            if wait > 0:
+                if not _is_confirming(state) or time.time() + wait > self._until:
+                    break
+                await asyncio.sleep(wait)
+            state = await self._agent.step(state)
+            self._say(state)
+            first = False
+        return state
+
+    def _goes_on(self, state: "AgentState") -> bool:
+        from zonecut.agent.state import Phase
+
+        return state.phase not in (Phase.IN_SYNC, Phase.HELD) and not state.attempts
+
+    def _say(self, state: "AgentState") -> None:
+        line = f"{state.phase.value}: {state.reason}"
+        if not self._quiet and line != self._said:
+            output.say(line)
+            if state.advice:
+                output.say(state.advice)
+        self._said = line
+
+
+def _is_confirming(state: "AgentState") -> bool:
+    """The receiver has accepted the change, and the parent's servers are looked at until they publish it."""
+    from zonecut.agent.state import Phase
+
+    return state.phase is Phase.OUT_OF_SYNC and state.sent is not None
+
+
+def _code(state: "AgentState") -> Exit:
+    from zonecut.agent.state import Phase
+
+    if state.phase is Phase.IN_SYNC and not state.attempts:
+        return Exit.DONE
+    return Exit.FAILED if state.attempts or state.phase is Phase.HELD else Exit.DIFFERENT
