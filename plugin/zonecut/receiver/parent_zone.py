@@ -187,9 +187,10 @@ class ParentZone:
                     await _check_trusted(child, still_trusted)  # that took time
                 if accepting is not None:
                     await accepting(change)
-                change_id = await self._record(lambda: self._ledger.append(provenance, change))
-                self._accepted(provenance)
-                settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
+                with self.writer.expecting():
+                    change_id = await self._record(lambda: self._ledger.append(provenance, change))
+                    self._accepted(provenance)
+                    settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
                 turn.keep()
                 if self._checks is not None:
                     self._checks.watch(change, change_id)

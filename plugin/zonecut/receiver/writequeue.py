@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
@@ -64,6 +65,9 @@ class WriteQueue:
         self._work = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._coming = 0
+        self._most = 0
+        self._gathered = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._aside)
@@ -73,10 +77,31 @@ class WriteQueue:
         self._waiting.append(pending)
         self._work.set()
         self._empty.clear()
+        self._check_gathered()
 
-    async def take(self, most: int, fitting: Callable[[Sequence[Change]], int]) -> list[Pending]:
-        """Wait for work and take it: as much as fits into a transaction, or one suspect alone."""
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While one more is being recorded, which is then put here."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+            self._check_gathered()
+
+    async def take(self, most: int, fitting: Callable[[Sequence[Change]], int], patience: float = 0.0) -> list[Pending]:
+        """Wait for work and take it: as much as fits into a transaction, or one suspect alone.
+
+        While more are expected than wait, those have `patience` seconds to come in time for it.
+        """
         await self._work.wait()
+        self._most = most
+        self._gathered.clear()
+        self._check_gathered()
+        if not self._gathered.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._gathered.wait()
         if self._waiting[0].suspect:
             return [self._waiting.popleft()]
         batch = list(takewhile(lambda pending: not pending.suspect, islice(self._waiting, most)))
@@ -116,6 +141,10 @@ class WriteQueue:
         """Nothing that was set aside comes again."""
         for _, timer in self._aside.values():
             timer.cancel()
+
+    def _check_gathered(self) -> None:
+        if len(self._waiting) >= min(self._coming, self._most):
+            self._gathered.set()
 
     def _bring_back(self, child: bytes) -> None:
         pending, _ = self._aside.pop(child)

@@ -8,7 +8,7 @@ What the server has yet to decide is put aside, and the other children's changes
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -29,6 +29,9 @@ MAX_MISMATCHES = 2
 """How often a change that the server acknowledges and does not hold is written, before it ends as failed."""
 BACKOFF = (0.1, 30.0)
 """The first and the longest pause, in seconds, before what the server would not take is tried again."""
+GATHERING = (0.25, 0.1)
+"""For what part of the time that the last transaction took the next one waits while most of what could share it is only
+just being recorded; and for how many seconds at most."""
 HOPELESS = 3
 """So many changes that fail alone, and none that succeeds, mean that the server takes nothing just now."""
 
@@ -86,6 +89,10 @@ class Writer:
         """Take over a change that the ledger holds."""
         self._queue.put(pending)
 
+    def expecting(self) -> AbstractContextManager[None]:
+        """While a change is being recorded, which is then put here: what is to be written may wait for it."""
+        return self._queue.expecting()
+
     async def drain(self, patience: float) -> bool:
         """Wait up to `patience` seconds until nothing is left to write; False if something is (the ledger has it).
 
@@ -116,10 +123,15 @@ class Writer:
 
     async def _run(self) -> None:
         failures = 0
+        took = 0.0
+        now = asyncio.get_running_loop().time
+        part, longest = GATHERING
         while True:
-            batch = await self._queue.take(self.max_batch, self._backend.batch)
+            batch = await self._queue.take(self.max_batch, self._backend.batch, min(part * took, longest))
             result = _Result()
+            began = now()
             await self._take(batch, result)
+            took = now() - began
             if result.settled or result.later:
                 failures = 0
                 self._recovered()
