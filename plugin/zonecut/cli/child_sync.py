@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -160,7 +161,9 @@ class _Run:
     async def _steps(self) -> "AgentState":
         from zonecut.agent import machine
 
-        state = machine.noticed(await self._agent.load(), self._agent.place.now())
+        now = self._agent.place.now()
+        # whatever it waits for: somebody asks now
+        state = replace(machine.noticed(await self._agent.load(), now), next_at=now.time)
         await self._agent.save(state)
         first = True
         while first or self._goes_on(state):
@@ -200,4 +203,5 @@ def _code(state: "AgentState") -> Exit:
 
     if state.phase is Phase.IN_SYNC and not state.attempts:
         return Exit.DONE
-    return Exit.FAILED if state.attempts or state.phase is Phase.HELD else Exit.DIFFERENT
+    waits = state.phase is Phase.BOOTSTRAPPING and state.uploaded  # for the parent's side, which is its own affair
+    return Exit.DIFFERENT if waits or (not state.attempts and state.phase is not Phase.HELD) else Exit.FAILED
