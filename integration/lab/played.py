@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab.hostile import HostileReceiver, Received
-from lab.ports import LOOPBACK
+from lab.ports import LOOPBACK, free_port
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, RRType
@@ -114,19 +114,25 @@ class PlayedParent:
         anchors = TrustAnchors.from_text(self.root.trust_anchor)
         return Resolver([Nameserver(LOOPBACK, self.resolver.port)], anchors, allowed=_any)
 
-    def configuration(self, directory: Path) -> dict[str, Any]:
-        """A configuration of zonecut whose one child zone has this parent; files of it go into the directory."""
+    def configuration(self, directory: Path, **entry: Any) -> dict[str, Any]:
+        """A configuration of zonecut whose one child zone has this parent; files of it go into the directory.
+
+        `entry` are further settings of the child, and `parent` in it of its parent.
+        """
+        parent = {"addresses": "any", "port": self.parents.port, **entry.pop("parent", {})}
         anchors = directory / "anchors.zone"
         anchors.write_text(self.root.trust_anchor)
         return {
             "version": 1,
             "store": {"url": f"sqlite:///{directory}/zonecut.db"},
             "resolver": {"nameservers": [f"{LOOPBACK}:{self.resolver.port}"], "trust_anchors": str(anchors)},
+            "agent": {"listen": [f"{LOOPBACK}:{free_port()}"]},
             "children": [
                 {
                     "zone": CHILD,
                     "primary": {"server": f"{LOOPBACK}:{self.primary.port}"},
-                    "parent": {"addresses": "any", "port": self.parents.port},
+                    "parent": parent,
+                    **entry,
                 }
             ],
         }

@@ -73,21 +73,13 @@ async def inquire(place: Workplace, own: OwnKey, party: Party) -> tuple[Heard, i
 
     async def talk(conversation: Conversation) -> tuple[Heard, Inquired]:
         inquired = await conversation.inquire()
-        result = inquired.outcome.result
-        if result is Result.ACCEPTED and not inquired.believed and not _is_signed(inquired):
-            result = Result.UNBELIEVABLE
-        return Heard(result, inquired.reason), inquired
+        return Heard(inquired.outcome.result, inquired.reason), inquired
 
     heard, inquired = await place.say(party, own, talk)
     told = inquired.keystate if inquired.believed else None
     if told is None:
         return heard, None, ""
     return heard, told.key_state, told.extra_text
-
-
-def _is_signed(inquired: Inquired) -> bool:
-    response = inquired.outcome.response
-    return response is not None and response.signed.is_good
 
 
 async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
