@@ -167,7 +167,7 @@ class World:
 
     def changes(self, *options: str) -> list[dict[str, Any]]:
         """The ledger, newest first."""
-        found: list[dict[str, Any]] = self.zonecut.cli("change", "list", "--limit", "100000", *options)
+        found: list[dict[str, Any]] = self.zonecut.cli("change", "list", "--limit", "100000", *options)["changes"]
         return found
 
     def change_count(self) -> int:

@@ -1,13 +1,16 @@
 """`zonecut change` and `zonecut delegation`: the ledger, and what the server holds."""
 
+import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from test_cli_support import House, delegation, now_held
-from vectors_of import VECTORS
+from vectors_of import VECTORS, ZONE
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import ChangeState
+from zonecut.store import Attempt, ChangeState, ServerState, ZoneState
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -20,20 +23,79 @@ def house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> House:
     return house
 
 
+def listed(house: House, *options: object) -> list[dict[str, Any]]:
+    changes: list[dict[str, Any]] = house.zonecut("change", "list", "--json", *options).document["changes"]
+    return changes
+
+
 def recorded(house: House, before: Delegation, after: Delegation, state: ChangeState = ChangeState.APPLIED) -> int:
     return house.change(VECTOR, before, after, state)
 
 
 def test_changes_are_listed_newest_first(house: House) -> None:
-    assert house.zonecut("change", "list").out == ""
+    assert house.zonecut("change", "list", "--json").document["changes"] == []
     first = recorded(house, LESS, now_held())
     second = recorded(house, now_held(), LESS, ChangeState.FAILED)
-    assert [change["id"] for change in house.zonecut("change", "list", "--json").document] == [second, first]
-    failed = house.zonecut("change", "list", "--state", "failed", "--child", "child.sig0.test.", "--json").document
+    assert [change["id"] for change in listed(house)] == [second, first]
+    failed = listed(house, "--state", "failed", "--child", "child.sig0.test.")
     assert [change["id"] for change in failed] == [second]
-    assert house.zonecut("change", "list", "--child", "second.sig0.test.", "--json").document == []
-    assert len(house.zonecut("change", "list", "--limit", 1, "--json").document) == 1
+    assert listed(house, "--child", "second.sig0.test.") == []
+    assert len(listed(house, "--limit", 1)) == 1
     assert "the server said no" in house.zonecut("change", "list").out
+
+
+def test_what_waits_is_listed_with_how_long_how_often_and_why(house: House) -> None:
+    number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+    done = recorded(house, LESS, now_held(), ChangeState.FAILED)
+
+    async def try_in_vain() -> None:
+        async with house.store() as store:
+            await store.changes.note_attempts([Attempt(number, 3, "connection refused", 12.0)])
+
+    asyncio.run(try_in_vain())
+    document = house.zonecut("change", "list", "--json").document
+    failed, waiting = document["changes"]
+    assert (failed["id"], failed["waiting_seconds"], failed["next_at"]) == (done, None, None)
+    assert (waiting["id"], waiting["attempts"], waiting["reason"]) == (number, 3, "connection refused")
+    assert 0 <= waiting["waiting_seconds"] < 60
+    assert waiting["next_at"] > waiting["accepted_at"]
+    (zone,) = document["zones"]
+    assert (zone["zone"], zone["waiting"]) == ("sig0.test.", 1)
+    assert 0 <= zone["oldest_waiting_seconds"] < 60
+    text = house.zonecut("change", "list").out
+    assert "connection refused" in text
+    assert "WAITS  TRIED  NEXT TRY" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "shown", "reason"),
+    [
+        (ServerState.READY, 1, "ready", None),
+        (ServerState.AWAY, 1, "away", "connection refused"),
+        (ServerState.MISCONFIGURED, 1, "misconfigured", "connection refused"),
+        (ServerState.STOPPED, 10_000, "stopped", None),
+        (ServerState.AWAY, 10_000, "unknown", "nothing was heard of zonecut serve since "),
+    ],
+)
+def test_the_state_of_each_zone_s_server_is_what_the_daemon_left_in_the_store(
+    house: House, state: ServerState, seen: int, shown: str, reason: str | None
+) -> None:
+    (zone,) = house.zonecut("change", "list", "--json").document["zones"]
+    assert (zone["state"], zone["since"], zone["reason"], zone["waiting"]) == ("unknown", None, None, 0)
+    told = "connection refused" if state in (ServerState.AWAY, ServerState.MISCONFIGURED) else ""
+
+    async def leave() -> None:
+        async with house.store(clock=lambda: time.time() - seen) as store:
+            await store.zones.record([ZoneState(ZONE, state, 1_700_000_000.0, told)])
+
+    asyncio.run(leave())
+    (zone,) = house.zonecut("change", "list", "--json").document["zones"]
+    assert zone["state"] == shown
+    assert zone["since"] == (None if shown == "unknown" else "2023-11-14T22:13:20.000Z")
+    assert zone["reason"] == reason or (reason and zone["reason"].startswith(reason))
+    text = house.zonecut("change", "list").out
+    assert "sig0.test." in text
+    assert shown in text
 
 
 def test_a_change_is_shown_with_its_difference_its_signer_and_its_message(house: House) -> None:

@@ -86,11 +86,15 @@ class House:
         path.write_bytes(content)
         return path
 
+    def store(self, **options: Any) -> Store:
+        """The store, to be used with `async with`."""
+        return Store.open(f"sqlite:///{self.directory}/zonecut.db", **options)
+
     def change(self, vector: Vector, before: Delegation, after: Delegation, state: ChangeState) -> int:
         """Put a change into the ledger; its number."""
 
         async def record() -> int:
-            async with Store.open(f"sqlite:///{self.directory}/zonecut.db") as store:
+            async with self.store() as store:
                 key = (await store.keys.find(CHILD, vector.signature.key_tag))[0]
                 number = await store.changes.append(
                     NewChange(

@@ -14,6 +14,7 @@ from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.keys import Key
 from zonecut.receiver.keydirectory import Identities, KeyDirectory
 from zonecut.receiver.publication import Announcement, PublicationSettings
+from zonecut.serve.health import Health
 from zonecut.serve.publisher import Publisher
 from zonecut.serve.sharing import SharedBackend
 
@@ -29,12 +30,17 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to pass")
 
 
+def shared_with(parent: Parent) -> SharedBackend:
+    health = Health(PARENT, Clock(), asyncio.Event())
+    return SharedBackend(parent.backend(), PARENT, health, lambda *_: None)
+
+
 async def test_a_publisher_repairs_what_vanished_and_carries_a_roll_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zonecut.serve.publisher.REPAIR", 0.02)
     parent = Parent(tmp_path).hold(APEX)
-    shared = SharedBackend(parent.backend())
+    shared = shared_with(parent)
     identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
     identities.ensure({TARGET})
     clock = Clock()
@@ -80,7 +86,7 @@ async def test_a_publisher_that_fails_says_so_once_and_tries_again(
 ) -> None:
     monkeypatch.setattr("zonecut.serve.publisher.RETRY", 0.01)
     parent = Parent(tmp_path).hold(APEX + "updater CNAME ns1\n")
-    shared = SharedBackend(parent.backend())
+    shared = shared_with(parent)
     identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
     identities.ensure({TARGET})
     await shared.open()

@@ -261,6 +261,22 @@ class AgentSection(_Section):
         return tuple(Endpoint.parse(text) for text in self.listen)
 
 
+class MetricsSection(_Section):
+    """`metrics`: where Prometheus may ask. Without this section nobody may."""
+
+    listen: str = Field("127.0.0.1:9353", description="An address with a port, TCP; GET /metrics answers.")
+
+    @field_validator("listen")
+    @classmethod
+    def _endpoint(cls, listen: str) -> str:
+        Endpoint.parse(listen)
+        return listen
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint.parse(self.listen)
+
+
 class Configuration(_Section):
     """The configuration file."""
 
@@ -273,6 +289,7 @@ class Configuration(_Section):
     parents: tuple[ParentSection, ...] = Field((), description="The zones whose children we serve.")
     agent: AgentSection = Field(default_factory=AgentSection)
     children: tuple[ChildSection, ...] = Field((), description="The zones whose delegations we keep right.")
+    metrics: MetricsSection | None = Field(None, description="Numbers for Prometheus; off by default.")
 
     @field_validator("parents", "children")
     @classmethod

@@ -1,16 +1,23 @@
-"""`zonecut change list`: the ledger."""
+"""`zonecut change list`: the ledger, what waits in it and why."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from time import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.choices import ChangeStateChoice
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
+from zonecut.protocol import names
 
 if TYPE_CHECKING:
-    from zonecut.store import StoredChange
+    from zonecut.config import Loaded
+    from zonecut.store import StoredChange, Waiting, ZoneState
+
+SILENT = 60.0
+"""Seconds after which a daemon that has said nothing is not believed to run: it says something every twenty."""
 
 
 def command(
@@ -20,40 +27,107 @@ def command(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the changes that were accepted, the newest first.
+    """List the parent zones with the state of their servers, and the changes that were accepted, the newest first.
 
-    accepted: on its way to the server; applied: the server holds it; failed: the server would not take it. Of one that
-    waits, REASON is why the last try was in vain.
+    A server is opening, ready, away or misconfigured since a time, as `zonecut serve` last saw it; stopped: it does not
+    run; unknown: it never did, or ended without a word.
 
-    Example: zonecut change list --child child.parent.example. --limit 10
+    A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it.
+    Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain.
+
+    Example: zonecut change list --state accepted
     """
     loaded = session.load(config)
-
-    async def find() -> "Sequence[StoredChange]":
-        from zonecut.store import ChangeState
-
-        async with session.open_store(loaded) as store:
-            wanted = ChangeState(state) if state else None
-            return await store.changes.list(child=child, state=wanted, limit=limit)
-
-    found = session.run(find())
+    wanted = [
+        section.apex for section in loaded.configuration.parents if child is None or names.is_below(child, section.apex)
+    ]
+    zones, changes = session.run(_find(loaded, wanted, child, state, limit))
+    now = time()
     if as_json:
-        output.say_json([change.to_json() for change in found])
+        output.say_json({"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now) for c in changes]})
         return
+    with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "REASON") as table:
+        for zone in zones:
+            document = zone.to_json()
+            keys = ("zone", "state", "since", "waiting", "oldest_waiting_seconds", "reason")
+            table.add(*(_rounded(document[key]) for key in keys))
+    if changes:
+        output.say("")
+    with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "WAITS", "TRIED", "NEXT TRY", "REASON") as table:
+        for change in changes:
+            _add(table, change, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """A parent zone as it stands; `now` in seconds since the epoch."""
+
+    zone: bytes
+    state: "ZoneState | None"
+    waiting: "Waiting | None"
+    now: float
+
+    def to_json(self) -> dict[str, Any]:
+        from zonecut.store import ServerState, timestamps
+
+        state, waiting = self.state, self.waiting
+        told = state is not None and (state.state is ServerState.STOPPED or self.now - state.seen_at < SILENT)
+        reason = "" if state is None else state.reason
+        if state is not None and not told:
+            last = f"nothing was heard of zonecut serve since {timestamps.to_text(state.seen_at)}"
+            reason = f"{last}, then {state.state.value}" + (f": {reason}" if reason else "")
+        return {
+            "zone": names.to_text(self.zone),
+            "state": state.state.value if state is not None and told else "unknown",
+            "since": timestamps.to_text(state.since) if state is not None and told else None,
+            "reason": reason or None,
+            "seen_at": None if state is None else timestamps.to_text(state.seen_at),
+            "waiting": waiting.count if waiting else 0,
+            "oldest_waiting_seconds": round(max(0.0, self.now - waiting.oldest_at), 3) if waiting else None,
+        }
+
+
+async def _find(
+    loaded: "Loaded", wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
+) -> "tuple[list[_Zone], Sequence[StoredChange]]":
+    from zonecut.store import ChangeState
+
+    async with session.open_store(loaded) as store:
+        states, waiting = await store.zones.all(), await store.statistics.waiting()
+        zones = [_Zone(zone, states.get(zone), waiting.get(zone), time()) for zone in wanted]
+        chosen = ChangeState(state) if state else None
+        return zones, await store.changes.list(child=child, state=chosen, limit=limit)
+
+
+def _document(change: "StoredChange", now: float) -> dict[str, Any]:
+    waits = round(max(0.0, now - change.accepted_at), 3) if _waits(change) else None
+    return {**change.to_json(), "waiting_seconds": waits}
+
+
+def _waits(change: "StoredChange") -> bool:
+    from zonecut.store import ChangeState
+
+    return change.state is ChangeState.ACCEPTED
+
+
+def _add(table: output.Table, change: "StoredChange", now: float) -> None:
     from zonecut.protocol.delegation import Difference
 
-    with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "TRIED", "NEXT TRY", "REASON") as table:
-        for change in found:
-            document = change.to_json()
-            difference = Difference.between(change.before, change.after)
-            table.add(
-                change.id,
-                document["accepted_at"],
-                document["child"],
-                change.state.value,
-                len(difference.removed),
-                len(difference.added),
-                change.attempts,
-                document["next_at"],
-                change.reason,
-            )
+    document = _document(change, now)
+    difference = Difference.between(change.before, change.after)
+    table.add(
+        change.id,
+        document["accepted_at"],
+        document["child"],
+        change.state.value,
+        len(difference.removed),
+        len(difference.added),
+        _rounded(document["waiting_seconds"]),
+        change.attempts,
+        document["next_at"],
+        change.reason,
+    )
+
+
+def _rounded(value: Any) -> Any:
+    return round(value) if isinstance(value, float) else value

@@ -21,6 +21,7 @@ from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.beliefs import Beliefs
 from zonecut.receiver.bounded import Bounded
+from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
@@ -81,6 +82,7 @@ class ParentZone:
         self._noticed = noticed
         self._checks = checks
         self.writer = Writer(rules.zone, backend, ledger, noticed, settings.max_batch, jitter)
+        self.counts = ChangeCounts()
         self._turns = Turns(max_waiting)
         self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
@@ -189,6 +191,7 @@ class ParentZone:
                     await accepting(change)
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change))
+                    self.counts.accepted += 1
                     self._accepted(provenance)
                     settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
                 turn.keep()
@@ -390,7 +393,9 @@ class ParentZone:
             self._beliefs.doubt(child)
             if identity is not None:
                 self._replay.reject(identity)
+            self.counts.failed += not settled.cancelled()
         else:
+            self.counts.applied += 1
             self._beliefs.believe(child, Reading(pending.change.after))
         self._turns.give_back(child)
 

@@ -34,7 +34,7 @@ from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Answer
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.tally import Tally
+from zonecut.receiver.tally import Result, Tally
 from zonecut.store import AuditEntry, RingKey, Store, StoreUnavailable
 
 Respond = Callable[[bytes], None]
@@ -81,13 +81,13 @@ class Receiver:
     def handle(self, wire: bytes, source: Source, respond: Respond) -> None:
         """Take one message. Whatever it holds: no exception, and one response, or none if it is no request."""
         if not is_request(wire):
-            self.tally.count("dropped", self._monotonic())
+            self.tally.end("dropped", Result.DROPPED, self._monotonic())
             return
         try:
             envelope = walk(wire)
         except MalformedMessage as error:
             self._stranger("malformed", error.reason, source)
-            respond(responder.malformed(wire))
+            self._tell(respond, responder.malformed(wire), Rcode.FORMERR)
             return
         try:
             check_edns(envelope)
@@ -112,9 +112,10 @@ class Receiver:
             self._refuse_stranger(envelope, refusal, source, respond)
         except Exception:
             # a defect of ours must not take others' messages with it
-            if self.tally.count("defect", self._monotonic()):
+            if self.tally.end("defect", Result.FAILED, self._monotonic()):
                 _log.exception("request.defect", source=str(source))
-            respond(responder.respond(envelope, responder.unavailable("internal error")))
+            failure = responder.unavailable("internal error")
+            self._tell(respond, responder.respond(envelope, failure), failure.rcode)
 
     async def close(self, patience: float) -> None:
         """Wait for what is being answered, `patience` seconds at most."""
@@ -127,9 +128,10 @@ class Receiver:
         if responder.is_soa_query(envelope):
             zone = self._zone_of(envelope)
             if zone is not None:
-                self.tally.count("soa-query", self._monotonic())
+                self.tally.end("soa-query", Result.ANSWERED, self._monotonic())
                 rules = zone.delegations.rules
-                respond(responder.answer_soa(envelope, rules.zone, rules.target, udp=source.udp))
+                response = responder.answer_soa(envelope, rules.zone, rules.target, udp=source.udp)
+                self._tell(respond, response, Rcode.NOERROR)
                 return
         elif is_key_query(envelope):
             asked = self._inquiries.read(envelope)
@@ -151,7 +153,7 @@ class Receiver:
                 refusal = error if isinstance(error, Refusal) else _format_error(error)
                 self._refuse_stranger(envelope, refusal, source, respond)
                 return
-            self.tally.count("keystate" if verified else "keystate-unverified", self._monotonic())
+            self.tally.end("keystate" if verified else "keystate-unverified", Result.ANSWERED, self._monotonic())
             send = partial(self._send, zone, envelope, source, respond, verified=verified)
             told = self._inquiries.settled(asked, known)
             if told is not None:
@@ -198,16 +200,18 @@ class Receiver:
         self._stranger(refusal.rule, refusal.reason, source)
         zone = None if refusal.rule == "source-rate" else self._zone_about(envelope)
         if zone is None:
-            respond(responder.respond(envelope, Answer.of(refusal), verified=not source.udp))
+            response = responder.respond(envelope, Answer.of(refusal), verified=not source.udp)
+            self._tell(respond, response, refusal.rcode)
         else:
             self._send(zone, envelope, source, respond, Answer.of(refusal), verified=False)
 
     def _no_keys(self, envelope: Envelope, source: Source, respond: Respond, reason: str) -> None:
-        self._stranger("store", reason, source)
-        respond(responder.respond(envelope, responder.unavailable(reason), verified=not source.udp))
+        self._stranger("store", reason, source, Result.FAILED)
+        failure = responder.unavailable(reason)
+        self._tell(respond, responder.respond(envelope, failure, verified=not source.udp), failure.rcode)
 
-    def _stranger(self, rule: str, reason: str, source: Source) -> None:
-        if stands_for := self.tally.count(rule, self._monotonic()):
+    def _stranger(self, rule: str, reason: str, source: Source, result: Result = Result.REFUSED) -> None:
+        if stands_for := self.tally.end(rule, result, self._monotonic()):
             _log.info("request.refused", rule=rule, reason=reason, source=str(source), stands_for=stands_for)
 
     def _authenticate(self, admitted: Admitted, source: Source, respond: Respond, keys: tuple[RingKey, ...]) -> None:
@@ -257,15 +261,16 @@ class Receiver:
             if outcome.rcode:
                 self._refused(authenticated, outcome.rule, outcome.reason, outcome.rcode, source)
             elif authenticated.is_trusted:
-                self.tally.count("accepted", self._monotonic())
+                self.tally.end("accepted", Result.ACCEPTED, self._monotonic())
             else:
-                self.tally.count("uploaded", self._monotonic())
+                self.tally.end("uploaded", Result.ACCEPTED, self._monotonic())
         except (Refusal, MalformedMessage) as error:
             refusal = error if isinstance(error, Refusal) else _format_error(error)
             self._refused(authenticated, refusal.rule, refusal.reason, refusal.rcode, source)
             answer = Answer.of(refusal)
         except Exception:
             # a defect of ours: nothing is acknowledged that is not in the ledger
+            self.tally.end("defect", Result.FAILED, self._monotonic())
             _log.exception("request.defect", child=names.to_text(authenticated.admitted.signer))
             answer = responder.unavailable("internal error")
         try:
@@ -285,15 +290,21 @@ class Receiver:
         *,
         verified: bool,
     ) -> None:
-        respond(zone.responder.respond(envelope, answer, verified=verified, udp=source.udp))
+        response = zone.responder.respond(envelope, answer, verified=verified, udp=source.udp)
+        self._tell(respond, response, answer.rcode)
+
+    def _tell(self, respond: Respond, response: bytes, rcode: Rcode) -> None:
+        self.tally.responses[rcode] += 1
+        respond(response)
 
     def _refused(self, authenticated: Authenticated, rule: str, reason: str, rcode: Rcode, source: Source) -> None:
         """Log and audit the refusal of a child's own request; under a key that is not trusted, count it."""
+        result = Result.FAILED if rcode == Rcode.SERVFAIL else Result.REFUSED
         if not authenticated.is_trusted:
-            self._stranger(rule, reason, source)
+            self._stranger(rule, reason, source, result)
             return
         admitted, tag = authenticated.admitted, authenticated.key.tag
-        self.tally.count(rule, self._monotonic())
+        self.tally.end(rule, result, self._monotonic())
         _log.warning(
             "change.refused",
             zone=names.to_text(admitted.zone),

@@ -280,7 +280,7 @@ class Writer:
 
     async def _offender(self, pending: Pending, error: BackendError, result: _Result) -> None:
         if isinstance(error, BackendConflict):
-            await self._judge_again(pending, await self._read(pending.child), error.reason, result)
+            await self._judge_again(pending, await self._read(pending), error.reason, result)
         else:
             self._fail(pending, Outcome(Rcode.SERVFAIL, "backend-rejected", error.reason, EdeCode.OTHER), result)
 
@@ -317,7 +317,7 @@ class Writer:
 
     async def _mismatched(self, pending: Pending, result: _Result) -> None:
         """The server acknowledged a change and does not hold it: judged again, and when that helps not, taken back."""
-        reading = await self._read(pending.child)
+        reading = await self._read(pending)
         held, after = reading.delegation, pending.change.after
         reason = f"the server took the change and does not hold it{_missing(after, held)}"
         if held != after and pending.may_have_left(held):
@@ -343,10 +343,12 @@ class Writer:
         _log.error("change.half-written", **self._about(pending), server_holds=held.to_json())
         return "; what it took of it could not be taken back, and the delegation needs a look"
 
-    async def _read(self, child: bytes) -> Reading:
-        reading = await self._backend.read(child)
-        with suppress(StoreUnavailable):  # it is noticed at the next reading
-            await self._noticed(child, reading)
+    async def _read(self, pending: Pending) -> Reading:
+        reading = await self._backend.read(pending.child)
+        # half of our own change is no edit of somebody else
+        if not pending.may_have_left(reading.delegation):
+            with suppress(StoreUnavailable):  # it is noticed at the next reading
+                await self._noticed(pending.child, reading)
         return reading
 
     # How a change ends

@@ -27,6 +27,8 @@ from zonecut.serve.children import RunningChildren
 from zonecut.serve.listeners import CannotListen, Listeners
 from zonecut.serve.notified import Notified
 from zonecut.serve.notify import notify
+from zonecut.serve.scraping import Scraping
+from zonecut.serve.states import StateKeeper
 from zonecut.serve.tcp import Connections
 from zonecut.serve.zones import RunningZones
 from zonecut.store import ChangeState, Store
@@ -83,8 +85,15 @@ class Daemon:
         self._identities = open_identities(self._loaded)
         await asyncio.to_thread(self._identities.ensure, _targets(self._loaded))
         self._keys = KeyLookup(store.ring)
+        scraping = Scraping(self._loaded, store, self._tally, lambda: self._zones, self._clock)
         self._zones = RunningZones(
-            store, self._replay, self._identities, self._keys, clock=self._clock, monotonic=self._monotonic
+            store,
+            self._replay,
+            self._identities,
+            self._keys,
+            scraping.written,
+            clock=self._clock,
+            monotonic=self._monotonic,
         )
         preparation = self._zones.prepare(self._loaded)
         children = self._children.prepare(self._loaded)
@@ -92,6 +101,7 @@ class Daemon:
         await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
         self._current = receivers[0]
         await self._listen(self._loaded)
+        await scraping.listen()
         await self._children.switch(children, self._loaded.configuration.agent.lookups)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,12 +117,15 @@ class Daemon:
             signs_with={names.to_text(owner): pair.key.tag for owner, pair in self._identities.signers(self._clock())},
         )
         notify("READY=1")
-        background = [asyncio.create_task(self._summaries()), asyncio.create_task(self._notice_keys())]
+        states = StateKeeper(store, self._zones.states, self._zones.states_changed)
+        background = [asyncio.create_task(each) for each in (self._summaries(), self._notice_keys(), states.run())]
         await self._until_stopped()
         notify("STOPPING=1")
         for task in background:
             task.cancel()
+        scraping.close()
         await self._finish()
+        await states.stopped(self._clock())
         _log.info("serve.stopped", counts=dict(self._tally.counts))
 
     async def _until_stopped(self) -> None:
@@ -229,6 +242,7 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
         "codepoints": (before.codepoints, after.codepoints),
         "keys": (before.keys, after.keys),
         "agent.lookups": (before.agent.lookups, after.agent.lookups),
+        "metrics": (before.metrics, after.metrics),
         "receiver.cached_children": (before.receiver.cached_children, after.receiver.cached_children),
     }
     problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]

@@ -1,24 +1,55 @@
-"""A backend that two tasks use, the writer of delegations and the publisher: one operation at a time."""
+"""A backend that two tasks use, the writer of delegations and the publisher: one operation at a time, all watched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from zonecut.plugin import Backend, Change, Reading
+import structlog
+
+from zonecut.plugin import (
+    Backend,
+    BackendConflict,
+    BackendError,
+    BackendLater,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
+from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
+from zonecut.serve.health import IDLE, Health
+
+_log = structlog.get_logger(__name__)
+
+Written = Callable[[bytes, int, str, float], None]
+"""Told of each transaction: the zone, the number of changes in it, how it ended, and the seconds that it took."""
+
+_ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
+    (BackendConflict, "conflict"),
+    (BackendLater, "later"),
+    (BackendRejected, "rejected"),
+    (BackendUnavailable, "unavailable"),
+)
 
 
 class SharedBackend(Backend):
     """What the interface promises an adapter: nothing but `read` overlaps with anything else."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:
         self._backend = backend
+        self._zone = zone
+        self.health = health
+        self._written = written
         self._turn = asyncio.Lock()
         self.opened = asyncio.Event()
         """Set while the backend is open."""
 
     async def open(self) -> None:
-        async with self._turn:
-            await self._backend.open()
+        with self.health.watched():
+            async with self._turn:
+                await self._backend.open()
         self.opened.set()
 
     async def close(self) -> None:
@@ -26,26 +57,62 @@ class SharedBackend(Backend):
         await self._backend.close()
 
     async def read(self, child: bytes) -> Reading:
-        return await self._backend.read(child)
+        with self.health.watched():
+            return await self._backend.read(child)
 
     def batch(self, changes: Sequence[Change]) -> int:
         return self._backend.batch(changes)
 
     async def write(self, changes: Sequence[Change]) -> None:
         async with self._turn:
-            await self._backend.write(changes)
+            with self.health.watched(writing=True), self._timed(len(changes)):
+                await self._backend.write(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         async with self._turn:
-            return await self._backend.verify(changes)
+            with self.health.watched():
+                missing = await self._backend.verify(changes)
+        if changes and not missing:
+            # a write whose answer was lost took place
+            self.health.answered(writing=True)
+        return missing
 
     def children(self) -> AsyncIterator[Reading]:
         return self._backend.children()
 
-    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+    async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
         async with self._turn:
-            return await self._backend.read_rrsets(names)
+            with self.health.watched():
+                return await self._backend.read_rrsets(owners)
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         async with self._turn:
-            await self._backend.replace_rrsets(before, after)
+            with self.health.watched(writing=True):
+                await self._backend.replace_rrsets(before, after)
+
+    async def keep_watch(self) -> None:
+        """Ask for the apex whenever nothing else was asked for some time, until cancelled."""
+        while True:
+            await self.opened.wait()
+            await self.health.silent()
+            try:
+                if self.opened.is_set():
+                    await self.read_rrsets([self._zone])
+            except BackendError:
+                continue  # its health tells
+            except Exception:
+                # a defect of an adapter must not take the zone's writer with it
+                _log.exception("backend.defect", zone=names.to_text(self._zone))
+                await asyncio.sleep(IDLE)
+
+    @contextmanager
+    def _timed(self, changes: int) -> Iterator[None]:
+        began, ending = time.monotonic(), "defect"
+        try:
+            yield
+            ending = "written"
+        except BackendError as error:
+            ending = next((name for kind, name in _ENDINGS if isinstance(error, kind)), ending)
+            raise
+        finally:
+            self._written(self._zone, changes, ending, time.monotonic() - began)

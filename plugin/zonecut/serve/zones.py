@@ -14,9 +14,10 @@ from zonecut.receiver.publication import Announcement
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.serve.assembly import ZoneParts, make_zone
+from zonecut.serve.health import Health
 from zonecut.serve.publisher import Publisher
-from zonecut.serve.sharing import SharedBackend
-from zonecut.store import Store
+from zonecut.serve.sharing import SharedBackend, Written
+from zonecut.store import Store, ZoneState
 
 _Backend = tuple[Adapter, BaseModel, BackendContext, Any]
 """What a zone must be made anew for when it changes: its backend, and all that its look-ups depend on."""
@@ -34,24 +35,33 @@ class RunningZones:
         replay: ReplayMemory,
         identities: Identities,
         keys: KeyLookup,
+        written: Written,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
+        """`written` is told of each transaction with a server."""
         self._store = store
         self._replay = replay
         self._identities = identities
         self._keys = keys
+        self._written = written
         self._clock = clock
         self._monotonic = monotonic
         self._zones: dict[bytes, ServedZone] = {}
         self._publishers: dict[bytes, Publisher] = {}
         self._backends: dict[bytes, _Backend] = {}
+        self._shared: dict[bytes, SharedBackend] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.states_changed = asyncio.Event()
 
     @property
     def zones(self) -> Mapping[bytes, ServedZone]:
         return dict(self._zones)
+
+    def states(self) -> list[ZoneState]:
+        """How the servers of the zones are now."""
+        return [shared.health.state for shared in self._shared.values()]
 
     def prepare(self, loaded: Loaded) -> "Preparation":
         """What a configuration asks for, made but not started.
@@ -90,13 +100,14 @@ class RunningZones:
         gone = [apex for apex in self._zones if apex not in preparation.kept]
         old = [(self._zones.pop(apex), self._tasks.pop(apex)) for apex in gone]
         for apex in gone:
-            del self._backends[apex], self._publishers[apex]
+            del self._backends[apex], self._publishers[apex], self._shared[apex]
         for apex, section in preparation.kept.items():
             self._zones[apex].reconfigure(section.rules(), section.settings())
             announcement, publish = preparation.announcements[apex]
             self._publishers[apex].reconfigure(announcement, publish=publish)
-        for apex, (zone, backend, _) in preparation.fresh.items():
-            self._zones[apex], self._backends[apex] = zone, backend
+        for apex, (zone, backend, shared) in preparation.fresh.items():
+            self._zones[apex], self._backends[apex], self._shared[apex] = zone, backend, shared
+        self.states_changed.set()
         use(self.zones)
         for zone, task in old:
             await zone.delegations.retire()
@@ -108,7 +119,7 @@ class RunningZones:
             announcement, publish = preparation.announcements[apex]
             publisher = Publisher(shared, self._identities, announcement, publish=publish, clock=self._clock)
             self._publishers[apex] = publisher
-            self._tasks[apex] = asyncio.create_task(_run(zone, publisher), name=f"zone-{apex!r}")
+            self._tasks[apex] = asyncio.create_task(_run(zone, publisher, shared), name=f"zone-{apex!r}")
 
     async def close(self, patience: float) -> None:
         """Finish what is in work, for `patience` seconds at most; the ledger keeps the rest."""
@@ -122,19 +133,21 @@ class RunningZones:
         self, loaded: Loaded, section: ParentSection, backend: _Backend
     ) -> tuple[ServedZone, _Backend, SharedBackend]:
         adapter, options, context, _ = backend
-        shared = SharedBackend(adapter.create(context, options))
+        health = Health(context.zone, self._clock, self.states_changed)
+        shared = SharedBackend(adapter.create(context, options), context.zone, health, self._written)
         parts = ZoneParts(
             loaded, section, self._store, self._replay, self._keys, self._identities, self._clock, self._monotonic
         )
         return make_zone(parts, shared), backend, shared
 
 
-async def _run(zone: ServedZone, publisher: Publisher) -> None:
+async def _run(zone: ServedZone, publisher: Publisher, shared: SharedBackend) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(zone.delegations.run())
         tasks.create_task(zone.bootstrapper.run())
         tasks.create_task(zone.sweep.run())
         tasks.create_task(publisher.run())
+        tasks.create_task(shared.keep_watch())
 
 
 class Preparation:

@@ -30,7 +30,9 @@ from zonecut.store.errors import (
 )
 from zonecut.store.keyring import KeyRing, RingKey
 from zonecut.store.keys import KeyState, KeyTable, StoredKey
+from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
+from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
     "Store",
@@ -50,6 +52,11 @@ __all__ = [
     "ChildLedger",
     "ChildLedgers",
     "AppliedChange",
+    "ZoneStates",
+    "ZoneState",
+    "ServerState",
+    "Statistics",
+    "Waiting",
     "Remembered",
     "AgentTable",
     "StoredAgent",

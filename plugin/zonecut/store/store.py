@@ -17,7 +17,9 @@ from zonecut.store.engine import create_file, make_engine, parse_url
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
 from zonecut.store.schema import upgrade
+from zonecut.store.statistics import Statistics
 from zonecut.store.thread import StoreThread
+from zonecut.store.zone_states import ZoneStates
 
 
 class Store:
@@ -35,6 +37,8 @@ class Store:
         """Not started: who looks keys up calls `start`."""
         self.changes = ChangeTable(self.thread, clock)
         self.ledgers = ChildLedgers(self.thread)
+        self.zones = ZoneStates(self.thread, clock)
+        self.statistics = Statistics(self.thread)
         self.bootstraps = BootstrapTable(self.thread, clock)
         self.agents = AgentTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)

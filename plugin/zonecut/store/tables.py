@@ -155,3 +155,13 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_audit_child", audit.c.child, audit.c.id)
+
+zone_states = Table(
+    "zone_states",
+    metadata,
+    Column("zone", Octets, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)

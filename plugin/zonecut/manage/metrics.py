@@ -1,0 +1,162 @@
+"""What Prometheus is told of a running zonecut. No label is a child's: there may be a million of them.
+
+Counts are read where they are kept when somebody asks; only how long transactions take is collected here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode
+from zonecut.receiver.changecounts import ChangeCounts
+from zonecut.receiver.tally import Tally
+from zonecut.store import KeyState, ServerState, Store, StoreUnavailable, Waiting, ZoneState
+
+KEYS_AGE = 60.0
+"""Seconds for which the number of keys is good: counting a million takes a tenth of a second of the store's time."""
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers are. `clock` gives seconds since the epoch."""
+
+    tally: Tally
+    counts: Callable[[], Mapping[bytes, ChangeCounts]]
+    """Of each parent zone."""
+    states: Callable[[], Sequence[ZoneState]]
+    store: Store
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store says."""
+
+    at: float
+    waiting: Mapping[bytes, Waiting]
+    pending_keys: Mapping[str, int]
+    keys: Mapping[KeyState, int]
+    keys_at: float
+
+
+class Metrics:
+    """A registry of its own and what is in it."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._registry = CollectorRegistry()
+        Info("zonecut", "The version that runs.", registry=self._registry).info({"version": version("zonecut")})
+        ProcessCollector(registry=self._registry)
+        self._sizes = Histogram(
+            "zonecut_batch_changes", "Changes in one transaction.", ["zone"], buckets=SIZES, registry=self._registry
+        )
+        self._seconds = Histogram(
+            "zonecut_backend_write_seconds",
+            "How long transactions take, by how they end.",
+            ["zone", "result"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._reading = _Reading(sources)
+        self._registry.register(self._reading)
+
+    def written(self, zone: bytes, changes: int, result: str, seconds: float) -> None:
+        """A transaction of so many changes has ended."""
+        text = names.to_text(zone)
+        self._sizes.labels(text).observe(changes)
+        self._seconds.labels(text, result).observe(seconds)
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics as they are now, in the format that an `Accept` header asks for, and its media type."""
+        await self._reading.refresh()
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+
+@dataclass(slots=True, eq=False)
+class _Reading(Collector):
+    """Everything that is counted elsewhere."""
+
+    sources: Sources
+    _stored: _Stored | None = field(default=None, init=False)
+
+    async def refresh(self) -> None:
+        """Ask the store; without it, what it would say is left out."""
+        known, self._stored = self._stored, None
+        store, now = self.sources.store, self.sources.clock()
+        try:
+            waiting, pending = await store.statistics.waiting(), await store.statistics.bootstraps()
+            if known is not None and now - known.keys_at < KEYS_AGE:
+                keys, keys_at = known.keys, known.keys_at
+            else:
+                keys, keys_at = await store.statistics.keys(), now
+        except StoreUnavailable:
+            return
+        self._stored = _Stored(now, waiting, pending, keys, keys_at)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._requests()
+        yield from self._zones()
+        yield from self._store()
+
+    def _requests(self) -> Iterator[Metric]:
+        tally = self.sources.tally
+        requests = CounterMetricFamily(
+            "zonecut_requests", "Messages by how they ended, and the rule that decided.", labels=["result", "rule"]
+        )
+        for (result, rule), count in sorted(tally.results.items()):
+            requests.add_metric([result.value, rule], count)
+        yield requests
+        responses = CounterMetricFamily("zonecut_responses", "Responses by RCODE.", labels=["rcode"])
+        for rcode, count in sorted(tally.responses.items()):
+            responses.add_metric([Rcode(rcode).name], count)
+        yield responses
+
+    def _zones(self) -> Iterator[Metric]:
+        changes = CounterMetricFamily(
+            "zonecut_changes", "Changes of delegations that reached a state.", labels=["zone", "state"]
+        )
+        for zone, counts in self.sources.counts().items():
+            for state in ("accepted", "applied", "failed"):
+                changes.add_metric([names.to_text(zone), state], getattr(counts, state))
+        yield changes
+        up = GaugeMetricFamily("zonecut_backend_up", "1 while a zone's server does what it is asked.", labels=["zone"])
+        for each in self.sources.states():
+            up.add_metric([names.to_text(each.zone)], each.state is ServerState.READY)
+        yield up
+
+    def _store(self) -> Iterator[Metric]:
+        stored = self._stored
+        yield GaugeMetricFamily("zonecut_store_up", "1 while the store can be read.", value=stored is not None)
+        if stored is None:
+            return
+        waiting = GaugeMetricFamily(
+            "zonecut_changes_waiting", "Changes that are accepted and neither applied nor failed.", labels=["zone"]
+        )
+        oldest = GaugeMetricFamily(
+            "zonecut_oldest_waiting_change_seconds", "How long the oldest of those waits; 0 for none.", labels=["zone"]
+        )
+        for zone in self.sources.counts():
+            text, there = names.to_text(zone), stored.waiting.get(zone)
+            waiting.add_metric([text], there.count if there else 0)
+            oldest.add_metric([text], max(0.0, stored.at - there.oldest_at) if there else 0)
+        yield waiting
+        yield oldest
+        keys = GaugeMetricFamily("zonecut_keys", "The children's keys by state.", labels=["state"])
+        for state in KeyState:
+            keys.add_metric([state.value], stored.keys.get(state, 0))
+        yield keys
+        pending = GaugeMetricFamily(
+            "zonecut_bootstraps", "Keys on their way to trust: by a method, or waiting for an operator.", labels=["by"]
+        )
+        for by, count in stored.pending_keys.items():
+            pending.add_metric([by], count)
+        yield pending

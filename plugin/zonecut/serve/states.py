@@ -1,0 +1,48 @@
+"""Leaves in the store how the servers of the parent zones are: `zonecut change list` shows it, whoever runs then."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from zonecut.store import ServerState, Store, StoreUnavailable, ZoneState
+
+HEARTBEAT = 20.0
+"""Seconds between two records of a state that stays: by that it is seen that somebody watches."""
+SETTLING = 0.2
+"""Seconds for which a change of state is awaited by others: servers go away together."""
+
+_log = structlog.get_logger(__name__)
+
+
+class StateKeeper:
+    """Records the states of all zones. `run` it in a task."""
+
+    def __init__(self, store: Store, states: Callable[[], Sequence[ZoneState]], changed: asyncio.Event) -> None:
+        self._store = store
+        self._states = states
+        self._changed = changed
+
+    async def run(self) -> None:
+        """Record until cancelled: at once when a state changes, and as a heartbeat."""
+        while True:
+            self._changed.clear()
+            await self._record(self._states())
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    await self._changed.wait()
+                await asyncio.sleep(SETTLING)
+            except TimeoutError:
+                continue
+
+    async def stopped(self, now: float) -> None:
+        """Record that nobody watches the servers any more; `now` in seconds since the epoch."""
+        await self._record([replace(each, state=ServerState.STOPPED, since=now, reason="") for each in self._states()])
+
+    async def _record(self, states: Sequence[ZoneState]) -> None:
+        try:
+            await self._store.zones.record(states)
+        except StoreUnavailable as error:
+            # the next heartbeat tells it
+            _log.info("zone.state.unrecorded", reason=error.reason)
