@@ -4,7 +4,7 @@ root, test.  <- parent.test. (any server, `zonecut serve` with `parents`)  <- ch
 another `zonecut serve` with `children`); an unbound validates for both sides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -43,7 +43,7 @@ _CACHE = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n"
 def child_text(zone: str = CHILD) -> str:
     """A child zone with two name servers of its own."""
     return (
-        f"$ORIGIN {zone}\n$TTL 60\n@ {_SOA}\n@ NS ns1\n@ NS ns2\n"
+        f"$ORIGIN {zone}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\n"
         "ns1 A 11.0.0.1\nns2 A 11.0.0.2\nns3 A 11.0.0.3\nns3 AAAA 2610::3\nwww A 11.0.0.80\n"
     )
 
@@ -68,9 +68,10 @@ class AgentWorld:
         self._parent_kind, self._parent_signing, self._child_signing = parent, parent_signing, child_signing
         self._bootstrap = bootstrap
         self._parent_entry, self._child_entry, self._starts_agent = parent_entry or {}, child_entry or {}, agent
-        self.child: Server = SERVERS[child](directory / "child", ParentZone(CHILD, child_text(), signing=child_signing))
         self.port = free_port()
         self.notify_port = free_port()
+        zone = ParentZone(CHILD, child_text(), signing=child_signing)
+        self.child: Server = SERVERS[child](directory / "child", zone, notified=self.notify_port, rolls=True)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -178,14 +179,35 @@ class AgentWorld:
         until(reached, timeout=timeout, what=f"the agent is {phase}")
         return self.agent.log_events("agent.state")[-1]
 
+    def in_sync(self, within: float = 10.0) -> None:
+        """Wait until the agent says so."""
+        until(lambda: self.agent.log_events("agent.state")[-1]["phase"] == "in-sync", timeout=within, what="in sync")
+
     def held(self) -> set[str]:
-        """The parent's records for the child, without TTLs."""
-        found = set()
-        for owner, rdataset in self.parent.axfr(PARENT).iterate_rdatasets():
-            if f".{owner}".endswith(f".{CHILD}") and rdataset.rdtype in _DELEGATION:
-                kind = dns.rdatatype.to_text(rdataset.rdtype)
-                found |= {f"{owner} {kind} {str(rdata).lower()}" for rdata in rdataset}
-        return found
+        """The parent's records for the child, without TTLs, in lower case."""
+        return {
+            f"{owner} {dns.rdatatype.to_text(rdataset.rdtype)} {rdata}".lower()
+            for owner, rdataset in self.parent.axfr(PARENT).iterate_rdatasets()
+            if f".{owner}".endswith(f".{CHILD}") and rdataset.rdtype in _DELEGATION
+            for rdata in rdataset
+        }
+
+    def held_ds(self) -> set[str]:
+        return {record for record in self.held() if record.startswith(f"{CHILD} ds ")}
+
+    def holds(self, records: set[str], *, without: Collection[str] = (), within: float) -> None:
+        """Wait until the parent holds these records, and others not any more."""
+
+        def so() -> bool:
+            held = self.held()
+            return records <= held and held.isdisjoint(without)
+
+        until(so, timeout=within, what=f"the parent holds {records} without {without}")
+
+    def ds_of_cds(self) -> set[str]:
+        """The DS records that the child's CDS records ask for."""
+        answer = self.child.query(CHILD, "CDS", tcp=True).answer
+        return {f"{CHILD} ds {rdata}".lower() for rrset in answer for rdata in rrset}
 
 
 _DELEGATION = frozenset(map(dns.rdatatype.from_text, ("NS", "DS", "A", "AAAA")))

@@ -19,15 +19,26 @@ _RNDC_NAME = "rndc.lab"
 _SIGNING_STATE = "TYPE65534"
 _SIGNING_DONE = re.compile(r"\\# 5 [0-9a-f]{8}\s*01$", re.IGNORECASE)
 
+# Key rolls of seconds instead of days.
+_QUICK_POLICY = """\
+dnssec-policy "quick" {
+  keys { csk lifetime unlimited algorithm ecdsap256sha256; };
+  dnskey-ttl PT1S; max-zone-ttl PT1S; parent-ds-ttl PT1S;
+  publish-safety PT0S; retire-safety PT0S; zone-propagation-delay PT0S; parent-propagation-delay PT0S;
+};
+"""
 _ZONE_OPTIONS = {
     Signing.NONE: "",
-    Signing.IN_PLACE: "dnssec-policy default; inline-signing no;",
-    Signing.INLINE: "dnssec-policy default; inline-signing yes;",
+    Signing.IN_PLACE: "dnssec-policy {policy}; inline-signing no;",
+    Signing.INLINE: "dnssec-policy {policy}; inline-signing yes;",
 }
 
 
 class Named(Server):
-    """named. `options` is added to the options block. Ready means also: zones are signed all over if they should be."""
+    """named. `options` is added to the options block. Ready means also: zones are signed all over if they should be.
+
+    `notified` is a port of loopback where somebody is told of each change. With `rolls`, keys can be rolled in seconds.
+    """
 
     def __init__(
         self,
@@ -35,6 +46,8 @@ class Named(Server):
         *zones: ParentZone,
         port: int | None = None,
         options: str = "",
+        notified: int | None = None,
+        rolls: bool = False,
         start_timeout: float = 60.0,
         cpus: Collection[int] | None = None,
     ) -> None:
@@ -53,6 +66,8 @@ class Named(Server):
         self.tsig_file = directory / "tsig.key"
         self._rndc_file = directory / "rndc.key"
         self._rndc_port = free_port()
+        self._notify = "no" if notified is None else f"explicit; also-notify {{ {LOOPBACK} port {notified}; }}"
+        self._policy = "quick" if rolls else "default"
         self._was_ready = False
         (directory / "keys").mkdir(exist_ok=True)
         self.tsig_key = _generate_key(self.tsig_file, _TSIG_NAME)
@@ -80,6 +95,21 @@ class Named(Server):
         """The command line by which rndc tells this named something."""
         address = ["-s", LOOPBACK, "-p", str(self._rndc_port), "-k", str(self._rndc_file)]
         return [find_command("rndc"), *address, *arguments]
+
+    def roll_ksk(self, zone: str | None = None) -> None:
+        """A roll begins when BIND knows that the parent has the DS of the key, which somebody has to tell it."""
+        name = self.name_of(zone)
+
+        def status() -> str:
+            return self.rndc("dnssec", "-status", name)
+
+        until(lambda: "zone rrsig:     omnipresent" in status(), timeout=20, what=f"{name} is signed for long enough")
+        found = re.search(r"^key: (\d+) ", status(), re.MULTILINE)
+        if found is None:
+            raise LabError(f"rndc dnssec -status knows no key of {name}")
+        self.rndc("dnssec", "-checkds", "-key", found[1], "published", name)
+        until(lambda: "ds:             omnipresent" in status(), timeout=20, what=f"the DS of {name} is known")
+        self.rndc("dnssec", "-rollover", "-key", found[1], name)
 
     def freeze(self, zone: str | None = None) -> Path:
         """Refuse updates until `thaw` and return the zone's file, with the journal written into it, for editing."""
@@ -116,7 +146,7 @@ class Named(Server):
                 "  recursion no;",
                 "  dnssec-validation no;",
                 "  empty-zones-enable no;",
-                "  notify no;",
+                f"  notify {self._notify};",
                 "  automatic-interface-scan no;",
                 "  interface-interval 0;",
                 # How much of a zone is signed in one go; by default 1,000 delegations take three seconds.
@@ -127,7 +157,8 @@ class Named(Server):
                 "controls {",
                 f'  inet {LOOPBACK} port {self._rndc_port} allow {{ {LOOPBACK}; }} keys {{ "{_RNDC_NAME}"; }};',
                 "};",
-                *(_zone_clause(self.zone_file(zone.name), zone) for zone in self.zones),
+                _QUICK_POLICY if self._policy == "quick" else "",
+                *(_zone_clause(self.zone_file(zone.name), zone, self._policy) for zone in self.zones),
                 "",
             ]
         )
@@ -173,8 +204,8 @@ def _generate_key(file: Path, name: str) -> dns.tsig.Key:
     return dns.tsig.Key(name, secret[1], dns.tsig.HMAC_SHA256)
 
 
-def _zone_clause(file: Path, zone: ParentZone) -> str:
+def _zone_clause(file: Path, zone: ParentZone, policy: str) -> str:
     return (
-        f'zone "{zone.name}" {{ type primary; file "{file}"; {_ZONE_OPTIONS[zone.signing]} '
+        f'zone "{zone.name}" {{ type primary; file "{file}"; {_ZONE_OPTIONS[zone.signing].format(policy=policy)} '
         f'allow-update {{ key "{_TSIG_NAME}"; }}; allow-transfer {{ key "{_TSIG_NAME}"; }}; }};'
     )

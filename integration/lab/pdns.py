@@ -27,6 +27,7 @@ class PowerDns(Server):
     """pdns_server. `settings` are added to its configuration.
 
     A zone with any signing is signed in the one way that PowerDNS knows. Ready means also: the API answers.
+    `notified` is a port of loopback where somebody is told of each change. With `rolls`, signed zones publish CDS.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class PowerDns(Server):
         *zones: ParentZone,
         port: int | None = None,
         settings: str = "",
+        notified: int | None = None,
+        rolls: bool = False,
         start_timeout: float = 30.0,
         cpus: Collection[int] | None = None,
     ) -> None:
@@ -51,6 +54,12 @@ class PowerDns(Server):
         self.api_port = free_port()
         self.database = directory / "pdns.sqlite3"
         self.api_key_file = directory / "api.key"
+        self._rolls = rolls
+        if rolls:
+            settings += "\ndnssec-key-cache-ttl=0\ndomain-metadata-cache-ttl=0\ncache-ttl=0\nquery-cache-ttl=0"
+        if notified is not None:
+            settings += f"\nprimary=yes\nonly-notify=\nalso-notify={LOOPBACK}:{notified}\nxfr-cycle-interval=1\n"
+        self._kind = None if notified is None else "primary"
         self._key = secrets.token_urlsafe(24)
         _write_private(self.api_key_file, f"{self._key}\n")
         _write_private(directory / "pdns.conf", self._configuration(directory, settings))
@@ -119,6 +128,12 @@ class PowerDns(Server):
         config = f"--config-dir={self.directory}"
         return run([find_command("pdnsutil"), config, *arguments], timeout=_LOAD_SECONDS)
 
+    def roll_ksk(self, zone: str | None = None) -> None:
+        """A new key beside the old one; whoever rolls by hand removes the old one when the parent has the new DS."""
+        name = self.name_of(zone)
+        self.pdnsutil("add-zone-key", name, "ksk", "active", "ecdsa256")
+        self.pdnsutil("rectify-zone", name)
+
     def check_zone(self, zone: str | None = None) -> str:
         """What `pdnsutil check-zone` says (default: about the first); LabError when it finds errors.
 
@@ -133,6 +148,10 @@ class PowerDns(Server):
         self.pdnsutil("load-zone", zone.name, self.zone_file(zone.name))
         if zone.signing is not Signing.NONE:
             self.pdnsutil("secure-zone", zone.name)
+            if self._rolls:
+                self.pdnsutil("set-publish-cds", zone.name)
+        if self._kind is not None:
+            self.pdnsutil("set-kind", zone.name, self._kind)
 
     def _configuration(self, directory: Path, settings: str) -> str:
         return "\n".join(

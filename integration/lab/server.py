@@ -94,6 +94,10 @@ class Server(Process, ABC):
         LabError when the server refuses.
         """
 
+    @abstractmethod
+    def roll_ksk(self, zone: str | None = None) -> None:
+        """Begin to roll a zone's KSK (default: of the first) with the server's ordinary tools."""
+
     def query(
         self, name: str, rdtype: str, *, dnssec: bool = False, tcp: bool = False, timeout: float = 5.0
     ) -> dns.message.Message:

@@ -87,8 +87,11 @@ async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party)
 
     First with the deletion of all others, as the draft has it; some receivers take a single addition only.
     """
+    content = await place.source.content()
+    # some receivers compare the record with the published one, its TTL included
+    ttl = content.key_ttl if own.key.rdata in content.key else place.settings.key.ttl
     heard = Heard(Result.SILENT, "")
-    for form in (upload_records(own.key, place.settings.key.ttl), upload_records(own.key, place.settings.key.ttl)[1:]):
+    for form in (upload_records(own.key, ttl), upload_records(own.key, ttl)[1:]):
         heard = await send(place, own, party, form)
         if heard.result not in (Result.KEY_UNKNOWN, Result.REFUSED, Result.MALFORMED, Result.UNSUPPORTED):
             break

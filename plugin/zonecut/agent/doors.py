@@ -52,6 +52,14 @@ class BehindDoors:
         except BackendError as error:
             raise SourceError(error.reason) from error
 
+    async def mark(self) -> object:
+        """As `Source.mark`."""
+        try:
+            async with self._doors.opened():
+                return await self._source.mark()
+        except BackendError as error:
+            raise SourceError(error.reason) from error
+
     async def content(self) -> ZoneContent:
         """As `Source.content`."""
         try:

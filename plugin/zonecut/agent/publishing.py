@@ -121,7 +121,7 @@ class KeyPublisher:
 
         def wanted(held: RRset | None) -> RRset | None:
             kept = [rdata for rdata in held.rdatas if rdata not in removed] if held else []
-            return self._rrset(self._zone, [*kept, *added])
+            return self._rrset(self._zone, [*kept, *added], held)
 
         seen = RRset(self._zone, RRType.KEY, content.key_ttl, content.key) if content.key else None
         if self._backend is None:
@@ -140,15 +140,21 @@ class KeyPublisher:
         if owner is None:
             reason = f"no signalling name of {names.to_text(self._zone)} fits in there: at-ns cannot be used"
             return Place(server, Writing.FAILED, None, _NOTHING, reason)
-        wanted = self._rrset(owner, rdatas)
+        wanted = self._rrset(owner, rdatas, None)
         above = [apex for apex in self._signalling if names.is_at_or_below(owner, apex)]
         if not above:
             reason = f"for at-ns, the operator of {server_text} publishes this: its zone is none of `signalling`"
             return _by_hand(owner, None, wanted, reason)
-        return await _at(self._signalling[max(above, key=len)], owner, lambda _: wanted, write=write)
+        backend = self._signalling[max(above, key=len)]
+        return await _at(backend, owner, lambda held: self._rrset(owner, rdatas, held), write=write)
 
-    def _rrset(self, owner: bytes, rdatas: Sequence[bytes]) -> RRset | None:
-        return RRset(owner, RRType.KEY, self._ttl, tuple(rdatas)) if rdatas else None
+    def _rrset(self, owner: bytes, rdatas: Sequence[bytes], held: RRset | None) -> RRset | None:
+        if not rdatas:
+            return None
+        wanted = RRset(owner, RRType.KEY, self._ttl, tuple(rdatas))
+        # a server may keep TTLs lower than it is told
+        is_there = held is not None and held.rdatas == wanted.rdatas and held.ttl < self._ttl
+        return held if is_there else wanted
 
 
 async def _at(backend: Backend, owner: bytes, wanted: Callable[[RRset | None], RRset | None], *, write: bool) -> Place:

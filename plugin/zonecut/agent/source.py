@@ -44,6 +44,10 @@ class Source(Protocol):
         """The serial number; None where it does not tell when the zone changes."""
         ...
 
+    async def mark(self) -> object:
+        """What is different when the content has changed, had for less: values to be compared."""
+        ...
+
     async def content(self) -> ZoneContent:
         """All of one version of the zone that is about its delegation."""
         ...
@@ -77,6 +81,12 @@ class QuerySource:
 
     async def serial(self) -> int:
         return await read_serial(self._primary, self._zone)
+
+    async def mark(self) -> object:
+        """The serial, and what PowerDNS changes without it: CDS and DNSKEY."""
+        serial, cds, dnskey = await asyncio.gather(self.serial(), self._apex(RRType.CDS), self._apex(RRType.DNSKEY))
+        found = cds.find(self._zone, RRType.CDS), dnskey.find(self._zone, RRType.DNSKEY)
+        return (serial, *(each.wires if each else () for each in found))
 
     async def content(self) -> ZoneContent:
         """The content between two looks at the serial that agree, or twice the same while the serial runs on."""
@@ -153,6 +163,10 @@ class BackendSource:
 
     async def serial(self) -> int | None:
         return _serial(await self._rrsets(self._zone))
+
+    async def mark(self) -> object:
+        """The content itself, since no serial tells of what a server adds."""
+        return await self.content()
 
     async def content(self) -> ZoneContent:
         apex = await self._rrsets(self._zone)

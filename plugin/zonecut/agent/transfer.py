@@ -46,6 +46,9 @@ class TransferSource:
     async def serial(self) -> int:
         return await read_serial(self._primary, self._zone)
 
+    async def mark(self) -> object:
+        return await self.serial()
+
     async def content(self) -> ZoneContent:
         state, self._state = self._state, None
         if state is not None:

@@ -37,7 +37,7 @@ class ZoneAgent:
         self._poke = asyncio.Event()
         self._told = False
         self._polled_at = 0.0
-        self._serial: int | None = None
+        self._mark: object = None
 
     @property
     def zone(self) -> bytes:
@@ -126,22 +126,20 @@ class ZoneAgent:
         told, self._told = self._told, False
         if told or now >= self._polled_at + self.place.settings.poll:
             self._polled_at = now
-            if await self._has_changed(told):
+            if await self._has_changed():
                 state = machine.noticed(state, self.place.now())
         if state.next_at <= self.place.clock():
             await self.step(state)
 
-    async def _has_changed(self, told: bool) -> bool:
-        """Whether the zone's serial has moved; if that is not to be had, whether somebody said so."""
+    async def _has_changed(self) -> bool:
+        """Whether the zone is another than at the last look; at the first look, it may be."""
         try:
-            serial = await self.place.source.serial()
+            mark = await self.place.source.mark()
         except SourceError as error:
             _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
             return False
-        if serial is None:
-            return True
-        before, self._serial = self._serial, serial
-        return told or (before is not None and serial != before)
+        before, self._mark = self._mark, mark
+        return before is None or mark != before
 
     async def _step(self, state: AgentState) -> AgentState:
         place = self.place
