@@ -134,6 +134,24 @@ async def test_name_servers_without_addresses_of_their_own_are_found(adapter: st
                     asked_for(content)
 
 
+@pytest.mark.parametrize("adapter", ["bind", "knot"])
+async def test_after_the_first_transfer_only_differences_are_transferred(adapter: str, tmp_path: Path) -> None:
+    with child_server(adapter, tmp_path, signing=Signing.INLINE) as server:
+        source = TransferSource(ZONE, server.server, tsig_of(server))
+        before = await source.content()
+        server.edit(Add(f"ns1.{CHILD}", 60, "A", MOVED), Add(f"other.{CHILD}", 60, "A", "11.0.0.4"))
+        until(lambda: server.serial() != before.serial, timeout=5, what="the change is served")
+        after = await source.content()
+        assert f"ns1.child.test. A {MOVED}" in told(after)[1]
+        log = server.log_text().lower()
+        if adapter == "bind":
+            assert log.count(": axfr started") == 1
+            assert ": ixfr started" in log
+        else:
+            assert log.count("axfr, outgoing") <= 2  # a line where it begins and one where it ends
+            assert "ixfr, outgoing" in log
+
+
 async def test_what_stands_in_the_way_is_said(tmp_path: Path) -> None:
     with Named(tmp_path / "named", ParentZone(CHILD, text=APEX)) as named:
         key = tsig_of(named)

@@ -1,10 +1,13 @@
 """Zone transfers as messages: whatever the order and the cuts, the same is made of them."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import dns.message
+import dns.tsig
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,9 @@ from test_resolve_support import NOW, Signer
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.incoming import Incoming, StartOver
 from zonecut.agent.kept import Kept
+from zonecut.agent.transfer import Stream
+from zonecut.plugin.tsig import NotAuthentic
+from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.protocol.envelope import Envelope, walk
@@ -216,3 +222,64 @@ def test_signatures_of_the_keys_come_along_and_verify() -> None:
     assert content.dnskey == KEYS.wires
     ds = [SIGNER.ds().to_wire() or b""]
     assert check_dnskey_rrset(ZONE, content.signed_dnskey, ds, NOW) is None
+
+
+KEY = TsigKey("update.lab.", b"a secret", dns.tsig.HMAC_SHA256)
+
+
+class Signing:
+    """A server's side of a transfer that signs the messages that it is told to (RFC 8945 section 5.3.1)."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = dns.message.from_wire(request[2:], keyring=KEY)
+        self._context: Any = None
+
+    def answer(self, *, signed: bool) -> bytes:
+        response = dns.message.make_response(self._request)
+        wire: bytes
+        if signed:
+            wire = response.to_wire(multi=True, tsig_ctx=self._context)
+            self._context = response.tsig_ctx
+        else:
+            response.tsig = None
+            wire = response.to_wire()
+            if self._context is not None:
+                self._context.update(wire)
+        return len(wire).to_bytes(2) + wire
+
+
+async def received(*signed: bool, spoil: int | None = None) -> Stream:
+    """The stream after these messages; the octets of one of them are not those that were signed."""
+    reader = asyncio.StreamReader()
+    stream = Stream(reader, KEY)
+    server = Signing(stream.request(ZONE, RRType.AXFR, None))
+    for number, each in enumerate(signed):
+        wire = bytearray(server.answer(signed=each))
+        if number == spoil:
+            wire[5] ^= 0x10  # the Z bit
+        reader.feed_data(bytes(wire))
+    for _ in signed:
+        await stream.receive()
+    stream.check_end()
+    return stream
+
+
+async def test_messages_without_tsig_are_vouched_for_by_the_next_that_has_one() -> None:
+    await received(True, True)
+    await received(True, False, False, True)
+    await received(True, *[False] * 99, True)
+
+
+@pytest.mark.parametrize(
+    ("signed", "spoil"),
+    [
+        ((False, True), None),  # the first has to be signed
+        ((True, False), None),  # and the last
+        ((True, *[False] * 100, True), None),  # and one of a hundred
+        ((True, False, True), 1),
+        ((True, True), 1),
+    ],
+)
+async def test_a_transfer_that_tsig_does_not_vouch_for_is_none(signed: tuple[bool, ...], spoil: int | None) -> None:
+    with pytest.raises(NotAuthentic):
+        await received(*signed, spoil=spoil)

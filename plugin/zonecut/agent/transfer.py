@@ -86,7 +86,7 @@ class TransferSource:
         try:
             async with asyncio.timeout(self._patience):
                 reader, writer = await asyncio.open_connection(*self._primary.server)
-                stream = _Stream(reader, self._primary.key)
+                stream = Stream(reader, self._primary.key)
                 writer.write(stream.request(self._zone, qtype, serial))
                 await writer.drain()
             while not incoming.done:
@@ -114,7 +114,7 @@ class TransferSource:
         return incoming
 
 
-class _Stream:
+class Stream:
     """The messages of one transfer, and the TSIG that holds them together (RFC 8945 section 5.3.1)."""
 
     def __init__(self, reader: asyncio.StreamReader, key: TsigKey | None) -> None:
