@@ -38,8 +38,8 @@ HOSTED = [
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[TrustWorld]:
-    with TrustWorld(tmp_path, PARENTS, HOSTED) as world:
+def world(tmp_path: Path, server: str) -> Iterator[TrustWorld]:
+    with TrustWorld(tmp_path, PARENTS, HOSTED, server=server) as world:
         yield world
         stop_cleanly(world)
 
@@ -69,7 +69,8 @@ def test_bootstraps_survive_kills_at_any_time(world: TrustWorld) -> None:
     assert SECONDS <= took < SECONDS + 3
     assert took - 1.5 < int(lasted[1]) <= took + 0.5
     assert "no KEY of its own there" in never.wait_for(FAILED, since=AUTO, timeout=20).text
-    assert len(world.events_of("bootstrap.attempt", NEVER)) in (6, 7, 8)
+    # each of the two kills may have come when an attempt was recorded and not yet logged
+    assert 6 - 2 <= len(world.events_of("bootstrap.attempt", NEVER)) <= 8
     for child in (held, late):
         assert child.change().rcode == "NOERROR"
     assert waiting.ask().state == MANUAL

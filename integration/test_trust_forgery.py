@@ -33,9 +33,9 @@ _KEY = RRType.KEY
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[TrustWorld]:
     keys = list(VICTIMS.values())
-    with TrustWorld(tmp_path_factory.mktemp("forgery"), PARENTS, HOSTED, keys=keys) as world:
+    with TrustWorld(tmp_path_factory.mktemp("forgery"), PARENTS, HOSTED, server=server, keys=keys) as world:
         yield world
         stop_cleanly(world)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.process import until
+from lab.server import Add
 from signer import Signer
 from trust_child import AUTO, FAILED, TRUSTED, TrustChild
 from trust_tree import ONE, OTHER, Hosted, key_text
@@ -29,10 +30,10 @@ _ALL = (STEADY, CHANGING, GROWING, MOVING, SECURED, REPLACING, UNSEEN)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[TrustWorld]:
     hosted = [Hosted(signer.text, key_text(signer)) for signer in _ALL]
     parents = {HOLD: ENTRY, ALONE: ENTRY_ALONE}
-    with TrustWorld(tmp_path_factory.mktemp("hold"), parents, hosted, keys=[REPLACED]) as world:
+    with TrustWorld(tmp_path_factory.mktemp("hold"), parents, hosted, server=server, keys=[REPLACED]) as world:
         yield world
         stop_cleanly(world)
 
@@ -42,7 +43,7 @@ def _begin(world: TrustWorld, signer: Signer) -> TrustChild:
     child = TrustChild(world, signer)
     assert child.upload().rcode == "NOERROR"
     until(lambda: bool(world.events_of("bootstrap.attempt", signer)), timeout=5, what="the first look")
-    (event,) = world.events_of("bootstrap.attempt", signer)
+    event, *_ = world.events_of("bootstrap.attempt", signer)
     assert (event["method"], event["attempts"]) == ("unsigned", 0)
     assert "4 answers agree for 0 s" in event["reason"]
     return child
@@ -91,7 +92,7 @@ def test_a_change_of_the_delegation_starts_the_hold_period_over(world: TrustWorl
     time.sleep(0.5)
     changed = time.monotonic()
     added = f"ns3.{signer.text}"
-    world.named.nsupdate(f"update add {signer.text} 60 NS {added}\nupdate add {added} 60 A {ONE}", zone=HOLD)
+    world.server.edit(Add(signer.text, 60, "NS", added), Add(added, 60, "A", ONE), zone=HOLD)
     child.wait_for(TRUSTED, since=AUTO)
     assert time.monotonic() - changed >= SECONDS
     assert "6 answers from 2 places agree" in world.key_of(signer)["reason"]

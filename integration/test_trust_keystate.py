@@ -54,8 +54,8 @@ HOSTED = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
-    with TrustWorld(tmp_path_factory.mktemp("keystate"), PARENTS, HOSTED) as world:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[TrustWorld]:
+    with TrustWorld(tmp_path_factory.mktemp("keystate"), PARENTS, HOSTED, server=server) as world:
         yield world
         stop_cleanly(world)
 

@@ -32,7 +32,7 @@ _CHILDREN: dict[str, tuple[Keys, Sequence[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[TrustWorld]:
     """All children have uploaded their keys at the same time."""
     elsewhere: dict[str, str] = {}
     for name, hostile in HOSTILES.items():
@@ -44,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
         hostile_server.override(name, "KEY", hostile.fault)
     with ExitStack() as running:
         running.enter_context(hostile_server)
-        world = TrustWorld(tmp_path_factory.mktemp("methods"), PARENTS, hosted, elsewhere=elsewhere)
+        world = TrustWorld(tmp_path_factory.mktemp("methods"), PARENTS, hosted, server=server, elsewhere=elsewhere)
         running.enter_context(world)
         for keys, ns in _CHILDREN.values():
             child = TrustChild(world, keys.mine, ns)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lab.process import until
+from lab.server import Add, Delete
 from peer import Answer
 from signer import Signer
 from trust_child import AUTO, FAILED, MANUAL, TRUSTED, UNKNOWN, WAITS_FOR_OPERATOR, TrustChild
@@ -44,8 +45,8 @@ HOSTED = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
-    with TrustWorld(tmp_path_factory.mktemp("rollover"), PARENTS, HOSTED, keys=TRUSTED_KEYS) as world:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[TrustWorld]:
+    with TrustWorld(tmp_path_factory.mktemp("rollover"), PARENTS, HOSTED, server=server, keys=TRUSTED_KEYS) as world:
         yield world
         stop_cleanly(world, expected=["change.failed"])
 
@@ -128,14 +129,14 @@ def test_trust_ends_with_the_delegation(world: TrustWorld) -> None:
     child, pending = TrustChild(world, LEAVING), TrustChild(world, PENDING)
     assert child.change().rcode == "NOERROR"
     assert child.add_key(PENDING).rcode == "NOERROR"
-    world.named.nsupdate(f"update delete {LEAVING.text} NS", zone=APEX)
+    world.server.edit(Delete(LEAVING.text, "NS"), zone=APEX)
     answer = child.change()
     _assert_refused(answer, "is not delegated")
     (ended,) = [event for event in world.zonecut.log_events("trust.ended") if event["child"] == LEAVING.text]
     assert ended["keys"] == 2
     assert (child.ask().state, pending.ask().state) == (UNKNOWN, UNKNOWN)
     # the name comes back with another holder
-    world.named.nsupdate(f"update add {LEAVING.text} 60 NS n1.elsewhere.test.", zone=APEX)
+    world.server.edit(Add(LEAVING.text, 60, "NS", "n1.elsewhere.test."), zone=APEX)
     for each in (child, pending):
         _assert_refused(each.change(), "superseded")
         key = world.key_of(each.signer)
@@ -150,8 +151,7 @@ def test_trust_ends_with_the_delegation(world: TrustWorld) -> None:
 
 
 def _hijack(world: TrustWorld, child: str, zone: str) -> None:
-    commands = f"update delete {child} NS\nupdate add {child} 60 NS n1.foreign.test."
-    world.named.nsupdate(commands, zone=zone)
+    world.server.edit(Delete(child, "NS"), Add(child, 60, "NS", "n1.foreign.test."), zone=zone)
 
 
 def _have_it_read(world: TrustWorld, child: str) -> None:

@@ -1,6 +1,6 @@
 """The tree in which children are looked at: signed root and top, hosted zones at two servers, and their keys.
 
-The parent zones in it are served by the named of the tests, which listens at a port of its own; see `trust_world`.
+The parent zones in it are served by the server of the tests, which listens at a port of its own; see `trust_world`.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""zonecut with bootstrap methods in front of a named, its children in a tree of real servers, and an unbound."""
+"""zonecut with bootstrap methods in front of a server, its children in a tree of real servers, and an unbound."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -42,6 +42,7 @@ class TrustWorld(World):
         parents: Mapping[str, Mapping[str, Any]],
         hosted: Sequence[Hosted],
         *,
+        server: str = "bind",
         keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
         elsewhere: Mapping[str, str] | None = None,
     ) -> None:
@@ -50,12 +51,13 @@ class TrustWorld(World):
         super().__init__(
             directory,
             *zones,
+            server=server,
             keys=keys,
             parents=[_entry(entry) for entry in parents.values()],
             receiver={"limits": LIMITS, "responses": UNVERIFIED},
             further={"resolver": {}},
         )
-        stubs = dict.fromkeys(parents, f"{LOOPBACK}@{self.named.port}")
+        stubs = dict.fromkeys(parents, f"{LOOPBACK}@{self.server.port}")
         self.unbound = Unbound(directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
         self.zonecut.configure(
             {
@@ -70,13 +72,13 @@ class TrustWorld(World):
         self._receiver_keys: dict[str, bytes] = {}
 
     def start_others(self, running: ExitStack) -> None:
-        self.tree.crown({zone.name: self._ds_of(zone.name) for zone in self.named.zones})
+        self.tree.crown({zone.name: self._ds_of(zone.name) for zone in self.server.zones})
         running.enter_context(self.tree)
         running.enter_context(self.unbound)
 
     def _ds_of(self, zone: str) -> list[str]:
         origin = dns.name.from_text(zone)
-        answer = self.named.query(zone, "DNSKEY", tcp=True)
+        answer = self.server.query(zone, "DNSKEY", tcp=True)
         rdatas = answer.find_rrset(answer.answer, origin, dns.rdataclass.IN, dns.rdatatype.DNSKEY)
         return [str(dns.dnssec.make_ds(origin, rdata, "SHA256")) for rdata in rdatas if rdata.flags & 1]
 

@@ -202,7 +202,9 @@ def unexpected_lines(zonecut: ZonecutProcess, expected: Iterable[str] = ()) -> l
 
 
 def stop_cleanly(world: World, expected: Iterable[str] = ()) -> None:
-    """Stop zonecut; LabError when its log holds what a good run's does not."""
+    """Stop zonecut; LabError when its log holds what a good run's does not, or a zone is not whole."""
     world.zonecut.stop()
+    for zone in world.server.zones:
+        world.server.verify(zone.name)
     if lines := unexpected_lines(world.zonecut, expected):
         raise LabError("\n".join(lines))
