@@ -1,5 +1,6 @@
 """The adapter `database` under the adapter contract: on a SQLite file, and on a real PostgreSQL."""
 
+import re
 import signal
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.postgresql import PostgreSql
-from lab.registry import PostgreSqlRegistry, Registry, SqliteRegistry
+from lab.registry import PostgreSqlRegistry, Record, Registry, SqliteRegistry
 from lab.unprivileged import unprivileged
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
@@ -20,6 +21,7 @@ from zonecut_database import DatabaseOptions
 from zonecut_database.backend import DatabaseBackend
 
 _PATIENCE = 3.0
+_LINE = re.compile(r"(\S+)\s+(?:([0-9]+)\s+)?(?:IN\s+)?([A-Z][A-Z0-9]*)\s+(.*)")
 
 
 class ContractDatabase(ContractServer):
@@ -30,7 +32,7 @@ class ContractDatabase(ContractServer):
 
     def __init__(self, registry: Registry, master_file: str) -> None:
         self._registry = registry
-        registry.load(self.zone_name, master_file)
+        registry.load(self.zone_name, map(_record, master_file.splitlines()))
 
     def backend(self) -> Backend:
         return self._backend()
@@ -49,7 +51,7 @@ class ContractDatabase(ContractServer):
         )
 
     def _backend(self, zone: str = zone_name, **options: object) -> Backend:
-        given = {**self._registry.backend, "timeout": _PATIENCE, **options}
+        given = {**self._registry.backend(), "timeout": _PATIENCE, **options}
         del given["adapter"]
         return DatabaseBackend(BackendContext(names.from_text(zone), self.ttls), DatabaseOptions.model_validate(given))
 
@@ -122,6 +124,14 @@ class OnPostgreSql(ContractDatabase):
         self._server.signal_all(signal.SIGCONT)
 
 
+def _record(line: str) -> Record:
+    """A line of the contract's zone: twenty thousand delegations would take dnspython a long time."""
+    found = _LINE.fullmatch(line)
+    assert found is not None, line
+    owner, ttl, rtype, rdata = found.groups()
+    return owner, rtype, int(ttl or 3600), rdata
+
+
 class TestSqlite(BackendContract):
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Serve:
@@ -135,7 +145,7 @@ class TestPostgreSql(BackendContract):
 
             def serve(master_file: str) -> ContractServer:
                 server = OnPostgreSql(postgresql, tmp_path, master_file)
-                made.callback(server.registry.drop)
+                made.enter_context(server.registry)
                 return server
 
             yield serve

@@ -17,8 +17,10 @@ from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.plugin.privatefile import PrivateFileError, read_private
 from zonecut_database.options import DatabaseOptions, shown
 
-_LOCK_SHARE, _STATEMENT_SHARE = 0.8, 0.9
-"""The part of the time limit after which the database itself gives up: it can say what took so long."""
+LOCK_SHARE = 0.6
+"""The part of the time limit that is waited for a lock: the database gives up first, and can say why."""
+_STATEMENT_SHARE = 0.8
+"""The same for a whole statement."""
 
 
 class Database(Protocol):
@@ -80,7 +82,7 @@ class Sqlite:
                 ) from None
             return
         except OSError as error:
-            raise BackendMisconfigured(f"{self.where} cannot be created: {error.strerror}") from error
+            raise BackendMisconfigured(f"{self.where} cannot be opened or made: {error.strerror}") from error
         try:
             if os.geteuid() == 0:
                 owner = self._path.parent.stat()
@@ -113,7 +115,7 @@ class Sqlite:
         raw = sqlite3.connect(
             f"file:{quote(str(self._path))}?mode=rw",
             uri=True,
-            timeout=_LOCK_SHARE * self._timeout,
+            timeout=LOCK_SHARE * self._timeout,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -185,7 +187,7 @@ def _engine(url: URL, timeout: float) -> Engine:
         # Should we hang in the middle of a transaction, it must not keep the zone's lock.
         limits = {
             "statement_timeout": _STATEMENT_SHARE * timeout,
-            "lock_timeout": _LOCK_SHARE * timeout,
+            "lock_timeout": LOCK_SHARE * timeout,
             "idle_in_transaction_session_timeout": 2 * timeout + 10,
         }
         with raw.cursor() as cursor:

@@ -13,6 +13,7 @@ VERSION = 1
 _MAKING = 0x7A6F6E65637574
 """PostgreSQL's advisory lock under which the tables are made."""
 _RIGHTS = {
+    SCHEMA.name: ("SELECT",),
     RECORDS.name: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     ZONES.name: ("SELECT", "UPDATE"),
     "zonecut_history": ("INSERT",),
@@ -32,39 +33,37 @@ def make(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
     if exists(connection):
         return
-    raw = connection.connection.dbapi_connection
-    assert raw is not None
-    cursor = raw.cursor()
-    try:
-        for statement in statements(connection.dialect.name):
-            # by the driver itself: there are no parameters, and a percent sign is one
-            cursor.execute(statement)
-    finally:
-        cursor.close()
+    for statement in statements(connection.dialect.name):
+        # to the driver as it is: a percent sign is one
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def check(connection: Connection) -> None:
     """Raises BackendMisconfigured for tables of another version, and for those that we may not write to."""
+    if connection.dialect.name == "postgresql":
+        _check_rights(connection)
     versions = list(connection.execute(select(SCHEMA.c.version)).scalars())
     if versions != [VERSION]:
         found = ", ".join(map(str, versions)) or "none"
         raise BackendMisconfigured(
             f"the tables have version {found}, and this zonecut knows version {VERSION}: a newer zonecut made them"
         )
-    if connection.dialect.name == "postgresql":
-        _check_rights(connection)
 
 
 def _check_rights(connection: Connection) -> None:
     asked = text("SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean")
     if connection.execute(asked).scalar():
         raise BackendMisconfigured("the database is read-only: a standby, or default_transaction_read_only is on")
+    missing = []
     for table, rights in _RIGHTS.items():
-        for right in rights:
-            asked = text("SELECT has_table_privilege(:table, :right), current_user")
-            allowed, role = connection.execute(asked, {"table": table, "right": right}).one()
-            if not allowed:
-                raise BackendMisconfigured(f"a permission is missing: GRANT {', '.join(rights)} ON {table} TO {role}")
+        asked = text(
+            "SELECT current_user, bool_and(has_table_privilege(:table, r)) FROM unnest(CAST(:rights AS text[])) AS r"
+        )
+        role, allowed = connection.execute(asked, {"table": table, "rights": list(rights)}).one()
+        if not allowed:
+            missing.append(f"GRANT {', '.join(rights)} ON {table} TO {role}")
+    if missing:
+        raise BackendMisconfigured(f"permissions are missing: {'; '.join(missing)}")
 
 
 def statements(dialect: str) -> Iterator[str]:

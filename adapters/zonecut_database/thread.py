@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zonecut.plugin import BackendUnavailable
-from zonecut_database.engine import Database
+from zonecut_database.engine import LOCK_SHARE, Database
 from zonecut_database.failures import explained, is_in_the_way
 
 _GRACE = 1.0
@@ -80,7 +80,8 @@ class DatabaseThread:
                     return self._transaction(work)
                 except SQLAlchemyError as error:
                     self._roll_back()
-                    if not is_in_the_way(error) or time.monotonic() + _PAUSE > deadline:
+                    # not unless there is time for all that it may wait
+                    if not is_in_the_way(error) or time.monotonic() + LOCK_SHARE * self._timeout > deadline:
                         raise explained(error, self._database.where) from error
                 except BaseException:
                     self._roll_back()

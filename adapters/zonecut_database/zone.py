@@ -22,7 +22,7 @@ _INSERTED = ("zone", "child", "owner", "type", "ttl", "rdata")
 _COLUMNS = (RECORDS.c.id, RECORDS.c.child, RECORDS.c.owner, RECORDS.c.type, RECORDS.c.ttl, RECORDS.c.rdata)
 _MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
 """RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
-_IMPATIENCE = 300
+_IMPATIENCE = 100
 """Milliseconds to wait for a row, once the zone's lock is ours: shorter than PostgreSQL takes to look for deadlocks."""
 _ADDING = "INSERT INTO zonecut_zones (zone) VALUES ('{}')"
 

@@ -38,13 +38,18 @@ def find_server_command(name: str) -> Path:
     return found[-1]
 
 
+def hand_over(path: Path) -> None:
+    """Make a file that of the user whose processes the server's are."""
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+
+
 @contextmanager
 def home() -> Iterator[Path]:
     """A directory for a PostgreSQL, whose processes are somebody without privileges: it refuses to be root."""
     directory = Path(tempfile.mkdtemp(prefix="zonecut-postgresql-"))
     try:
-        if os.geteuid() == 0:
-            os.chown(directory, NOBODY, NOBODY)
+        hand_over(directory)
         yield directory
     finally:
         shutil.rmtree(directory)
@@ -147,8 +152,7 @@ class PostgreSql(Process):
         password_file = directory / "superuser.password"
         password_file.touch(mode=0o600)
         password_file.write_text(self._password)
-        if os.geteuid() == 0:
-            os.chown(password_file, NOBODY, NOBODY)
+        hand_over(password_file)
         initdb = find_server_command("initdb")
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         run(

@@ -1,19 +1,21 @@
 """A registry's database with the tables of the adapter `database`: edited, and made into a zone, by plain SQL."""
 
-import re
 import sqlite3
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import dns.name
+import dns.rdata
+import dns.rdatatype
 import dns.zone
 
 from lab.postgresql import PostgreSql
+from lab.zones import ParentZone
 
-_LINE = re.compile(r"(\S+)\s+(?:([0-9]+)\s+)?(?:IN\s+)?([A-Z][A-Z0-9]*)\s+(.*)")
 _COLUMNS = "zone, child, owner, type, ttl, rdata"
 _ADDRESSES = ("A", "AAAA")
 
@@ -23,10 +25,12 @@ Statement = tuple[str, Sequence[Any]]
 """SQL with a question mark for each of the values."""
 
 
-class Registry(ABC):
-    """The tables, and somebody who works with them beside zonecut."""
+class Registry(AbstractContextManager["Registry"]):
+    """The tables, and somebody who works with them beside zonecut. Used as a context manager, they go at its end."""
 
-    @property
+    def __init__(self) -> None:
+        self.zones: tuple[ParentZone, ...] = ()
+
     @abstractmethod
     def backend(self) -> dict[str, Any]:
         """`backend` of zonecut's configuration."""
@@ -43,12 +47,19 @@ class Registry(ABC):
     def schema(self) -> str:
         """The script that makes the tables."""
 
-    def load(self, zone: str, master_file: str) -> None:
-        """Take a zone over from a master file of absolute names, one record a line."""
-        records = [_record(line) for line in master_file.splitlines()]
-        cuts = {owner for owner, rtype, _, _ in records if rtype == "NS" and owner != zone}
+    def add(self, zone: ParentZone) -> Self:
+        """Take over a zone."""
+        content = dns.zone.from_text(zone.master_file, zone.name, relativize=False)
+        self.load(zone.name, map(_as_record, content.iterate_rdatas()))
+        self.zones = (*self.zones, zone)
+        return self
+
+    def load(self, zone: str, records: Iterable[Record]) -> None:
+        """Take over the records of a zone."""
+        found = list(records)
+        cuts = {owner for owner, rtype, _, _ in found if rtype == "NS" and owner != zone}
         self.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", (zone,)))
-        self.insert((zone, _child(record, zone, cuts), *_row(record)) for record in records)
+        self.insert((zone, _child(record, zone, cuts), *_row(record)) for record in found)
 
     def edit(self, zone: str, remove: Iterable[tuple[str, str]] = (), add: Iterable[Record] = ()) -> None:
         """Somebody edits a zone in one transaction: RRsets go, by owner and type, and then records come."""
@@ -100,12 +111,15 @@ class SqliteRegistry(Registry):
     """The tables in a file, in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         directory.mkdir(parents=True)
         self.file = directory / "registry.db"
         with closing(sqlite3.connect(self.file)) as database:
             database.executescript(self.schema())
 
-    @property
+    def __exit__(self, *_: object) -> None:
+        """The directory is somebody else's."""
+
     def backend(self) -> dict[str, Any]:
         return {"adapter": "database", "url": f"sqlite:///{self.file}"}
 
@@ -134,6 +148,7 @@ class PostgreSqlRegistry(Registry):
     """The tables in a database of its own, which belongs to a role of its own."""
 
     def __init__(self, server: PostgreSql, directory: Path, name: str) -> None:
+        super().__init__()
         self.server = server
         self.name = name
         self.password_file = directory / f"{name}.password"
@@ -141,11 +156,12 @@ class PostgreSqlRegistry(Registry):
         server.execute(f"CREATE DATABASE {name} OWNER {name}")
         server.execute(f"SET ROLE {name}", self.schema(), database=name)
 
-    def drop(self) -> None:
-        """Drop database and role, whoever still uses them."""
+    def __exit__(self, *_: object) -> None:
+        """Whoever still uses them."""
+        if not self.server.running:
+            self.server.start()
         self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)", f"DROP ROLE {self.name}")
 
-    @property
     def backend(self) -> dict[str, Any]:
         url = self.server.url(self.name, self.name)
         return {"adapter": "database", "url": url, "password_file": str(self.password_file)}
@@ -169,12 +185,17 @@ class PostgreSqlRegistry(Registry):
     def schema(self) -> str:
         return files("zonecut_database").joinpath("schema", "postgresql.sql").read_text()
 
+    def drop_tables(self) -> None:
+        """Leave nothing in the database."""
+        recreate = f"CREATE SCHEMA public AUTHORIZATION {self.name}"
+        self.server.execute("DROP SCHEMA public CASCADE", recreate, database=self.name)
 
-def _record(line: str) -> Record:
-    found = _LINE.fullmatch(line)
-    assert found is not None, line
-    owner, ttl, rtype, rdata = found.groups()
-    return owner, rtype, int(ttl or 3600), rdata
+
+def _as_record(found: tuple[dns.name.Name, int, dns.rdata.Rdata]) -> Record:
+    owner, ttl, data = found
+    # a digest of a DS is text in lower case, with blanks, to dnspython
+    text = str(data).upper() if data.rdtype == dns.rdatatype.DS else str(data)
+    return str(owner), dns.rdatatype.to_text(data.rdtype), ttl, text
 
 
 def _row(record: Record) -> tuple[str, str, int, str]:

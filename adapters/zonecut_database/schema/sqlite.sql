@@ -41,6 +41,7 @@ CREATE TABLE zonecut_records (
         WHEN 'NS' THEN rdata GLOB '*.' AND rdata NOT GLOB '*[^!-~]*' AND rdata = lower(rdata)
         WHEN 'DS' THEN rdata GLOB '[0-9]* [0-9]* [0-9]* [0-9A-F]*' AND rdata NOT GLOB '*[^0-9A-F ]*'
         WHEN 'A' THEN rdata GLOB '[0-9]*.[0-9]*.[0-9]*.[0-9]*' AND rdata NOT GLOB '*[^0-9.]*'
+            AND rdata NOT GLOB '*.*.*.*.*' AND '.' || rdata NOT GLOB '*.0[0-9]*'
         WHEN 'AAAA' THEN rdata GLOB '*:*:*' AND rdata NOT GLOB '*[^0-9a-f:]*'
         ELSE rdata <> ''
     END)

@@ -1,0 +1,613 @@
+"""The adapter `database` and what is peculiar to databases: others who edit, permissions, locks, versions, history."""
+
+import asyncio
+import random
+import resource
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lab.ports import free_port
+from lab.postgresql import PostgreSql, hand_over, home
+from lab.registry import PostgreSqlRegistry, Record, Registry, SqliteRegistry
+from lab.tls import self_signed
+from lab.unprivileged import unprivileged
+from lab.zones import PARENT, ParentZone
+from zonecut.plugin import (
+    BackendConflict,
+    BackendContext,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+)
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.rrset import RRset
+from zonecut_database import DatabaseOptions
+from zonecut_database.backend import DatabaseBackend
+
+ZONE = names.from_text(PARENT)
+CHILD = f"child1.{PARENT}"
+Backends = Callable[..., "DatabaseBackend"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """A registry of each kind, with three delegations."""
+    if request.param == "sqlite":
+        made: Registry = SqliteRegistry(tmp_path / "registry")
+    else:
+        made = PostgreSqlRegistry(request.getfixturevalue("postgresql"), tmp_path, "registry")
+    with made:
+        yield made.add(ParentZone(PARENT, delegations=3))
+
+
+@pytest.fixture
+def on_postgresql(postgresql: PostgreSql, tmp_path: Path) -> Iterator[PostgreSqlRegistry]:
+    registry = PostgreSqlRegistry(postgresql, tmp_path, "registry")
+    with registry:
+        yield registry.add(ParentZone(PARENT, delegations=3))
+
+
+def made(registry: Registry | dict[str, Any], **options: Any) -> DatabaseBackend:
+    """A backend that is not open yet."""
+    given = registry.backend() if isinstance(registry, Registry) else registry
+    chosen = {**given, "timeout": 3.0, **options}
+    chosen.pop("adapter", None)
+    return DatabaseBackend(BackendContext(ZONE, Ttls(7200, 1800, 900)), DatabaseOptions.model_validate(chosen))
+
+
+@asynccontextmanager
+async def opened(registry: Registry | dict[str, Any], **options: Any) -> AsyncIterator[DatabaseBackend]:
+    backend = made(registry, **options)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def name(text: str) -> bytes:
+    return names.from_text(f"{text}.{PARENT}")
+
+
+def delegation(child: str, number: int) -> Delegation:
+    """A delegation of a child, unlike those with another number."""
+    owner = name(child)
+    server = name(f"ns{number}.{child}")
+    return Delegation.of(
+        owner,
+        [
+            RR(owner, RRType.NS, server),
+            RR(owner, RRType.NS, names.from_text("ns.elsewhere.test.")),
+            RR(owner, RRType.DS, number.to_bytes(2) + b"\x0d\2" + number.to_bytes(32)),
+            RR(server, RRType.A, b"\x0b\0" + number.to_bytes(2)),
+        ],
+    )
+
+
+def replayed(registry: Registry, start: Sequence[Record] = ()) -> set[Record]:
+    """What the history says that the zone holds."""
+    held = set(start)
+    for place, (serial, action, record) in enumerate(registry.history(PARENT), 1):
+        assert serial == place
+        if action == "added":
+            assert record not in held
+            held.add(record)
+        else:
+            held.remove(record)
+    return held
+
+
+# The history
+
+
+async def test_the_history_tells_what_changed_since_a_serial(registry: Registry) -> None:
+    async with opened(registry) as backend:
+        before = (await backend.read(names.from_text(CHILD))).delegation
+        since = registry.serial(PARENT)
+        after = Delegation.of(before.child, [*before.records[1:], RR(before.child, RRType.NS, b"\2ns\4test\0")])
+        await backend.write([Change(before, after)])
+        changed = {(action, record) for _, action, record in registry.history(PARENT, since)}
+        gone = (CHILD, "NS", 86400, names.to_text(before.ns[0]))
+        assert ("removed", gone) in changed
+        assert {record for action, record in changed if action == "added"} == {
+            (CHILD, "NS", 7200, "ns.test."),
+            # the RRset has one TTL, which is the policy's
+            (CHILD, "NS", 7200, names.to_text(before.ns[1])),
+        }
+        assert gone not in registry.records(PARENT)
+        assert registry.serial(PARENT) == since + len(registry.history(PARENT, since))
+        assert replayed(registry) == set(registry.records(PARENT))
+        # nothing is noted where nothing changes
+        now = registry.serial(PARENT)
+        await backend.write([Change(after, after)])
+        assert registry.serial(PARENT) == now
+
+
+async def test_edits_of_others_are_in_the_history_too(registry: Registry) -> None:
+    since = registry.serial(PARENT)
+    registry.edit(PARENT, [(CHILD, "DS")], [(CHILD, "NS", 60, "ns.elsewhere.test.")])
+    for _ in range(2):
+        registry.execute(("UPDATE zonecut_records SET ttl = 61 WHERE rdata = ?", ("ns.elsewhere.test.",)))
+    ds, *others = registry.history(PARENT, since)
+    assert ds[1:] == ("removed", (CHILD, "DS", 3600, ds[2][3]))
+    assert [entry[1:] for entry in others] == [
+        ("added", (CHILD, "NS", 60, "ns.elsewhere.test.")),
+        ("removed", (CHILD, "NS", 60, "ns.elsewhere.test.")),
+        ("added", (CHILD, "NS", 61, "ns.elsewhere.test.")),
+    ]
+    assert replayed(registry) == set(registry.records(PARENT))
+
+
+async def test_postgresql_notes_who_and_tells_listeners(on_postgresql: PostgreSqlRegistry) -> None:
+    on_postgresql.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", ("other.test.",)))
+    with on_postgresql.server.connect("registry") as listener:
+        listener.execute("LISTEN zonecut")
+        async with opened(on_postgresql) as backend:
+            await backend.write([Change(Delegation(name(f"new{n}")), delegation(f"new{n}", n)) for n in range(20)])
+        told = [(each.channel, each.payload) for each in listener.notifies(timeout=2, stop_after=1)]
+        assert told == [("zonecut", PARENT)]
+        assert not list(listener.notifies(timeout=0.1))
+    authors = on_postgresql.execute(
+        ("SELECT author, count(*) FROM zonecut_history GROUP BY author ORDER BY author", ())
+    )
+    assert authors == [("postgres", 3 + 18), ("registry", 80)]
+
+
+async def test_many_who_write_at_once_leave_a_history_without_gaps(registry: Registry) -> None:
+    """Two zonecuts and somebody with SQL; each takes what it finds, and a conflict is nothing but a conflict."""
+    ended = threading.Event()
+    edits = 0
+    shared = f"shared.{PARENT}"
+
+    def edit() -> None:
+        nonlocal edits
+        while not ended.is_set():
+            number = random.randrange(50)
+            with suppress(sqlite3.OperationalError, psycopg.errors.DeadlockDetected):
+                registry.edit(PARENT, [(shared, "NS")], [(shared, "NS", 60, f"ns{number}.test.")])
+                edits += 1
+            time.sleep(0.01)
+
+    async def change(backend: DatabaseBackend, own: str) -> int:
+        conflicts: list[bytes] = []
+        for number in range(60):
+            for child in (own, "shared"):
+                held = (await backend.read(name(child))).delegation
+                after = Delegation(name(child)) if number % 7 == 6 else delegation(child, number)
+                try:
+                    await backend.write([Change(held, after)])
+                except BackendConflict as conflict:
+                    conflicts += conflict.children
+        assert set(conflicts) <= {name("shared")}
+        return len(conflicts)
+
+    async with opened(registry, timeout=20.0) as one, opened(registry, timeout=20.0) as other:
+        thread = threading.Thread(target=edit)
+        thread.start()
+        try:
+            conflicts = await asyncio.gather(change(one, "own1"), change(other, "own2"))
+        finally:
+            ended.set()
+            thread.join()
+        for backend, own in ((one, "own1"), (other, "own2")):
+            assert (await backend.read(name(own))).delegation == delegation(own, 59)
+    assert edits > 5
+    assert sum(conflicts) < 120
+    assert replayed(registry) == set(registry.records(PARENT))
+
+
+# Others who hold a lock
+
+
+async def test_who_reads_does_not_wait_for_somebodys_transaction(registry: Registry) -> None:
+    async with opened(registry, timeout=2.0) as backend:
+        change = Change(Delegation(name("new")), delegation("new", 1))
+        with somebodys_transaction(registry) as execute:
+            execute(f"UPDATE zonecut_records SET ttl = 5 WHERE owner = '{CHILD}'")
+            began = time.monotonic()
+            assert (await backend.read(names.from_text(CHILD))).delegation.is_delegated
+            assert time.monotonic() - began < 1
+            with pytest.raises(BackendUnavailable, match="somebody else's transaction holds"):
+                await backend.write([change])
+            assert time.monotonic() - began < 4
+        await backend.write([change])
+        assert await backend.verify([change]) == ()
+
+
+async def test_an_edit_that_comes_first_is_the_new_before(registry: Registry) -> None:
+    """A write that waits for somebody's transaction is judged on what that one left."""
+    async with opened(registry) as backend:
+        before = (await backend.read(names.from_text(CHILD))).delegation
+        with somebodys_transaction(registry) as execute:
+            execute(f"DELETE FROM zonecut_records WHERE owner = '{CHILD}' AND type = 'DS'")
+            writing = asyncio.create_task(backend.write([Change(before, delegation("child1", 9))]))
+            await asyncio.sleep(0.3)
+            assert not writing.done()
+        with pytest.raises(BackendConflict) as conflict:
+            await writing
+        assert conflict.value.children == (names.from_text(CHILD),)
+        held = (await backend.read(names.from_text(CHILD))).delegation
+        assert held == Delegation(before.child, before.ns, (), before.glue)
+
+
+async def test_somebody_who_locked_rows_before_the_zone_gets_through(on_postgresql: PostgreSqlRegistry) -> None:
+    """zonecut has the zone and wants the row, the other has the row and wants the zone: zonecut gives way."""
+    async with opened(on_postgresql) as backend:
+        before = (await backend.read(names.from_text(CHILD))).delegation
+        with on_postgresql.server.connect("registry") as other, other.transaction():
+            other.execute(f"SELECT FROM zonecut_records WHERE owner = '{CHILD}' FOR UPDATE")
+            writing = asyncio.create_task(backend.write([Change(before, delegation("child1", 9))]))
+            await asyncio.sleep(0.2)
+            deleted = await asyncio.to_thread(
+                other.execute, f"DELETE FROM zonecut_records WHERE owner = '{CHILD}' AND type = 'DS'"
+            )
+            assert deleted.rowcount == 1
+        with pytest.raises(BackendConflict):
+            await writing
+
+
+@contextmanager
+def somebodys_transaction(registry: Registry) -> Iterator[Callable[[str], object]]:
+    """A transaction of somebody, which is committed at the end."""
+    if isinstance(registry, SqliteRegistry):
+        with closing(sqlite3.connect(registry.file, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database.execute
+            database.execute("COMMIT")
+    else:
+        assert isinstance(registry, PostgreSqlRegistry)
+        with registry.server.connect(registry.name) as connection, connection.transaction():
+            yield lambda statement: connection.execute(statement.encode())
+
+
+# What stands in the tables
+
+
+async def test_a_row_that_no_zone_could_hold_is_named_and_spoils_nothing_else(registry: Registry) -> None:
+    long = "x" * 64
+    registry.edit(PARENT, add=[(CHILD, "NS", 60, f"{long}.test.")])
+    good = Change(Delegation(name("new")), delegation("new", 1))
+    async with opened(registry) as backend:
+        with pytest.raises(
+            BackendMisconfigured, match=rf"the row with id \d+ \({CHILD} NS {long}\.test\.\) makes no sense"
+        ):
+            await backend.read(names.from_text(CHILD))
+        bad = Change(Delegation(names.from_text(CHILD)), delegation("child1", 1))
+        with pytest.raises(BackendRejected, match=long) as rejected:
+            await backend.write([good, bad])
+        assert rejected.value.children == (bad.child,)
+        assert await backend.verify([good, bad]) == (good.child, bad.child)
+        await backend.write([good])
+        with pytest.raises(BackendMisconfigured, match=long):
+            _ = [each async for each in backend.children()]
+        registry.execute(("DELETE FROM zonecut_records WHERE rdata = ?", (f"{long}.test.",)))
+        assert (await backend.read(bad.child)).delegation.is_delegated
+
+
+async def test_glue_counts_wherever_it_is_filed(registry: Registry) -> None:
+    registry.execute(("UPDATE zonecut_records SET child = zone WHERE owner = ?", (f"ns1.{CHILD}",)))
+    child = names.from_text(CHILD)
+    async with opened(registry) as backend:
+        before = (await backend.read(child)).delegation
+        assert {rr.owner for rr in before.glue} == {name("ns1.child1"), name("ns2.child1")}
+        assert [each.delegation async for each in backend.children() if each.delegation.child == child] == [before]
+        await backend.write([Change(before, delegation("child1", 3))])
+        assert not [record for record in registry.records(PARENT) if record[0] == f"ns1.{CHILD}"]
+
+
+async def test_delegations_around_and_below_are_found_at_any_depth(registry: Registry) -> None:
+    deep = [f"a.b.c.{PARENT}", f"c.{PARENT}", f"x_.c.{PARENT}", f"y.x_.c.{PARENT}", f"y.xx.c.{PARENT}"]
+    registry.edit(PARENT, add=[(owner, "NS", 60, "ns.test.") for owner in deep])
+    async with opened(registry) as backend:
+        found = {each.delegation.child: each async for each in backend.children()}
+        for child in (*map(names.from_text, deep), name("b.c"), name("q.x_.c"), name("child0")):
+            reading = await backend.read(child)
+            assert reading.enclosing == (name("c") if names.is_below(child, name("c")) else None)
+            below = {names.from_text(owner) for owner in deep if names.is_below(names.from_text(owner), child)}
+            assert reading.nested == tuple(sorted(below))
+            if child in found:
+                assert found[child] == reading
+        assert len(found) == 3 + len(deep)
+
+
+async def test_large_keys_and_types_of_others_are_published_and_read(registry: Registry) -> None:
+    """An ML-DSA-87 key takes more octets than PostgreSQL puts into an entry of an index."""
+    registry.edit(PARENT, add=[(f"mail.{PARENT}", "MX", 60, "10 mx.test."), (f"mail.{PARENT}", "TXT", 60, '"a b" "c"')])
+    keys = tuple(b"\2\0\3\xc9" + random.Random(n).randbytes(2592) for n in range(2))
+    target = name("updater")
+    async with opened(registry) as backend:
+        await backend.replace_rrsets((), [RRset(target, RRType.KEY, 60, keys), RRset(target, 4711, 60, (b"\0\1",))])
+        assert {each.rdatas for each in await backend.read_rrsets([target])} == {tuple(sorted(keys)), (b"\0\1",)}
+        assert (f"updater.{PARENT}", "TYPE4711", 60, "\\# 2 0001") in registry.records(PARENT)
+        mail = {each.rtype: each.rdatas for each in await backend.read_rrsets([name("mail")])}
+        assert mail == {15: (b"\0\x0a\2mx\4test\0",), 16: (b"\3a b\1c",)}
+        # and a generator can make a zone of all that
+        assert registry.zone(PARENT).get_rdataset(f"updater.{PARENT}", "KEY") is not None
+
+
+def test_the_tables_take_nothing_that_is_written_in_two_ways(registry: Registry) -> None:
+    for child, owner, rtype, ttl, rdata in (
+        (CHILD, CHILD, "NS", 60, "NS.test."),
+        (CHILD, CHILD, "NS", 60, "ns"),
+        (CHILD, f"ns.{CHILD[:-1]}", "A", 60, "11.0.0.1"),
+        ("Child1.parent.test.", "Child1.parent.test.", "NS", 60, "ns.test."),
+        (CHILD, f"ns.{CHILD}", "a", 60, "11.0.0.1"),
+        (CHILD, f"ns.{CHILD}", "A", 60, "11.0.0.1.1"),
+        (CHILD, f"ns.{CHILD}", "A", 60, "11.0.0.01"),
+        (CHILD, f"ns.{CHILD}", "AAAA", 60, "2001:DB8::1"),
+        (CHILD, CHILD, "DS", 60, "1 13 2 abcd"),
+        (CHILD, CHILD, "DS", 60, "1 13 2"),
+        (CHILD, CHILD, "NS", -1, "ns.test."),
+        (CHILD, CHILD, "TXT", 60, "hello"),
+        (PARENT, CHILD, "NS", 60, "ns.test."),
+        (PARENT, "elsewhere.test.", "A", 60, "11.0.0.1"),
+        (CHILD, f"other.{PARENT}", "A", 60, "11.0.0.1"),
+        (CHILD, CHILD, "NS", 60, f"ns1.{CHILD}"),
+        (CHILD, CHILD, "NS", 60, "bücher.test."),
+    ):
+        with pytest.raises((sqlite3.IntegrityError, psycopg.errors.IntegrityError, psycopg.errors.DataError)):
+            registry.insert([(PARENT, child, owner, rtype, ttl, rdata)])
+    assert replayed(registry) == set(registry.records(PARENT))
+
+
+# The tables themselves
+
+
+async def test_the_tables_are_made_once_by_whoever_comes_first(registry: Registry, tmp_path: Path) -> None:
+    empty = empty_database(registry, tmp_path)
+    with pytest.raises(
+        BackendMisconfigured, match=r"has no zone parent\.test\.; if it should: INSERT INTO zonecut_zones"
+    ):
+        await made(empty).open()
+    results = await asyncio.gather(*(made(empty).open() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(each, BackendMisconfigured) for each in results)
+    with execute_in(empty, registry) as execute:
+        execute("INSERT INTO zonecut_zones (zone) VALUES ('parent.test.')")
+    async with opened(empty) as backend:
+        await backend.write([Change(Delegation(name("new")), delegation("new", 1))])
+        assert (await backend.read(name("new"))).delegation == delegation("new", 1)
+
+
+async def test_five_who_come_at_once_make_the_tables_once(registry: Registry, tmp_path: Path) -> None:
+    empty = empty_database(registry, tmp_path)
+    results = await asyncio.gather(*(made(empty).open() for _ in range(5)), return_exceptions=True)
+    assert [str(each) for each in results if "has no zone" not in str(each)] == []
+
+
+async def test_tables_of_a_newer_version_are_refused(registry: Registry) -> None:
+    registry.execute(("UPDATE zonecut_schema SET version = 2", ()))
+    with pytest.raises(BackendMisconfigured, match="the tables have version 2, and this zonecut knows version 1"):
+        await made(registry).open()
+
+
+async def test_tables_of_another_program_are_no_place_for_ours(registry: Registry, tmp_path: Path) -> None:
+    empty = empty_database(registry, tmp_path)
+    with execute_in(empty, registry) as execute:
+        execute("CREATE TABLE zonecut_records (something TEXT)")
+    with pytest.raises(BackendMisconfigured, match="its tables are not those of zonecut"):
+        await made(empty).open()
+    with execute_in(empty, registry) as execute:
+        execute("DROP TABLE zonecut_records")
+    with pytest.raises(BackendMisconfigured, match="has no zone"):
+        await made(empty).open()
+
+
+def empty_database(registry: Registry, directory: Path) -> dict[str, Any]:
+    """`backend` with a database that has no tables, and belongs to the same role."""
+    if isinstance(registry, SqliteRegistry):
+        return {"url": f"sqlite:///{directory}/empty.db"}
+    assert isinstance(registry, PostgreSqlRegistry)
+    registry.drop_tables()
+    return registry.backend()
+
+
+@contextmanager
+def execute_in(backend: dict[str, Any], registry: Registry) -> Iterator[Callable[[str], object]]:
+    """Somebody executes statements in the database of a `backend`."""
+    if isinstance(registry, PostgreSqlRegistry):
+        yield lambda statement: registry.execute((statement, ()))
+    else:
+        with closing(sqlite3.connect(backend["url"].removeprefix("sqlite:///"))) as database, database:
+            yield database.execute
+
+
+# What goes wrong
+
+
+async def test_what_a_role_may_not_do_is_told_as_the_grant_that_is_missing(
+    on_postgresql: PostgreSqlRegistry, tmp_path: Path
+) -> None:
+    server = on_postgresql.server
+    password_file = tmp_path / "guest.password"
+    server.create_role("guest", password_file)
+    guest = {"url": server.url("registry", "guest"), "password_file": password_file}
+    grants = [
+        "SELECT ON zonecut_schema",
+        "SELECT, INSERT, UPDATE, DELETE ON zonecut_records",
+        "SELECT, UPDATE ON zonecut_zones",
+        "INSERT ON zonecut_history",
+    ]
+    told = [f"GRANT {grant} TO guest" for grant in grants]
+    try:
+        while told:
+            with pytest.raises(BackendMisconfigured) as missing:
+                await made(guest).open()
+            assert missing.value.reason == f"permissions are missing: {'; '.join(told)}"
+            server.execute(told.pop(0), database="registry")
+        async with opened(guest) as backend:
+            await backend.write([Change(Delegation(name("new")), delegation("new", 1))])
+            server.execute("REVOKE INSERT ON zonecut_records FROM guest", database="registry")
+            with pytest.raises(BackendMisconfigured, match="a permission is missing"):
+                await backend.write([Change(Delegation(name("newer")), delegation("newer", 1))])
+        assert ("guest",) in server.execute("SELECT DISTINCT author FROM zonecut_history", database="registry")
+    finally:
+        server.execute("DROP OWNED BY guest", "DROP ROLE guest", database="registry")
+
+
+async def test_a_read_only_file_is_told() -> None:
+    with home() as directory:
+        registry = SqliteRegistry(directory / "registry").add(ParentZone(PARENT, delegations=3))
+        registry.file.chmod(0o444)
+        with unprivileged(), pytest.raises(BackendMisconfigured, match="permissions of the file forbid it"):
+            await made(registry).open()
+
+
+async def test_a_read_only_server_is_told(on_postgresql: PostgreSqlRegistry) -> None:
+    change = Change(Delegation(name("new")), delegation("new", 1))
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'registry'"
+    async with opened(on_postgresql) as backend:
+        on_postgresql.execute(("ALTER DATABASE registry SET default_transaction_read_only = on", ()))
+        with pytest.raises(BackendMisconfigured, match="is read-only"):
+            await made(on_postgresql).open()
+        with pytest.raises(BackendMisconfigured, match="is read-only"):
+            await backend.write([change])
+        on_postgresql.server.execute("ALTER DATABASE registry RESET default_transaction_read_only", end)
+        await backend.write([change])
+
+
+async def test_a_full_disk_is_told_and_survived(registry: Registry) -> None:
+    change = Change(Delegation(name("new")), delegation("new", 1))
+    async with opened(registry) as backend:
+        many = [Change(Delegation(name(f"x{number}")), delegation(f"x{number}", number)) for number in range(200)]
+        reason = r"the disk is full|writing the file failed"
+        with full_disk(registry), pytest.raises(BackendUnavailable, match=reason) as told:
+            await backend.write(many)
+        assert type(told.value) is BackendUnavailable
+        await backend.write([change])
+        assert await backend.verify([change]) == ()
+    assert replayed(registry) == set(registry.records(PARENT))
+
+
+@contextmanager
+def full_disk(registry: Registry) -> Iterator[None]:
+    """No room: for SQLite none beyond little more than what its files have, for PostgreSQL as its own errors say."""
+    if isinstance(registry, SqliteRegistry):
+        room = max(file.stat().st_size for file in registry.file.parent.iterdir()) + 32 * 1024
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return
+    assert isinstance(registry, PostgreSqlRegistry)
+    function = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+    body = "$$BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$"
+    trigger = "CREATE TRIGGER full_disk BEFORE INSERT ON zonecut_records FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    registry.execute((f"{function} {body}", ()), (trigger, ()))
+    try:
+        yield
+    finally:
+        registry.execute(("DROP FUNCTION full_disk CASCADE", ()))
+
+
+async def test_another_file_in_the_place_of_the_first_is_noticed(tmp_path: Path) -> None:
+    registry = SqliteRegistry(tmp_path / "registry").add(ParentZone(PARENT, delegations=3))
+    other = SqliteRegistry(tmp_path / "other").add(ParentZone(PARENT, delegations=1))
+    async with opened(registry) as backend:
+        change = Change(Delegation(name("new")), delegation("new", 1))
+        await backend.write([change])
+        # as who restores a copy does
+        for file in (*registry.file.parent.glob("*-wal"), *registry.file.parent.glob("*-shm")):
+            file.unlink()
+        other.file.rename(registry.file)
+        assert await backend.verify([change]) == (change.child,)
+        await backend.write([change])
+        assert replayed(registry) == set(registry.records(PARENT))
+        registry.file.unlink()
+        for operation in (backend.read(change.child), backend.write([change])):
+            with pytest.raises(BackendUnavailable, match="is gone: there is no such file"):
+                await operation
+        assert not registry.file.exists()
+
+
+async def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "text.db"
+    file.write_text("not a database, but a text that is long enough to look like one\n" * 20)
+    with pytest.raises(BackendMisconfigured, match="the file is no SQLite database"):
+        await made({"url": f"sqlite:///{file}"}).open()
+    with pytest.raises(BackendMisconfigured, match="cannot be opened or made: No such file or directory"):
+        await made({"url": f"sqlite:///{tmp_path}/none/file.db"}).open()
+    with pytest.raises(BackendMisconfigured):
+        await made({"url": f"sqlite:///{tmp_path}"}).open()
+
+
+async def test_a_new_file_is_for_the_owner_of_its_directory_and_their_group(tmp_path: Path) -> None:
+    with pytest.raises(BackendMisconfigured, match="has no zone"):
+        await made({"url": f"sqlite:///{tmp_path}/new.db"}).open()
+    assert (tmp_path / "new.db").stat().st_mode & 0o777 == 0o660
+
+
+async def test_a_password_is_read_anew_for_each_connection_and_never_told(
+    on_postgresql: PostgreSqlRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, file = on_postgresql.server, on_postgresql.password_file
+    secret, another = file.read_text().strip(), secrets.token_hex(16)
+    async with opened(on_postgresql) as backend:
+        server.execute(f"ALTER ROLE registry PASSWORD '{another}'")
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'registry'")
+        with pytest.raises(BackendMisconfigured, match="does not let us in") as refused:
+            await backend.read(name("child1"))
+        file.write_text(f"{another}\n")
+        assert (await backend.read(name("child1"))).delegation.is_delegated
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'registry'")
+        file.chmod(0o640)
+        with pytest.raises(BackendMisconfigured, match="can be read by others") as open_to_all:
+            await backend.read(name("child1"))
+    told = f"{refused.getrepr(style='long')} {open_to_all.getrepr(style='long')} {caplog.text}"
+    assert secret not in told
+    assert another not in told
+
+
+async def test_a_database_that_does_not_exist_and_one_where_nobody_listens(
+    on_postgresql: PostgreSqlRegistry, tmp_path: Path
+) -> None:
+    url = on_postgresql.server.url("none", "registry")
+    with pytest.raises(BackendMisconfigured, match='database "none" does not exist'):
+        await made({"url": url, "password_file": on_postgresql.password_file}).open()
+    with pytest.raises(BackendUnavailable, match="Connection refused") as refused:
+        await made({"url": f"postgresql://registry@127.0.0.1:{free_port()}/registry"}).open()
+    assert type(refused.value) is BackendUnavailable
+
+
+async def test_tls_is_what_the_url_says(tmp_path: Path, on_postgresql: PostgreSqlRegistry) -> None:
+    with pytest.raises(BackendMisconfigured, match="server does not support SSL"):
+        await made(on_postgresql, url=f"{on_postgresql.backend()['url']}?sslmode=require").open()
+    key, certificate = self_signed(tmp_path)
+    (other := tmp_path / "other").mkdir()
+    _, unknown = self_signed(other)
+    with home() as directory:
+        inside = directory / "tls.key"
+        shutil.copy(key, inside)
+        inside.chmod(0o600)
+        hand_over(inside)
+        shutil.copy(certificate, directory / "tls.pem")
+        hand_over(directory / "tls.pem")
+        settings = {"ssl": "on", "ssl_key_file": str(inside), "ssl_cert_file": str(directory / "tls.pem")}
+        with (
+            PostgreSql(directory, settings=settings) as server,
+            PostgreSqlRegistry(server, tmp_path, "tls") as registry,
+        ):
+            registry.add(ParentZone(PARENT, delegations=1))
+            url = registry.backend()["url"]
+            async with opened(registry, url=f"{url}?sslmode=verify-full&sslrootcert={certificate}") as backend:
+                assert (await backend.read(name("child0"))).delegation.is_delegated
+                ((ssl,),) = server.execute(
+                    "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'tls'"
+                )
+                assert ssl
+            with pytest.raises(BackendMisconfigured, match="certificate verify failed"):
+                await made(registry, url=f"{url}?sslmode=verify-full&sslrootcert={unknown}").open()
