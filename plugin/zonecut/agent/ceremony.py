@@ -33,7 +33,7 @@ async def make_and_publish(place: Workplace, state: AgentState) -> AgentState:
 
 
 async def _publish(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
-    publication = await place.publish(own)
+    state, publication = await place.publish(state, own)
     now = place.now()
     if publication.places[0] in publication.failed:
         reason = f"the KEY cannot be published: {publication.places[0].reason}"
@@ -57,7 +57,7 @@ async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, p
     if sight.seen or (Method.MANUAL in common and state.attempts >= machine.PATIENCE):
         # an operator of the parent may trust a key that nobody sees
         return machine.visible(state, place.now())
-    publication = await place.publish(own)
+    state, publication = await place.publish(state, own)
     by_hand = "".join(each.to_text(place.codepoints) for each in publication.by_hand)
     return machine.failed(state, sight.reason, place.now(), f"add to the zone:\n{by_hand}" if by_hand else "")
 

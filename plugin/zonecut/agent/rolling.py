@@ -59,7 +59,7 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
 
 
 async def _publish(place: Workplace, state: AgentState, keys: list[OwnKey], following: Stage) -> AgentState:
-    publication = await place.publish(*keys)
+    state, publication = await place.publish(state, *keys)
     if publication.failed:
         reason = "; ".join(f"{names.to_text(each.owner)}: {each.reason}" for each in publication.failed)
         return machine.failed(state, reason, place.now(), "see that zonecut may write KEY records there")

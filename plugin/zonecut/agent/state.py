@@ -80,6 +80,8 @@ class AgentState:
     key: str | None = None
     """The key that signs."""
     key_since: float = 0.0
+    published: tuple[str, ...] = ()
+    """KEY records that we published at some time: none of them but today's stays, even if its file is lost."""
     uploaded: bool = False
     """The receiver has taken the key, trusted or not."""
     rebootstrapped: bool = False
@@ -117,7 +119,7 @@ class AgentState:
     def to_json(self) -> dict[str, Any]:
         """The document that the store keeps."""
         document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        document["receiver_keys"] = list(self.receiver_keys)
+        document["receiver_keys"], document["published"] = list(self.receiver_keys), list(self.published)
         document["roll"] = None if self.roll is None else self.roll.to_json()
         return document
 
@@ -127,6 +129,7 @@ class AgentState:
         known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         known["phase"] = Phase(known["phase"])
         known["resumes"] = None if known.get("resumes") is None else Phase(known["resumes"])
-        known["receiver_keys"] = tuple(known.get("receiver_keys", ()))
+        for name in ("receiver_keys", "published"):
+            known[name] = tuple(known.get(name, ()))
         known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
         return cls(**known)

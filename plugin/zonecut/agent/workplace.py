@@ -28,6 +28,9 @@ from zonecut.store import AuditEntry
 KNOWN_FOR = 300.0
 """Seconds for which what was found out about the parent is used again, unless talking to it fails."""
 
+REMEMBERED = 16
+"""So many KEY records of ours are known again in the zone."""
+
 _Said = TypeVar("_Said")
 
 _log = structlog.get_logger(__name__)
@@ -115,19 +118,22 @@ class Workplace:
 
     # What is published
 
-    async def publish(self, *keys: OwnKey) -> Publication:
+    async def publish(self, state: AgentState, *keys: OwnKey) -> tuple[AgentState, Publication]:
         """Have these keys of ours published, and no others of ours; what could not be written is in `failed`.
 
         Raises SourceError, BackendError, UnusableKey, OSError.
         """
-        ours = await asyncio.to_thread(self.keys.ever)
+        wanted = [own.key for own in keys]
+        retired = await asyncio.to_thread(self.keys.retired)
         content = await self.source.content()
         async with self.doors.opened():
-            publication = await self.publisher.apply([own.key for own in keys], ours, content)
+            ours = [*wanted, *retired, *map(Key.from_text, state.published)]
+            publication = await self.publisher.apply(wanted, ours, content)
         if publication.differing:
             changes = [place.to_json(self.codepoints) for place in publication.differing]
             await self.record("agent.key-published", keys[-1], places=changes)
-        return publication
+        known = dict.fromkeys((*state.published, *(key.to_text() for key in wanted)))
+        return replace(state, published=tuple(known)[-REMEMBERED:]), publication
 
     async def close(self) -> None:
         """Release what the zone is read and written with; never raises."""
