@@ -44,14 +44,17 @@ class ZonecutProcess(Process):
         start_timeout: float = 20.0,
         stop_timeout: float = 20.0,
         cpus: Collection[int] | None = None,
+        command: Path = COMMAND,
     ) -> None:
+        """`command`: the zonecut to run, where it is not the one that is tested everywhere else."""
         directory.mkdir(parents=True, exist_ok=True)
+        self.command = command
         self.config_file = directory / "zonecut.yaml"
         self.configuration = configuration
         self.configure(configuration)
         self.host, self.port = _first_address(configuration)
         super().__init__(
-            [COMMAND, "serve", "--config", self.config_file],
+            [command, "serve", "--config", self.config_file],
             name="zonecut",
             directory=directory,
             ready=self._answers,
@@ -82,7 +85,13 @@ class ZonecutProcess(Process):
         Returns what it printed, parsed with `json`, else as text; CommandFailed when its exit status is not `expect`
         (None: any).
         """
-        argv = [str(COMMAND), *map(str, arguments), "--config", str(self.config_file), *(["--json"] if json else [])]
+        argv = [
+            str(self.command),
+            *map(str, arguments),
+            "--config",
+            str(self.config_file),
+            *(["--json"] if json else []),
+        ]
         done = subprocess.run(
             argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
