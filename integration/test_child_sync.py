@@ -1,7 +1,7 @@
 """`zonecut child keygen`, `publish` and `sync`, with a real server on either side."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ def run(world: AgentWorld, *words: str, expect: int | None, json: bool = True) -
     return world.agent.cli("child", *words, json=json, expect=expect)
 
 
+def lower(lines: Iterable[str]) -> set[str]:
+    """Records as AgentWorld has them."""
+    return {line.lower() for line in lines}
+
+
 def have_it_trusted(world: AgentWorld) -> None:
     """The operator types `bootstrap`, and the parent's receiver finds the key in the child zone."""
     run(world, "bootstrap", CHILD, expect=None)
@@ -69,7 +74,7 @@ def test_a_child_operator_goes_from_a_key_to_a_delegation_in_sync(tmp_path: Path
 
         have_it_trusted(world)
         said = run(world, "sync", CHILD, json=False, expect=0)
-        assert world.held() == before - unwanted | wanted
+        assert world.held() == before - lower(unwanted) | lower(wanted)
         assert said.splitlines()[-1].startswith("in-sync: the parent publishes what the child says, ")
         assert run(world, "sync", CHILD, "--dry-run", expect=0)["differs"] is False
 
@@ -85,7 +90,7 @@ async def test_what_a_parents_server_shows_is_what_it_holds(tmp_path: Path, pare
             return await view_parent(resolver, apex, names.from_text(child), port=world.parent.port)
 
         view = await shown(CHILD)
-        assert {record.to_text().lower() for record in view.agreed.records} == {each.lower() for each in world.held()}
+        assert lower(record.to_text() for record in view.agreed.records) == world.held()
         assert len(view.agreed.ds) == 1
         assert [(server.address, server.hides) for server in view.servers] == [(LOOPBACK, False)]
         nothing = await shown(f"nobody.{PARENT}")
@@ -140,7 +145,7 @@ def test_sync_says_what_is_in_the_way_until_the_parents_operator_trusts_the_key(
     world.receiver.cli("key", "trust", CHILD)
     time.sleep(1)  # until every process knows
     assert run(world, "sync", CHILD, expect=0)["phase"] == "in-sync"
-    assert f"{CHILD} NS ns3.{CHILD}" in world.held()
+    assert lower({f"{CHILD} NS ns3.{CHILD}"}) <= world.held()
 
 
 def test_what_would_make_the_child_unreachable_is_not_even_planned(tmp_path: Path) -> None:
