@@ -4,29 +4,28 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any
-
-import httpx2
+from urllib.parse import quote, urlencode
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
-from zonecut.plugin.http import failures, make_client
 from zonecut.protocol import names
 from zonecut_powerdns.answers import failure
 from zonecut_powerdns.bodies import Holdings, SwitchedOff, holdings
 from zonecut_powerdns.content import name_text, zone_id
+from zonecut_powerdns.exchange import Client
 from zonecut_powerdns.options import PowerDnsOptions
 from zonecut_powerdns.switchedoff import Document, switched_off
 
 _REQUESTS_AT_A_TIME = 4
 """PowerDNS 4.7 has a short queue for connections, and makes a new one of every request: with sixteen, some wait 1 s."""
 
-_CHUNK = 65536
 _MOST_FOUND = 100_000
 """Results of a search, which are filtered here: names are found in contents, too."""
 
 
 class Api:
-    """One zone on one server, over one HTTP client."""
+    """One zone on one server."""
 
     def __init__(self, zone: bytes, options: PowerDnsOptions, key: str) -> None:
         """Raises BackendMisconfigured for a file of certificates that cannot be used."""
@@ -34,11 +33,7 @@ class Api:
         self._zone = zone
         self._path = f"/api/v1/servers/{options.server_id}/zones/{zone_id(zone)}"
         self._room = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
-        headers = {"X-API-Key": key, "Accept": "application/json, text/plain"}
-        self._client = make_client(options.url, ca=options.ca, timeout=options.timeout, headers=headers)
-
-    async def close(self) -> None:
-        await self._client.aclose()
+        self._client = Client(options.url, options.ca, {"X-API-Key": key}, options.timeout)
 
     async def settings(self) -> Mapping[str, Any]:
         """The zone's document without its RRsets."""
@@ -59,7 +54,7 @@ class Api:
             ) from None
 
     async def patch(self, body: bytes) -> None:
-        """Carry out replacements of RRsets, all or none."""
+        """Carry out replacements of RRsets, all or none. What was cached of the zone is forgotten, too."""
         await self._request("PATCH", self._path, content=body, patience=self._options.write_timeout)
 
     async def rectify(self) -> None:
@@ -108,16 +103,12 @@ class Api:
 
     async def _stream(self, path: str, kind: str, patience: float) -> AsyncGenerator[bytes, None]:
         """A long answer as it comes. The time limit is one of progress."""
-        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
-        async with (
-            self._room,
-            failures(self._options.url, patience),
-            self._client.stream("GET", path, headers={"Accept": kind}, timeout=limits) as answer,
-        ):
-            if answer.status_code != httpx2.codes.OK:
-                raise self._failure(answer.status_code, await answer.aread())
-            async for chunk in answer.aiter_bytes(_CHUNK):
-                yield chunk
+        async with self._room, self._client.exchange("GET", path, patience, {"Accept": kind}) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise self._failure(answer.status, await answer.read())
+            async with aclosing(answer.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _document(self, params: Mapping[str, str]) -> Mapping[str, Any]:
         body = await self._request("GET", self._path, params=params)
@@ -141,16 +132,13 @@ class Api:
         patience: float | None = None,
     ) -> bytes:
         """The body of a successful answer. Raises BackendError; the time limit is for the whole exchange."""
-        headers = {"Content-Type": "application/json"} if content is not None else None
         patience = patience or self._options.timeout
-        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
-        async with self._room, failures(self._options.url, patience), asyncio.timeout(patience):
-            answer = await self._client.request(
-                method, path, params=params, content=content, headers=headers, timeout=limits
-            )
-        if not answer.is_success:
-            raise self._failure(answer.status_code, answer.content)
-        return answer.content
+        target = f"{path}?{urlencode(params, quote_via=quote)}" if params else path
+        async with self._room:
+            status, body = await self._client.request(method, target, patience, content)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._failure(status, body)
+        return body
 
     def _failure(self, status: int, body: bytes) -> Exception:
         options = self._options

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,9 @@ _TRIES = 6
 _FIRST_PAUSE = 0.05
 """How often, and after how many seconds at first, what failed on a locked database is tried again."""
 
+_FRESH = 1.0
+"""Seconds after a write in which what the server has cached since will do to read it back: it held that."""
+
 _ADDRESSES = (RRType.A, RRType.AAAA)
 _MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
 """RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD: in the database of a zone that was signed elsewhere."""
@@ -67,6 +71,8 @@ class PowerDnsBackend(Backend):
         self._signed = False
         self._rectify_owed = False
         """A PATCH of ours failed, and may have been committed without being followed by the rectifying."""
+        self._written_at = float("-inf")
+        """When a PATCH of ours succeeded that has not been read back: it left nothing in the server's caches."""
         self._rectify_unknown = True
         """So may one of a process before us, which was killed and the server with it."""
 
@@ -76,7 +82,7 @@ class PowerDnsBackend(Backend):
             # not at the top: an adapter that nobody uses must not need the library
             from zonecut_powerdns.api import Api
         except ImportError as error:
-            raise BackendMisconfigured("the adapter powerdns needs httpx2: pip install 'zonecut[powerdns]'") from error
+            raise BackendMisconfigured("the adapter powerdns needs h11: pip install 'zonecut[powerdns]'") from error
         try:
             api = Api(self._zone, self._options, read_word(self._options.api_key, "API key"))
         except PrivateFileError as error:
@@ -100,9 +106,7 @@ class PowerDnsBackend(Backend):
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened[0].close()
+        self._opened = None
 
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now, from its database.
@@ -159,7 +163,8 @@ class PowerDnsBackend(Backend):
         _, reader = self._open()
         if self._rectify_owed or self._rectify_unknown:
             await self._rectify()
-        return await _repeated(lambda: reader.differing([results(change) for change in changes]))
+        flush, self._written_at = time.monotonic() - self._written_at > _FRESH, float("-inf")
+        return await _repeated(lambda: reader.differing([results(change) for change in changes], flush=flush))
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one export.
@@ -216,6 +221,7 @@ class PowerDnsBackend(Backend):
                     self._rectify_owed = self._rectify_owed or not isinstance(error, BackendRejected)
                     raise
                 self._rectify_owed = self._rectify_unknown = False
+                self._written_at = time.monotonic()
 
         try:
             await _repeated(compare_and_write)

@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
+from itertools import compress
+from operator import not_
 
 from zonecut.plugin import Change
 from zonecut.plugin.branches import Branch, BranchReader, visible
@@ -24,6 +26,9 @@ _ADDRESSES = (RRType.A, RRType.AAAA)
 _NAME_SECONDS = 0.0013
 _SMOOTHING = 0.2
 """How much the latest measurement counts."""
+
+_Expected = tuple[Delegation, Collection[bytes]]
+"""A delegation, and the owners of glue that are to be looked at; at other owners there may be anything."""
 
 
 class Reader:
@@ -47,21 +52,26 @@ class Reader:
             self._name_seconds += _SMOOTHING * (seconds - self._name_seconds)
         return found
 
-    async def differing(self, delegations: Sequence[tuple[Delegation, Collection[bytes]]]) -> tuple[bytes, ...]:
+    async def differing(self, delegations: Sequence[_Expected], *, flush: bool = True) -> tuple[bytes, ...]:
         """The children of those delegations that the zone does not hold exactly now.
 
-        Each comes with the owners of glue that are to be looked at; at other owners there may be anything.
+        Without `flush`, DNS answers may be as old as the last PATCH.
         """
         if not delegations:
             return ()
-        unseen, proven = await self._by_dns(delegations)
-        owners = {owner for delegation, rest in unseen for owner in (delegation.child, *rest)}
-        owners |= {owner for _, rest in proven for owner in rest}
-        found = await self._held(owners)
-        missing = {d.child for d, rest in unseen if not found.holds(d, rest)}
-        missing |= {d.child for d, rest in proven if not _addresses_hold(found, d, rest)}
-        asked = {d.child for d, _ in (*unseen, *proven)}
-        return tuple(d.child for d, _ in delegations if d.child in missing or d.child not in asked)
+        able, others = self._shared_with_dns(delegations)
+        owners = {owner for delegation, rest in others for owner in (delegation.child, *rest)}
+        owners |= {owner for delegation, rest in able for owner in _invisible(delegation, rest)}
+        shown, found = await asyncio.gather(self._shown(able, flush), self._held(owners))
+        unproven = [each for each, seen in zip(able, shown, strict=True) if seen is None]
+        found.update(await self._held({owner for d, rest in unproven for owner in (d.child, *rest)}))
+        missing = {d.child for d, rest in (*others, *unproven) if not found.holds(d, rest)}
+        for (delegation, rest), seen in zip(able, shown, strict=True):
+            if seen is None:
+                continue
+            if seen != visible(delegation) or not _addresses_hold(found, delegation, _invisible(delegation, rest)):
+                missing.add(delegation.child)
+        return tuple(d.child for d, _ in delegations if d.child in missing)
 
     async def branches(self) -> AsyncGenerator[Branch, None]:
         """The branches of the zone, one at a time in memory; to be closed with aclosing."""
@@ -87,29 +97,22 @@ class Reader:
 
     # The ways to read
 
-    async def _by_dns(
-        self, delegations: Sequence[tuple[Delegation, Collection[bytes]]]
-    ) -> tuple[list[tuple[Delegation, Collection[bytes]]], list[tuple[Delegation, Collection[bytes]]]]:
-        """Those of which DNS proves nothing; and those that DNS shows as they should be, each with the owners that it
-        cannot show. What DNS proves to be otherwise is in neither."""
+    def _shared_with_dns(self, delegations: Sequence[_Expected]) -> tuple[Sequence[_Expected], Sequence[_Expected]]:
+        """Those that DNS can show, but for owners that no NS names; and the others."""
         queries = self._queries
-        invisible = [{owner for owner in owners if owner not in d.ns} for d, owners in delegations]
         # where the whole zone has to be read anyway, DNS would save nothing
-        if queries is None or self._export_is_cheaper(sum(map(len, invisible))):
-            return list(delegations), []
-        able = [place for place, (d, _) in enumerate(delegations) if queries.can_show(d)]
-        unseen = [each for each in delegations if not queries.can_show(each[0])]
-        proven: list[tuple[Delegation, Collection[bytes]]] = []
-        if able:
+        if queries is None or self._export_is_cheaper(sum(len(_invisible(*each)) for each in delegations)):
+            return (), delegations
+        able = [queries.can_show(delegation) for delegation, _ in delegations]
+        return list(compress(delegations, able)), list(compress(delegations, map(not_, able)))
+
+    async def _shown(self, delegations: Sequence[_Expected], flush: bool) -> list[Delegation | None]:
+        """What DNS shows of each of them; None where it proves nothing."""
+        if self._queries is None or not delegations:
+            return []
+        if flush:
             await self._api.flush()
-            shown = await queries.delegations([delegations[place][0].child for place in able])
-            for place, seen in zip(able, shown, strict=True):
-                wanted = delegations[place][0]
-                if seen is None:
-                    unseen.append(delegations[place])
-                elif seen == visible(wanted):
-                    proven.append((wanted, invisible[place]))
-        return unseen, proven
+        return await self._queries.delegations([delegation.child for delegation, _ in delegations])
 
     async def _held(self, owners: Collection[bytes]) -> Holdings:
         if not self._export_is_cheaper(len(owners)):
@@ -147,14 +150,19 @@ def between(child: bytes, zone: bytes) -> tuple[bytes, ...]:
     return tuple(reversed(found))
 
 
-def conditions(change: Change) -> tuple[Delegation, Collection[bytes]]:
+def conditions(change: Change) -> _Expected:
     """What has to be so before a change is written."""
     return change.before, conditional_owners(change)
 
 
-def results(change: Change) -> tuple[Delegation, Collection[bytes]]:
+def results(change: Change) -> _Expected:
     """What has to be so afterwards."""
     return change.after, glue_owners(change.before) | glue_owners(change.after) | set(change.after.in_domain_ns())
+
+
+def _invisible(delegation: Delegation, owners: Iterable[bytes]) -> list[bytes]:
+    """Those of the owners that no referral shows."""
+    return [owner for owner in owners if owner not in delegation.ns]
 
 
 def _addresses_hold(found: Holdings, delegation: Delegation, owners: Iterable[bytes]) -> bool:

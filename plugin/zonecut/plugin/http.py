@@ -3,7 +3,6 @@
 It needs httpx2, which comes with the extras of the adapters that use it: to be imported when such a backend is opened.
 """
 
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx2
 
 from zonecut.plugin.backend import BackendMisconfigured, BackendUnavailable
+from zonecut.plugin.tls import client_context
 
 
 def make_client(url: str, *, ca: Path | None, timeout: float, headers: Mapping[str, str]) -> httpx2.AsyncClient:
@@ -22,7 +22,7 @@ def make_client(url: str, *, ca: Path | None, timeout: float, headers: Mapping[s
     return httpx2.AsyncClient(
         base_url=url,
         headers=headers,
-        verify=_tls(ca) if url.startswith("https:") else False,
+        verify=client_context(ca) if url.startswith("https:") else False,
         timeout=timeout,
         trust_env=False,
         follow_redirects=False,
@@ -47,10 +47,3 @@ async def failures(url: str, patience: float) -> AsyncGenerator[None, None]:
         raise BackendUnavailable(f"{url}: the connection was lost ({error or type(error).__name__})") from error
     except (httpx2.InvalidURL, RuntimeError) as error:
         raise BackendUnavailable(f"{url}: {error}") from error
-
-
-def _tls(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise BackendMisconfigured(f"{ca} holds no certificates that could be used: {error}") from error
