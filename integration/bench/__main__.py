@@ -13,6 +13,7 @@ from shutil import rmtree
 
 from bench import (
     accept_cpu_of_verify,
+    agent_500_zones,
     growth_1k_to_1m_keys,
     idle_overhead_ms,
     keystate_of_limit,
@@ -39,6 +40,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "accept_cpu_of_verify": accept_cpu_of_verify.run,
     "growth_1k_to_1m_keys": growth_1k_to_1m_keys.run,
     "rss_mb_1m_keys": growth_1k_to_1m_keys.run,
+    "agent_rss_mb_500_zones": agent_500_zones.run,
+    "agent_idle_cpu_percent_500_zones": agent_500_zones.run,
+    "agent_change_s_500_zones": agent_500_zones.run,
 }
 
 AIMS = {
@@ -49,6 +53,9 @@ AIMS = {
     "accept_cpu_of_verify": ("<=", 5.0),
     "growth_1k_to_1m_keys": (">=", 0.8),
     "rss_mb_1m_keys": ("<=", 150.0),
+    "agent_rss_mb_500_zones": ("<=", 200.0),
+    "agent_idle_cpu_percent_500_zones": ("<=", 2.0),
+    "agent_change_s_500_zones": ("<=", 5.0),
 }
 
 _GAINS = {"bind": 1.2, "knot": 8.0, "powerdns": 15.0}

@@ -36,7 +36,7 @@ class ZoneAgent:
         self._stored: StoredAgent | None = None
         self._poke = asyncio.Event()
         self._told = False
-        self._polled_at = 0.0
+        self._poll_at = 0.0
         self._mark: object = None
 
     @property
@@ -107,7 +107,7 @@ class ZoneAgent:
             return 0.0
         due = state.next_at
         if state.phase in _KEEPING or state.phase is Phase.HELD:
-            due = min(due, self._polled_at + self.place.settings.poll)
+            due = min(due, self._poll_at)
         return due - self.place.clock()
 
     async def _sleep(self, seconds: float) -> None:
@@ -124,8 +124,9 @@ class ZoneAgent:
         """Look whether the zone has changed, if it is time to, and take the step that is due then."""
         now = self.place.clock()
         told, self._told = self._told, False
-        if told or now >= self._polled_at + self.place.settings.poll:
-            self._polled_at = now
+        if told or now >= self._poll_at:
+            # hundreds of zones that begin together are not to be looked at together for ever
+            self._poll_at = now + self.place.settings.poll * (0.75 + self.place.chance() / 2)
             if await self._has_changed():
                 state = machine.noticed(state, self.place.now())
         if state.next_at <= self.place.clock():
