@@ -1,0 +1,227 @@
+"""Children that send changes all the time, whatever dies, and remember what they were told.
+
+Each child replaces its whole delegation by one that has no record in common with the last; every change names its
+number in all its records, so that a mixture of two changes shows.
+"""
+
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Self
+
+from lab.process import LabError, until
+from peer import TcpPeer
+from signer import AAAA, DS, NS, A, Signer, ds, name
+from world import World
+from zonecut.protocol import message
+from zonecut.protocol.delegation import Delegation
+
+
+@dataclass
+class Client:
+    """A child that always has a change under way."""
+
+    signer: Signer
+    number: int = 0
+    """Of the newest change that was sent."""
+    accepted: list[int] = field(default_factory=list)
+    """The changes to which the answer was NOERROR."""
+    refused: list[str] = field(default_factory=list)
+    """Answers that are neither NOERROR nor SERVFAIL."""
+    tried_later: int = 0
+    """Answers of SERVFAIL."""
+
+    waits: threading.Event = field(default_factory=threading.Event)
+    """It has nothing under way, and sends nothing."""
+
+    def run(self, port: int, going: threading.Event, ended: threading.Event) -> None:
+        """Send while `going` is set, until the end."""
+        while not ended.is_set():
+            try:
+                with TcpPeer(port) as peer:
+                    while going.is_set() and not ended.is_set():
+                        self.send(peer)
+            except (OSError, LabError):
+                time.sleep(0.01)  # zonecut is down just now
+            if not going.is_set():
+                self.waits.set()
+                going.wait()
+                self.waits.clear()
+
+    def send(self, peer: TcpPeer) -> None:
+        number = self.number = self.number + 1
+        peer.send(self.signer.update(*self._updates(number)))
+        answer = peer.receive()
+        if answer is None:
+            return
+        if answer.rcode == "NOERROR":
+            self.accepted.append(number)
+        elif answer.rcode == "SERVFAIL":
+            self.tried_later += 1
+        else:
+            self.refused.append(f"{answer.rcode} {answer.extended_error}")
+
+    def _updates(self, number: int) -> list[bytes]:
+        """Updates that replace the whole delegation, whatever it was."""
+        child = self.signer.owner
+        hosts = [name(f"{place}-{number}.{self.signer.text}") for place in ("a", "b")]
+        address = (IPv4Address("11.0.0.0") + number).packed
+        records = [message.add(child, NS, 60, host) for host in hosts]
+        records += [message.add(host, A, 60, address) for host in hosts]
+        records += [message.add(host, AAAA, 60, b"\x26\x10" + number.to_bytes(14)) for host in hosts]
+        records += [message.add(child, DS, 60, ds(number % 65536, digest=number.to_bytes(32)))]
+        return [message.delete_rrset(child, NS), message.delete_rrset(child, DS), *records]
+
+    def expected(self, number: int) -> set[str]:
+        """The records of a change as the zone has to hold them."""
+        child = self.signer.text
+        hosts = [f"{place}-{number}.{child}" for place in ("a", "b")]
+        ipv4 = IPv4Address("11.0.0.0") + number
+        groups = number.to_bytes(14).hex()
+        return {
+            *(f"{child} NS {host}" for host in hosts),
+            *(f"{host} A {ipv4}" for host in hosts),
+            *(f"{host} AAAA 2610{groups}" for host in hosts),
+            f"{child} DS {number % 65536} 13 2 {number:064x}",
+        }
+
+    def held(self, records: set[str]) -> tuple[int, set[str]]:
+        """The number of the change that the zone holds, by its DS, and all that it holds for the child."""
+        found = set()
+        number = 0
+        for record in records:
+            owner, _, rtype, data = record.split(" ", 3)
+            if not f".{owner}".endswith(f".{self.signer.text}"):
+                continue
+            if rtype == "DS":
+                number = int(data.split(" ")[3], 16)
+            found.add(f"{owner} {rtype} {IPv6Address(data).packed.hex() if rtype == 'AAAA' else data}")
+        return number, found
+
+    def is_whole(self, records: set[str]) -> bool:
+        """True if the zone holds one change of this child, and nothing of another."""
+        number, found = self.held(records)
+        return found == self.expected(number)
+
+
+@dataclass
+class Ledger:
+    """The ledger of a zonecut as its database has it: of each child, by state, the numbers of its changes."""
+
+    changes: dict[bytes, dict[str, list[int]]]
+
+    @classmethod
+    def of(cls, database: Path) -> "Ledger":
+        changes: dict[bytes, dict[str, list[int]]] = {}
+        with closing(sqlite3.connect(database)) as connection:
+            for child, state, after in connection.execute('SELECT child, state, "after" FROM changes ORDER BY id'):
+                number = int.from_bytes(Delegation.from_wire(after).ds[0][4:])
+                changes.setdefault(child, {}).setdefault(state, []).append(number)
+        return cls(changes)
+
+    @classmethod
+    def of_the_dead(cls, database: Path, directory: Path) -> "Ledger":
+        """As it was when its zonecut died; of a copy, since a look would repair the file."""
+        copy = directory / "ledger-of-the-dead"
+        copy.mkdir()
+        try:
+            for file in database.parent.glob(f"{database.name}*"):
+                shutil.copy(file, copy)
+            return cls.of(copy / database.name)
+        finally:
+            shutil.rmtree(copy)
+
+    def numbers(self, child: bytes, state: str) -> list[int]:
+        return self.changes.get(child, {}).get(state, [])
+
+
+class Children:
+    """Clients that send in threads from `go` until `wait`; to be used as a context manager."""
+
+    def __init__(self, clients: Sequence[Client], port: int) -> None:
+        self._clients = clients
+        self._going = threading.Event()
+        self._ended = threading.Event()
+        arguments = (port, self._going, self._ended)
+        self._threads = [threading.Thread(target=client.run, args=arguments) for client in clients]
+
+    def go(self) -> None:
+        self._going.set()
+
+    def stop(self) -> None:
+        """Send nothing any more; what is under way may still be answered."""
+        self._going.clear()
+
+    def wait(self) -> None:
+        """Return once all have stopped."""
+        for client in self._clients:
+            if not client.waits.wait(60):
+                raise LabError(f"{client.signer.text} is never answered")
+
+    def __enter__(self) -> Self:
+        self.go()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._going.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def first_changes(world: World, clients: Sequence[Client]) -> None:
+    """Bring every child to a delegation of its client's making."""
+    for client in clients:
+        with TcpPeer(world.port) as peer:
+            client.send(peer)
+        assert client.accepted == [1]
+
+
+def check_end(world: World, clients: Sequence[Client]) -> None:
+    """Nothing is left to be written; all that was accepted is there, in its final form, and nothing else in half.
+
+    The zone loads, its DNSSEC validates, and the same is true after the server was killed once more.
+    """
+    for _ in range(2):
+        check_settled(world, clients)
+        world.server.verify()
+        world.server.kill()
+        world.server.start()
+
+
+def check_settled(world: World, clients: Sequence[Client]) -> None:
+    """While nobody sends: what was accepted is there, the newest of it in its final form, and nothing else in half."""
+    database = Path(world.store_url.removeprefix("sqlite:///"))
+
+    def settled() -> bool:
+        return not any(Ledger.of(database).numbers(client.signer.owner, "accepted") for client in clients)
+
+    def served() -> bool:
+        # an inline-signed zone shows a change a moment after the update was answered
+        ledger, records = Ledger.of(database), world.records()
+        return all(client.held(records)[0] == ledger.numbers(client.signer.owner, "applied")[-1] for client in clients)
+
+    until(settled, timeout=60, what="the ledger has nothing unsettled")
+    with suppress(LabError):  # what is wrong, the assertions say
+        until(served, timeout=5, what="what is applied is served")
+    ledger, records = Ledger.of(database), world.records()
+    for client in clients:
+        number, found = client.held(records)
+        child = client.signer.text
+        assert found == client.expected(number)
+        applied = ledger.numbers(client.signer.owner, "applied")
+        # applied in the order in which they were sent, none twice, and the last one is what the zone holds
+        assert applied == sorted(set(applied)), child
+        assert applied[-1] == number, child
+        assert set(client.accepted) <= set(applied), child
+        assert applied[-1] <= client.number, child
+        assert ledger.numbers(client.signer.owner, "failed") == [], child
+        assert client.refused == [], child
