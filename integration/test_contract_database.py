@@ -11,6 +11,7 @@ import pytest
 
 from lab.postgresql import PostgreSql
 from lab.registry import PostgreSqlRegistry, Record, Registry, SqliteRegistry
+from lab.server import Add, Delete
 from lab.unprivileged import unprivileged
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
@@ -43,11 +44,11 @@ class ContractDatabase(ContractServer):
     def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
         self._registry.edit(
             self.zone_name,
-            [(names.to_text(owner), type_text(rtype)) for owner, rtype in remove],
-            [
-                (names.to_text(owner), type_text(rtype), ttl, rdata_text(rtype, rdata))
+            *(Delete(names.to_text(owner), type_text(rtype)) for owner, rtype in remove),
+            *(
+                Add(names.to_text(owner), ttl, type_text(rtype), rdata_text(rtype, rdata))
                 for owner, rtype, ttl, rdata in add
-            ],
+            ),
         )
 
     def _backend(self, zone: str = zone_name, **options: object) -> Backend:

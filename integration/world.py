@@ -17,7 +17,7 @@ from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
 from lab.provisioning import Provisioning
 from lab.server import Server
-from lab.servers import WITH_FILES
+from lab.servers import OF_ALL_KINDS
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer, UdpPeer
@@ -39,7 +39,7 @@ _KEY_DELAY = 1.0
 class World:
     """`zonecut serve` in front of one of the lab's servers, by the adapter for it; used as a context manager.
 
-    `server` names one that is made here, with these zones; or is a provisioning system with a zone of its own.
+    `server` names one that is made here, with these zones; or is one, or a provisioning system, with its own zones.
     `keys` go into the store before zonecut starts, as trusted ones or in the state that they are given with: through
     the library, since the command would refuse some of them. `parents` are the entries of the configuration for the
     zones of the server, in their order; what is missing in them is added. `further` are other entries of it.
@@ -49,18 +49,18 @@ class World:
         self,
         directory: Path,
         *zones: ParentZone,
-        server: str | Provisioning = "bind",
+        server: str | Server | Provisioning = "bind",
         keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
         parents: Sequence[Mapping[str, Any]] = (),
         receiver: Mapping[str, Any] | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> None:
         self._parent: Server | Provisioning
-        if isinstance(server, Provisioning):
+        if not isinstance(server, str):
             self._parent, zones = server, server.zones
         else:
             zones = zones or (ParentZone(PARENT, delegations=3),)
-            self._parent = WITH_FILES[server](directory / "server", *zones)
+            self._parent = OF_ALL_KINDS[server](directory / "server", *zones)
         self.port = free_port()
         self.port6 = free_port("::1")
         (directory / "zonecut").mkdir()

@@ -1,10 +1,9 @@
 """A named whose zones are plain files that an operator edits and `rndc reload` loads; for the adapter `zonefile`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-from lab.named import Named
+from lab.named import Named, forbid_updates
 from lab.server import Add, Delete, Edit
 from lab.zones import ParentZone
 
@@ -18,9 +17,7 @@ class FiledNamed(Named):
             for zone in zones
         ]
         super().__init__(directory, *included, **options)
-        configuration = directory / "named.conf"
-        # named refuses to load a zone again that it may change itself
-        configuration.write_text(re.sub(r"allow-update \{[^}]*\};", "", configuration.read_text()))
+        forbid_updates(directory)
         for zone in zones:
             _generated(directory, zone.name).touch()
 

@@ -184,6 +184,12 @@ class Named(Server):
         )
 
 
+def forbid_updates(directory: Path) -> None:
+    """Of a named that was not started yet. It refuses to load a zone again that it may change itself."""
+    configuration = directory / "named.conf"
+    configuration.write_text(re.sub(r"allow-update \{[^}]*\};", "", configuration.read_text()))
+
+
 StartNamed = Callable[..., Named]
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ import dns.rdatatype
 import dns.zone
 
 from lab.postgresql import PostgreSql
+from lab.server import Add, Edit
 from lab.zones import ParentZone
 
 _COLUMNS = "zone, child, owner, type, ttl, rdata"
@@ -40,6 +41,10 @@ class Registry(AbstractContextManager["Registry"]):
         """Execute statements in one transaction; what the last one returns."""
 
     @abstractmethod
+    def transaction(self) -> AbstractContextManager[Callable[[str], object]]:
+        """A transaction of somebody who takes his time; it is committed at the end."""
+
+    @abstractmethod
     def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Insert rows (zone, child, owner, type, TTL, RDATA), however many."""
 
@@ -61,30 +66,25 @@ class Registry(AbstractContextManager["Registry"]):
         self.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", (zone,)))
         self.insert((zone, _child(record, zone, cuts), *_row(record)) for record in found)
 
-    def edit(self, zone: str, remove: Iterable[tuple[str, str]] = (), add: Iterable[Record] = ()) -> None:
-        """Somebody edits a zone in one transaction: RRsets go, by owner and type, and then records come."""
-        added = list(add)
-        cut = ("SELECT DISTINCT owner FROM zonecut_records WHERE zone = ? AND type = 'NS' AND child <> zone", (zone,))
-        cuts = {owner for (owner,) in self.execute(cut)} | {record[0] for record in added if record[1] == "NS"}
-        self.execute(
-            *(
-                ("DELETE FROM zonecut_records WHERE zone = ? AND owner = ? AND type = ?", (zone, *key))
-                for key in remove
-            ),
-            *(
-                (
-                    f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                    (zone, _child(record, zone, cuts), *_row(record)),
-                )
-                for record in added
-            ),
-        )
+    def edit(self, zone: str, *edits: Edit) -> None:
+        """Somebody edits a zone, in one transaction."""
+        cut = "SELECT DISTINCT owner FROM zonecut_records WHERE zone = ? AND type = 'NS' AND child <> zone"
+        cuts = {owner for (owner,) in self.execute((cut, (zone,)))}
+        cuts |= {edit.owner for edit in edits if isinstance(edit, Add) and edit.rtype == "NS"}
+        self.execute(*(_statement(edit, zone, cuts) for edit in edits))
 
-    def zone(self, name: str) -> dns.zone.Zone:
-        """The zone that a generator makes of the rows as they are."""
-        rows = self.execute(("SELECT owner, ttl, type, rdata FROM zonecut_records WHERE zone = ?", (name,)))
-        lines = (f"{owner} {ttl} IN {rtype} {rdata}\n" for owner, ttl, rtype, rdata in rows)
-        return dns.zone.from_text("".join(lines), name, relativize=False)
+    def generated(self, zone: str) -> tuple[str, int]:
+        """The master file that a generator makes of the rows as they are, and its serial: that of the tables."""
+        tables = "zonecut_records JOIN zonecut_zones USING (zone)"
+        rows = self.execute((f"SELECT serial, owner, ttl, type, rdata FROM {tables} WHERE zone = ?", (zone,)))
+        lines = []
+        serial = 0
+        for serial, owner, ttl, rtype, rdata in rows:
+            words = rdata.split(" ")
+            text = " ".join([*words[:2], str(serial), *words[3:]]) if rtype == "SOA" else rdata
+            lines.append(f"{owner} {ttl} IN {rtype} {text}\n")
+        # named wants to know at once whose zone it is
+        return "".join(sorted(lines, key=lambda line: " IN SOA " not in line)), serial
 
     def records(self, zone: str) -> list[Record]:
         """The rows of a zone by owner, type and RDATA."""
@@ -130,6 +130,13 @@ class SqliteRegistry(Registry):
                 rows = database.execute(statement, values).fetchall()
             return rows
 
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str], object]]:
+        with closing(sqlite3.connect(self.file, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database.execute
+            database.execute("COMMIT")
+
     def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
         with self.connection() as database:
             database.executemany(f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -174,6 +181,11 @@ class PostgreSqlRegistry(Registry):
                 rows = cursor.fetchall() if cursor.description else []
         return rows
 
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str], object]]:
+        with self.server.connect(self.name) as connection, connection.transaction():
+            yield lambda statement: connection.execute(statement.encode())
+
     def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
         statement = f"COPY zonecut_records ({_COLUMNS}) FROM STDIN".encode()
         with self.server.connect(self.name) as connection, connection.cursor().copy(statement) as copy:
@@ -193,15 +205,30 @@ class PostgreSqlRegistry(Registry):
 
 def _as_record(found: tuple[dns.name.Name, int, dns.rdata.Rdata]) -> Record:
     owner, ttl, data = found
-    # a digest of a DS is text in lower case, with blanks, to dnspython
-    text = str(data).upper() if data.rdtype == dns.rdatatype.DS else str(data)
-    return str(owner), dns.rdatatype.to_text(data.rdtype), ttl, text
+    return str(owner), dns.rdatatype.to_text(data.rdtype), ttl, str(data)
+
+
+def _statement(edit: Edit, zone: str, cuts: Iterable[str]) -> Statement:
+    if isinstance(edit, Add):
+        record = (edit.owner, edit.rtype, edit.ttl, edit.data)
+        insert = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        return insert, (zone, _child(record, zone, cuts), *_row(record))
+    delete, values = "DELETE FROM zonecut_records WHERE zone = ? AND owner = ?", [zone, edit.owner]
+    if edit.rtype is not None:
+        delete, values = f"{delete} AND type = ?", [*values, edit.rtype]
+    if edit.rtype is not None and edit.data is not None:
+        delete, values = f"{delete} AND rdata = ?", [*values, _rdata(edit.rtype, edit.data)]
+    return delete, values
 
 
 def _row(record: Record) -> tuple[str, str, int, str]:
     owner, rtype, ttl, rdata = record
-    # as the tables want it
-    return owner.lower(), rtype, ttl, rdata.lower() if rtype == "NS" else rdata
+    return owner.lower(), rtype, ttl, _rdata(rtype, rdata)
+
+
+def _rdata(rtype: str, rdata: str) -> str:
+    """As the tables want it."""
+    return rdata.lower() if rtype == "NS" else rdata.upper() if rtype == "DS" else rdata
 
 
 def _child(record: Record, zone: str, cuts: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from lab.filed import FiledNamed
+from lab.generated import GeneratedNamed
 from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
@@ -13,6 +14,9 @@ SERVERS: Mapping[str, Callable[..., Server]] = {"bind": Named, "knot": Knotd, "p
 
 WITH_FILES: Mapping[str, Callable[..., Server]] = {**SERVERS, "zonefile": FiledNamed}
 """These, and one whose zones are files that zonecut and an editor write."""
+
+OF_ALL_KINDS: Mapping[str, Callable[..., Server]] = {**WITH_FILES, "database": GeneratedNamed}
+"""And one whose zones a generator makes of tables."""
 
 SIGNERS = [
     *(("bind", signing) for signing in (Signing.IN_PLACE, Signing.INLINE)),
