@@ -1,0 +1,129 @@
+"""Ways in which a child zone can be had and a parent can be told, other than the usual ones."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent_world import CHILD, PARENT, QUICK, AgentWorld
+from lab.hostile import HostileReceiver
+from lab.manners import silent
+from lab.named import Named
+from lab.played import UPDATER, PlayedParent
+from lab.ports import LOOPBACK
+from lab.process import until
+from lab.server import Add
+from lab.zonecut import ZonecutProcess
+from lab.zones import Signing
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.dsync import Dsync
+
+NEW = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 11.0.0.3", f"ns3.{CHILD} aaaa 2610::3"}
+
+
+def test_a_zone_that_only_a_secondary_sees_needs_its_operator_for_the_key(tmp_path: Path) -> None:
+    """No backend: the KEY record is printed, and waited for."""
+    with AgentWorld(tmp_path, bootstrap=["at-apex"], agent=False) as world:
+        (entry,) = world.agent.configuration["children"]
+        assert isinstance(world.child, Named)
+        del entry["backend"]
+        entry["primary"] = {"server": world.child.server, "tsig": str(world.child.tsig_file), "transfer": True}
+        world.agent.configure({**world.agent.configuration, "children": [entry]})
+        with world.agent:
+            until(lambda: "KEY 512" in str(world.state()["advice"]), timeout=10, what="the record to add is told")
+            assert world.state()["phase"] == "key-published"
+            (line,) = [line for line in world.state()["advice"].splitlines() if line.startswith(f"+ {CHILD}")]
+            _, _, ttl, _, kind, data = line.split(" ", 5)
+            world.child.edit(Add(CHILD, int(ttl), kind, data))
+            world.wait_for("in-sync")
+            world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
+            world.holds(NEW, within=5)
+
+
+def test_a_zone_is_read_and_written_through_its_server_alone(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, child="knot", agent=False) as world:
+        (entry,) = world.agent.configuration["children"]
+        del entry["primary"]
+        world.agent.configure({**world.agent.configuration, "children": [entry]})
+        with world.agent:
+            world.wait_for("in-sync")
+            world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
+            world.holds(NEW, within=5)
+            assert world.held_ds()
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_receiver_is_configured_and_its_key_pinned_where_nothing_is_signed(tmp_path: Path, pinned: bool) -> None:
+    with AgentWorld(tmp_path, parent_signing=Signing.NONE, bootstrap=["manual"], agent=False) as world:
+        (entry,) = world.agent.configuration["children"]
+        key = world.receiver.cli("parent", "status", PARENT)["key"]
+        entry["parent"] |= {
+            "zone": PARENT,
+            "receiver": {"target": f"updater.{PARENT}", "addresses": [f"{LOOPBACK}:{world.port}"]},
+            "insecure_key": "reject",
+            "pins": [key["signer"]["fingerprint"]] if pinned else [],
+        }
+        world.agent.configure({**world.agent.configuration, "children": [entry]})
+        with world.agent:
+            if pinned:
+                world.wait_for("bootstrapping")
+                return
+            until(lambda: "nobody vouches" in str(world.state()["advice"]), timeout=10, what="the operator is told")
+            assert world.receiver.cli("key", "list", CHILD) == []
+            assert not world.agent.log_events("agent.bootstrap")
+
+
+@contextmanager
+def notified() -> Iterator[tuple[int, list[bytes]]]:
+    """Whoever takes NOTIFY for the parent's scanner; its port and what it got."""
+    received: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((LOOPBACK, 0))
+        listener.settimeout(0.2)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                try:
+                    wire, peer = listener.recvfrom(4096)
+                except TimeoutError:
+                    continue
+                received.append(wire)
+                listener.sendto(wire[:2] + bytes((wire[2] | 0x80, wire[3])) + wire[4:], peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], received
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_parent_that_scans_is_notified_and_then_watched(tmp_path: Path) -> None:
+    """RFC 9859: where there is no receiver of UPDATEs, the scanner learns that there is something to see."""
+    with notified() as (port, received), HostileReceiver(UPDATER, silent) as receiver, PlayedParent(receiver) as played:
+        target = names.from_text(UPDATER)
+        played.announce(Dsync(RRType.CSYNC, 1, port, target), Dsync(RRType.CDS, 1, port, target))
+        played.child.put("@", "NS", "ns1", "ns2", "ns3")
+        played.child.put("ns3", "A", "127.0.0.1")
+        directory = tmp_path / "agent"
+        directory.mkdir()
+        with ZonecutProcess(directory, played.configuration(directory, **QUICK)) as agent:
+            until(lambda: bool(received), timeout=10, what="a NOTIFY came")
+            # opcode NOTIFY, QNAME the child, QTYPE CSYNC
+            assert received[0][2] >> 3 & 15 == 4
+            assert received[0][12:-15].startswith(names.from_text(CHILD))
+            assert int(RRType.CSYNC).to_bytes(2) in received[0]
+            assert agent.cli("child", "status", CHILD, expect=3)["phase"] == "out-of-sync"
+            wanted = played.delegation
+            ns3 = names.from_text(f"ns3.{CHILD}")
+            records = [*wanted.records, RR(wanted.child, RRType.NS, ns3), RR(ns3, RRType.A, bytes((127, 0, 0, 1)))]
+            played.delegate(Delegation.of(wanted.child, records))
+            until(lambda: bool(agent.log_events("agent.in-sync")), timeout=10, what="the agent sees it")
+            assert not receiver.received
