@@ -22,7 +22,7 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
-from zonecut_bind.reading import between, sight
+from zonecut_bind.reading import sight
 
 ZONE = names.from_text("parent.test.")
 CHILD = names.from_text("c.parent.test.")
@@ -92,8 +92,8 @@ def test_a_ds_answer_joins_the_delegation() -> None:
 
 
 def test_the_names_between_a_child_and_the_apex_are_listed_from_the_top() -> None:
-    assert between(n("a.b.c"), ZONE) == (n("c"), n("b.c"))
-    assert between(n("c"), ZONE) == ()
+    assert names.between(n("a.b.c"), ZONE) == (n("c"), n("b.c"))
+    assert names.between(n("c"), ZONE) == ()
 
 
 def ns(owner: str, target: str = "ns.other") -> RR:

@@ -27,7 +27,7 @@ from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.options import BindOptions
-from zonecut_bind.reading import AUTHORITATIVE, Sight, between, sight
+from zonecut_bind.reading import AUTHORITATIVE, Sight, sight
 from zonecut_bind.transfer import Transfer, soa_serial
 
 _LOG = logging.getLogger("zonecut.bind")
@@ -83,7 +83,7 @@ class BindBackend(Backend):
         """
         if not names.is_below(child, self._zone):
             raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
-        above = between(child, self._zone)
+        above = names.between(child, self._zone)
         try:
             seen, enclosing = await self._look(child, above)
         except MalformedMessage as error:
@@ -231,7 +231,7 @@ class BindBackend(Backend):
             raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
         if name == self._zone:
             return
-        cut = await self._topmost_cut((*between(name, self._zone), name))
+        cut = await self._topmost_cut((*names.between(name, self._zone), name))
         if cut is not None:
             raise BackendRejected(f"{names.to_text(name)} lies in the delegation of {names.to_text(cut)}")
 

@@ -63,13 +63,3 @@ def sight(child: bytes, zone: bytes, ns: Envelope, ds: Envelope) -> Sight:
         and any(record.rtype == RRType.SOA and ns.name(record.start) == zone for record in ns.section(_AUTHORITY)),
         ttls=ttls,
     )
-
-
-def between(child: bytes, zone: bytes) -> tuple[bytes, ...]:
-    """The names above the child and below the zone's apex, the topmost first."""
-    found = []
-    name = names.parent(child)
-    while name != zone:
-        found.append(name)
-        name = names.parent(name)
-    return tuple(reversed(found))

@@ -12,7 +12,7 @@ import dns.rdatatype
 from zonecut.plugin import BackendRejected
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR
+from zonecut.protocol.delegation import RR, ds_from_text
 from zonecut.protocol.dsync import GENERIC, from_generic_text, generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
@@ -44,8 +44,7 @@ def delegation_rdata(rtype: int, text: str) -> bytes:
         return bytes(map(int, text.split(".")))
     if rtype == RRType.AAAA:
         return socket.inet_pton(socket.AF_INET6, text)
-    tag, algorithm, digest_type, *digest = text.split()
-    return int(tag).to_bytes(2) + bytes((int(algorithm), int(digest_type))) + bytes.fromhex("".join(digest))
+    return ds_from_text(text)
 
 
 def rtype_number(text: str) -> int:

@@ -31,7 +31,7 @@ from zonecut_powerdns import bodies, settings
 from zonecut_powerdns.answers import Busy
 from zonecut_powerdns.options import PowerDnsOptions
 from zonecut_powerdns.queries import Queries
-from zonecut_powerdns.reading import Reader, between, conditions, results
+from zonecut_powerdns.reading import Reader, conditions, results
 
 if TYPE_CHECKING:
     from zonecut_powerdns.api import Api
@@ -117,7 +117,7 @@ class PowerDnsBackend(Backend):
         if not names.is_below(child, self._zone):
             raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
         _, reader = self._open()
-        above = between(child, self._zone)
+        above = names.between(child, self._zone)
         found = await _repeated(lambda: reader.at((child, *above)))
         ns = found.rdatas(child, RRType.NS)
         inside = [target for target in ns if names.is_at_or_below(target, child)]
@@ -275,7 +275,7 @@ class PowerDnsBackend(Backend):
         _, reader = self._open()
         if not names.is_at_or_below(name, self._zone):
             raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
-        places = (*between(name, self._zone), name) if name != self._zone else (name,)
+        places = (*names.between(name, self._zone), name) if name != self._zone else (name,)
         found = await _repeated(lambda: reader.at(places))
         for place in places:
             if place != self._zone and found.rdatas(place, RRType.NS):

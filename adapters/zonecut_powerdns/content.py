@@ -16,6 +16,7 @@ import dns.rdatatype
 
 from zonecut.protocol import names, rrset
 from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import ds_from_text
 from zonecut.protocol.dsync import Dsync, from_generic_text
 from zonecut.protocol.svcb import Svcb
 
@@ -118,9 +119,7 @@ def rdata_wire(rtype: int, text: str) -> bytes:
     if rtype == RRType.AAAA:
         return IPv6Address(text).packed
     if rtype == RRType.DS:
-        # dnspython refuses a digest of a length that it does not expect; what stands there is to be seen all the same
-        tag, algorithm, digest_type, *digest = text.split()
-        return int(tag).to_bytes(2) + bytes((int(algorithm), int(digest_type))) + bytes.fromhex("".join(digest))
+        return ds_from_text(text)
     if rtype in _PRIVATE.values():
         return text.encode("utf-8", "surrogateescape")
     if rtype == RRType.DSYNC:

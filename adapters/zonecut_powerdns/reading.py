@@ -13,7 +13,6 @@ from operator import not_
 
 from zonecut.plugin import Change
 from zonecut.plugin.branches import Branch, BranchReader, visible
-from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut_powerdns import export
@@ -138,16 +137,6 @@ class Reader:
                 began = time.monotonic()
         known = self._export_seconds
         self._export_seconds = waited if known is None else known + _SMOOTHING * (waited - known)
-
-
-def between(child: bytes, zone: bytes) -> tuple[bytes, ...]:
-    """The names above the child and below the zone's apex, the topmost first."""
-    found = []
-    name = names.parent(child)
-    while name != zone:
-        found.append(name)
-        name = names.parent(name)
-    return tuple(reversed(found))
 
 
 def conditions(change: Change) -> _Expected:

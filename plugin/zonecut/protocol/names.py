@@ -107,6 +107,14 @@ def parent(name: bytes) -> bytes:
     return name[name[0] + 1 :]
 
 
+def between(name: bytes, zone: bytes) -> tuple[bytes, ...]:
+    """The names above a name and below the apex of its zone, the topmost first."""
+    found = []
+    while (name := parent(name)) != zone:
+        found.append(name)
+    return tuple(reversed(found))
+
+
 def is_at_or_below(name: bytes, ancestor: bytes) -> bool:
     """True if `name` equals `ancestor` or lies below it; both lower-case wire form."""
     if not name.endswith(ancestor):
