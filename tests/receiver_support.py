@@ -21,12 +21,14 @@ from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import SignatureSettings
 from zonecut.receiver.bootstrapper import Bootstrapper, Retry
 from zonecut.receiver.checks.conduct import Checks
+from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.receiver import Receiver
+from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Responder, ResponseSettings
@@ -108,6 +110,7 @@ class Site:
     store: Store
     clock: Clock
     served_zone: ServedZone
+    front_end: FrontEnd
     pairs: dict[bytes, KeyPair] = field(default_factory=dict)
 
     async def trust(self, child: bytes, algorithm: int = Algorithm.ED25519) -> KeyPair:
@@ -241,14 +244,17 @@ async def site(
         if methods:
             running.append(asyncio.create_task(bootstrapper.run()))
         tally = Tally()
+        refusals = Refusals(store)
         served_zone = ServedZone(
             zone, trusted, bootstrapper, responder, Sweep(ZONE, store, delegation_of, trust_settings.sweep)
         )
+        requests = Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock)
+        front_end = FrontEnd({ZONE: served_zone}, requests, refusals, limits, tally, clock=clock, monotonic=clock)
         receiver = Receiver(
             {ZONE: served_zone},
-            store,
+            refusals,
             keys,
-            Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock),
+            requests,
             Inquiries(revision, signatures, DEFAULT),
             limits,
             signatures,
@@ -258,7 +264,7 @@ async def site(
             monotonic=clock,
         )
         try:
-            yield Site(receiver, zone, backend, store, clock, served_zone)
+            yield Site(receiver, zone, backend, store, clock, served_zone, front_end)
         finally:
             await receiver.close(5)
             for task in running:

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from zonecut import config
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
+from zonecut.configmodel import HookSection
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
@@ -134,3 +136,34 @@ def test_the_schema_knows_every_adapter_and_its_options() -> None:
     assert {choice["properties"]["adapter"]["const"] for choice in choices} >= {"bind", "zonefile"}
     assert all("adapter" in choice["required"] for choice in choices)
     assert document["properties"]["version"]["const"] == 1
+
+
+HOOK = {"api_keys": {"portal": "/etc/zonecut/portal.key"}}
+
+
+def test_a_hook_is_reached_under_the_names_of_its_addresses_and_those_it_is_given() -> None:
+    section = HookSection.model_validate(
+        {**HOOK, "listen": ["127.0.0.1:8082", "[::1]:8083"], "hosts": ["Pdns.example"]}
+    )
+    assert section.host_names == {
+        *("127.0.0.1", "127.0.0.1:8082", "localhost", "localhost:8082", "pdns.example", "pdns.example:8082"),
+        *("[::1]", "[::1]:8083", "localhost:8083", "pdns.example:8083"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"api_keys": {}}, "at least one API key"),
+        ({"api_keys": {"a b": "/x"}}, "'a b': the name of a key has letters"),
+        ({"listen": []}, "at least one address"),
+        ({"listen": ["localhost:8082"]}, "an address with a port"),
+        ({"listen": ["0.0.0.0:8082"]}, "name each address"),
+        ({"listen": ["192.0.2.1:8082"]}, "192.0.2.1:8082 needs `certificate` and `private_key`"),
+        ({"certificate": "/x"}, "`certificate` and `private_key` go together"),
+        ({"api_key": "/x"}, "api_key"),
+    ],
+)
+def test_a_hook_that_would_not_be_safe_is_refused(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        HookSection.model_validate({**HOOK, **options})

@@ -1,5 +1,6 @@
 """The whole configuration as pydantic models, but for what plugins bring: one YAML document, `version: 1`."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -77,6 +78,58 @@ class CodePointSection(_Section):
         return CodePoints(**self.model_dump())
 
 
+class HookSection(_Section):
+    """`receiver.hook`: where changes are taken in the form of the PowerDNS API."""
+
+    listen: tuple[str, ...] = Field(("127.0.0.1:8082",), description="Addresses with ports, TCP.")
+    api_keys: dict[str, Path] = Field(
+        description="Files with API keys, by the name under which what comes with a key is recorded."
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="Names under which it is reached, beside the addresses of `listen` and localhost."
+    )
+    certificate: Path | None = Field(None, description="PEM file with a certificate and what certifies it, for https.")
+    private_key: Path | None = Field(None, description="PEM file with its key.")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _named(cls, api_keys: dict[str, Path]) -> dict[str, Path]:
+        if not api_keys:
+            raise ValueError("at least one API key, as in {portal: /etc/zonecut/portal.key}")
+        for name in api_keys:
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+                raise ValueError(f"{name!r}: the name of a key has letters, digits, and .-_ only")
+        return api_keys
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> "HookSection":
+        if not self.listen:
+            raise ValueError("listen: at least one address to listen on")
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("`certificate` and `private_key` go together")
+        for endpoint in self.endpoints:
+            if self.certificate is None and not ip_address(endpoint.address).is_loopback:
+                raise ValueError(
+                    f"listen: {endpoint} needs `certificate` and `private_key`: API keys would be readable"
+                )
+        return self
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(_listening(text) for text in self.listen)
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """What a request may have as its Host, in lower case."""
+        found = set()
+        for endpoint in self.endpoints:
+            address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+            local = ("localhost",) if ip_address(endpoint.address).is_loopback else ()
+            for host in (address, *local, *self.hosts):
+                found |= {host.lower(), f"{host.lower()}:{endpoint.port}"}
+        return frozenset(found)
+
+
 class ReceiverSection(_Section):
     """`receiver`: where and how UPDATEs are taken."""
 
@@ -87,6 +140,7 @@ class ReceiverSection(_Section):
     signatures: SignatureSettings = Field(default_factory=SignatureSettings)
     responses: ResponseSettings = Field(default_factory=ResponseSettings)
     keystate: Revision = Field(Revision.KEYSTATE_03, description="The revision of the KeyState draft that is spoken.")
+    hook: HookSection | None = Field(None, description="Changes in the form of the PowerDNS API; without it, none.")
 
     @field_validator("listen")
     @classmethod

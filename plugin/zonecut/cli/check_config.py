@@ -56,10 +56,20 @@ def _say(path: Path, problems: list[str], as_json: bool) -> None:
 
 async def _unreachable(loaded: "Loaded") -> list[str]:
     """What the configuration names and cannot be opened, one line each."""
+    from time import monotonic
+
     from zonecut.plugin import BackendError
+    from zonecut.receiver.tally import Tally
+    from zonecut.serve.hook import Hook
+    from zonecut.serve.listeners import CannotListen
     from zonecut.store import StoreError
 
     problems = []
+    receiver = loaded.configuration.receiver
+    try:
+        Hook(Tally(), monotonic).prepare(receiver.hook, receiver.limits)
+    except CannotListen as error:
+        problems.append(str(error))
     try:
         async with session.open_store(loaded):
             pass

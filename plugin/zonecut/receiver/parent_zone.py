@@ -167,6 +167,28 @@ class ParentZone:
         policy.check_child(self.rules, child)
         check_place(child, await self._read(child))
 
+    async def around(self, name: bytes, *, afresh: bool = False) -> Reading | None:
+        """The delegation at or above a name below the apex, the topmost one; None where there is none.
+
+        What is believed of it is enough unless it is to be read `afresh`. Raises BackendError, StoreUnavailable.
+        """
+        for place in (*names.between(name, self.zone), name):
+            reading = (None if afresh else self._beliefs.of(place)) or await self._read(place)
+            if reading.delegation.is_delegated:
+                return reading
+        return None
+
+    async def consider(self, request: DelegationChange) -> Change:
+        """What a request would change; nothing is recorded. Raises Refusal, BackendError, StoreUnavailable."""
+        policy.check_child(self.rules, request.child)
+        reading = self._beliefs.of(request.child) or await self._read(request.child)
+        try:
+            return Change(reading.delegation, self._judge(request, reading))
+        except Refusal:
+            # the server has the last word on a no
+            reading = await self._read(request.child)
+            return Change(reading.delegation, self._judge(request, reading))
+
     async def change(
         self,
         provenance: Provenance,

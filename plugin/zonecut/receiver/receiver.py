@@ -31,11 +31,12 @@ from zonecut.receiver.authentication import (
 from zonecut.receiver.inquiry import Inquiries, is_key_query
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Answer
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Result, Tally
-from zonecut.store import AuditEntry, RingKey, Store, StoreUnavailable
+from zonecut.store import RingKey
 
 Respond = Callable[[bytes], None]
 
@@ -50,7 +51,7 @@ class Receiver:
     def __init__(
         self,
         zones: Mapping[bytes, ServedZone],
-        store: Store,
+        refusals: Refusals,
         keys: KeyLookup,
         requests: Requests,
         inquiries: Inquiries,
@@ -64,7 +65,7 @@ class Receiver:
     ) -> None:
         self._zones = zones
         self._apexes = frozenset(zones)
-        self._store = store
+        self._refusals = refusals
         self._keys = keys
         self._requests = requests
         self._inquiries = inquiries
@@ -121,6 +122,7 @@ class Receiver:
         """Wait for what is being answered, `patience` seconds at most."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
+        await self._refusals.close(patience)
 
     # before anything is verified: strangers
 
@@ -303,35 +305,18 @@ class Receiver:
         if not authenticated.is_trusted:
             self._stranger(rule, reason, source, result)
             return
-        admitted, tag = authenticated.admitted, authenticated.key.tag
+        admitted = authenticated.admitted
         self.tally.end(rule, result, self._monotonic())
-        _log.warning(
-            "change.refused",
-            zone=names.to_text(admitted.zone),
-            child=names.to_text(admitted.signer),
-            key=tag,
+        self._refusals.tell(
+            admitted.zone,
+            admitted.signer,
+            actor=names.to_text(admitted.signer),
+            key_tag=authenticated.key.tag,
+            source=str(source),
             rule=rule,
             reason=reason,
-            rcode=rcode.name,
-            source=str(source),
+            rcode=rcode,
         )
-        entry = AuditEntry(
-            event="change.refused",
-            zone=admitted.zone,
-            child=admitted.signer,
-            key_tag=tag,
-            actor=names.to_text(admitted.signer),
-            source=str(source),
-            rule=rule,
-            detail={"reason": reason, "rcode": rcode.name},
-        )
-        self._start(self._audit(entry))
-
-    async def _audit(self, entry: AuditEntry) -> None:
-        try:
-            await self._store.audit.record(entry)
-        except StoreUnavailable as error:
-            _log.error("audit.lost", event_lost=entry.event, reason=error.reason)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

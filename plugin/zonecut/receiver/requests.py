@@ -59,10 +59,7 @@ class Requests:
         if self._replay.was_accepted(identity, now):
             self._tally.count("repeated", self._monotonic())
             return Outcome()
-        if not self._children.take(authenticated.key.owner, self._monotonic()):
-            raise Refusal("child-rate", "too many changes of this child", ede=EdeCode.RATE_LIMITED)
-        if self._pending >= self._limits.max_pending:
-            raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
+        self._check_limits(authenticated.key.owner)
         in_work = self._replay.begin(identity)
         self._pending += 1
         outcome = Outcome.unavailable("internal", "internal error")
@@ -76,6 +73,27 @@ class Requests:
             self._pending -= 1
             self._replay.end(identity)
             in_work.set_result(outcome)
+
+    async def posted(self, zone: ServedZone, provenance: Provenance, request: DelegationChange, now: float) -> Outcome:
+        """How a change ends that somebody posts whose word counts, within the limits of signed ones.
+
+        `now` in seconds since the epoch. Raises Refusal.
+        """
+        self._check_limits(request.child)
+        self._pending += 1
+        try:
+            return await zone.delegations.change(
+                provenance, request, now, _counts, lambda change: zone.trust.displaced(change, provenance.actor)
+            )
+        finally:
+            self._pending -= 1
+
+    def _check_limits(self, child: bytes) -> None:
+        """Raise Refusal for a change too many."""
+        if not self._children.take(child, self._monotonic()):
+            raise Refusal("child-rate", "too many changes of this child", ede=EdeCode.RATE_LIMITED)
+        if self._pending >= self._limits.max_pending:
+            raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
 
     async def _trusted(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         admitted, key = authenticated.admitted, authenticated.key
@@ -131,3 +149,8 @@ class Requests:
         return stored is not None and any(
             each.stored.id == stored.id and each.stored.state is KeyState.TRUSTED for each in keys
         )
+
+
+async def _counts() -> bool:
+    """In place of the trust in a key: who posts is known by a key of its own."""
+    return True

@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from zonecut.plugin import Reading
+from zonecut.plugin import Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.delegation import Delegation
@@ -227,22 +227,39 @@ class Trust:
         async with self._telling:
             await self._foreign_change(child, seen, suspends=is_ns and self.settings.foreign_ns == "suspend")
 
+    async def displaced(self, change: Change, actor: str) -> None:
+        """What it means for a child's keys that somebody else is about to have its NS changed through us.
+
+        To be called before the change is recorded: a crash in between leaves keys that count for less, not for more.
+        Raises StoreUnavailable.
+        """
+        before, after = change.before.ns, change.after.ns
+        if before == after or self.settings.foreign_ns == "keep":
+            return
+        if not any(each.stored.state is KeyState.TRUSTED for each in await self.keys_of(change.child)):
+            return
+        seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
+        await self._tell(change.child, seen, actor, suspends=self.settings.foreign_ns == "suspend")
+
     async def _foreign_change(self, child: bytes, seen: dict[str, list[str]], *, suspends: bool) -> None:
         """Tell what was changed by somebody else, once, and do what the policy says. Raises StoreUnavailable."""
-        if await self._was_told(child, seen):
-            return
+        if not await self._was_told(child, seen):
+            await self._tell(child, seen, ACTOR, suspends=suspends)
+
+    async def _tell(self, child: bytes, seen: dict[str, list[str]], actor: str, *, suspends: bool) -> None:
         _log.warning(
             _FOREIGN_CHANGE,
             zone=names.to_text(self._zone),
             child=names.to_text(child),
+            actor=actor,
             **seen,
             suspended=suspends,
         )
         if suspends:
-            await self._store.bootstraps.suspend_child(child, self._zone, ACTOR, "NS were changed by somebody else")
+            await self._store.bootstraps.suspend_child(child, self._zone, actor, "NS were changed by somebody else")
             await self._keys.refresh(child)
         detail = {**seen, "suspended": suspends}
-        await self._store.audit.record(AuditEntry(_FOREIGN_CHANGE, ACTOR, zone=self._zone, child=child, detail=detail))
+        await self._store.audit.record(AuditEntry(_FOREIGN_CHANGE, actor, zone=self._zone, child=child, detail=detail))
 
     async def _was_told(self, child: bytes, seen: dict[str, list[str]]) -> bool:
         """Whether this is the foreign change of a child that was told last: an operator may have dealt with it."""

@@ -15,15 +15,18 @@ from zonecut.configfile import ConfigurationError
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
+from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keydirectory import Identities, KeyDirectory
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.receiver import Receiver
+from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
 from zonecut.serve.children import RunningChildren
+from zonecut.serve.hook import Desk, Hook
 from zonecut.serve.listeners import CannotListen, Listeners
 from zonecut.serve.notified import Notified
 from zonecut.serve.notify import notify
@@ -63,11 +66,13 @@ class Daemon:
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._tally = Tally()
+        self._refusals = Refusals(store)
         limits = loaded.configuration.receiver.limits
         self._connections = Connections(limits.tcp_connections, limits.tcp_idle)
         self._listeners = Listeners("receiver.listen", self._connections)
         self._children = RunningChildren(store, clock)
         self._notified = Listeners("agent.listen", self._connections)
+        self._hook = Hook(self._tally, monotonic)
 
     async def run(self) -> None:
         """Serve until stopped.
@@ -100,7 +105,7 @@ class Daemon:
         receivers: list[Receiver] = []
         await self._zones.switch(preparation, lambda zones: receivers.append(self._receiver(zones)))
         self._current = receivers[0]
-        await self._listen(self._loaded)
+        await self._listen(self._loaded, self._prepare_hook(self._loaded))
         await scraping.listen()
         await self._children.switch(children, self._loaded.configuration.agent.lookups)
         loop = asyncio.get_running_loop()
@@ -110,6 +115,7 @@ class Daemon:
         _log.info(
             "serve.started",
             listen=[str(endpoint) for endpoint in self._listeners.endpoints],
+            hook=[str(endpoint) for endpoint in self._hook.endpoints],
             notified_at=[str(endpoint) for endpoint in self._notified.endpoints],
             children=len(self._loaded.configuration.children),
             zones=[names.to_text(zone) for zone in self._zones.zones],
@@ -144,40 +150,44 @@ class Daemon:
         """Accept nothing more, answer what is in work, write what is accepted."""
         self._listeners.close()
         self._notified.close()
+        self._hook.stop()
         self._connections.stop_reading()
         await self._children.close()
+        await self._hook.close(PATIENCE)
         await self._current.close(PATIENCE)
         await self._zones.close(PATIENCE)
+        await self._refusals.close(PATIENCE)
         self._connections.close()
         self._listeners.release()
         self._notified.release()
 
     def _receiver(self, zones: Mapping[bytes, ServedZone]) -> Receiver:
+        """What takes UPDATEs for these zones; the hook takes PATCHes for them from now on."""
         section = self._loaded.configuration.receiver
         codepoints = self._loaded.configuration.codepoints.to_codepoints()
+        limits, fudge = section.limits, section.signatures.fudge
+        requests = Requests(self._replay, self._keys, limits, fudge, codepoints, self._tally, self._monotonic)
+        clocks = {"clock": self._clock, "monotonic": self._monotonic}
+        self._hook.use(FrontEnd(zones, requests, self._refusals, limits, self._tally, **clocks))
         return Receiver(
             zones,
-            self._store,
+            self._refusals,
             self._keys,
-            Requests(
-                self._replay,
-                self._keys,
-                section.limits,
-                section.signatures.fudge,
-                codepoints,
-                self._tally,
-                self._monotonic,
-            ),
+            requests,
             Inquiries(section.keystate, section.signatures, codepoints),
-            section.limits,
+            limits,
             section.signatures,
             codepoints,
             self._tally,
-            clock=self._clock,
-            monotonic=self._monotonic,
+            **clocks,
         )
 
-    async def _listen(self, loaded: Loaded) -> None:
+    def _prepare_hook(self, loaded: Loaded) -> Desk | None:
+        """Raises CannotListen for files that cannot be used."""
+        section = loaded.configuration.receiver
+        return self._hook.prepare(section.hook, section.limits)
+
+    async def _listen(self, loaded: Loaded, desk: Desk | None) -> None:
         """Listen as a configuration asks. Raises CannotListen; what was open before stays open then.
 
         Who has no parent zones takes no UPDATEs.
@@ -186,6 +196,7 @@ class Daemon:
         endpoints = configuration.receiver.endpoints if configuration.parents else ()
         await self._listeners.listen(endpoints, self._current)
         await self._notified.listen(configuration.agent.endpoints, Notified(self._children))
+        await self._hook.listen(desk)
 
     async def _reconfigure(self) -> None:
         """Read the file again; whatever is wrong with it, the old configuration goes on."""
@@ -196,7 +207,7 @@ class Daemon:
             preparation = self._zones.prepare(loaded)
             children = self._children.prepare(loaded)
             await asyncio.to_thread(self._identities.ensure, _targets(loaded) | _targets(old))
-            await self._listen(loaded)
+            await self._listen(loaded, self._prepare_hook(loaded))
         except ConfigurationError as error:
             _log.error("reload.refused", file=str(old.path), problems=error.problems)
             return

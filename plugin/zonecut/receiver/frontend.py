@@ -1,0 +1,229 @@
+"""Changes that somebody posts in the form of the PowerDNS API: whatever manages delegations there, known by its key.
+
+Each child's part of a PATCH goes the way of a child's UPDATE: policy, checks, ledger, the child's turn and the writer.
+What is missing is the child's signature; in its place stands the front end's name.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from zonecut.plugin import BackendError, Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.protocol.delegation import rdata_text
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.admission import Limits, Source
+from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.patch import Asked, MalformedPatch, by_child, read_patch, without_cut
+from zonecut.receiver.provenance import Provenance
+from zonecut.receiver.refusals import Refusals
+from zonecut.receiver.requests import Requests
+from zonecut.receiver.served_zone import ServedZone
+from zonecut.receiver.tally import Result, Tally
+from zonecut.store import StoreUnavailable
+
+_OVERDONE = (EdeCode.RATE_LIMITED, EdeCode.OVER_QUOTA)
+_FOR_GOOD = "backend-rejected"
+"""The rule of what the server will not hold, now or later."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The status of an HTTP answer and its document, if it has one."""
+
+    status: HTTPStatus
+    document: Mapping[str, Any] | None = None
+
+    @classmethod
+    def error(cls, status: HTTPStatus, reason: str, **more: Any) -> "Reply":
+        """As PowerDNS says what is wrong."""
+        return cls(status, {"error": reason, **more})
+
+
+@dataclass(slots=True)
+class _Parts:
+    """How the parts of a PATCH ended, by child."""
+
+    applied: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    failed: list[tuple[HTTPStatus, str]] = field(default_factory=list)
+
+    def reply(self) -> Reply:
+        if not self.failed:
+            if not self.pending:
+                return Reply(HTTPStatus.NO_CONTENT)
+            return Reply(HTTPStatus.ACCEPTED, {"pending": self.pending, "applied": self.applied})
+        statuses = {status for status, _ in self.failed}
+        # as long as one may be better at another time, so may the whole: what is done already is not done twice
+        status = statuses.pop() if len(statuses) == 1 else HTTPStatus.SERVICE_UNAVAILABLE
+        reasons = [reason for _, reason in self.failed]
+        return Reply.error(status, reasons[0], errors=reasons, pending=self.pending, applied=self.applied)
+
+
+class FrontEnd:
+    """Takes PATCHes for the zones that are served."""
+
+    def __init__(
+        self,
+        zones: Mapping[bytes, ServedZone],
+        requests: Requests,
+        refusals: Refusals,
+        limits: Limits,
+        tally: Tally,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._zones = zones
+        self._requests = requests
+        self._refusals = refusals
+        self._limits = limits
+        self._tally = tally
+        self._clock = clock
+        self._monotonic = monotonic
+
+    async def patch(self, apex: bytes, body: bytes, actor: str, source: Source) -> Reply:
+        """Have the changes of a PATCH of a zone made; `actor` is the front end, as log and audit trail name it."""
+        zone = self._zones.get(apex)
+        if zone is None:
+            return _no_zone(apex)
+        try:
+            asked = await self._read(zone, apex, body)
+            if len(asked) > 1:
+                # a PATCH of PowerDNS is one transaction: where one part is refused, none is begun
+                await self._consider(zone, asked, actor, source)
+            parts = _Parts()
+            await asyncio.gather(*(self._carry_out(zone, each, actor, source, parts) for each in asked))
+            return parts.reply()
+        except MalformedPatch as error:
+            self._tally.end("malformed", Result.REFUSED, self._monotonic())
+            return Reply.error(HTTPStatus.BAD_REQUEST, str(error))
+        except Refusal as refusal:
+            return Reply.error(*self._tell(apex, apex, refusal, actor, source))
+        except _Told as told:
+            return Reply.error(told.status, told.reason)
+        except (BackendError, StoreUnavailable) as error:
+            return Reply.error(HTTPStatus.SERVICE_UNAVAILABLE, error.reason)
+
+    async def rrsets(self, apex: bytes, owner: bytes) -> Reply:
+        """What a zone holds at a name as far as it is part of a delegation, as PowerDNS shows a zone."""
+        zone = self._zones.get(apex)
+        if zone is None:
+            return _no_zone(apex)
+        if not names.is_at_or_below(owner, apex):
+            reason = f"{names.to_text(owner)} is not in {names.to_text(apex)}"
+            return Reply.error(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+        try:
+            reading = None if owner == apex else await zone.delegations.around(owner, afresh=True)
+        except (BackendError, StoreUnavailable) as error:
+            return Reply.error(HTTPStatus.SERVICE_UNAVAILABLE, error.reason)
+        text = names.to_text(apex)
+        document = {"id": text, "name": text, "rrsets": [] if reading is None else _rrsets(reading, owner)}
+        return Reply(HTTPStatus.OK, document)
+
+    async def _read(self, zone: ServedZone, apex: bytes, body: bytes) -> Sequence[Asked]:
+        """What a PATCH asks for each child. Raises MalformedPatch, Refusal, BackendError, StoreUnavailable."""
+        edits = read_patch(body, apex)
+        known: dict[bytes, bytes | None] = {}
+        for owner in without_cut(edits):
+            around = None if owner == apex else await zone.delegations.around(owner)
+            known[owner] = None if around is None else around.delegation.child
+        return by_child(edits, apex, known, self._limits.max_records)
+
+    async def _consider(self, zone: ServedZone, asked: Sequence[Asked], actor: str, source: Source) -> None:
+        """Raise _Told if one of these would be refused as things are; BackendError, StoreUnavailable."""
+        for each in asked:
+            try:
+                await zone.delegations.consider(each.request)
+            except Refusal as refusal:
+                told = self._tell(zone.delegations.zone, each.child, refusal, actor, source)
+                raise _Told(*told) from None
+
+    async def _carry_out(self, zone: ServedZone, asked: Asked, actor: str, source: Source, parts: _Parts) -> None:
+        now, child = self._clock(), names.to_text(asked.child)
+        provenance = Provenance.posted(asked.child, actor, str(source), asked.message, now)
+        try:
+            outcome = await self._requests.posted(zone, provenance, asked.request, now)
+        except Refusal as refusal:
+            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+        except Exception:
+            # a defect of ours: nothing is acknowledged that is not in the ledger
+            _log.exception("request.defect", child=child, actor=actor)
+            outcome = Outcome.unavailable("internal", "internal error")
+        if outcome.rcode:
+            failure = Refusal(outcome.rule, outcome.reason, outcome.rcode, outcome.ede)
+            parts.failed.append(self._tell(zone.delegations.zone, asked.child, failure, actor, source))
+        else:
+            self._tally.end("posted", Result.ACCEPTED, self._monotonic())
+            (parts.pending if outcome.pending else parts.applied).append(child)
+
+    def _tell(self, zone: bytes, child: bytes, refusal: Refusal, actor: str, source: Source) -> tuple[HTTPStatus, str]:
+        """Log a refusal; the status and the words for it."""
+        result = Result.FAILED if refusal.rcode == Rcode.SERVFAIL else Result.REFUSED
+        self._tally.end(refusal.rule, result, self._monotonic())
+        self._refusals.tell(
+            zone,
+            child,
+            actor=actor,
+            key_tag=None,
+            source=str(source),
+            rule=refusal.rule,
+            reason=refusal.reason,
+            rcode=refusal.rcode,
+        )
+        return _status_of(refusal), _words(child, refusal)
+
+
+class _Told(Exception):
+    """A part of a PATCH is refused, and that is told already."""
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def _no_zone(apex: bytes) -> Reply:
+    return Reply.error(HTTPStatus.NOT_FOUND, f"Could not find domain '{names.to_text(apex)}'")
+
+
+def _status_of(refusal: Refusal) -> HTTPStatus:
+    if refusal.ede in _OVERDONE:
+        return HTTPStatus.TOO_MANY_REQUESTS
+    if refusal.rcode == Rcode.SERVFAIL and refusal.rule != _FOR_GOOD:
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def _words(child: bytes, refusal: Refusal) -> str:
+    """The reason, which names the record or at least the child, and the rule."""
+    text = names.to_text(child)
+    return f"{refusal.reason if text in refusal.reason else f'{text}: {refusal.reason}'} ({refusal.rule})"
+
+
+def _rrsets(reading: Reading, owner: bytes) -> list[dict[str, Any]]:
+    found = []
+    for (name, rtype), rdatas in reading.delegation.rrsets.items():
+        if name == owner:
+            found.append(
+                {
+                    "name": names.to_text(name),
+                    "type": RRType(rtype).text,
+                    "ttl": reading.ttls.get((name, rtype), 0),
+                    "records": [{"content": _content(rtype, rdata), "disabled": False} for rdata in rdatas],
+                    "comments": [],
+                }
+            )
+    return found
+
+
+def _content(rtype: int, rdata: bytes) -> str:
+    text = rdata_text(rtype, rdata)
+    return text.lower() if rtype == RRType.DS else text  # as PowerDNS writes a digest
