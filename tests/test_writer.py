@@ -280,6 +280,8 @@ async def test_the_half_of_a_change_that_a_server_took_is_taken_back(bench: Benc
     assert failed.reason.endswith("NS two.example. is missing; what it took of it was taken back")
     assert bench.server.holds[child] == before
     assert await bench.states() == [ChangeState.FAILED]
+    # what we left ourselves is nobody's edit
+    assert half not in bench.noticed
 
 
 async def test_somebody_who_edits_right_after_the_write_is_judged_not_undone(bench: Bench) -> None:

@@ -116,6 +116,13 @@ class BindBackend(Backend):
                 f"not a host's: {said}",
                 tuple(dict.fromkeys(unfit.values())),
             )
+        if answer.rcode == Rcode.SERVFAIL and (unfit_children := updates.too_many_records(changes)):
+            # the same answer as while a zone is being signed, when it would help to wait
+            raise BackendRejected(
+                f"named answers update with SERVFAIL: by default its `max-records-per-type` is "
+                f"{updates.MAX_RECORDS_PER_TYPE}, and {'; '.join(unfit_children.values())}",
+                tuple(unfit_children),
+            )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
 

@@ -18,6 +18,9 @@ _AT_GLUE = (_A, _AAAA)
 HEADER_OCTETS = 12 + 4
 """Of an UPDATE without its zone's name and without records."""
 
+MAX_RECORDS_PER_TYPE = 100
+"""What named's option of that name allows one RRset by default."""
+
 _RECORD_OCTETS = 10
 """Of a record without its owner and RDATA."""
 
@@ -76,6 +79,16 @@ def no_host_names(changes: Iterable[Change]) -> dict[RR, bytes]:
         if record.rtype in (_NS, *_AT_GLUE)
         and not names.is_host_name(record.rdata if record.rtype == _NS else record.owner)
     }
+
+
+def too_many_records(changes: Iterable[Change]) -> dict[bytes, str]:
+    """The children whose change makes an RRset larger than named takes by default, with that RRset in words."""
+    found = {}
+    for change in changes:
+        for (owner, rtype), rdatas in change.after.rrsets.items():
+            if len(rdatas) > MAX_RECORDS_PER_TYPE:
+                found[change.child] = f"{names.to_text(owner)} would have {len(rdatas)} {RRType(rtype).text} records"
+    return found
 
 
 def glue_owners(delegation: Delegation) -> set[bytes]:

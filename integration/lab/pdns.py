@@ -101,9 +101,15 @@ class PowerDns(Server):
 
     def api(self, method: str, path: str = "", body: Any = None, zone: str | None = None) -> Any:
         """Somebody uses the API: a request below a zone's address (default: the first). LabError when it is refused."""
-        name = self.name_of(zone)
+        return self._request(method, f"/zones/{self.name_of(zone)}{path}", body)
+
+    def settings(self) -> dict[str, str]:
+        """The settings with which it runs, by name."""
+        return {each["name"]: each["value"] for each in self._request("GET", "/config")}
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
         request = Request(
-            f"{self.url}/api/v1/servers/localhost/zones/{name}{path}",
+            f"{self.url}/api/v1/servers/localhost{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-API-Key": self._key, "Content-Type": "application/json"},
