@@ -61,6 +61,9 @@ class Roll:
         return cls(Stage(document["stage"]), document["since"], document["other"])
 
 
+_LISTS = ("receiver_keys", "published", "notes")
+
+
 @dataclass(frozen=True, slots=True)
 class AgentState:
     """Where one zone's agent stands. Times are in seconds since the epoch; keys are known by their fingerprints."""
@@ -109,6 +112,8 @@ class AgentState:
     """Whom it talks to, for people."""
     receiver_keys: tuple[str, ...] = ()
     """KEY records of the receiver that were validated once: later answers are held against them if look-ups fail."""
+    notes: tuple[str, ...] = ()
+    """What does not hinder and should be known: records that were left out, servers of the parent that are silent."""
     roll: Roll | None = None
 
     @property
@@ -119,7 +124,8 @@ class AgentState:
     def to_json(self) -> dict[str, Any]:
         """The document that the store keeps."""
         document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        document["receiver_keys"], document["published"] = list(self.receiver_keys), list(self.published)
+        for name in _LISTS:
+            document[name] = list(getattr(self, name))
         document["roll"] = None if self.roll is None else self.roll.to_json()
         return document
 
@@ -129,7 +135,7 @@ class AgentState:
         known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         known["phase"] = Phase(known["phase"])
         known["resumes"] = None if known.get("resumes") is None else Phase(known["resumes"])
-        for name in ("receiver_keys", "published"):
+        for name in _LISTS:
             known[name] = tuple(known.get(name, ()))
         known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
         return cls(**known)

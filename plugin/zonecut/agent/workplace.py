@@ -92,6 +92,9 @@ class Workplace:
             return Parent(discovery.parent, discovery, None, self.clock())
         remembered = [Key.from_text(text) for text in state.receiver_keys]
         party = await find_party(self.resolver, discovery, settings, remembered, codepoints=self.codepoints)
+        if party.worth is Worth.INSECURE and party.believable(settings):
+            # accept-and-log
+            _log.warning("agent.unvouched-receiver", zone=names.to_text(self.zone), reason=party.reason)
         return Parent(party.parent, discovery, party, self.clock())
 
     def forget_parent(self) -> None:

@@ -108,7 +108,14 @@ class ZoneAgent:
         due = state.next_at
         if state.phase in _KEEPING or state.phase is Phase.HELD:
             due = min(due, self._poll_at)
-        return due - self.place.clock()
+        wait = due - self.place.clock()
+        # nothing is ever put off for longer, unless the clock was set back meanwhile
+        return wait if wait <= 2 * self._longest else 0.0
+
+    @property
+    def _longest(self) -> float:
+        settings = self.place.settings
+        return max(settings.check, settings.retry_longest, settings.key.roll_wait)
 
     async def _sleep(self, seconds: float) -> None:
         self._poke.clear()

@@ -111,6 +111,7 @@ def say(zone: bytes, state: "AgentState | None") -> None:
             "receiver": state.receiver,
             "it says": None if state.word is None else f"{state.word}, {_ago(state.word_at)}",
             "roll": roll,
+            "note": ("\n" + " " * 13).join(state.notes),
             "differs since": _ago(state.differs_since),
             "in sync at": _ago(state.synced_at),
             "took": None if state.took is None else f"{state.took:.1f} s",
