@@ -40,11 +40,17 @@ _SOA = "SOA ns1 hostmaster 1 3600 900 604800 1"
 _CACHE = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n"
 
 
-def child_text(zone: str = CHILD) -> str:
+OWN_ADDRESSES = ("11.0.0.1", "11.0.0.2")
+"""Of the child's name servers. Nobody asks them."""
+
+
+def child_text(zone: str = CHILD, addresses: Sequence[str] = OWN_ADDRESSES) -> str:
     """A child zone with two name servers of its own."""
+    one, two = addresses
     return (
         f"$ORIGIN {zone}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\n"
-        "ns1 A 11.0.0.1\nns2 A 11.0.0.2\nns3 A 11.0.0.3\nns3 AAAA 2610::3\nwww A 11.0.0.80\n"
+        f"ns1 A {one}\nns2 A {two}\n"
+        "ns3 A 11.0.0.3\nns3 AAAA 2610::3\nwww A 11.0.0.80\n"
     )
 
 
@@ -62,15 +68,16 @@ class AgentWorld:
         bootstrap: Sequence[str] = ("at-apex", "at-ns", "manual"),
         parent_entry: Mapping[str, Any] | None = None,
         child_entry: Mapping[str, Any] | None = None,
+        addresses: Sequence[str] = OWN_ADDRESSES,
         agent: bool = True,
     ) -> None:
         self._directory = directory
         self._parent_kind, self._parent_signing, self._child_signing = parent, parent_signing, child_signing
-        self._bootstrap = bootstrap
+        self._bootstrap, self._addresses = bootstrap, addresses
         self._parent_entry, self._child_entry, self._starts_agent = parent_entry or {}, child_entry or {}, agent
         self.port = free_port()
         self.notify_port = free_port()
-        zone = ParentZone(CHILD, child_text(), signing=child_signing)
+        zone = ParentZone(CHILD, child_text(CHILD, addresses), signing=child_signing)
         self.child: Server = SERVERS[child](directory / "child", zone, notified=self.notify_port, rolls=True)
         self._running = ExitStack()
 
@@ -99,7 +106,8 @@ class AgentWorld:
 
     def delegation(self, ds: Sequence[str]) -> str:
         """What the parent holds in the beginning."""
-        records = "child NS ns1.child\nchild NS ns2.child\nns1.child A 11.0.0.1\nns2.child A 11.0.0.2\n"
+        one, two = self._addresses
+        records = f"child NS ns1.child\nchild NS ns2.child\nns1.child A {one}\nns2.child A {two}\n"
         return records + "".join(f"child DS {each}\n" for each in ds)
 
     def _start_resolver(self) -> None:

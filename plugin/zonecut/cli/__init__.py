@@ -22,6 +22,7 @@ from zonecut.cli import (
     delegation_export,
     delegation_show,
     demo,
+    doctor,
     explain,
     key_import,
     key_list,
@@ -65,6 +66,7 @@ app.command("check-config")(check_config.command)
 app.command("schema")(schema.command)
 app.command("explain")(explain.command)
 app.command("audit")(audit.command)
+app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
 
 _keys = _group("The children's keys.")

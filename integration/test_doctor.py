@@ -1,0 +1,330 @@
+"""`zonecut doctor` looks at children whose parents, servers and receivers are well, broken, silent or strange."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.dnssec
+import pytest
+from dns.rdataclass import IN
+from dns.rdatatype import DNSKEY
+
+from agent_world import AgentWorld
+from doctor_world import (
+    CHILD,
+    NOBODY,
+    ONE,
+    OPERATOR,
+    OTHER,
+    PARENT,
+    UPDATER,
+    DoctorWorld,
+    attention,
+    facts,
+    rr,
+)
+from lab import manners
+from lab.hostile import HostileReceiver
+from lab.ports import LOOPBACK, free_port
+from lab.server import Add
+from signer import Signer
+from zonecut.agent.doctor import Severity
+from zonecut.cli import main
+from zonecut.cli.doctor import code_of
+from zonecut.demo.loopback import LoopbackAuthority, LoopbackZone, Transport, faults
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Opcode, RRType
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.sig0 import signatures
+from zonecut.protocol.svcb import Method
+
+TRUSTED, MANUAL = 4, 10
+
+
+@pytest.fixture
+def receiver() -> Iterator[HostileReceiver]:
+    """Whatever becomes of a child: nobody has sent anything that could change anything."""
+    with HostileReceiver(UPDATER, manners.telling(TRUSTED)) as receiver:
+        yield receiver
+    for received in receiver.received:
+        envelope = received.envelope
+        assert envelope.opcode == Opcode.QUERY
+        assert not signatures(envelope, int(RRType.SIG))
+
+
+@pytest.fixture
+def key() -> Signer:
+    return Signer.generate(CHILD)
+
+
+def test_a_child_that_is_well(tmp_path: Path, receiver: HostileReceiver, key: Signer) -> None:
+    with DoctorWorld(receiver) as world:
+        world.put_key(key.pair.key)
+        code, page, complaints = world.run(tmp_path)
+        assert (code, complaints) == (0, "")
+        assert page.startswith(f"{CHILD}  all well\n")
+        for line in (
+            f"ns1.{CHILD} ({ONE})  serial",
+            f"{PARENT} delegates it, the same at the one server address",
+            "2 of 2 addresses answer with authority",
+            "the parent holds what the child asks for",
+            f"{CHILD} is secure",
+            f"DSYNC  ANY UPDATE {receiver.port} {UPDATER}",
+            f"RECEIVER {UPDATER}\n",
+            "its KEY is validated",
+            "it answers over UDP and TCP",
+            "its answers are signed by its KEY",
+            f"the receiver trusts key {key.tag} of the child",
+        ):
+            assert line in page
+        assert max(map(len, page.splitlines())) <= 120
+        code, out, _ = world.run(tmp_path, "--json")
+        document = json.loads(out)
+        assert (code, document["severity"], document["verdict"], document["child"]) == (0, "ok", "all well", CHILD)
+        (seen,) = document["seen"]["receivers"]
+        assert {(each["transport"], each["signed"], each["by"]) for each in seen["reached"]} == {
+            ("udp", "valid", receiver.key.tag),
+            ("tcp", "valid", receiver.key.tag),
+        }
+        assert [each["state"] for each in seen["keys"]] == ["KEY_TRUSTED"]
+        assert document["seen"]["keys"][0]["fingerprint"] == key.pair.key.fingerprint()
+
+
+def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_it_is(
+    tmp_path: Path, receiver: HostileReceiver, key: Signer
+) -> None:
+    receiver.play(manners.telling(MANUAL, "\x1b[2Jcall\x07\nVERDICT all well"))
+    with DoctorWorld(receiver) as world:
+        world.put_key(key.pair.key)
+        code, page, _ = world.run(tmp_path)
+        assert code == 3
+        assert "KEY_BOOTSTRAP_MANUAL (10)" in page
+        assert all(character == "\n" or character.isprintable() for character in page)
+        assert not [line for line in page.splitlines() if line.startswith("VERDICT")]
+
+
+def test_wrong_usage_and_a_resolver_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "."]) == 2
+    assert main(["doctor", CHILD, "--resolver", "resolver.example"]) == 2
+    assert main(["doctor", CHILD, "--resolver", "127.0.0.1:53", "--trust-anchors", str(tmp_path / "none")]) == 2
+    assert main(["doctor", "no..name"]) == 2
+    assert main(["doctor", CHILD, "--config", str(tmp_path / "none.yaml")]) == 2
+    capsys.readouterr()
+    assert main(["doctor", CHILD, "--resolver", f"{LOOPBACK}:{free_port()}"]) == 1
+    page = capsys.readouterr().out
+    assert f"the parent zone of {CHILD} could not be found out" in page
+    assert "--resolver" in page
+
+
+# The child's name servers
+
+
+def test_a_server_that_does_not_have_the_zone_is_lame(receiver: HostileReceiver) -> None:
+    world = DoctorWorld(receiver)
+    world.secondary = LoopbackAuthority([], (OTHER,), world.port)
+    with world:
+        report = world.look()
+        assert set(attention(report)) == {"server-lame"}
+        assert f"ns2.{CHILD} ({OTHER})" in attention(report)["server-lame"]
+        assert "REFUSED" in attention(report)["server-lame"]
+        assert code_of(report) == 3
+
+
+def test_a_server_that_answers_nobody_or_only_over_tcp(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.secondary.override(None, None, faults.over(Transport.UDP, faults.silent))
+        told = attention(world.look())
+        assert set(told) == {"server-trouble"}
+        assert "over UDP" in told["server-trouble"]
+        world.child.put("ns2", "A", NOBODY)
+        world.delegate(
+            Delegation.of(
+                names.from_text(CHILD), [*world.own_records()[:3], *world.ds(), rr(f"ns2.{CHILD}", RRType.A, NOBODY)]
+            )
+        )
+        report = world.look()
+        assert set(attention(report)) == {"server-silent"}
+        assert report.severity is Severity.PROBLEM
+
+
+def test_servers_that_do_not_say_the_same(receiver: HostileReceiver) -> None:
+    world = DoctorWorld(receiver, child_signed=False)
+    stale = LoopbackZone(CHILD, f"@ NS ns1\nns1 A {ONE}\n", signed=False)
+    world.secondary = LoopbackAuthority([stale], (OTHER,), world.port)
+    with world:
+        told = attention(world.look())
+        assert set(told) == {"servers-differ"}
+        assert f"ns2.{CHILD} ({OTHER}): other NS and addresses" in told["servers-differ"]
+
+
+# The delegation
+
+
+def test_name_servers_and_glue_that_the_parent_does_not_have(tmp_path: Path, receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.child.put("@", "NS", "ns1", "ns3")
+        world.child.put("ns3", "A", OTHER)
+        world.child.put("ns1", "AAAA", "::1")
+        code, page, _ = world.run(tmp_path)
+        assert code == 3
+        assert f"- {CHILD} NS ns2.{CHILD}\n" in page
+        assert f"+ {CHILD} NS ns3.{CHILD}\n" in page
+        assert f"+ ns1.{CHILD} AAAA ::1\n" in page
+        assert f"ns3.{CHILD} ({OTHER})  serial" in page  # asked, although the parent does not name it
+        world.delegate(Delegation.of(names.from_text(CHILD), [*world.own_records()[:3], *world.ds()]))
+        told = attention(world.look())
+        assert f"no address for ns2.{CHILD}" in told["glue-missing"]
+
+
+def test_a_child_that_is_not_delegated(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.delegate(Delegation(names.from_text(CHILD)))
+        report = world.look()
+        assert report.find("not-delegated")[0].severity is Severity.PROBLEM
+
+
+def test_a_parent_whose_server_is_away(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.parent.put("@", "NS", "ns", "ns9")
+        world.parent.put("ns9", "A", NOBODY)
+        told = attention(world.look())
+        assert set(told) == {"parent-server-silent"}
+        world.parent.put("@", "NS", "ns9")
+        told = attention(world.look())
+        assert {"parent-untold", "sync-unknown"} <= set(told)
+        assert NOBODY in told["parent-untold"]
+
+
+# DNSSEC
+
+
+def test_ds_that_no_key_of_the_zone_fits(receiver: HostileReceiver, key: Signer) -> None:
+    with DoctorWorld(receiver) as world:
+        world.put_key(key.pair.key)
+        world.child.replace_keys()
+        report = world.look()
+        assert {"bogus", "ds-without-dnskey", "key-bogus"} <= set(attention(report))
+        assert facts(report, "bootstrap")["at-apex"].startswith("offered, would not")
+
+
+def test_signatures_out_of_their_time_make_one_look_at_the_clock(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.child.sign_for(1577836800, 1580515200)
+        (finding,) = world.look().find("bogus")
+        assert "expired 2020-02-01" in finding.seen
+        assert "clock" in finding.advice
+
+
+def test_cds_asks_for_another_ds(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        keys = world.child.get(world.child.origin, DNSKEY)
+        assert keys is not None
+        (ksk,) = (rdata for rdata in keys if rdata.flags & 1)
+        cds = dns.dnssec.make_ds(world.child.origin, ksk, "SHA384")
+        assert cds.rdclass == IN
+        world.child.put("@", "CDS", str(cds))
+        told = attention(world.look())
+        assert set(told) == {"ds-differ"}
+        assert f"+ {CHILD} DS {cds}".upper() in told["ds-differ"].upper()
+
+
+def test_a_signed_child_without_ds(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.delegate(Delegation.of(names.from_text(CHILD), world.own_records()))
+        assert set(attention(world.look())) == {"ds-missing"}
+
+
+# What the parent announces
+
+
+def test_a_parent_that_announces_nothing_or_a_scanner(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.announce()
+        report = world.look()
+        assert (code_of(report), attention(report)) == (0, {})
+        assert "announces nothing" in report.find("no-dsync")[0].seen
+        world.announce(Dsync(RRType.CDS, 1, 5359, names.from_text(f"scanner.{PARENT}")))
+        report = world.look()
+        assert code_of(report) == 0
+        assert report.find("dsync")[0].seen == "secure: NOTIFY of CDS"
+    assert not receiver.received
+
+
+def test_a_receiver_that_cannot_be_reached(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.parent.put(UPDATER, "A", NOBODY)
+        report = world.look()
+        assert set(attention(report)) == {"receiver-silent-tcp", "receiver-silent-udp"}
+        assert f"{NOBODY}:{receiver.port}: Connection refused" in attention(report)["receiver-silent-tcp"]
+        world.parent.delete(UPDATER, "A")
+        assert set(attention(world.look())) == {"receiver-lost"}
+        world.parent.put(UPDATER, "A", LOOPBACK)
+        receiver.play(manners.unsigned(manners.accepting))
+        assert set(attention(world.look())) == {"answer-unsigned"}
+        receiver.play(manners.signed_by(Signer.generate(UPDATER), manners.accepting))
+        assert set(attention(world.look())) == {"answer-wrongly-signed"}
+
+
+def test_a_receiver_whose_key_is_bogus_or_missing(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.parents.override(UPDATER, "KEY", faults.broken_signatures)
+        report = world.look()
+        (finding,) = report.find("receiver-key-unknown")
+        assert (finding.severity, "does not verify" in finding.seen) == (Severity.PROBLEM, True)
+        world.parents.override(UPDATER, "KEY")
+        world.publish_keys()
+        assert set(attention(world.look())) == {"receiver-key-missing"}
+
+
+def test_an_insecure_parent(receiver: HostileReceiver, key: Signer) -> None:
+    with DoctorWorld(receiver, signed=False) as world:
+        world.put_key(key.pair.key)
+        report = world.look()
+        assert set(attention(report)) == {"receiver-key-insecure"}
+        assert {"insecure", "dsync-insecure"} <= {each.rule for section in report.sections for each in section.findings}
+        assert facts(report, "bootstrap")["at-apex"] == "offered, would not: the KEY at the apex: found, insecure"
+
+
+# The child's KEY
+
+
+def test_keys_at_signalling_names(receiver: HostileReceiver, key: Signer) -> None:
+    receiver.play(manners.telling(5))
+    with DoctorWorld(receiver, child_signed=False, methods=(Method.AT_NS,)) as world:
+        world.hosted_elsewhere()
+        own = key.pair.key
+        world.put_key(own)
+        report = world.look()
+        assert set(attention(report)) == {"no-method"}
+        assert "nxdomain, secure" in facts(report, "bootstrap")["at-ns"]
+        world.signal("ns1", own)
+        world.signal("ns2", own)
+        report = world.look()
+        assert (code_of(report), attention(report)) == (0, {})
+        assert facts(report, "bootstrap")["at-ns"].startswith("offered, would take it: 2 signalling name(s)")
+        assert facts(report, "bootstrap")["unsigned"].startswith("not offered, would take it")
+        assert facts(report, "the child's KEY")[f"ns1.{OPERATOR}"].endswith("found, secure")
+        world.signal("ns2", Signer.generate(CHILD).pair.key)
+        assert set(attention(world.look())) == {"signal-differs", "no-method"}
+        world.parents.override(f"_sig0key.{CHILD}_signal.ns2.{OPERATOR}", "KEY", faults.broken_signatures)
+        report = world.look()
+        assert "signal-bogus" in attention(report)
+        assert "cannot be told" in facts(report, "bootstrap")["at-ns"]
+
+
+# Real servers, a real receiver and a real agent
+
+
+def test_a_child_that_an_agent_looks_after(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, addresses=(LOOPBACK, LOOPBACK)) as world:
+        world.wait_for("in-sync")
+        world.agent.stop()
+        ports = ["--port", str(world.child.port)]
+        document = world.agent.cli("doctor", CHILD, *ports)
+        rules = {each["rule"] for section in document["sections"] for each in section["findings"]}
+        assert {"delegated", "servers-agree", "in-sync", "secure", "receiver-key", "key-trusted", "key"} <= rules
+        world.child.edit(Add(CHILD, 60, "NS", f"ns4.{CHILD}"), Add(f"ns4.{CHILD}", 60, "A", LOOPBACK))
+        page = world.agent.cli("doctor", CHILD, *ports, json=False, expect=3)
+        assert f"+ {CHILD} NS ns4.{CHILD}" in page
+        assert f"+ ns4.{CHILD} A {LOOPBACK}" in page

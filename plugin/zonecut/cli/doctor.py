@@ -1,0 +1,200 @@
+"""`zonecut doctor`: a child zone and its parent, seen from outside, on one page."""
+
+import shutil
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zonecut.cli import output, session
+from zonecut.cli.failures import Exit, UsageFailure
+from zonecut.cli.options import ChildArgument, JsonOption
+from zonecut.protocol import names
+
+if TYPE_CHECKING:
+    from zonecut.agent.doctor import Finding, Report, Section
+    from zonecut.agent.examination import Examination
+    from zonecut.agent.settings import ChildSettings
+    from zonecut.config import Loaded
+    from zonecut.protocol.codepoints import CodePoints
+    from zonecut.resolve import Resolver
+
+_WIDTH = 110
+"""The longest line, unless the terminal is narrower."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Use `resolver` and the child's entry of this configuration."),
+]
+ResolverOption = Annotated[
+    list[str] | None,
+    typer.Option("--resolver", metavar="ADDR[:PORT]", help="Ask this resolver; repeatable. Default: the system's."),
+]
+AnchorsOption = Annotated[
+    Path | None,
+    typer.Option("--trust-anchors", metavar="FILE", help="DS or DNSKEY records to start from. Default: the root's."),
+]
+AnyAddressOption = Annotated[
+    bool, typer.Option("--any-address", help="Talk to special-purpose addresses, too, as in a lab.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="Where name servers are asked (53).")
+]
+
+
+def command(
+    child: ChildArgument,
+    resolver: ResolverOption = None,
+    trust_anchors: AnchorsOption = None,
+    any_address: AnyAddressOption = False,
+    port: PortOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a child zone and its parent from outside, and say what is well and what is not.
+
+    It needs no configuration and changes nothing: no UPDATE and no NOTIFY is sent. All name servers of both are asked
+    and compared, DNSSEC is validated here, and an announced receiver is asked over UDP and TCP without a signature.
+
+    Exit code 0: all is well. 3: something differs or needs attention. 1: it could not be found out.
+
+    Example: zonecut doctor child.parent.example.
+    """
+    if child == names.ROOT:
+        raise UsageFailure("CHILD: the root has no parent")
+    loaded = _load(config)
+    settings = _settings(loaded, child, any_address)
+    ports = _ports(loaded, child, port or 53)
+    codepoints = _codepoints(loaded)
+    made = _resolver(loaded, resolver, trust_anchors, settings)
+    seen = session.run(_examine(made, child, settings, ports, codepoints))
+    report = _diagnose(seen)
+    if as_json:
+        output.say_json({"child": names.to_text(child), **report.to_json(), "seen": seen.to_json()})
+    else:
+        _say(seen, report)
+    raise typer.Exit(code_of(report))
+
+
+async def _examine(
+    resolver: "Resolver", child: bytes, settings: "ChildSettings", ports: tuple[int, int], codepoints: "CodePoints"
+) -> "Examination":
+    from zonecut.agent.examination import examine
+
+    port, parent_port = ports
+    return await examine(resolver, child, settings, port=port, parent_port=parent_port, codepoints=codepoints)
+
+
+def _diagnose(seen: "Examination") -> "Report":
+    from zonecut.agent.doctor import diagnose
+
+    return diagnose(seen)
+
+
+def code_of(report: "Report") -> Exit:
+    from zonecut.agent.doctor import Severity
+
+    if report.severity in (Severity.PROBLEM, Severity.WARNING):
+        return Exit.DIFFERENT
+    return Exit.FAILED if report.severity is Severity.UNKNOWN else Exit.DONE
+
+
+def _load(config: Path | None) -> "Loaded | None":
+    return None if config is None else session.load(config)
+
+
+def _codepoints(loaded: "Loaded | None") -> "CodePoints":
+    from zonecut.protocol.codepoints import DEFAULT
+
+    return DEFAULT if loaded is None else loaded.configuration.codepoints.to_codepoints()
+
+
+def _ports(loaded: "Loaded | None", child: bytes, port: int) -> tuple[int, int]:
+    """Those of the child's name servers and of its parent's, for which an entry of the configuration counts."""
+    sections = () if loaded is None else loaded.configuration.children
+    return port, next((section.parent.port for section in sections if section.apex == child), port)
+
+
+def _settings(loaded: "Loaded | None", child: bytes, any_address: bool) -> "ChildSettings":
+    """Those of the child's entry, if there is one, without a receiver that is not announced."""
+    from zonecut.agent.examination import PLAIN
+
+    sections = () if loaded is None else loaded.configuration.children
+    settings = next((section.settings() for section in sections if section.apex == child), PLAIN)
+    changes: dict[str, object] = {"receiver": None}
+    if any_address:
+        changes["addresses"] = "any"
+    return settings.model_copy(update={"parent": settings.parent.model_copy(update=changes)})
+
+
+def _resolver(
+    loaded: "Loaded | None", texts: list[str] | None, anchors: Path | None, settings: "ChildSettings"
+) -> "Resolver":
+    """As the options say, else the configuration, else this machine. Raises UsageFailure."""
+    from zonecut.resolve import ROOT_ANCHORS, Nameserver, ResolveError, Resolver, TrustAnchors, is_global_unicast
+    from zonecut.serve.resolvers import make_resolver
+
+    reach = settings.parent.addresses
+    if loaded is not None and not texts and anchors is None:
+        return make_resolver(loaded, time.time, reach)
+    if loaded is not None:
+        configured = loaded.configuration.resolver
+        texts = texts or (None if configured.nameservers is None else list(configured.nameservers))
+        anchors = anchors or configured.trust_anchors
+    try:
+        return Resolver(
+            [Nameserver.from_text(text) for text in texts] if texts else None,
+            TrustAnchors.from_file(anchors) if anchors is not None else ROOT_ANCHORS,
+            allowed=is_global_unicast if reach == "global" else _any,
+        )
+    except ResolveError as error:
+        raise UsageFailure(str(error)) from None
+
+
+def _any(address: str) -> bool:
+    return True
+
+
+def _say(seen: "Examination", report: "Report") -> None:
+    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    lines = [f"{names.to_text(seen.child)}  {report.verdict}"]
+    for section in report.sections:
+        lines += ["", *_section_lines(section, width)]
+    output.say("\n".join(lines))
+
+
+def _section_lines(section: "Section", width: int) -> list[str]:
+    lines = [f"{section.title.upper()} {section.subject}".rstrip()]
+    for finding in section.by_severity:
+        lines += _finding_lines(finding, width)
+    room = max((len(name) for name, _ in section.facts), default=0)
+    for name, value in section.facts:
+        lines += _wrapped(f"    {name.ljust(room)}  ", value, width)
+    return lines
+
+
+def _finding_lines(finding: "Finding", width: int) -> list[str]:
+    seen, *changes = finding.seen.splitlines()
+    lines = _wrapped(f"  {finding.severity.value.ljust(9)}", seen, width)
+    lines += [f"             {change}" for change in changes]
+    if finding.why:
+        lines += _wrapped("           why: ", finding.why, width)
+    if finding.advice:
+        lines += _wrapped("           do:  ", finding.advice, width)
+    return lines
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    """Text behind a head, its further lines below its first; what strangers wrote cannot make lines of its own."""
+    plain = output.printable(" ".join(text.split("\n")))
+    room = max(width, len(head) + 20)
+    return textwrap.wrap(
+        plain,
+        room,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [head.rstrip()]

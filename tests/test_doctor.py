@@ -1,0 +1,397 @@
+"""What the doctor makes of an examination: findings, their severity, and what each bootstrap method would come to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT, SECURE, TARGET, pair
+from zonecut.agent.content import ZoneContent
+from zonecut.agent.discovery import Discovery
+from zonecut.agent.doctor import Report, Severity, diagnose, prospects
+from zonecut.agent.examination import Examination, ReceiverView, Signal
+from zonecut.agent.parent_view import ParentView, ServerView
+from zonecut.agent.party import Party, Worth
+from zonecut.agent.reach import KeyWord, Reached
+from zonecut.agent.response import Response, Signed
+from zonecut.agent.zone_view import ChildServer, Standing, ZoneView
+from zonecut.cli.doctor import code_of
+from zonecut.plugin.endpoint import Endpoint
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.keystate import KeyStateOption
+from zonecut.protocol.svcb import Method, Svcb
+from zonecut.resolve import Answer, Status, Verdict
+
+NS1, NS2 = names.from_text("ns1.child.parent.example."), names.from_text("ns2.child.parent.example.")
+OUT1, OUT2 = names.from_text("ns1.operator.example."), names.from_text("ns2.operator.example.")
+PARENT_NS = names.from_text("ns.parent.example.")
+OWN, RECEIVER = pair(CHILD).key, pair(TARGET).key
+ADDRESS = Endpoint("192.0.2.53", 5354)
+NS_RECORDS = (RR(CHILD, RRType.NS, NS1), RR(CHILD, RRType.NS, NS2))
+GLUE = (RR(NS1, RRType.A, ip_address("192.0.2.1").packed), RR(NS2, RRType.A, ip_address("192.0.2.2").packed))
+HELD = Delegation.of(CHILD, [*NS_RECORDS, *GLUE])
+CONTENT = ZoneContent(CHILD, 7, (NS1, NS2), GLUE, (), (), (OWN.rdata,), 60)
+
+
+def answer(
+    name: bytes, rtype: RRType, *rdatas: bytes, verdict: Verdict = SECURE, status: Status | None = None
+) -> Answer:
+    found = status or (Status.FOUND if rdatas else Status.NODATA)
+    signer = (CHILD if names.is_at_or_below(name, CHILD) else PARENT) if verdict is SECURE else None
+    return Answer(name, rtype, verdict, found, "because", rdatas, 60, signer, 0)
+
+
+def served(content: ZoneContent = CONTENT, server: bytes = NS1, address: str = "192.0.2.1") -> ChildServer:
+    return ChildServer(server, address, Standing.ANSWERS, content=content)
+
+
+def parent_of(*delegations: Delegation | None) -> ParentView:
+    servers = [
+        ServerView(PARENT_NS, f"192.0.2.{100 + number}", each, "" if each else "does not answer")
+        for number, each in enumerate(delegations)
+    ]
+    return ParentView(PARENT, CHILD, tuple(servers))
+
+
+def zone_of(*servers: ChildServer) -> ZoneView:
+    return ZoneView(CHILD, servers)
+
+
+def response(signed: Signed = Signed.VALID) -> Response:
+    by = RECEIVER if signed.is_good else None
+    return Response(ADDRESS, 0, signed, by, (), None, False, True, 0.01)
+
+
+def receiver(
+    *,
+    worth: Worth = Worth.VALIDATED,
+    methods: Sequence[Method] | None = (Method.AT_APEX, Method.MANUAL),
+    signed: Signed = Signed.VALID,
+    state: int | None = None,
+    key: Verdict = SECURE,
+) -> ReceiverView:
+    record = Dsync(RRType.ANY, 2, 5354, TARGET)
+    keys = (RECEIVER,) if worth in (Worth.VALIDATED, Worth.INSECURE) else ()
+    svcb = () if methods is None else (Svcb.announcing(methods).to_wire(),)
+    return ReceiverView(
+        record,
+        Party(PARENT, TARGET, (ADDRESS,), keys, worth, None, "because"),
+        "because",
+        answer(TARGET, RRType.KEY, RECEIVER.rdata, verdict=key),
+        answer(TARGET, RRType.SVCB, *svcb),
+        (answer(TARGET, RRType.A, b"\xc0\0\2\x35"),),
+        tuple(Reached(ADDRESS, way, response(signed), "because") for way in ("udp", "tcp")),
+        () if state is None else (KeyWord(OWN.tag, KeyStateOption(OWN.tag, state), True),),
+    )
+
+
+def examination(*receivers: ReceiverView) -> Examination:
+    """A child that is well, though not signed; with these receivers."""
+    records = tuple(view.record for view in receivers)
+    return Examination(
+        CHILD,
+        1_800_000_000.0,
+        Discovery(CHILD, PARENT, (), SECURE, records),
+        parent_of(HELD),
+        zone_of(served(), served(server=NS2, address="192.0.2.2")),
+        answer(CHILD, RRType.SOA, b"soa", verdict=INSECURE),
+        answer(CHILD, RRType.KEY, OWN.rdata, verdict=INSECURE),
+        (),
+        receivers,
+    )
+
+
+def needy(report: Report) -> dict[str, Severity]:
+    findings = [finding for section in report.sections for finding in section.findings]
+    return {each.rule: each.severity for each in findings if each.severity not in (Severity.OK, Severity.NOTE)}
+
+
+def test_a_child_that_is_well_needs_nothing() -> None:
+    report = diagnose(examination())
+    assert needy(report) == {}
+    assert (report.verdict, code_of(report)) == ("all well", 0)
+    assert {"delegated", "servers-agree", "in-sync", "insecure", "no-dsync", "key"} <= {
+        finding.rule for section in report.sections for finding in section.findings
+    }
+
+
+def test_every_finding_that_needs_attention_says_what_to_do() -> None:
+    """But for those where nothing is known, and nobody can do anything but see to that."""
+    seen = replace(
+        examination(receiver(worth=Worth.INSECURE, signed=Signed.WRONG, state=8)),
+        parent=parent_of(HELD, Delegation.of(CHILD, NS_RECORDS), None),
+        zone=zone_of(
+            served(),
+            replace(served(server=NS2), content=None, standing=Standing.LAME),
+            replace(served(server=NS2), content=None, standing=Standing.SILENT),
+            replace(served(server=NS2), content=None, standing=Standing.UNASKED),
+            replace(served(server=NS2), trouble="over UDP: silent for 5 s"),
+            served(replace(CONTENT, ns=(NS1,)), NS2),
+        ),
+    )
+    report = diagnose(seen)
+    findings = [finding for section in report.sections for finding in section.findings]
+    urgent = [each for each in findings if each.severity in (Severity.WARNING, Severity.PROBLEM)]
+    assert len({each.rule for each in urgent}) >= 9
+    for each in urgent:
+        assert each.why, each.rule
+        assert each.advice, each.rule
+
+
+def test_the_worst_finding_decides_the_exit_code() -> None:
+    lost = replace(
+        examination(),
+        discovery=Discovery(CHILD, None, (), INDETERMINATE, ()),
+        parent=None,
+        zone=ZoneView(CHILD, (), "no answer"),
+        soa=answer(CHILD, RRType.SOA, verdict=INDETERMINATE, status=Status.FAILED),
+        key=answer(CHILD, RRType.KEY, verdict=INDETERMINATE, status=Status.FAILED),
+    )
+    report = diagnose(lost)
+    assert set(needy(report).values()) == {Severity.UNKNOWN}
+    assert code_of(report) == 1
+    assert "parent-unknown" in needy(report)
+    broken = replace(lost, soa=answer(CHILD, RRType.SOA, verdict=BOGUS))
+    assert code_of(diagnose(broken)) == 3
+
+
+# The delegation
+
+
+def test_parent_servers_that_differ_or_are_silent() -> None:
+    seen = replace(examination(), parent=parent_of(HELD, Delegation.of(CHILD, [*NS_RECORDS, GLUE[0]])))
+    assert needy(diagnose(seen)) == {"parents-differ": Severity.WARNING}
+    seen = replace(examination(), parent=parent_of(HELD, None))
+    assert needy(diagnose(seen)) == {"parent-server-silent": Severity.WARNING}
+    seen = replace(examination(), parent=parent_of(None))
+    assert needy(diagnose(seen)) == {"parent-untold": Severity.UNKNOWN, "sync-unknown": Severity.UNKNOWN}
+
+
+def test_addresses_to_which_this_machine_has_no_way_are_nobodys_fault() -> None:
+    away = ChildServer(NS2, "2001:db8::2", Standing.UNREACHABLE, "no way")
+    seen = replace(
+        examination(),
+        parent=parent_of(HELD, None),
+        unrouted=frozenset(("192.0.2.101",)),
+        zone=zone_of(served(), served(server=NS2), away),
+    )
+    report = diagnose(seen)
+    assert needy(report) == {}
+    assert len(report.find("no-way")) == 2
+    nothing = replace(seen, zone=zone_of(away))
+    assert needy(diagnose(nothing))["servers-unreached"] is Severity.UNKNOWN
+
+
+def test_a_parent_that_serves_the_child_as_well_hides_what_it_holds() -> None:
+    hides = ServerView(PARENT_NS, "192.0.2.100", None, "hides it", hides=True, ds=())
+    report = diagnose(replace(examination(), parent=ParentView(PARENT, CHILD, (hides,))))
+    assert report.find("parent-hidden")[0].severity is Severity.NOTE
+    assert needy(report) == {"sync-unknown": Severity.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("held", "rule"),
+    [
+        (Delegation.of(CHILD, [NS_RECORDS[0], GLUE[0]]), "ns-differ"),
+        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0], RR(NS2, RRType.A, b"\xc0\0\2\x63")]), "glue-differs"),
+        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0]]), "glue-missing"),
+        (Delegation.of(CHILD), "not-delegated"),
+    ],
+)
+def test_what_the_parent_holds_is_held_against_the_zone(held: Delegation, rule: str) -> None:
+    report = diagnose(replace(examination(), parent=parent_of(held)))
+    assert rule in needy(report)
+    assert code_of(report) == 3
+
+
+def test_a_difference_names_each_record() -> None:
+    held = Delegation.of(CHILD, [NS_RECORDS[0], GLUE[0]])
+    seen = diagnose(replace(examination(), parent=parent_of(held))).find("ns-differ")[0].seen
+    assert seen.splitlines()[1:] == ["+ child.parent.example. NS ns2.child.parent.example."]
+
+
+def test_a_zone_that_no_parent_could_be_given() -> None:
+    zone = zone_of(served(replace(CONTENT, addresses=GLUE[:1])))
+    told = diagnose(replace(examination(), zone=zone)).find("unsuitable")[0].seen
+    assert "NS ns2.child.parent.example." in told
+
+
+# The child's servers
+
+
+def test_the_newest_serial_is_the_zone_and_serials_wrap_around() -> None:
+    old, new = replace(CONTENT, serial=(1 << 32) - 1), replace(CONTENT, serial=3)
+    view = zone_of(served(old), served(new, NS2))
+    assert view.newest == new
+    assert needy(diagnose(replace(examination(), zone=view))) == {}
+    assert diagnose(replace(examination(), zone=view)).find("serials-differ")
+
+
+def test_servers_with_other_records_are_named() -> None:
+    view = zone_of(served(), served(replace(CONTENT, key=()), NS2, "192.0.2.2"))
+    told = diagnose(replace(examination(), zone=view)).find("servers-differ")[0].seen
+    assert told.endswith("ns2.child.parent.example. (192.0.2.2): other KEY")
+
+
+def test_ttls_that_differ_do_not_count() -> None:
+    view = zone_of(served(), served(replace(CONTENT, key_ttl=1), NS2))
+    assert needy(diagnose(replace(examination(), zone=view))) == {}
+
+
+# The receiver
+
+
+def test_a_receiver_that_is_well() -> None:
+    report = diagnose(examination(receiver(state=4)))
+    assert needy(report) == {}
+    assert report.find("key-trusted")
+    assert report.find("bootstrapped")
+
+
+@pytest.mark.parametrize(
+    ("view", "rule", "severity"),
+    [
+        (receiver(worth=Worth.INSECURE, state=4), "receiver-key-insecure", Severity.WARNING),
+        (receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4), "receiver-key-unknown", Severity.PROBLEM),
+        (receiver(worth=Worth.UNKNOWN, key=INDETERMINATE, state=4), "receiver-key-unknown", Severity.UNKNOWN),
+        (receiver(signed=Signed.NONE, state=4), "answer-unsigned", Severity.WARNING),
+        (receiver(signed=Signed.WRONG, state=4), "answer-wrongly-signed", Severity.PROBLEM),
+        (receiver(state=10), "key-waits", Severity.WARNING),
+        (receiver(state=7), "key-failed", Severity.WARNING),
+    ],
+)
+def test_what_is_wrong_with_a_receiver(view: ReceiverView, rule: str, severity: Severity) -> None:
+    assert needy(diagnose(examination(view))) == {rule: severity}
+
+
+def test_what_a_receiver_says_unsigned_about_a_key_does_not_count() -> None:
+    view = receiver(state=4)
+    unsigned = replace(view, words=(replace(view.words[0], signed=False),))
+    report = diagnose(examination(unsigned))
+    assert not report.find("key-trusted")
+    assert not report.find("bootstrapped")
+
+
+def test_one_silent_address_of_several_is_no_problem_yet() -> None:
+    view, other = receiver(state=4), Endpoint("192.0.2.54", 5354)
+    silent = Reached(other, "tcp", None, "192.0.2.54:5354: silent for 5 s")
+    assert needy(diagnose(examination(replace(view, reached=(*view.reached, silent))))) == {
+        "receiver-silent-tcp": Severity.WARNING
+    }
+    alone = replace(view, reached=(view.reached[0], silent))
+    assert needy(diagnose(examination(alone))) == {"receiver-silent-tcp": Severity.PROBLEM}
+    no_way = replace(view, reached=(*view.reached, replace(silent, routed=False)))
+    assert needy(diagnose(examination(no_way))) == {}
+
+
+# What each method would find
+
+
+def takes(seen: Examination) -> dict[Method, bool | None]:
+    return {each.method: each.takes for each in prospects(seen)}
+
+
+def test_at_apex_needs_a_secure_key_that_the_child_signed() -> None:
+    seen = examination()
+    assert takes(seen)[Method.AT_APEX] is False
+    secure = replace(seen, key=answer(CHILD, RRType.KEY, OWN.rdata))
+    assert takes(secure)[Method.AT_APEX] is True
+    assert takes(replace(secure, key=replace(secure.key, signer=PARENT)))[Method.AT_APEX] is False
+    wildcard = replace(secure, key=replace(secure.key, status=Status.WILDCARD))
+    assert takes(wildcard)[Method.AT_APEX] is False
+    unclear = answer(CHILD, RRType.KEY, verdict=INDETERMINATE, status=Status.FAILED)
+    assert takes(replace(secure, key=unclear))[Method.AT_APEX] is None
+
+
+def outside(*answers: Answer) -> Examination:
+    """A child on the servers of an operator, with these answers at the signalling names."""
+    records = [RR(CHILD, RRType.NS, OUT1), RR(CHILD, RRType.NS, OUT2)]
+    content = replace(CONTENT, ns=(OUT1, OUT2), addresses=())
+    signals = tuple(Signal(server, b"\1x\0", each) for server, each in zip((OUT1, OUT2), answers, strict=True))
+    servers = zone_of(served(content, OUT1), served(content, OUT2, "192.0.2.2"))
+    return replace(examination(), parent=parent_of(Delegation.of(CHILD, records)), zone=servers, signals=signals)
+
+
+HERE = answer(OUT1, RRType.KEY, OWN.rdata)
+NOT_HERE = answer(OUT1, RRType.KEY)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ((HERE, HERE), True),
+        ((HERE, NOT_HERE), False),
+        ((HERE, replace(HERE, verdict=INSECURE)), True),
+        ((HERE, replace(HERE, verdict=BOGUS)), None),
+        ((HERE, replace(HERE, verdict=INDETERMINATE)), None),
+        ((replace(HERE, verdict=INSECURE),) * 2, False),
+        ((HERE, replace(HERE, rdatas=(RECEIVER.rdata,))), False),
+        ((HERE, replace(HERE, status=Status.WILDCARD)), False),
+    ],
+)
+def test_at_ns_wants_every_signed_operator_to_vouch(answers: Sequence[Answer], expected: bool | None) -> None:
+    assert takes(outside(*answers))[Method.AT_NS] is expected
+
+
+def test_at_ns_wants_every_server_of_the_child_to_agree() -> None:
+    seen = outside(HERE, HERE)
+    stale = replace(seen, zone=zone_of(served(CONTENT), served(replace(CONTENT, key=()), OUT2)))
+    assert takes(stale)[Method.AT_NS] is False
+    silent = ChildServer(OUT2, "192.0.2.2", Standing.SILENT, "silent")
+    assert takes(replace(seen, zone=zone_of(served(CONTENT), silent)))[Method.AT_NS] is None
+
+
+def test_weaker_methods_are_not_for_a_child_with_ds() -> None:
+    seen = outside(HERE, HERE)
+    assert seen.parent is not None
+    held = seen.parent.held
+    assert held is not None
+    secured = replace(seen, parent=parent_of(replace(held, ds=(b"\0\1\x0d\2" + bytes(32),))))
+    assert (takes(secured)[Method.AT_NS], takes(secured)[Method.UNSIGNED]) == (False, False)
+
+
+def test_unsigned_takes_silence_for_failure() -> None:
+    seen = examination()
+    assert takes(seen)[Method.UNSIGNED] is True
+    silent = ChildServer(NS2, "192.0.2.2", Standing.SILENT, "silent")
+    assert takes(replace(seen, zone=zone_of(served(), silent)))[Method.UNSIGNED] is False
+    differs = zone_of(served(), served(replace(CONTENT, key=(RECEIVER.rdata,)), NS2))
+    assert takes(replace(seen, zone=differs))[Method.UNSIGNED] is False
+
+
+def test_without_a_key_no_method_finds_one() -> None:
+    nothing = replace(
+        examination(receiver()),
+        key=answer(CHILD, RRType.KEY, verdict=INSECURE),
+        zone=zone_of(served(replace(CONTENT, key=()))),
+    )
+    assert set(takes(nothing).values()) == {False}
+    assert needy(diagnose(nothing)) == {}
+    assert diagnose(nothing).find("nothing-to-trust")
+
+
+def test_a_parent_whose_methods_find_nothing() -> None:
+    report = diagnose(examination(receiver(methods=(Method.AT_APEX,), state=5)))
+    assert needy(report) == {"no-method": Severity.WARNING}
+    report = diagnose(examination(receiver(methods=(Method.AT_APEX, Method.MANUAL), state=5)))
+    assert (needy(report), len(report.find("manual-only"))) == ({}, 1)
+    report = diagnose(examination(receiver(methods=None, state=5)))
+    assert (needy(report), len(report.find("no-svcb"))) == ({}, 1)
+
+
+def test_a_report_is_one_json_document() -> None:
+    document = diagnose(examination(receiver(state=4))).to_json()
+    assert [section["title"] for section in document["sections"]] == [
+        "delegation",
+        "name servers",
+        "in sync",
+        "DNSSEC",
+        "announcement",
+        "receiver",
+        "the child's KEY",
+        "bootstrap",
+    ]
