@@ -28,8 +28,11 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
 	    printf '  make %-12s %s\n' "$$target" "$$text"; done
 
-demo: $(VENV)/.runtime ## A parent and two children on loopback, step by step (ADAPTER=bind: with a real named)
-	@case '$(ADAPTER)' in bind) integration/install-servers bind ;; esac
+demo: $(VENV)/.runtime ## A parent and two children on loopback, step by step (ADAPTER=bind|knot|powerdns: a real server)
+	@case '$(ADAPTER)' in \
+	    bind|knot) integration/install-servers '$(ADAPTER)' ;; \
+	    powerdns) integration/install-servers pdns ;; \
+	esac
 	@$(BIN)/zonecut demo --adapter '$(ADAPTER)'
 
 test: lint unit integration ## Everything that must hold: lint, unit tests, tests against real servers
@@ -92,7 +95,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(ensure_python)
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --quiet pip==$(PIP_VERSION)
-	@$(PIP_INSTALL) --editable '.[speed]'
+	@$(PIP_INSTALL) --editable '.[speed,knot,powerdns]'
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime

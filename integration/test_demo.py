@@ -1,4 +1,4 @@
-"""The guided tour, run as its users run it: the installed command, with a zone file and with a real named."""
+"""The guided tour, run as its users run it: the installed command, with a zone file and with each real server."""
 
 import io
 import json
@@ -19,6 +19,7 @@ from zonecut.demo import tour
 from zonecut.demo.authority import BETA
 from zonecut.demo.cast import Cast
 
+PROGRAMS = {"bind": "named", "knot": "knotd", "powerdns": "pdns_server"}
 SIGNED = "the answer is signed with the KEY that the parent publishes"
 CLAIMS = {
     1: ["the zone delegates alpha and beta", "alpha is signed: its DS is there"],
@@ -46,7 +47,7 @@ CLAIMS = {
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Temporary files go to a directory of the test's own, in which nothing may be left."""
-    directory = tmp_path / "temporary"
+    directory = tmp_path / "t"  # short, for the path of a socket below it
     directory.mkdir()
     yield {**os.environ, "TMPDIR": str(directory)}
     assert list(directory.iterdir()) == []
@@ -76,7 +77,7 @@ def _demo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("adapter", ["zonefile", "bind"])
+@pytest.mark.parametrize("adapter", ["zonefile", *PROGRAMS])
 def test_every_step_does_what_it_says(adapter: str, environment: dict[str, str]) -> None:
     done = _demo(environment, "--adapter", adapter, "--json")
     assert done.returncode == 0, done.stderr
@@ -89,8 +90,8 @@ def test_every_step_does_what_it_says(adapter: str, environment: dict[str, str])
     for number, wanted in CLAIMS.items():
         assert set(wanted) <= set(claims[number])
     assert all(check["passed"] for step in document["steps"] for check in step["checks"])
-    if adapter == "bind":
-        assert "that is what named answers" in claims[15]
+    if adapter in PROGRAMS:
+        assert f"that is what {PROGRAMS[adapter]} answers" in claims[15]
 
 
 def test_the_tour_is_narrow_plain_and_shows_both_refusals_with_their_reasons(environment: dict[str, str]) -> None:
@@ -116,17 +117,20 @@ def test_keep_leaves_the_directory_and_says_where(tmp_path: Path) -> None:
     assert _running(directory) == []
 
 
-def test_a_named_that_does_not_start_ends_the_tour_with_its_log(environment: dict[str, str], tmp_path: Path) -> None:
-    program = tmp_path / "bin" / "named"
+@pytest.mark.parametrize(("adapter", "name"), PROGRAMS.items())
+def test_a_server_that_does_not_start_ends_the_tour_with_its_log(
+    environment: dict[str, str], tmp_path: Path, adapter: str, name: str
+) -> None:
+    program = tmp_path / "bin" / name
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\n[ "$1" = -v ] && { echo BIND 0; exit; }\necho cannot serve >&2\nexit 3\n')
+    program.write_text("#!/bin/sh\ncase $1 in -v|--version) echo A 0 ;; *) echo cannot serve >&2; exit 3 ;; esac\n")
     program.chmod(0o755)
-    done = _demo({**environment, "PATH": f"{program.parent}:{environment['PATH']}"}, "--adapter", "bind", "--json")
+    done = _demo({**environment, "PATH": f"{program.parent}:{environment['PATH']}"}, "--adapter", adapter, "--json")
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert not document["passed"]
-    assert document["failure"] == "named ended with 3 instead of serving"
-    assert "cannot serve" in document["logs"]["named"]
+    assert document["failure"] == f"{name} ended with 3 instead of serving"
+    assert "cannot serve" in document["logs"][name]
     assert "cannot serve" in done.stderr
 
 

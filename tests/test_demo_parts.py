@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from zonecut import demo
-from zonecut.demo import named
+from zonecut.demo import server
 from zonecut.demo.answers import Answer, is_signed
 from zonecut.demo.authority import ALPHA, BETA, PARENT, master_file, of_child, without_ttls
 from zonecut.demo.child import Child, replace
@@ -90,22 +90,44 @@ def test_markup_in_what_is_shown_is_left_alone(tell: Narrator, printed: io.Strin
     assert "\x1b" not in printed.getvalue()
 
 
-def test_a_missing_named_is_named_and_ends_the_tour(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: io.StringIO
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ("bind", "needs named, which is neither in PATH nor in : install BIND 9 (Debian: apt-get install bind9)"),
+        ("knot", "needs knotd, which is neither in PATH nor in : install Knot DNS (Debian: apt-get install knot)"),
+        ("powerdns", "needs pdns_server, which is neither in PATH nor in : install PowerDNS"),
+    ],
+)
+def test_a_missing_server_is_named_and_ends_the_tour(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: io.StringIO, adapter: str, words: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(named, "PLACES", ())
+    monkeypatch.setattr(server, "PLACES", ())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    report = run("bind", Console(file=printed), lambda wire: "")
+    report = run(adapter, Console(file=printed), lambda wire: "")
     assert not report.passed
     assert report.failure is not None
-    assert "needs named" in report.failure
-    assert "install BIND 9" in " ".join(printed.getvalue().split())
+    assert words in report.failure
+    assert words in " ".join(printed.getvalue().split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_there_is_a_tour_with_a_zone_file_and_one_with_bind() -> None:
-    assert sorted(demo.AUTHORITIES) == ["bind", "zonefile"]
+def test_a_path_that_is_too_long_for_a_socket_ends_the_tour(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: io.StringIO
+) -> None:
+    program = tmp_path / "knotd"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    directory = tmp_path / ("x" * 90)
+    directory.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
+    report = run("knot", Console(file=printed), lambda wire: "")
+    assert "knot.sock is too long for the path of a socket (107 octets): TMPDIR" in str(report.failure)
+    assert list(directory.iterdir()) == []
+
+
+def test_there_is_a_tour_with_each_of_the_servers_and_with_none() -> None:
+    assert sorted(demo.AUTHORITIES) == ["bind", "knot", "powerdns", "zonefile"]
 
 
 def test_lines_of_a_child_are_those_at_and_below_it() -> None:

@@ -62,7 +62,7 @@ class PowerDns(Server):
         self._kind = None if notified is None else "primary"
         self._key = secrets.token_urlsafe(24)
         _write_private(self.api_key_file, f"{self._key}\n")
-        _write_private(directory / "pdns.conf", self._configuration(directory, settings))
+        _write_private(directory / "pdns.conf", self._configuration(settings))
         with closing(sqlite3.connect(self.database)) as database:
             if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
                 database.executescript(_SCHEMA.read_text())
@@ -159,7 +159,7 @@ class PowerDns(Server):
         if self._kind is not None:
             self.pdnsutil("set-kind", zone.name, self._kind)
 
-    def _configuration(self, directory: Path, settings: str) -> str:
+    def _configuration(self, settings: str) -> str:
         return "\n".join(
             [
                 "launch=gsqlite3",
@@ -173,7 +173,7 @@ class PowerDns(Server):
                 f"webserver-address={LOOPBACK}",
                 f"webserver-port={self.api_port}",
                 f"webserver-allow-from={LOOPBACK}",
-                f"socket-dir={directory}",
+                "socket-dir=.",
                 "security-poll-suffix=",
                 "daemon=no",
                 "guardian=no",

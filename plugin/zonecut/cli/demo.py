@@ -15,11 +15,13 @@ class DemoChoice(StrEnum):
 
     ZONEFILE = "zonefile"
     BIND = "bind"
+    KNOT = "knot"
+    POWERDNS = "powerdns"
 
 
 def command(
     adapter: Annotated[
-        DemoChoice, typer.Option("--adapter", help="The parent's server; bind needs an installed BIND 9.")
+        DemoChoice, typer.Option("--adapter", help="The parent's server; all but zonefile have to be installed.")
     ] = DemoChoice.ZONEFILE,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the files there, and say where.")] = False,
     config: ConfigOption = None,

@@ -1,4 +1,4 @@
-"""The parent's server: a zone file, or a named with a dynamic zone."""
+"""The parent's server, as the tour sees it, and the simplest of them: a zone file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -51,6 +51,11 @@ class Authority(ABC):
 
     @property
     @abstractmethod
+    def name(self) -> str:
+        """What the tour calls it."""
+
+    @property
+    @abstractmethod
     def description(self) -> str:
         """What it is, for the title."""
 
@@ -95,6 +100,10 @@ class ZoneFile(Authority):
         self._file = directory / "parent.example.zone"
         self._generated = directory / "parent.example.delegations"
         self._directory = directory
+
+    @property
+    def name(self) -> str:
+        return "the zone file"
 
     @property
     def description(self) -> str:

@@ -32,7 +32,7 @@ def compare(cast: Cast) -> None:
     if asked:
         held = set(without_ttls(of_child(after, ALPHA)))
         told = {line for exhibit in asked for line in without_ttls(exhibit.output.splitlines())}
-        tell.check("that is what named answers", sorted(held), sorted(told))
+        tell.check(f"that is what {stage.authority.name} answers", sorted(held), sorted(told))
     rows = trail.output.splitlines()
     refusals = [row for row in rows if " change.refused " in row]
     found = [rule for rule in cast.refused if any(f" {rule} " in row for row in refusals)]

@@ -14,7 +14,9 @@ import yaml
 
 from zonecut.demo.answers import Answer, exchange
 from zonecut.demo.authority import PARENT, Authority, ZoneFile, master_file, of_child, records, serial
+from zonecut.demo.knotd import Knotd
 from zonecut.demo.named import Named
+from zonecut.demo.pdns import PowerDns
 from zonecut.demo.processes import LOOPBACK, Process, environment, free_port
 from zonecut.demo.report import DemoFailure
 from zonecut.demo.tree import Tree
@@ -24,7 +26,12 @@ from zonecut.protocol.codepoints import Rcode, RRType
 Render = Callable[[bytes], str]
 """A message in dig's style."""
 
-AUTHORITIES: dict[str, Callable[[Path, str], Authority]] = {"zonefile": ZoneFile, "bind": Named}
+AUTHORITIES: dict[str, Callable[[Path, str], Authority]] = {
+    "zonefile": ZoneFile,
+    "bind": Named,
+    "knot": Knotd,
+    "powerdns": PowerDns,
+}
 """What there is a tour for, by the adapter's name."""
 
 CONFIGURATION = "zonecut.yaml"
