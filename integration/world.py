@@ -114,6 +114,12 @@ class World:
     def start_others(self, running: ExitStack) -> None:
         """Start what has to be up between the server and zonecut: nothing here."""
 
+    def verify(self) -> None:
+        """LabError unless every zone of the server is whole; a provisioning system serves none."""
+        if isinstance(self._parent, Server):
+            for zone in self._parent.zones:
+                self._parent.verify(zone.name)
+
     # Keys
 
     def put_keys(self, keys: Mapping[Signer, KeyState]) -> None:
@@ -204,7 +210,6 @@ def unexpected_lines(zonecut: ZonecutProcess, expected: Iterable[str] = ()) -> l
 def stop_cleanly(world: World, expected: Iterable[str] = ()) -> None:
     """Stop zonecut; LabError when its log holds what a good run's does not, or a zone is not whole."""
     world.zonecut.stop()
-    for zone in world.server.zones:
-        world.server.verify(zone.name)
+    world.verify()
     if lines := unexpected_lines(world.zonecut, expected):
         raise LabError("\n".join(lines))
