@@ -22,6 +22,7 @@ from trust_support import (
     stored_of,
     upload,
 )
+from zonecut.plugin import Reading
 from zonecut.plugin.bootstrap import Conclusion, Finding
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, ReceiverState, RRType
@@ -506,6 +507,34 @@ async def test_our_own_changes_are_never_taken_for_somebody_else_s(tmp_path: Pat
             assert (await here.ask(wire)).rcode == Rcode.NOERROR
             await here.zone.delegation_of(CHILD)
         assert await state_of(here, owner.key) is KeyState.TRUSTED
+
+
+async def test_a_change_that_is_written_while_its_delegation_is_read_is_nobody_s_edit(tmp_path: Path) -> None:
+    """A reading that takes several requests may show half of it, and be told when all of it is on record."""
+    async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend")) as here:
+        owner = await here.trust(CHILD)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        await eventually_settled(here)
+        backend = here.zone._backend
+        really_read = backend.read
+        times = 0
+
+        async def slow_read(child: bytes) -> Reading:
+            nonlocal times
+            times += 1
+            reading = await really_read(child)
+            if times == 1:
+                here.clock.now += 1
+                assert (await here.ask(here.signed(*replace_ns(CHILD, B)))).rcode == Rcode.NOERROR
+                await eventually_settled(here)
+            return reading
+
+        backend.read = slow_read  # type: ignore[method-assign]
+        delegation = await here.zone.delegation_of(CHILD)
+        assert delegation.ns == (names.from_text(B),)
+        assert await here.store.audit.list(child=CHILD, event="delegation.foreign-change") == []
+        assert await state_of(here, owner.key) is KeyState.TRUSTED
+        assert times == 2
 
 
 async def eventually_settled(here: Site) -> None:

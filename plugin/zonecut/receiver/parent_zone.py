@@ -19,6 +19,7 @@ from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
+from zonecut.receiver.activity import Activity
 from zonecut.receiver.beliefs import Beliefs
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.changecounts import ChangeCounts
@@ -83,6 +84,7 @@ class ParentZone:
         self._checks = checks
         self.writer = Writer(rules.zone, backend, ledger, noticed, settings.max_batch, jitter)
         self.counts = ChangeCounts()
+        self._activity = Activity()
         self._turns = Turns(max_waiting)
         self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
@@ -331,7 +333,13 @@ class ParentZone:
             raise BackendUnavailable("the backend is not open yet") from None
         if not self._ready:
             raise BackendUnavailable(self._trouble("the backend is not ready"))
+        mark = self._activity.mark(child)
         reading = await self._backend.read(child)
+        if self._activity.since(child, mark):
+            # it may be half of our own change, which nobody shall be blamed for: what stays is there
+            first, reading = reading, await self._backend.read(child)
+            if first != reading:
+                return reading
         self._beliefs.believe(child, reading)
         await self._noticed(child, reading)
         return reading
@@ -405,12 +413,14 @@ class ParentZone:
         change = replace(change, identity=identity or b"")
         judge_anew = partial(self._judge_anew, request, still_trusted)
         pending = Pending(change_id, change, judge_anew, settled, attempts, uncertain=resumed)
+        self._activity.begins(pending.child)
         settled.add_done_callback(partial(self._settled, pending, identity))
         self.writer.put(pending)
         return settled
 
     def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
         child = pending.change.child
+        self._activity.ends(child)
         if settled.cancelled() or settled.result().rcode:
             self._beliefs.doubt(child)
             if identity is not None:
