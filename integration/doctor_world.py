@@ -36,6 +36,7 @@ __all__ = [
     "OPERATOR",
     "OTHER",
     "PARENT",
+    "PARENTS",
     "UPDATER",
     "DoctorWorld",
     "attention",

@@ -17,6 +17,7 @@ from doctor_world import (
     OPERATOR,
     OTHER,
     PARENT,
+    PARENTS,
     UPDATER,
     DoctorWorld,
     attention,
@@ -117,6 +118,16 @@ def test_wrong_usage_and_a_resolver_that_is_not_there(tmp_path: Path, capsys: py
     assert "--resolver" in page
 
 
+def test_a_resolver_that_passes_no_signatures_on(receiver: HostileReceiver, key: Signer) -> None:
+    with DoctorWorld(receiver) as world:
+        world.put_key(key.pair.key)
+        for authority in (world.parents, world.primary):
+            authority.override(None, None, faults.without_signatures)
+        report = world.look()
+        assert (report.severity, code_of(report)) == (Severity.UNKNOWN, 1)
+        assert "--resolver" in report.find("cannot-validate")[0].advice
+
+
 # The child's name servers
 
 
@@ -182,6 +193,19 @@ def test_a_child_that_is_not_delegated(receiver: HostileReceiver) -> None:
         world.delegate(Delegation(names.from_text(CHILD)))
         report = world.look()
         assert report.find("not-delegated")[0].severity is Severity.PROBLEM
+
+
+def test_a_parent_on_the_same_server_shows_its_ds_and_no_more(tmp_path: Path, receiver: HostileReceiver) -> None:
+    world = DoctorWorld(receiver)
+    world.parents = LoopbackAuthority([world.root, world.parent, world.child], (PARENTS,), world.port)
+    with world:
+        code, page, _ = world.run(tmp_path)
+        assert code == 0
+        words = " ".join(page.split())
+        assert "which hides the NS and glue" in words
+        assert "the parent holds the DS that the child asks for" in words
+        world.child.replace_keys()
+        assert "ds-without-dnskey" in attention(world.look())
 
 
 def test_a_parent_whose_server_is_away(receiver: HostileReceiver) -> None:
@@ -325,6 +349,7 @@ def test_a_child_that_an_agent_looks_after(tmp_path: Path) -> None:
         rules = {each["rule"] for section in document["sections"] for each in section["findings"]}
         assert {"delegated", "servers-agree", "in-sync", "secure", "receiver-key", "key-trusted", "key"} <= rules
         world.child.edit(Add(CHILD, 60, "NS", f"ns4.{CHILD}"), Add(f"ns4.{CHILD}", 60, "A", LOOPBACK))
-        page = world.agent.cli("doctor", CHILD, *ports, json=False, expect=3)
+        through = ["--resolver", world.resolver["nameservers"][0], "--trust-anchors", world.tree.anchors]
+        page = world.agent.cli("doctor", CHILD, *ports, *through, json=False, expect=3)
         assert f"+ {CHILD} NS ns4.{CHILD}" in page
         assert f"+ ns4.{CHILD} A {LOOPBACK}" in page

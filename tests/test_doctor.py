@@ -100,8 +100,8 @@ def examination(*receivers: ReceiverView) -> Examination:
         zone_of(served(), served(server=NS2, address="192.0.2.2")),
         answer(CHILD, RRType.SOA, b"soa", verdict=INSECURE),
         answer(CHILD, RRType.KEY, OWN.rdata, verdict=INSECURE),
-        (),
-        receivers,
+        answer(names.ROOT, RRType.SOA, b"soa"),
+        receivers=receivers,
     )
 
 
@@ -159,6 +159,30 @@ def test_the_worst_finding_decides_the_exit_code() -> None:
     assert code_of(diagnose(broken)) == 3
 
 
+def test_a_resolver_with_which_nothing_validates_is_not_the_childs_fault() -> None:
+    bogus = answer(CHILD, RRType.SOA, verdict=BOGUS)
+    well = examination(receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4))
+    seen = replace(
+        well,
+        discovery=replace(well.discovery, verdict=BOGUS),
+        soa=bogus,
+        key=bogus,
+        signals=(Signal(OUT1, b"\1x\0", bogus),),
+    )
+    assert code_of(diagnose(seen)) == 3
+    anchor = answer(names.ROOT, RRType.SOA, verdict=BOGUS)
+    report = diagnose(replace(seen, anchor=anchor))
+    assert set(needy(report).values()) == {Severity.UNKNOWN}
+    assert "cannot-validate" in needy(report)
+    assert "no-anchor" in needy(diagnose(replace(seen, anchor=None)))
+
+
+def test_a_name_that_is_no_zone() -> None:
+    nothing = answer(CHILD, RRType.SOA, status=Status.NXDOMAIN)
+    report = diagnose(replace(examination(), soa=nothing))
+    assert (needy(report), report.find("secure")) == ({"no-zone": Severity.PROBLEM}, ())
+
+
 # The delegation
 
 
@@ -190,7 +214,12 @@ def test_a_parent_that_serves_the_child_as_well_hides_what_it_holds() -> None:
     hides = ServerView(PARENT_NS, "192.0.2.100", None, "hides it", hides=True, ds=())
     report = diagnose(replace(examination(), parent=ParentView(PARENT, CHILD, (hides,))))
     assert report.find("parent-hidden")[0].severity is Severity.NOTE
-    assert needy(report) == {"sync-unknown": Severity.UNKNOWN}
+    assert needy(report) == {}
+    cds = replace(CONTENT, cds=(b"\0\0\0\0\0",))
+    secured = replace(hides, ds=(b"\0\1\x0d\2" + bytes(32),))
+    seen = replace(examination(), parent=ParentView(PARENT, CHILD, (secured,)), zone=zone_of(served(cds)))
+    assert "- child.parent.example. DS 1 13 2" in diagnose(seen).find("ds-differ")[0].seen
+    assert not diagnose(seen).find("ns-differ")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +264,14 @@ def test_servers_with_other_records_are_named() -> None:
     view = zone_of(served(), served(replace(CONTENT, key=()), NS2, "192.0.2.2"))
     told = diagnose(replace(examination(), zone=view)).find("servers-differ")[0].seen
     assert told.endswith("ns2.child.parent.example. (192.0.2.2): other KEY")
+
+
+def test_a_server_without_address_is_a_problem_and_one_whose_address_is_not_known_a_question() -> None:
+    nowhere = ChildServer(NS2, "", Standing.UNASKED, "has no address")
+    seen = replace(examination(), zone=zone_of(served(), nowhere))
+    assert needy(diagnose(seen)) == {"server-unasked": Severity.PROBLEM}
+    seen = replace(seen, zone=zone_of(served(), replace(nowhere, standing=Standing.UNKNOWN)))
+    assert needy(diagnose(seen)) == {"server-unknown": Severity.UNKNOWN}
 
 
 def test_ttls_that_differ_do_not_count() -> None:
@@ -386,6 +423,7 @@ def test_a_parent_whose_methods_find_nothing() -> None:
 def test_a_report_is_one_json_document() -> None:
     document = diagnose(examination(receiver(state=4))).to_json()
     assert [section["title"] for section in document["sections"]] == [
+        "from here",
         "delegation",
         "name servers",
         "in sync",

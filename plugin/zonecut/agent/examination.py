@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zonecut.agent.content import in_zone
 from zonecut.agent.discovery import Discovery, discover
 from zonecut.agent.parent_view import ParentView, view_parent
 from zonecut.agent.party import MAX_RECEIVERS, NoParty, Party, find_parties
@@ -17,12 +18,13 @@ from zonecut.agent.settings import ChildSettings, DsSettings
 from zonecut.agent.zone_view import MAX_SERVERS, ZoneView, has_route, view_zone
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keys import Key, UnusableKey
 from zonecut.protocol.signalling import signalling_name
 from zonecut.protocol.svcb import Method, Svcb, announced
-from zonecut.resolve import Answer, Resolver
+from zonecut.resolve import Answer, Resolver, Verdict
 
 PLAIN = ChildSettings(ds=DsSettings(source="cds"))
 """Of a child of which nothing is configured: a change of its DS is asked for by CDS and nothing else."""
@@ -77,12 +79,29 @@ class Examination:
     soa: Answer
     key: Answer
     """The KEY RRset at the child's apex."""
+    anchor: Answer | None
+    """The SOA record of the zone where the chain of trust begins; None: no trust anchor is above the child."""
+    resolvers: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
     receivers: tuple[ReceiverView, ...] = ()
     settings: ChildSettings = PLAIN
     codepoints: CodePoints = DEFAULT
     unrouted: frozenset[str] = frozenset()
     """Addresses of the parent's servers to which this machine has no way."""
+
+    @property
+    def can_validate(self) -> bool:
+        """With this resolver, clock and trust anchors, at least the zone of the trust anchor is secure."""
+        return self.anchor is not None and self.anchor.verdict is Verdict.SECURE
+
+    @property
+    def ds(self) -> tuple[bytes, ...] | None:
+        """The DS that the parent holds; None: not known."""
+        if self.parent is None:
+            return None
+        if self.parent.held is not None:
+            return self.parent.held.ds
+        return self.parent.shown.ds if any(server.ds is not None for server in self.parent.servers) else None
 
     @property
     def published(self) -> tuple[Key, ...]:
@@ -95,7 +114,7 @@ class Examination:
             "discovery": self.discovery.to_json(),
             "parent": None if self.parent is None else self.parent.to_json(),
             "zone": self.zone.to_json(),
-            "receivers": [_receiver_json(view) for view in self.receivers],
+            "receivers": [_receiver_json(view, self.codepoints) for view in self.receivers],
             "keys": [
                 {"tag": key.tag, "algorithm": key.algorithm, "fingerprint": key.fingerprint()} for key in self.published
             ],
@@ -119,6 +138,8 @@ async def examine(
     where nobody answers.
     """
     parent_name = None if settings.parent.zone is None else names.from_text(settings.parent.zone)
+    top = resolver.anchor_above(child)
+    anchor = None if top is None else await resolver.lookup(top, RRType.SOA)
     discovery, soa, key = await asyncio.gather(
         discover(resolver, child, codepoints=codepoints, parent=parent_name),
         resolver.lookup(child, RRType.SOA),
@@ -134,12 +155,27 @@ async def examine(
     if discovery.parent is not None:
         parent = await view_parent(resolver, discovery.parent, child, port=parent_port)
     held = None if parent is None else parent.held
-    zone = await view_zone(resolver, child, held, port=port)
+    start = held
+    if start is None and parent is not None:
+        start = await _served_beside(resolver, parent, parent_port)
+    zone = await view_zone(resolver, child, start, port=port)
     named = (*(held.ns if held else ()), *(zone.newest.ns if zone.newest else ()))
     outside = [server for server in dict.fromkeys(named) if not names.is_at_or_below(server, child)][:MAX_SERVERS]
     signals = await asyncio.gather(*(_signal(resolver, child, server) for server in outside))
     seen = Examination(
-        child, clock(), discovery, parent, zone, soa, key, tuple(signals), (), settings, codepoints, _unrouted(parent)
+        child=child,
+        now=clock(),
+        discovery=discovery,
+        parent=parent,
+        zone=zone,
+        soa=soa,
+        key=key,
+        anchor=anchor,
+        resolvers=tuple(map(str, resolver.nameservers)),
+        signals=tuple(signals),
+        settings=settings,
+        codepoints=codepoints,
+        unrouted=_unrouted(parent),
     )
     tags = [each.tag for each in seen.published]
     asked = await asyncio.gather(*(_with_words(view, child, tags, codepoints, clock) for view in await receivers))
@@ -152,9 +188,29 @@ def keys_of(owner: bytes, rdatas: Collection[bytes]) -> tuple[Key, ...]:
     for rdata in rdatas:
         try:
             found.append(Key.from_rdata(owner, rdata))
-        except (UnusableKey, MalformedMessage):
+        except UnusableKey:
             continue
     return tuple(found)
+
+
+async def _served_beside(resolver: Resolver, parent: ParentView, port: int) -> Delegation | None:
+    """The child's name servers as those servers of the parent tell that serve the child zone as well."""
+    child = parent.child
+    for server in parent.servers:
+        if not server.hides:
+            continue
+        direct = await resolver.ask(server.address, port, child, RRType.NS)
+        if direct.is_answer and direct.rdatas:
+            questions = [
+                (name, rtype)
+                for name in in_zone(child, direct.rdatas[:MAX_SERVERS])
+                for rtype in (RRType.A, RRType.AAAA)
+            ]
+            answers = await asyncio.gather(*(resolver.ask(server.address, port, *each) for each in questions))
+            records = [RR(child, RRType.NS, name) for name in direct.rdatas]
+            records += [RR(each.name, each.rtype, rdata) for each in answers for rdata in each.rdatas]
+            return Delegation.of(child, records)
+    return None
 
 
 def _unrouted(parent: ParentView | None) -> frozenset[str]:
@@ -194,9 +250,9 @@ async def _signal(resolver: Resolver, child: bytes, server: bytes) -> Signal:
     return Signal(server, owner, None if owner is None else await resolver.lookup(owner, RRType.KEY))
 
 
-def _receiver_json(view: ReceiverView) -> dict[str, Any]:
+def _receiver_json(view: ReceiverView, codepoints: CodePoints) -> dict[str, Any]:
     return {
-        "record": view.record.to_text(),
+        "record": view.record.to_text(codepoints),
         "party": None if view.party is None else view.party.to_json(),
         "reason": view.reason,
         "reached": [each.to_json() for each in view.reached],

@@ -41,6 +41,8 @@ class Standing(StrEnum):
     """This machine has no way to that address, as one without IPv6."""
     UNASKED = "unasked"
     """There is no address, or none that may be asked."""
+    UNKNOWN = "unknown"
+    """Its addresses could not be found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,9 @@ class _View:
         found = list(dict.fromkeys((*self._known.get(server, ()), *looked_up)))
         if not found:
             reason = "; ".join(f"{answer.status}, {answer.verdict}: {answer.reason}" for answer in both)
-            return [ChildServer(server, "", Standing.UNASKED, f"has no address ({reason})")]
+            if all(map(_is_believed, both)):
+                return [ChildServer(server, "", Standing.UNASKED, f"has no address ({reason})")]
+            return [ChildServer(server, "", Standing.UNKNOWN, reason)]
         return await asyncio.gather(*(self._at(server, address) for address in found[:MAX_ADDRESSES]))
 
     async def _at(self, server: bytes, address: str) -> ChildServer:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zonecut.protocol.codepoints import CodePoints
     from zonecut.resolve import Resolver
 
+_MAX_FACTS = 40
+"""Of one section, that the page shows."""
 _WIDTH = 110
 """The longest line, unless the terminal is narrower."""
 
@@ -150,7 +152,8 @@ def _resolver(
             allowed=is_global_unicast if reach == "global" else _any,
         )
     except ResolveError as error:
-        raise UsageFailure(str(error)) from None
+        advice = () if texts else ("name one: --resolver ADDR:PORT",)
+        raise UsageFailure(str(error), *advice) from None
 
 
 def _any(address: str) -> bool:
@@ -170,8 +173,10 @@ def _section_lines(section: "Section", width: int) -> list[str]:
     for finding in section.by_severity:
         lines += _finding_lines(finding, width)
     room = max((len(name) for name, _ in section.facts), default=0)
-    for name, value in section.facts:
+    for name, value in section.facts[:_MAX_FACTS]:
         lines += _wrapped(f"    {name.ljust(room)}  ", value, width)
+    if len(section.facts) > _MAX_FACTS:
+        lines.append(f"    and {len(section.facts) - _MAX_FACTS} more (--json shows all)")
     return lines
 
 

@@ -76,6 +76,10 @@ class Resolver:
         """False for an address that `ask` does not talk to."""
         return self._allowed(address)
 
+    def anchor_above(self, name: bytes) -> bytes | None:
+        """The zone with a trust anchor from which a chain to this name begins; None: there is none."""
+        return self._anchors.enclosing(name)
+
     async def lookup(self, name: bytes, rtype: int) -> Answer:
         """The records of one type at a wire-form name; an alias there is reported, not followed.
 

@@ -66,7 +66,8 @@ def judge_receiver(seen: Examination, view: ReceiverView) -> Section:
     """A receiver: how it is reached, what its key is worth, and what it says of the child's keys."""
     facts: list[tuple[str, str]] = []
     if view.party is not None:
-        facts.append(("addresses", listed(view.party.addresses)))
+        worth = sorted({answer.verdict.value for answer in view.addresses if answer.rdatas})
+        facts.append(("addresses", f"{listed(view.party.addresses)}  ({', '.join(worth)})"))
         facts += [
             ("its key", f"{key.tag} {algorithm_text(key.algorithm, seen.codepoints)}  {key.fingerprint()}")
             for key in view.party.keys

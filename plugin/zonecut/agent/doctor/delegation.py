@@ -12,6 +12,9 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference, rdata_text
 
+MAX_CHANGES = 20
+"""Records of a difference that are shown."""
+
 _SYNC = "zonecut child sync does it where the parent takes UPDATEs; else the parent's registrar or operator has to"
 
 
@@ -20,7 +23,8 @@ def judge_parent(seen: Examination) -> Section:
     facts: list[tuple[str, str]] = []
     if seen.parent is not None:
         facts.append(("parent zone", names.to_text(seen.parent.parent)))
-        facts += _delegation_facts(seen.parent.held)
+        hidden = Delegation(seen.child, ds=seen.ds or ()) if seen.parent.is_hidden else None
+        facts += _delegation_facts(seen.parent.held or hidden)
     return Section("delegation", tuple(facts), tuple(_parent_findings(seen)))
 
 
@@ -164,6 +168,14 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
             "nobody can ask this server",
             "give it an address that the world can reach; in a lab, --any-address asks it all the same",
         )
+    for server in by[Standing.UNKNOWN]:
+        yield Finding(
+            "server-unknown",
+            Severity.UNKNOWN,
+            f"the addresses of {server} could not be found out: {server.reason}",
+            "nobody who validates finds this server, if that is so everywhere",
+            "see what is said of DNSSEC, and that the zone of that name answers",
+        )
     if by[Standing.UNREACHABLE]:
         yield _no_way("child", [str(server) for server in by[Standing.UNREACHABLE]])
     for server in good:
@@ -177,7 +189,7 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
             )
     if good:
         yield Finding("servers-answer", Severity.OK, f"{len(good)} of {len(servers)} addresses answer with authority")
-    elif not any(by[standing] for standing in (Standing.LAME, Standing.SILENT, Standing.UNASKED)):
+    elif not any(by[standing] for standing in (Standing.LAME, Standing.SILENT, Standing.UNASKED, Standing.UNKNOWN)):
         yield Finding("servers-unreached", Severity.UNKNOWN, f"no server of {child} could be reached from this machine")
     yield from _disagreements(seen)
 
@@ -227,6 +239,9 @@ def judge_sync(seen: Examination) -> Section:
 
 def _sync_findings(seen: Examination) -> Iterator[Finding]:
     content, held = seen.zone.newest, None if seen.parent is None else seen.parent.held
+    if content is not None and seen.parent is not None and seen.parent.is_hidden and seen.ds is not None:
+        # NS and glue of the parent cannot be seen; its DS can
+        held = Delegation(seen.child, content.ns, seen.ds, content.addresses)
     if content is None or held is None:
         missing = "what the child says" if content is None else "what the parent holds"
         yield Finding("sync-unknown", Severity.UNKNOWN, f"{missing} is not known: the two cannot be compared")
@@ -253,37 +268,34 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
             "change the zone first",
         )
         return
-    yield from _differences(held, asked)
+    what = "what the child asks for" if seen.parent and not seen.parent.is_hidden else "the DS that the child asks for"
+    yield from _differences(held, asked, what)
     for note in asked.notes:
         yield Finding("left-out", Severity.NOTE, note)
 
 
-def _differences(held: Delegation, asked: Wanted) -> Iterator[Finding]:
+def _differences(held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
     difference = Difference.between(held, asked.beside(held))
     if not difference:
-        yield Finding("in-sync", Severity.OK, "the parent holds what the child asks for")
+        yield Finding("in-sync", Severity.OK, f"the parent holds {what}")
         return
     kinds = (
         ("ns-differ", (RRType.NS,), "name servers", "resolvers see one set first and another later (RFC 1034 4.2.2)"),
         ("glue-differs", (RRType.A, RRType.AAAA), "glue", "resolvers start with the parent's addresses"),
         ("ds-differ", (RRType.DS,), "DS records", "the child asks by CDS for other DS records (RFC 7344)"),
     )
-    for rule, rtypes, what, why in kinds:
+    for rule, rtypes, records, why in kinds:
         changes = [
             f"{sign} {record.to_text()}"
-            for sign, records in (("-", difference.removed), ("+", difference.added))
-            for record in records
+            for sign, changed in (("-", difference.removed), ("+", difference.added))
+            for record in changed
             if record.rtype in rtypes
         ]
         if changes:
             yield Finding(
                 rule,
                 Severity.WARNING,
-                f"the parent holds other {what} than the child asks for:\n" + "\n".join(changes[:MAX_CHANGES]),
+                f"the parent holds other {records} than the child asks for:\n" + "\n".join(changes[:MAX_CHANGES]),
                 why,
                 f"have the parent change it: {_SYNC}",
             )
-
-
-MAX_CHANGES = 20
-"""Records of a difference that are shown."""

@@ -4,22 +4,38 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from zonecut.agent.content import ZoneContent
-from zonecut.agent.doctor.findings import Finding, Section, Severity
+from zonecut.agent.doctor.findings import MAX_TOLD, Finding, Section, Severity
 from zonecut.agent.examination import Examination
 from zonecut.protocol import names
-from zonecut.resolve import Verdict, check_dnskey_rrset
+from zonecut.resolve import Status, Verdict, check_dnskey_rrset
 
 
 def judge_dnssec(seen: Examination) -> Section:
-    facts = [("this machine", datetime.fromtimestamp(seen.now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))]
-    if seen.parent is not None and seen.parent.held is not None and seen.parent.held.ds:
-        facts.append(("DS", f"{len(seen.parent.held.ds)} at the parent"))
+    """Whether the zone is secure for the world, and would stay so."""
+    facts = []
+    if seen.ds:
+        facts.append(("DS", f"{len(seen.ds)} at the parent"))
+    newest = seen.zone.newest
+    for signature in newest.signed_dnskey.signatures[:MAX_TOLD] if newest and newest.signed_dnskey else ():
+        facts.append(("DNSKEY signed", f"{_moment(signature.inception)} to {_moment(signature.expiration)}"))
     return Section("DNSSEC", tuple(facts), tuple(_findings(seen)))
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _findings(seen: Examination) -> Iterator[Finding]:
     child, answer = names.to_text(seen.child), seen.soa
     match answer.verdict:
+        case Verdict.SECURE | Verdict.INSECURE if answer.status is not Status.FOUND:
+            yield Finding(
+                "no-zone",
+                Severity.PROBLEM,
+                f"to the world there is no zone {child}: {answer.reason}",
+                "nobody finds anything below that name",
+                "have the parent delegate it, or see that CHILD is the name of a zone",
+            )
         case Verdict.SECURE:
             yield Finding("secure", Severity.OK, f"{child} is secure: {answer.reason}")
         case Verdict.INSECURE:
@@ -49,12 +65,10 @@ def _findings(seen: Examination) -> Iterator[Finding]:
 
 
 def _continuity(seen: Examination) -> Iterator[Finding]:
-    held = None if seen.parent is None else seen.parent.held
-    ds = held.ds if held is not None and held.is_delegated else ()
-    contents = seen.zone.contents
+    ds, contents = seen.ds, seen.zone.contents
     if not ds:
         newest = seen.zone.newest
-        if held is not None and held.is_delegated and newest is not None and newest.dnskey:
+        if ds is not None and newest is not None and newest.dnskey:
             yield Finding(
                 "ds-missing",
                 Severity.WARNING,

@@ -120,22 +120,13 @@ def _at_apex(seen: Examination) -> Prospect:
     return Prospect(Method.AT_APEX, takes, f"the KEY at the apex: {_place(answer)}")
 
 
-def _has_ds(seen: Examination) -> bool | None:
-    """Whether the parent has DS for the child; None: not known."""
-    if seen.parent is None:
-        return None
-    if seen.parent.held is not None:
-        return bool(seen.parent.held.ds)
-    return bool(seen.parent.shown.ds) if seen.parent.is_hidden else None
-
-
 def _at_ns(seen: Examination) -> Prospect:
     """As the receiver examines it, in its strict mode (PROTOCOL section 5)."""
 
     def result(takes: bool | None, reason: str) -> Prospect:
         return Prospect(Method.AT_NS, takes, reason)
 
-    if _has_ds(seen):
+    if seen.ds:
         return result(False, "not for a child with DS")
     held = None if seen.parent is None else seen.parent.held
     named = held.ns if held is not None and held.is_delegated else None
@@ -173,7 +164,7 @@ def _at_every_server(seen: Examination, expected: Sequence[bytes]) -> Prospect |
 
 
 def _unsigned(seen: Examination) -> Prospect:
-    if _has_ds(seen):
+    if seen.ds:
         return Prospect(Method.UNSIGNED, False, "not for a child with DS")
     shown = [server for server in seen.zone.servers if server.standing is not Standing.UNREACHABLE]
     silent = [server for server in shown if server.content is None]
