@@ -202,3 +202,37 @@ def test_an_answer_without_tsig_or_to_another_request_is_not_authentic() -> None
         verify(walk(wire), KEY, b"x" * 32)
     with pytest.raises(NotAuthentic, match="is not signed"):
         verify(walk(unsigned), KEY, signed.mac)
+
+
+@pytest.mark.parametrize("mac_size", [0, 16, 31, 33, 0xFFFF])
+def test_a_signature_of_another_length_than_its_hash_is_not_authentic(mac_size: int) -> None:
+    signed = sign(verify_message(ZONE, [Change(BEFORE, AFTER)]), KEY, 1)
+    wire = answered(signed.wire)
+    # MAC size, MAC, original ID, error and the length of other data are the end of the message
+    at = len(wire) - 6 - 32 - 2
+    assert wire[at : at + 2] == (32).to_bytes(2)
+    with pytest.raises(NotAuthentic, match="has a signature that"):
+        verify(walk(wire[:at] + mac_size.to_bytes(2) + wire[at + 2 :]), KEY, signed.mac)
+
+
+def test_a_truncated_signature_is_not_authentic() -> None:
+    signed = sign(verify_message(ZONE, [Change(BEFORE, AFTER)]), KEY, 1)
+    wire = answered(signed.wire)
+    record = walk(wire).records[-1]
+    mac_end = len(wire) - 6
+    shorter = wire[: mac_end - 32 - 2] + (16).to_bytes(2) + wire[mac_end - 32 : mac_end - 16] + wire[mac_end:]
+    length = record.end - record.rdata - 16
+    with pytest.raises(NotAuthentic, match="does not verify"):
+        verify(walk(shorter[: record.rdata - 2] + length.to_bytes(2) + shorter[record.rdata :]), KEY, signed.mac)
+
+
+def test_an_answer_under_another_key_or_algorithm_is_not_authentic() -> None:
+    signed = sign(verify_message(ZONE, [Change(BEFORE, AFTER)]), KEY, 1)
+    wire = answered(signed.wire)
+    for key in (
+        TsigKey("another.test", "c2VjcmV0", dns.tsig.HMAC_SHA256),
+        TsigKey("zonecut.test", "c2VjcmV0", dns.tsig.HMAC_SHA512),
+        TsigKey("zonecut.test", "c2VjcmV1", dns.tsig.HMAC_SHA256),
+    ):
+        with pytest.raises(NotAuthentic, match="does not verify"):
+            verify(walk(wire), key, signed.mac)

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import hmac
 import re
+from functools import cached_property
 from pathlib import Path
 
 import dns.exception
@@ -22,11 +24,34 @@ ALGORITHMS = {
 }
 """The algorithms that we take, by the names that named.conf gives them (RFC 8945 section 6)."""
 
+_HASHES = {name: words.removeprefix("hmac-") for words, name in ALGORITHMS.items()}
 _SHAPE = 'key "NAME" { algorithm hmac-sha256; secret "BASE64"; };'
 
 
 class TsigKey(dns.tsig.Key):
     """A TSIG key that does not show its secret in logs and tracebacks."""
+
+    @cached_property
+    def owner(self) -> bytes:
+        """Its name in canonical wire form."""
+        return self.name.to_digestable()
+
+    @cached_property
+    def algorithm_name(self) -> bytes:
+        """The name of its algorithm in canonical wire form."""
+        return self.algorithm.to_digestable()
+
+    @property
+    def mac_octets(self) -> int:
+        return self._unused.digest_size
+
+    def context(self) -> hmac.HMAC:
+        """A new HMAC under its secret."""
+        return self._unused.copy()
+
+    @cached_property
+    def _unused(self) -> hmac.HMAC:
+        return hmac.new(self.secret, digestmod=_HASHES[self.algorithm])
 
     def __repr__(self) -> str:
         return f"<TSIG key {self.name} {self.algorithm}>"
