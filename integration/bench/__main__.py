@@ -56,6 +56,7 @@ AIMS = {
     "agent_rss_mb_500_zones": ("<=", 200.0),
     "agent_idle_cpu_percent_500_zones": ("<=", 2.0),
     "agent_change_s_500_zones": ("<=", 5.0),
+    "bind_idle_overhead_first_ms": ("<=", 5.0),
 }
 
 _GAINS = {"bind": 1.2, "knot": 8.0, "powerdns": 15.0}

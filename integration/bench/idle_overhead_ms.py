@@ -10,8 +10,8 @@ from statistics import median
 from bench import setting, tcp
 from bench.figures import Figure, of_server, of_zonecut
 
-_PAUSE = 0.02
-"""Seconds between two changes, so that both sides are idle: knotd begins nothing within 10 ms of a commit."""
+_PAUSE = 0.005
+"""Seconds between two changes beside the server's own, so that both sides are idle."""
 _PROBES = 3
 _LEAST, _MOST = 8, 200
 """Children whose changes go through zonecut, one after the other."""
@@ -23,51 +23,54 @@ def run(server: str, delegations: int, seconds: float, directory: Path) -> list[
         (to_zonecut,) = tcp.connections(setting.address(scene.process), 1, stack)
         told = stack.enter_context(scene.server.bare)
         others = scene.children(setting.OWN)
-        each = median(_seconds(partial(told.tell, change)) for change in told.prebuilt(others.changes(_PROBES)))
-        count = min(max(round(2 * seconds / each), _LEAST), _MOST)
-        own = scene.children(0, count)
+        pause = _PAUSE + scene.server.rest
+
+        def seconds_of(work: Callable[[], None]) -> float:
+            time.sleep(pause)
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
 
         def through(request: bytes) -> None:
             tcp.check_accepted(to_zonecut.ask(request))
 
+        each = median(seconds_of(partial(told.tell, change)) for change in told.prebuilt(others.changes(_PROBES)))
+        count = min(max(round(2 * seconds / each), _LEAST), _MOST)
+        own = scene.children(0, count)
+
         def measure() -> tuple[list[float], list[float]]:
             """A change of each child through zonecut, and in turn with it one told to the server: seconds of each."""
             pairs = zip(own.signed(count), told.prebuilt(others.changes(count)), strict=True)
-            found = [(_seconds(partial(through, ours)), _seconds(partial(told.tell, bare))) for ours, bare in pairs]
+            found = [(seconds_of(partial(through, ours)), seconds_of(partial(told.tell, bare))) for ours, bare in pairs]
             return [ours for ours, _ in found], [bare for _, bare in found]
 
-        first, directly = measure()
-        again, directly_again = measure()
-    difference = median(first) - median(directly)
-    warm = median(again) - median(directly_again)
+        first, directly_first = measure()
+        again, directly = measure()
     title = scene.server.title
     how = (
-        f"median of {count} changes of as many children, one at a time on a kept TCP connection, each child's first, "
-        f"so that its delegation is read ({_range(first)} ms), less the median of {count} changes told to {title} "
+        f"median of {count} changes of as many children, one at a time on a kept TCP connection, when their "
+        f"delegations were read before ({_range(again)} ms), less the median of {count} changes told to {title} "
         f"directly in turn with them ({_range(directly)} ms); zone of {delegations} delegations, signed; 1 round"
     )
-    believed = f"the same in a second round, when the children's delegations are known ({_range(again)} ms)"
+    first_how = (
+        f"the same for each child's first change, for which its key and delegation are read ({_range(first)} ms)"
+    )
 
-    def figure(name: str, seconds: float, detail: str) -> Figure:
-        return Figure(name, 1000 * seconds, "ms", detail)
+    def figure(name: str, value: float, detail: str) -> Figure:
+        return Figure(name, 1000 * value, "ms", detail)
 
     return [
-        figure(of_server(server, "idle_overhead_ms", delegations), difference, how),
-        figure(of_server(server, "idle_overhead_known_ms", delegations), warm, believed),
-        figure(of_zonecut(server, "zonecut_single_ms", delegations), median(first), "median of one through zonecut"),
+        figure(of_server(server, "idle_overhead_ms", delegations), median(again) - median(directly), how),
+        figure(
+            of_server(server, "idle_overhead_first_ms", delegations), median(first) - median(directly_first), first_how
+        ),
+        figure(of_zonecut(server, "zonecut_single_ms", delegations), median(again), "median of one through zonecut"),
         figure(
             of_server(server, "single_ms", delegations, before="bare_"),
-            median(directly + directly_again),
+            median(directly_first + directly),
             f"median of one change told to {title} directly",
         ),
     ]
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    time.sleep(_PAUSE)
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _range(values: list[float]) -> str:

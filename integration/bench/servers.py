@@ -26,6 +26,8 @@ class Server:
     title: str
     backend: dict[str, Any]
     bare: Bare
+    rest: float = 0.0
+    """Seconds after a transaction in which it does not begin the next."""
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def knot(directory: Path, delegations: int) -> Iterator[Server]:
     """knotd, reached through libknot."""
     with Knotd(directory, _zone(delegations), start_timeout=_START_TIMEOUT, cpus=_CORES) as knotd:
         backend = {"adapter": "knot", "socket": str(knotd.socket), "client": "libknot"}
-        yield Server("knotd 3.2", backend, BareKnot(knotd.socket))
+        yield Server("knotd 3.2", backend, BareKnot(knotd.socket), rest=0.01)
 
 
 @contextmanager
