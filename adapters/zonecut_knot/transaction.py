@@ -16,7 +16,7 @@ from zonecut.plugin import BackendError, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
 from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
-from zonecut_knot.control import Command, Connect, Control, Item
+from zonecut_knot.control import Command, Connect, Control, Item, Reply
 from zonecut_knot.text import DELEGATION_TYPES, any_rdata, name, rtype_number
 
 _LOG = logging.getLogger("zonecut.knot")
@@ -43,21 +43,21 @@ class Transaction:
         self._control = control
         self._zone = zone
         self._mark = mark
+        self._soa = Command("read", zone, rtype="SOA")
+        self._is_marked = False
         self.committed = False
-
-    def mark(self) -> None:
-        """Make it known as ours."""
-        (reply,) = self._control.run([self._mark])
-        if reply.error and reply.error not in PRESENT:
-            raise failure(self._zone, "set", reply.error)
+        self.serial = ""
+        """Of the zone as it is served, at the last reading or commit; empty where knotd did not say."""
 
     def read(self, owners: Sequence[bytes]) -> list[tuple[bytes, tuple[Item, ...]]]:
         """The records at these owners, as the transaction has them."""
-        return read(self._control, self._zone, owners, "get")
+        *replies, soa = self._run([*_commands("get", owners), self._soa])
+        self.serial = _serial(soa)
+        return _nodes(self._zone, "get", owners, replies)
 
     def change(self, commands: Sequence[Command]) -> None:
         """Set and unset records."""
-        for command, reply in zip(commands, self._control.run(commands), strict=True):
+        for command, reply in zip(commands, self._run(commands), strict=True):
             tolerated = PRESENT if command.name == "set" else ABSENT
             if reply.error and reply.error not in tolerated:
                 error = failure(self._zone, command.name, reply.error)
@@ -65,19 +65,29 @@ class Transaction:
 
     def commit(self) -> None:
         unset = Command("unset", self._mark.owner, rtype=self._mark.rtype)
-        _, reply = self._control.run([unset, Command("commit")])
+        _, reply, soa = self._run([unset, Command("commit"), self._soa])
         if reply.error:
             raise failure(self._zone, "commit", reply.error)
         self.committed = True
-
-    def serial(self) -> str:
-        """The serial of the zone as it is served."""
-        return self._control.status().get("serial", "")
+        self.serial = _serial(soa)
 
     def abort(self) -> None:
         (reply,) = self._control.run([Command("abort")])
         if reply.error and reply.error != NO_TRANSACTION:
             raise failure(self._zone, "abort", reply.error)
+
+    def _run(self, commands: Sequence[Command]) -> list[Reply]:
+        """Carry commands out, the first after the mark that makes the transaction known as ours.
+
+        What is sent together costs one wait for knotd.
+        """
+        if self._is_marked:
+            return self._control.run(commands)
+        marked, *replies = self._control.run([self._mark, *commands])
+        if marked.error and marked.error not in PRESENT:
+            raise failure(self._zone, "set", marked.error)
+        self._is_marked = True
+        return replies
 
 
 class Transactions:
@@ -103,7 +113,6 @@ class Transactions:
         with closing(self._begun(doing)) as control:
             transaction = Transaction(control, self._zone, self._mark)
             try:
-                transaction.mark()
                 yield transaction
             except BaseException:
                 # of a lost one nobody knows; whatever is left is ended when the next one begins
@@ -198,12 +207,25 @@ def _does(item: Item) -> tuple[str, RR] | None:
         return None
 
 
-def read(
-    control: Control, zone: str, owners: Sequence[bytes], command: str = "read"
-) -> list[tuple[bytes, tuple[Item, ...]]]:
+def read(control: Control, zone: str, owners: Sequence[bytes]) -> list[tuple[bytes, tuple[Item, ...]]]:
     """The records at each of these owners; none where there is no such name."""
-    replies = control.run([Command(command, names.to_text(owner)) for owner in owners])
+    return _nodes(zone, "read", owners, control.run(_commands("read", owners)))
+
+
+def _commands(name: str, owners: Sequence[bytes]) -> list[Command]:
+    return [Command(name, names.to_text(owner)) for owner in owners]
+
+
+def _nodes(
+    zone: str, command: str, owners: Sequence[bytes], replies: Sequence[Reply]
+) -> list[tuple[bytes, tuple[Item, ...]]]:
     for reply in replies:
         if reply.error and reply.error not in ABSENT:
             raise failure(zone, command, reply.error)
     return [(owner, reply.items) for owner, reply in zip(owners, replies, strict=True)]
+
+
+def _serial(soa: Reply) -> str:
+    """The serial in the answer to a reading of the zone's SOA; empty if there is none."""
+    fields = [field for item in soa.items for field in item.data.split()]
+    return fields[2] if not soa.error and len(fields) > 2 else ""

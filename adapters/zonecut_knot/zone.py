@@ -126,11 +126,11 @@ class Zone:
 
     def _commit(self, transaction: Transaction, commands: Sequence[Command]) -> None:
         """Carry the commands out and commit; a serial that only we changed stays a known one."""
-        only_ours = transaction.serial() == self.known_serial
+        only_ours = transaction.serial == self.known_serial
         transaction.change(commands)
         transaction.commit()
         if only_ours:
-            self.known_serial = transaction.serial()
+            self.known_serial = transaction.serial
 
     def _rrsets(
         self, owners: Sequence[bytes], look: Callable[[Sequence[bytes]], list[tuple[bytes, tuple[Item, ...]]]]
