@@ -601,3 +601,48 @@ async def test_tls_is_what_the_url_says(tmp_path: Path, on_postgresql: PostgreSq
                 assert ssl
             with pytest.raises(BackendMisconfigured, match="certificate verify failed"):
                 await made(registry, url=f"{url}?sslmode=verify-full&sslrootcert={unknown}").open()
+
+
+async def test_a_connection_that_dies_before_the_commit_is_replaced(on_postgresql: PostgreSqlRegistry) -> None:
+    async with opened(on_postgresql) as backend:
+        await backend.write([Change(Delegation(name("first")), delegation("first", 1))])
+        body = "IF nextval('attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NEW;"
+        trigger = "CREATE TRIGGER deadly BEFORE INSERT ON zonecut_records FOR EACH ROW EXECUTE FUNCTION deadly()"
+        on_postgresql.execute(
+            ("CREATE SEQUENCE attempts", ()),
+            (f"CREATE FUNCTION deadly() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN {body} END$$", ()),
+            (trigger, ()),
+        )
+        await backend.write([Change(Delegation(name("new")), delegation("new", 1))])
+        assert on_postgresql.execute(("SELECT last_value > 1 FROM attempts", ())) == [(True,)]
+        assert (await backend.read(name("new"))).delegation == delegation("new", 1)
+    assert replayed(on_postgresql) == set(on_postgresql.records(PARENT))
+
+
+async def test_the_tables_may_stand_in_a_schema_of_their_own(on_postgresql: PostgreSqlRegistry) -> None:
+    """Also for others, who may look for them elsewhere first."""
+    on_postgresql.drop_tables()
+    on_postgresql.execute(("CREATE SCHEMA delegations AUTHORIZATION registry", ()))
+    backend = {
+        **on_postgresql.backend(),
+        "url": f"{on_postgresql.backend()['url']}?options=-csearch_path%3Ddelegations",
+    }
+    with pytest.raises(BackendMisconfigured, match="has no zone"):
+        await made(backend).open()
+    row = f"('{PARENT}', 'child1.{PARENT}', 'child1.{PARENT}', 'NS', 60, 'ns.test.')"
+    on_postgresql.execute(
+        ("CREATE TABLE zonecut_history (zone text)", ()),
+        (f"INSERT INTO delegations.zonecut_zones (zone) VALUES ('{PARENT}')", ()),
+        (f"INSERT INTO delegations.zonecut_records (zone, child, owner, type, ttl, rdata) VALUES {row}", ()),
+    )
+    async with opened(backend) as opening:
+        assert (await opening.read(name("child1"))).delegation.ns == (names.from_text("ns.test."),)
+    assert on_postgresql.execute(("SELECT serial, child FROM delegations.zonecut_history", ())) == [(1, CHILD)]
+
+
+async def test_of_several_hosts_one_that_answers_is_used(on_postgresql: PostgreSqlRegistry) -> None:
+    url = on_postgresql.backend()["url"]
+    given = {"url": url.replace(f"127.0.0.1:{on_postgresql.server.port}", "")}
+    hosts = f"?host=127.0.0.1:{free_port()}&host=127.0.0.1:{on_postgresql.server.port}&target_session_attrs=read-write"
+    async with opened(on_postgresql, url=given["url"] + hosts) as backend:
+        assert (await backend.read(name("child1"))).delegation.is_delegated

@@ -33,16 +33,16 @@ class Database(Protocol):
         """Do what comes before the first connection. Raises BackendError."""
         ...
 
-    def connect(self) -> Connection:
-        """A new connection. Raises BackendError and SQLAlchemyError."""
+    def connect(self, *, write: bool) -> Connection:
+        """A new connection, for transactions or for statements that only read. Raises BackendError, SQLAlchemyError."""
         ...
 
     def is_current(self, connection: Connection) -> bool:
         """False if a new connection would lead elsewhere. Raises BackendUnavailable."""
         ...
 
-    def begin(self, connection: Connection, *, write: bool) -> None:
-        """Begin a transaction, with the first round trip that it takes: a connection that is dead shows here."""
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction that writes."""
         ...
 
     def cut_off(self, raw: Any) -> None:
@@ -92,7 +92,7 @@ class Sqlite:
         finally:
             os.close(descriptor)
 
-    def connect(self) -> Connection:
+    def connect(self, *, write: bool) -> Connection:
         file = self._file()
         connection = self._engine.connect()
         connection.info["file"] = file
@@ -102,9 +102,9 @@ class Sqlite:
         """False if another file has taken the place of the one that is open: nobody would read what we write there."""
         return bool(connection.info.get("file") == self._file())
 
-    def begin(self, connection: Connection, *, write: bool) -> None:
+    def begin(self, connection: Connection) -> None:
         # At once with the lock: taking it later can fail half-way.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def cut_off(self, raw: Any) -> None:
         with suppress(sqlite3.Error):
@@ -145,19 +145,15 @@ class PostgreSql:
     def prepare(self) -> None:
         """There is nothing to be done."""
 
-    def connect(self) -> Connection:
-        return self._engine.connect()
+    def connect(self, *, write: bool) -> Connection:
+        connection = self._engine.connect()
+        return connection if write else connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def is_current(self, connection: Connection) -> bool:
         return True
 
-    def begin(self, connection: Connection, *, write: bool) -> None:
-        # The snapshot of a writing transaction must not be older than its lock: each statement has its own. A reading
-        # one sees all at one moment.
-        if write:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        else:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    def begin(self, connection: Connection) -> None:
+        """The first statement does."""
 
     def cut_off(self, raw: Any) -> None:
         with suppress(Exception), socket(fileno=os.dup(raw.fileno())) as connection:
@@ -177,10 +173,17 @@ class PostgreSql:
 
 
 def _engine(url: URL, timeout: float) -> Engine:
-    parameters: dict[str, Any] = {"connect_timeout": ceil(timeout), "client_encoding": "utf8"}
-    if "application_name" not in url.query:
-        parameters["application_name"] = "zonecut"
-    engine = create_engine(url, poolclass=NullPool, connect_args=parameters)
+    hosts = url.query.get("host", ())
+    tried = max(1, 1 if isinstance(hosts, str) else len(hosts))
+    defaults = {"connect_timeout": ceil(timeout / tried), "application_name": "zonecut"}
+    parameters = {name: value for name, value in defaults.items() if name not in url.query}
+    # The snapshot of a writing transaction must not be older than its lock: each statement has its own.
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={**parameters, "client_encoding": "utf8"},
+        isolation_level="READ COMMITTED",
+    )
 
     @event.listens_for(engine, "connect")
     def configure(raw: Any, _record: Any) -> None:

@@ -1,6 +1,7 @@
 """What rows say about delegations, and which rows have to go, change or come for a change. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from zonecut.plugin import BackendConflict, BackendRejected, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls
-from zonecut_database.text import columns_of, record_of
+from zonecut_database.text import columns_of, owner_of, record_of
 
 _ADDRESSES = (int(RRType.A), int(RRType.AAAA))
 _OF_DELEGATION = frozenset(RRType(rtype).text for rtype in TYPES)
@@ -110,6 +111,10 @@ class Held:
                 self._take(row)
 
     def _take(self, row: Row) -> None:
+        if row.type == "NS":
+            # whatever its data may be
+            with suppress(ValueError):
+                self._cuts.add(owner_of(row.owner))
         try:
             stored = Stored(row.id, row.ttl, record_of(row.owner, row.type, row.rdata))
         except ValueError as error:
@@ -120,11 +125,12 @@ class Held:
         self._of_child.setdefault(row.child, []).append(stored)
         if stored.rr.rtype in _ADDRESSES:
             self._addresses.setdefault(stored.rr.owner, []).append(stored)
-        elif stored.rr.rtype == RRType.NS:
-            self._cuts.add(stored.rr.owner)
 
     def is_cut(self, name: bytes) -> bool:
         return name in self._cuts
+
+    def cuts_below(self, name: bytes) -> list[bytes]:
+        return [cut for cut in self._cuts if names.is_below(cut, name)]
 
     def in_domain_ns(self, child: bytes) -> list[bytes]:
         """The names of the child's name servers that lie in it."""

@@ -1,4 +1,4 @@
-"""A thread with one connection: operations one after the other, each of them one transaction that ends in time."""
+"""A thread with one connection: operations one after the other, each of which ends in time."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class DatabaseThread:
-    """Operations that only read, or operations that write, as it was made."""
+    """Operations that only read, statement by statement; or, as it was made, transactions that write."""
 
     def __init__(self, database: Database, timeout: float, *, write: bool) -> None:
         self._database = database
@@ -34,11 +34,13 @@ class DatabaseThread:
         self._guard = Lock()
         self._under_way: object = None
         self._raw: Any = None
+        self._kept = False
+        self._committing = False
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns, called in one transaction, which is committed if this thread is one that writes.
+        """What `work` returns; if this thread is one that writes, in one transaction, which is committed.
 
-        `work` may be called more than once, and has no effects outside of the transaction. Raises BackendError: what
+        `work` may be called more than once, and has no effects but in the database. Raises BackendError: what
         `work` raises, what the database says, BackendUnavailable when it takes longer than the time limit.
         """
         token = object()
@@ -70,58 +72,64 @@ class DatabaseThread:
     # What follows runs in the thread.
 
     def _attempt(self, work: Callable[[Connection], T], token: object, deadline: float) -> T:
-        if time.monotonic() > deadline:
-            raise BackendUnavailable(f"{self._database.where} is busy: {self._timeout:g} s waited")
         with self._guard:
             self._under_way = token
         try:
             while True:
+                self._in_time(deadline)
                 try:
-                    return self._transaction(work)
+                    return self._transaction(work, deadline)
                 except SQLAlchemyError as error:
+                    died_idle = self._died_idle(error)
                     self._roll_back()
-                    # not unless there is time for all that it may wait
-                    if not is_in_the_way(error) or time.monotonic() + LOCK_SHARE * self._timeout > deadline:
+                    if not died_idle and not self._may_wait_again(error, deadline):
                         raise explained(error, self._database.where) from error
+                    if not died_idle:
+                        time.sleep(_PAUSE)
                 except BaseException:
                     self._roll_back()
                     raise
-                time.sleep(_PAUSE)
         finally:
             with self._guard:
                 self._under_way = None
 
-    def _transaction(self, work: Callable[[Connection], T]) -> T:
-        connection = self._begun()
+    def _transaction(self, work: Callable[[Connection], T], deadline: float) -> T:
+        self._committing = False
+        connection = self._current()
+        self._in_time(deadline)
+        if not self._write:
+            result = work(connection)
+            connection.rollback()  # nothing, to the database: each statement was a transaction
+            return result
+        self._database.begin(connection)
         result = work(connection)
-        if self._write:
-            connection.commit()
-        else:
-            connection.rollback()
+        self._committing = True
+        connection.commit()
         return result
 
-    def _begun(self) -> Connection:
-        """The connection, in a new transaction. One that died while it was idle is replaced: nothing was under way."""
-        kept = self._connection
-        if kept is not None and not self._database.is_current(kept):
-            self._drop()
-            kept = None
-        connection = kept or self._connect()
-        try:
-            self._database.begin(connection, write=self._write)
-        except DBAPIError as error:
-            if kept is None or not error.connection_invalidated:
-                raise
-            self._drop()
-            connection = self._connect()
-            self._database.begin(connection, write=self._write)
-        return connection
+    def _in_time(self, deadline: float) -> None:
+        """Nothing is begun that nobody waits for any more."""
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(f"{self._database.where} is busy: {self._timeout:g} s waited")
 
-    def _connect(self) -> Connection:
-        connection = self._database.connect()
-        with self._guard:
-            self._connection, self._raw = connection, connection.connection.dbapi_connection
-        return connection
+    def _died_idle(self, error: SQLAlchemyError) -> bool:
+        """True if a connection failed that may have been dead before; until a commit is sent, nothing is done."""
+        dead = isinstance(error, DBAPIError) and error.connection_invalidated
+        return dead and self._kept and not self._committing
+
+    def _may_wait_again(self, error: SQLAlchemyError, deadline: float) -> bool:
+        return is_in_the_way(error) and time.monotonic() + LOCK_SHARE * self._timeout < deadline
+
+    def _current(self) -> Connection:
+        """The connection that is kept, or a new one."""
+        if self._connection is not None and not self._database.is_current(self._connection):
+            self._drop()
+        self._kept = self._connection is not None
+        if self._connection is None:
+            connection = self._database.connect(write=self._write)
+            with self._guard:
+                self._connection, self._raw = connection, connection.connection.dbapi_connection
+        return self._connection
 
     def _roll_back(self) -> None:
         """End the transaction, so that the next one finds nothing left of it."""

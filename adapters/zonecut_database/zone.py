@@ -1,10 +1,10 @@
 """One parent zone's rows: operations within a transaction. They block, and let the database's errors through."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, insert, select, union_all, update
 
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, Change, Reading
 from zonecut.protocol import names
@@ -22,6 +22,9 @@ _INSERTED = ("zone", "child", "owner", "type", "ttl", "rdata")
 _COLUMNS = (RECORDS.c.id, RECORDS.c.child, RECORDS.c.owner, RECORDS.c.type, RECORDS.c.ttl, RECORDS.c.rdata)
 _MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
 """RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
+_DEEP = 5000
+"""Rows that are looked at in one statement for delegations below others."""
+_SERVERS = RECORDS.alias("servers")
 _IMPATIENCE = 100
 """Milliseconds to wait for a row, once the zone's lock is ours: shorter than PostgreSQL takes to look for deadlocks."""
 _ADDING = "INSERT INTO zonecut_zones (zone) VALUES ('{}')"
@@ -56,8 +59,9 @@ class ZoneTables:
         """What the database has for a name below the apex."""
         if not names.is_below(child, self._zone):
             raise BackendRejected(f"{names.to_text(child)} is not below {self._text}")
-        (reading,) = self._readings(connection, [child], orphans=False)
-        return reading
+        held = Held()
+        held.take(map(Row._make, connection.execute(self._around(child)).all()))
+        return self._reading_of(held, child, held.cuts_below(child), orphans=False)
 
     def page(self, connection: Connection, after: str) -> tuple[list[Reading], str | None]:
         """The delegations of some children that follow a name in the order of the database, and the last of those.
@@ -70,7 +74,9 @@ class ZoneTables:
         if not texts:
             return [], None
         children = [self._child_of(text) for text in texts]
-        readings = self._readings(connection, children, orphans=True)
+        held = self._held(connection, children, {name for child in children for name in self._between(child)})
+        nested = self._nested(connection, children)
+        readings = [self._reading_of(held, child, nested.get(child, ()), orphans=True) for child in children]
         return [reading for reading in readings if reading.delegation.is_delegated], texts[-1]
 
     def missing(self, connection: Connection, changes: Sequence[Change]) -> tuple[bytes, ...]:
@@ -128,25 +134,34 @@ class ZoneTables:
 
     # Reading
 
-    def _readings(self, connection: Connection, children: Sequence[bytes], *, orphans: bool) -> list[Reading]:
-        above = {child: self._between(child) for child in children}
-        held = self._held(connection, children, {name for each in above.values() for name in each})
-        nested = self._nested(connection, children)
-        readings = []
-        for child in children:
-            enclosing = next((name for name in above[child] if held.is_cut(name)), None)
-            try:
-                readings.append(held.reading(child, orphans=orphans, enclosing=enclosing, nested=nested.get(child, ())))
-            except Senseless as error:
-                raise BackendMisconfigured(f"{self._text} in the database: {error}") from error
-        return readings
+    def _reading_of(self, held: Held, child: bytes, nested: Collection[bytes], *, orphans: bool) -> Reading:
+        enclosing = next((name for name in self._between(child) if held.is_cut(name)), None)
+        try:
+            return held.reading(child, orphans=orphans, enclosing=enclosing, nested=nested)
+        except Senseless as error:
+            raise BackendMisconfigured(f"{self._text} in the database: {error}") from error
+
+    def _around(self, child: bytes) -> CompoundSelect[Any]:
+        """What is filed under a child, at its name and those above, at those of its servers, and delegations below."""
+        text, above = names.to_text(child), [names.to_text(name) for name in self._between(child)]
+        there = select(*_COLUMNS).where(self._in_zone)
+        servers = select(_SERVERS.c.rdata).where(
+            _SERVERS.c.zone == self._text, _SERVERS.c.child == text, _SERVERS.c.type == "NS"
+        )
+        return union_all(
+            there.where(RECORDS.c.child == text),
+            there.where(RECORDS.c.owner.in_([text, *above])),
+            there.where(RECORDS.c.owner.in_(servers), RECORDS.c.type.in_(("A", "AAAA"))),
+            there.where(IS_DEEP, RECORDS.c.child.endswith(f".{text}", autoescape=True)),
+        )
 
     def _held(self, connection: Connection, children: Sequence[bytes], others: Iterable[bytes]) -> Held:
         """What is filed under these children, and what is at their names, at those of their servers, and at others."""
         held = Held()
         held.take(self._rows(connection, RECORDS.c.child, children))
-        places = {*children, *others, *(target for child in children for target in held.in_domain_ns(child))}
-        held.take(self._rows(connection, RECORDS.c.owner, places))
+        # named one by one: for a subquery, PostgreSQL would read the whole table
+        servers = {target for child in children for target in held.in_domain_ns(child)}
+        held.take(self._rows(connection, RECORDS.c.owner, servers.union(children, others)))
         return held
 
     def _rows(self, connection: Connection, column: ColumnElement[str], wanted: Iterable[bytes]) -> Iterator[Row]:
@@ -154,18 +169,19 @@ class ZoneTables:
             statement = select(*_COLUMNS).where(self._in_zone, column.in_(chunk))
             yield from map(Row._make, connection.execute(statement).all())
 
-    def _nested(self, connection: Connection, children: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+    def _nested(self, connection: Connection, children: Sequence[bytes]) -> dict[bytes, set[bytes]]:
         """The delegations below these names, by name. Only those that are deep enough are looked at."""
-        deep = select(RECORDS.c.child).distinct().where(self._in_zone, IS_DEEP)
-        if len(children) == 1:
-            deep = deep.where(RECORDS.c.child.endswith(f".{names.to_text(children[0])}", autoescape=True))
         wanted = set(children)
-        found: dict[bytes, list[bytes]] = {}
-        for text in connection.execute(deep.execution_options(yield_per=_CHUNK)).scalars():
-            cut = self._child_of(text)
-            for name in self._between(cut):
-                if name in wanted:
-                    found.setdefault(name, []).append(cut)
+        found: dict[bytes, set[bytes]] = {}
+        child = RECORDS.c.child
+        after: str | None = ""
+        while after is not None:
+            deep = select(child).where(self._in_zone, IS_DEEP, child > after).order_by(child).limit(_DEEP)
+            texts = connection.execute(deep).scalars().all()
+            for cut in map(self._child_of, dict.fromkeys(texts)):
+                for name in wanted.intersection(self._between(cut)):
+                    found.setdefault(name, set()).add(cut)
+            after = texts[-1] if texts else None
         return found
 
     def _between(self, name: bytes) -> list[bytes]:
