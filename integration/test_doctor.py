@@ -1,5 +1,6 @@
 """`zonecut doctor` looks at children whose parents, servers and receivers are well, broken, silent or strange."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +26,16 @@ from doctor_world import (
     rr,
 )
 from lab import manners
-from lab.hostile import HostileReceiver
+from lab.hostile import HostileReceiver, Manner
 from lab.ports import LOOPBACK, free_port
 from lab.server import Add
 from signer import Signer
+from zonecut.agent.delivery import Patience
+from zonecut.agent.discovery import discover
 from zonecut.agent.doctor import Severity
+from zonecut.agent.party import find_party
+from zonecut.agent.reach import Reached, reach
+from zonecut.agent.settings import ParentSettings
 from zonecut.cli import main
 from zonecut.cli.doctor import code_of
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackZone, Transport, faults
@@ -288,6 +294,30 @@ def test_a_receiver_that_cannot_be_reached(receiver: HostileReceiver) -> None:
         assert set(attention(world.look())) == {"answer-unsigned"}
         receiver.play(manners.signed_by(Signer.generate(UPDATER), manners.accepting))
         assert set(attention(world.look())) == {"answer-wrongly-signed"}
+
+
+@pytest.mark.parametrize(
+    ("manner", "said"),
+    [
+        (manners.garbage, "sent something that is no answer"),
+        (manners.wrong_id, "it has another ID than the request"),
+        (manners.echoing, "it is no response"),
+        (manners.babbling_for_ever, "it has another ID than the request"),
+        (manners.closing, "the connection was closed before an answer came"),
+    ],
+)
+def test_what_is_no_answer_does_not_count_as_one(receiver: HostileReceiver, manner: Manner, said: str) -> None:
+    with DoctorWorld(receiver) as world:
+        child, settings = names.from_text(CHILD), ParentSettings(addresses="any")
+
+        async def look() -> tuple[Reached, ...]:
+            party = await find_party(world.lookups, await discover(world.lookups, child), settings)
+            receiver.play(manner)
+            return await reach(party, child, patience=Patience(0.5, 0))
+
+        udp, tcp = asyncio.run(look())
+        assert (udp.response, tcp.response) == (None, None)
+        assert said in udp.reason + tcp.reason
 
 
 def test_a_receiver_whose_key_is_bogus_or_missing(receiver: HostileReceiver) -> None:

@@ -133,5 +133,6 @@ class _Talk:
         delivery = Delivery(addresses, self._patience, exchange)
         response = await delivery.answer(wire, read)
         if response is None:
-            return None, delivery.reason or "there is no address"
+            reasons = (delivery.reason or "there is no address", *dict.fromkeys(delivery.strays))
+            return None, "; ".join(reasons)
         return response, explain(response, self._codepoints)
