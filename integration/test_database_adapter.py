@@ -266,9 +266,10 @@ async def test_somebody_who_locked_rows_before_the_zone_gets_through(on_postgres
 
 async def test_a_row_that_no_zone_could_hold_is_named_and_spoils_nothing_else(registry: Registry) -> None:
     long = "x" * 64
-    registry.edit(PARENT, Add(CHILD, 60, "NS", f"{long}.test."))
     good = Change(Delegation(name("new")), delegation("new", 1))
     async with opened(registry) as backend:
+        held = (await backend.read(names.from_text(CHILD))).delegation
+        registry.edit(PARENT, Add(CHILD, 60, "NS", f"{long}.test."))
         with pytest.raises(
             BackendMisconfigured, match=rf"the row with id \d+ \({CHILD} NS {long}\.test\.\) makes no sense"
         ):
@@ -278,6 +279,8 @@ async def test_a_row_that_no_zone_could_hold_is_named_and_spoils_nothing_else(re
             await backend.write([good, bad])
         assert rejected.value.children == (bad.child,)
         assert await backend.verify([good, bad]) == (good.child, bad.child)
+        # what is there is there, whatever else is
+        assert await backend.verify([Change(held, held)]) == ()
         await backend.write([good])
         with pytest.raises(BackendMisconfigured, match=long):
             _ = [each async for each in backend.children()]
@@ -343,6 +346,9 @@ def test_the_tables_take_nothing_that_is_written_in_two_ways(registry: Registry)
         (CHILD, CHILD, "NS", -1, "ns.test."),
         (CHILD, CHILD, "TXT", 60, "hello"),
         (PARENT, CHILD, "NS", 60, "ns.test."),
+        (PARENT, CHILD, "TYPE2", 60, "\\# 1 00"),
+        (PARENT, CHILD, "TXT", 60, '"a\nb"'),
+        (PARENT, CHILD, "TXT", 60, ""),
         (PARENT, "elsewhere.test.", "A", 60, "11.0.0.1"),
         (CHILD, f"other.{PARENT}", "A", 60, "11.0.0.1"),
         (CHILD, CHILD, "NS", 60, f"ns1.{CHILD}"),
@@ -350,6 +356,10 @@ def test_the_tables_take_nothing_that_is_written_in_two_ways(registry: Registry)
     ):
         with pytest.raises((sqlite3.IntegrityError, psycopg.errors.IntegrityError, psycopg.errors.DataError)):
             registry.insert([(PARENT, child, owner, rtype, ttl, rdata)])
+    if isinstance(registry, SqliteRegistry):
+        for ttl, rdata in ((60, b"ns.test."), ("60 s", "ns.test."), (2**31, "ns.test.")):
+            with pytest.raises(sqlite3.IntegrityError):
+                registry.insert([(PARENT, CHILD, CHILD, "NS", ttl, rdata)])
     assert replayed(registry) == set(registry.records(PARENT))
 
 
@@ -646,3 +656,38 @@ async def test_of_several_hosts_one_that_answers_is_used(on_postgresql: PostgreS
     hosts = f"?host=127.0.0.1:{free_port()}&host=127.0.0.1:{on_postgresql.server.port}&target_session_attrs=read-write"
     async with opened(on_postgresql, url=given["url"] + hosts) as backend:
         assert (await backend.read(name("child1"))).delegation.is_delegated
+
+
+async def test_a_trigger_of_the_registry_may_refuse_a_change_with_a_reason(registry: Registry) -> None:
+    if isinstance(registry, SqliteRegistry):
+        body = "BEGIN SELECT RAISE(ABORT, 'locked by the registrar'); END"
+        statements = [f"CREATE TRIGGER locked BEFORE INSERT ON zonecut_records WHEN NEW.child = '{CHILD}' {body}"]
+    else:
+        body = f"IF NEW.child = '{CHILD}' THEN RAISE 'locked by the registrar'; END IF; RETURN NEW;"
+        statements = [
+            f"CREATE FUNCTION locked() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$",
+            "CREATE TRIGGER locked BEFORE INSERT ON zonecut_records FOR EACH ROW EXECUTE FUNCTION locked()",
+        ]
+    registry.execute(*((statement, ()) for statement in statements))
+    async with opened(registry) as backend:
+        before = (await backend.read(names.from_text(CHILD))).delegation
+        good = Change(Delegation(name("new")), delegation("new", 1))
+        with pytest.raises(BackendRejected, match="locked by the registrar"):
+            await backend.write([good, Change(before, delegation("child1", 5))])
+        await backend.write([good])
+        assert (await backend.read(names.from_text(CHILD))).delegation == before
+    assert replayed(registry) == set(registry.records(PARENT))
+
+
+async def test_a_role_that_may_not_make_tables_is_told(on_postgresql: PostgreSqlRegistry) -> None:
+    on_postgresql.server.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", database="registry")
+    on_postgresql.server.execute("GRANT USAGE ON SCHEMA public TO registry", database="registry")
+    with pytest.raises(BackendMisconfigured, match=r"a permission is missing \(permission denied for schema public\)"):
+        await made(on_postgresql).open()
+
+
+async def test_a_password_file_without_a_password_is_told(on_postgresql: PostgreSqlRegistry) -> None:
+    for content in (b"\n", b"\xff\xfe\n"):
+        on_postgresql.password_file.write_bytes(content)
+        with pytest.raises(BackendMisconfigured, match="is no line of text"):
+            await made(on_postgresql).open()

@@ -76,7 +76,7 @@ class DatabaseBackend(Backend):
         return await self._reading(partial(self._tables.missing, changes=changes))
 
     async def children(self) -> AsyncGenerator[Reading, None]:
-        """Every delegation, some hundred in one transaction; one that comes or goes meanwhile may be there or not."""
+        """Every delegation, some hundred in one step; one that comes or goes meanwhile may be there or not."""
         after: str | None = ""
         while after is not None:
             readings, after = await self._reading(partial(self._tables.page, after=after))

@@ -3,7 +3,6 @@
 import os
 import sqlite3
 from contextlib import suppress
-from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from socket import SHUT_RDWR, socket
@@ -55,11 +54,12 @@ def database_of(options: DatabaseOptions) -> Database:
     url = options.parsed_url
     if url.get_backend_name() == "sqlite":
         return Sqlite(url, options.timeout)
-    if find_spec("psycopg") is None:
+    try:
+        return PostgreSql(url, options.password_file, options.timeout)
+    except ImportError as error:  # also where psycopg is there and libpq is not
         raise BackendMisconfigured(
-            "the adapter database needs psycopg for PostgreSQL: pip install 'zonecut[postgresql]'"
-        )
-    return PostgreSql(url, options.password_file, options.timeout)
+            f"the adapter database needs psycopg for PostgreSQL: pip install 'zonecut[postgresql]' ({error})"
+        ) from error
 
 
 class Sqlite:
@@ -164,12 +164,15 @@ class PostgreSql:
         if self._password_file is None:
             return
         try:
-            content = read_private(self._password_file, "the password for the database")
-            parameters["password"] = content.decode().rstrip("\r\n")
+            password = read_private(self._password_file, "the password for the database").rstrip(b"\r\n").decode()
         except PrivateFileError as error:
             raise BackendMisconfigured(str(error)) from error
         except UnicodeDecodeError:
-            raise BackendMisconfigured(f"the password for the database {self._password_file} is not text") from None
+            password = ""
+        # without one, libpq would go and find some other
+        if not password:
+            raise BackendMisconfigured(f"the password for the database {self._password_file} is no line of text")
+        parameters["password"] = password
 
 
 def _engine(url: URL, timeout: float) -> Engine:

@@ -41,6 +41,7 @@ _POSTGRESQL = {
     "53300": (BackendUnavailable, "it has too many connections"),
     "55P03": (BackendUnavailable, "somebody else's transaction holds a lock"),
     "57014": (BackendUnavailable, "it took too long"),
+    "P0001": (BackendRejected, "a trigger does not take it"),
 }
 """By SQLSTATE or its beginning; the longest that fits counts."""
 _NOT_NOW = re.compile(

@@ -37,6 +37,9 @@ class Stored(NamedTuple):
     ttl: int
     rr: RR
 
+    def __str__(self) -> str:
+        return f"the row with id {self.id} ({self.rr.to_text()})"
+
 
 class Senseless(Exception):
     """A row that no zone could hold; the message says which one, and why."""
@@ -145,17 +148,23 @@ class Held:
 
         Where addresses are filed is somebody's idea of order; what is at a name is what the zone has.
         """
-        text = names.to_text(child)
-        named = {*self.in_domain_ns(child), *owners}
-        for place in (text, *map(names.to_text, named)):
-            if place in self._senseless:
-                raise Senseless(self._senseless[place])
-        found = {stored.id: stored for stored in self._of_child.get(text, ())}
-        for stored in found.values():
+        places = self._places(child, owners)
+        for place in (child, *places):
+            if (reason := self._senseless.get(names.to_text(place))) is not None:
+                raise Senseless(reason)
+        rows = self._rows(child, places)
+        for stored in rows:
             if not names.is_at_or_below(stored.rr.owner, child):
-                raise Senseless(f"the row with id {stored.id} ({stored.rr.to_text()}) lies outside of its child {text}")
-        for owner in named:
-            found.update((stored.id, stored) for stored in self._addresses.get(owner, ()))
+                raise Senseless(f"{stored} lies outside of its child {names.to_text(child)}")
+        return rows
+
+    def _places(self, child: bytes, owners: Iterable[bytes]) -> set[bytes]:
+        return {*self.in_domain_ns(child), *owners}
+
+    def _rows(self, child: bytes, places: Iterable[bytes]) -> list[Stored]:
+        found = {stored.id: stored for stored in self._of_child.get(names.to_text(child), ())}
+        for place in places:
+            found.update((stored.id, stored) for stored in self._addresses.get(place, ()))
         return list(found.values())
 
     def reading(self, child: bytes, *, orphans: bool, enclosing: bytes | None, nested: Collection[bytes]) -> Reading:
@@ -176,8 +185,12 @@ class Held:
         return Reading(Delegation.of(child, (rr for _, _, rr in shown)), enclosing, tuple(sorted(nested)), ttls)
 
     def holds(self, change: Change) -> bool:
-        """True if `after` is what is held, exactly, at all names at which the change has or had anything."""
-        return {rr for _, _, rr in self.rows(change.child, owners(change))} == set(_wanted(change))
+        """True if `after` is what is held, exactly, at all names at which the change has or had anything.
+
+        Rows that make no sense are no part of what is held.
+        """
+        places = self._places(change.child, owners(change))
+        return {rr for _, _, rr in self._rows(change.child, places)} == set(_wanted(change))
 
     def alias_at(self, rrs: Iterable[RR]) -> str | None:
         """A name of these records at which an alias stands."""

@@ -68,7 +68,7 @@ def _check_rights(connection: Connection) -> None:
 
 def statements(dialect: str) -> Iterator[str]:
     """The statements that make the tables."""
-    script = files(__package__).joinpath("schema", f"{dialect}.sql").read_text()
+    script = files(__package__).joinpath("sql", f"{dialect}.sql").read_text()
     if dialect == "postgresql":
         yield script
         return

@@ -1,4 +1,4 @@
-"""The tables as statements name them. What they are made of stands in `schema/*.sql`, for each database its own way."""
+"""The tables as statements name them. What they are made of stands in `sql/*.sql`, for each database its own way."""
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, text
 

@@ -1,4 +1,4 @@
-"""One parent zone's rows: operations within a transaction. They block, and let the database's errors through."""
+"""One parent zone's rows: operations on a connection. They block, and let the database's errors through."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,7 +17,7 @@ from zonecut_database.text import owner_of, record_of
 _CHUNK = 500
 """Names, ids or rows in one statement."""
 _PAGE = 2000
-"""Rows by whose number the children in one transaction of a listing are bounded."""
+"""Rows by whose number the children in one step of a listing are bounded."""
 _INSERTED = ("zone", "child", "owner", "type", "ttl", "rdata")
 _COLUMNS = (RECORDS.c.id, RECORDS.c.child, RECORDS.c.owner, RECORDS.c.type, RECORDS.c.ttl, RECORDS.c.rdata)
 _MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
@@ -48,7 +48,7 @@ class ZoneTables:
 
     def lock(self, connection: Connection) -> None:
         """Keep all others from changing the zone until the transaction ends. Raises BackendMisconfigured."""
-        serial = select(ZONES.c.serial).where(ZONES.c.zone == self._text).with_for_update()
+        serial = select(ZONES.c.serial).where(ZONES.c.zone == self._text).with_for_update(key_share=True)
         if connection.execute(serial).first() is None:
             self._refuse()
         if connection.dialect.name == "postgresql":
@@ -82,15 +82,7 @@ class ZoneTables:
     def missing(self, connection: Connection, changes: Sequence[Change]) -> tuple[bytes, ...]:
         """The children of those changes whose `after` the database does not have."""
         held = self._held(connection, [change.child for change in changes], _owners(changes))
-        found = []
-        for change in changes:
-            try:
-                if held.holds(change):
-                    continue
-            except Senseless:
-                pass
-            found.append(change.child)
-        return tuple(found)
+        return tuple(change.child for change in changes if not held.holds(change))
 
     def commit(self, connection: Connection, changes: Sequence[Change]) -> None:
         """Write all of these changes, in a transaction that is not over yet."""

@@ -142,7 +142,7 @@ class SqliteRegistry(Registry):
             database.executemany(f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def schema(self) -> str:
-        return files("zonecut_database").joinpath("schema", "sqlite.sql").read_text()
+        return files("zonecut_database").joinpath("sql", "sqlite.sql").read_text()
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -195,7 +195,7 @@ class PostgreSqlRegistry(Registry):
         self.server.execute("ANALYZE", database=self.name)
 
     def schema(self) -> str:
-        return files("zonecut_database").joinpath("schema", "postgresql.sql").read_text()
+        return files("zonecut_database").joinpath("sql", "postgresql.sql").read_text()
 
     def drop_tables(self) -> None:
         """Leave nothing in the database."""

@@ -24,6 +24,10 @@ CREATE TABLE zonecut_records (
     ttl INTEGER NOT NULL,
     rdata TEXT NOT NULL,
 
+    CONSTRAINT zonecut_text_is_text CHECK (
+        typeof(zone) = 'text' AND typeof(child) = 'text' AND typeof(owner) = 'text'
+        AND typeof(type) = 'text' AND typeof(rdata) = 'text'
+    ),
     CONSTRAINT zonecut_owner_is_a_name CHECK (owner GLOB '?*.' AND owner NOT GLOB '*[^!-~]*' AND owner = lower(owner)),
     CONSTRAINT zonecut_owner_is_in_zone
         CHECK (owner = zone OR substr(owner, length(owner) - length(zone)) = '.' || zone),
@@ -35,7 +39,10 @@ CREATE TABLE zonecut_records (
         WHEN type IN ('A', 'AAAA') THEN owner = child OR substr(owner, length(owner) - length(child)) = '.' || child
         ELSE 0
     END),
-    CONSTRAINT zonecut_type_is_a_type CHECK (type GLOB '[A-Z]*' AND type NOT GLOB '*[^A-Z0-9-]*'),
+    CONSTRAINT zonecut_type_is_a_type CHECK (
+        type GLOB '[A-Z]*' AND type NOT GLOB '*[^A-Z0-9-]*'
+        AND type NOT IN ('TYPE1', 'TYPE2', 'TYPE5', 'TYPE28', 'TYPE39', 'TYPE43')
+    ),
     CONSTRAINT zonecut_ttl_is_a_ttl CHECK (typeof(ttl) = 'integer' AND ttl BETWEEN 0 AND 2147483647),
     CONSTRAINT zonecut_rdata_is_of_type CHECK (CASE type
         WHEN 'NS' THEN rdata GLOB '*.' AND rdata NOT GLOB '*[^!-~]*' AND rdata = lower(rdata)
@@ -43,7 +50,7 @@ CREATE TABLE zonecut_records (
         WHEN 'A' THEN rdata GLOB '[0-9]*.[0-9]*.[0-9]*.[0-9]*' AND rdata NOT GLOB '*[^0-9.]*'
             AND rdata NOT GLOB '*.*.*.*.*' AND '.' || rdata NOT GLOB '*.0[0-9]*'
         WHEN 'AAAA' THEN rdata GLOB '*:*:*' AND rdata NOT GLOB '*[^0-9a-f:]*'
-        ELSE rdata <> ''
+        ELSE rdata <> '' AND rdata NOT GLOB '*[^ -~]*'
     END)
 );
 -- No record is there twice.
