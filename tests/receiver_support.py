@@ -25,7 +25,7 @@ from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
+from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.refusals import Refusals
@@ -36,6 +36,7 @@ from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.tally import Tally
 from zonecut.receiver.trust import Trust, TrustSettings
+from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, KeyState, Store
 from zonecut_zonefile import zonecut_adapters
 

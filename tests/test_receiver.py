@@ -13,7 +13,7 @@ from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRTy
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.parent_zone import ZoneSettings
+from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, KeyState
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."

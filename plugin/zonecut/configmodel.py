@@ -17,11 +17,11 @@ from zonecut.protocol.svcb import Method
 from zonecut.receiver.admission import Limits
 from zonecut.receiver.authentication import SignatureSettings
 from zonecut.receiver.checks import CheckSettings
-from zonecut.receiver.parent_zone import ZoneSettings
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.publication import Announcement, PublicationSettings
 from zonecut.receiver.responder import ResponseSettings
 from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.zonesettings import ZoneSettings
 
 DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
 DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"

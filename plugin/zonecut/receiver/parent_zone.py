@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
@@ -19,42 +18,26 @@ from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
-from zonecut.receiver.activity import Activity
-from zonecut.receiver.beliefs import Beliefs
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.judgement import check_order, check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
+from zonecut.receiver.readings import REMEMBERED_CHILDREN, Readings
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
+from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, StoreConflict, StoredChange, StoreUnavailable
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
 
-OPEN_RETRY = 5.0
-"""Seconds between attempts to open a backend that was away when the receiver started."""
-REMEMBERED_CHILDREN = 10_000
-
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-
-class ZoneSettings(BaseModel):
-    """How a parent zone takes changes; part of its entry in `parents`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    answer_within: PositiveFloat = Field(
-        2.0, description="Seconds that an answer waits for the backend; a child repeats after 3."
-    )
-    ordering: str = Field("strict", pattern="^(strict|off)$")
-    max_batch: PositiveInt = Field(50, description="The most changes in one transaction.")
 
 
 class ParentZone:
@@ -80,22 +63,22 @@ class ParentZone:
         self._backend = backend
         self._ledger = ledger
         self._replay = replay
-        self._noticed = noticed
         self._checks = checks
         self.writer = Writer(rules.zone, backend, ledger, noticed, settings.max_batch, jitter)
         self.counts = ChangeCounts()
-        self._activity = Activity()
         self._turns = Turns(max_waiting)
-        self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
+        self._readings = Readings(rules.zone, backend, noticed, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
         self._resumed = asyncio.Event()
-        self._tried = asyncio.Event()
-        self._ready = False
         self._retired = False
         self._recording = 0
         self._nothing_recorded = asyncio.Event()
         self._nothing_recorded.set()
-        self.trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the server cannot be reached; None if it can, or was not tried yet."""
+        return self._readings.trouble
 
     @property
     def zone(self) -> bytes:
@@ -131,20 +114,7 @@ class ParentZone:
 
     async def run(self) -> None:
         """Open the backend, however long that takes, and write until cancelled."""
-        while True:
-            try:
-                await self._backend.open()
-                break
-            except BackendError as error:
-                if self.trouble != error.reason:
-                    _log.error("backend.unavailable", zone=names.to_text(self.zone), reason=error.reason)
-                self.trouble = error.reason
-                self._tried.set()
-                self.writer.held_up(error.reason, OPEN_RETRY)
-                await asyncio.sleep(OPEN_RETRY)
-        self.trouble = None
-        self._ready = True
-        self._tried.set()
+        await self._readings.open(self.writer.held_up)
         _log.info("zone.ready", zone=names.to_text(self.zone))
         await self.writer.run()
 
@@ -174,16 +144,12 @@ class ParentZone:
 
         What is believed of it is enough unless it is to be read `afresh`. Raises BackendError, StoreUnavailable.
         """
-        for place in (*names.between(name, self.zone), name):
-            reading = (None if afresh else self._beliefs.of(place)) or await self._read(place)
-            if reading.delegation.is_delegated:
-                return reading
-        return None
+        return await self._readings.around(name, self._settings.answer_within, afresh=afresh)
 
     async def consider(self, request: DelegationChange) -> Change:
         """What a request would change; nothing is recorded. Raises Refusal, BackendError, StoreUnavailable."""
         policy.check_child(self.rules, request.child)
-        reading = self._beliefs.of(request.child) or await self._read(request.child)
+        reading = self._readings.believed(request.child) or await self._read(request.child)
         try:
             return Change(reading.delegation, self._judge(request, reading))
         except Refusal:
@@ -326,23 +292,7 @@ class ParentZone:
 
     async def _read(self, child: bytes) -> Reading:
         """What the server holds for a child now. Raises BackendError, StoreUnavailable."""
-        try:
-            async with asyncio.timeout(self._settings.answer_within):
-                await self._tried.wait()
-        except TimeoutError:
-            raise BackendUnavailable("the backend is not open yet") from None
-        if not self._ready:
-            raise BackendUnavailable(self._trouble("the backend is not ready"))
-        mark = self._activity.mark(child)
-        reading = await self._backend.read(child)
-        if self._activity.since(child, mark):
-            # it may be half of our own change, which nobody shall be blamed for: what stays is there
-            first, reading = reading, await self._backend.read(child)
-            if first != reading:
-                return reading
-        self._beliefs.believe(child, reading)
-        await self._noticed(child, reading)
-        return reading
+        return await self._readings.read(child, self._settings.answer_within)
 
     async def _look_again(self, child: bytes) -> None:
         """What made an accepted change fail may mean something for the child's keys."""
@@ -371,7 +321,7 @@ class ParentZone:
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
         that nothing is to be done, the server is asked.
         """
-        believed = self._beliefs.of(child)
+        believed = self._readings.believed(child)
         if believed is not None:
             before = believed.delegation
             try:
@@ -413,22 +363,21 @@ class ParentZone:
         change = replace(change, identity=identity or b"")
         judge_anew = partial(self._judge_anew, request, still_trusted)
         pending = Pending(change_id, change, judge_anew, settled, attempts, uncertain=resumed)
-        self._activity.begins(pending.child)
+        self._readings.begins(pending.child)
         settled.add_done_callback(partial(self._settled, pending, identity))
         self.writer.put(pending)
         return settled
 
     def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
         child = pending.change.child
-        self._activity.ends(child)
         if settled.cancelled() or settled.result().rcode:
-            self._beliefs.doubt(child)
+            self._readings.ends(child, None)
             if identity is not None:
                 self._replay.reject(identity)
             self.counts.failed += not settled.cancelled()
         else:
             self.counts.applied += 1
-            self._beliefs.believe(child, Reading(pending.change.after))
+            self._readings.ends(child, pending.change.after)
         self._turns.give_back(child)
 
     async def _resume(self, stored: StoredChange) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from zonecut.receiver.bootstrapper import Bootstrapper
-from zonecut.receiver.parent_zone import ParentZone, ZoneSettings
+from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Rules
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
+from zonecut.receiver.zonesettings import ZoneSettings
 
 
 @dataclass(frozen=True, slots=True)

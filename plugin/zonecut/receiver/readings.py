@@ -1,0 +1,108 @@
+"""What a parent zone's server holds for each child: read when it has to be, believed as long as that may be."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Reading
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.activity import Activity
+from zonecut.receiver.beliefs import Beliefs
+
+OPEN_RETRY = 5.0
+"""Seconds between attempts to open a backend that was away when the receiver started."""
+REMEMBERED_CHILDREN = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Readings:
+    """The reading side of one parent zone. `noticed` is told of each delegation that was read."""
+
+    def __init__(
+        self,
+        zone: bytes,
+        backend: Backend,
+        noticed: Callable[[bytes, Reading], Awaitable[None]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._zone = zone
+        self._backend = backend
+        self._noticed = noticed
+        self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
+        self._activity = Activity()
+        self._tried = asyncio.Event()
+        self._is_open = False
+        self.trouble: str | None = None
+        """Why the backend is not open; None if it is, or was not tried yet."""
+
+    async def open(self, held_up: Callable[[str, float], None]) -> None:
+        """Open the backend, however long that takes; `held_up` is told why not, and the seconds to the next try."""
+        while True:
+            try:
+                await self._backend.open()
+                break
+            except BackendError as error:
+                if self.trouble != error.reason:
+                    _log.error("backend.unavailable", zone=names.to_text(self._zone), reason=error.reason)
+                self.trouble = error.reason
+                self._tried.set()
+                held_up(error.reason, OPEN_RETRY)
+                await asyncio.sleep(OPEN_RETRY)
+        self.trouble = None
+        self._is_open = True
+        self._tried.set()
+
+    def believed(self, child: bytes) -> Reading | None:
+        """What is believed of a child; None if nothing is."""
+        return self._beliefs.of(child)
+
+    async def read(self, child: bytes, patience: float) -> Reading:
+        """What the server holds for a child now. Raises BackendError, StoreUnavailable.
+
+        `patience` is for how many seconds a backend that was not tried yet is waited for.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                await self._tried.wait()
+        except TimeoutError:
+            raise BackendUnavailable("the backend is not open yet") from None
+        if not self._is_open:
+            raise BackendUnavailable(f"the backend is not ready: {self.trouble}")
+        mark = self._activity.mark(child)
+        reading = await self._backend.read(child)
+        if self._activity.since(child, mark):
+            # it may be half of our own change, which nobody shall be blamed for: what stays is there
+            first, reading = reading, await self._backend.read(child)
+            if first != reading:
+                return reading
+        self._beliefs.believe(child, reading)
+        await self._noticed(child, reading)
+        return reading
+
+    async def around(self, name: bytes, patience: float, *, afresh: bool = False) -> Reading | None:
+        """The delegation at or above a name below the apex, the topmost one; None where there is none.
+
+        What is believed of it is enough unless it is to be read `afresh`. Raises BackendError, StoreUnavailable.
+        """
+        for place in (*names.between(name, self._zone), name):
+            reading = (None if afresh else self.believed(place)) or await self.read(place, patience)
+            if reading.delegation.is_delegated:
+                return reading
+        return None
+
+    # Changes of our own
+
+    def begins(self, child: bytes) -> None:
+        """A change of ours is on its way to the server."""
+        self._activity.begins(child)
+
+    def ends(self, child: bytes, after: Delegation | None) -> None:
+        """It is settled: the server holds `after`; None: nobody knows what it holds."""
+        self._activity.ends(child)
+        if after is None:
+            self._beliefs.doubt(child)
+        else:
+            self._beliefs.believe(child, Reading(after))
