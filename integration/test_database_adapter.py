@@ -357,9 +357,10 @@ def test_the_tables_take_nothing_that_is_written_in_two_ways(registry: Registry)
         with pytest.raises((sqlite3.IntegrityError, psycopg.errors.IntegrityError, psycopg.errors.DataError)):
             registry.insert([(PARENT, child, owner, rtype, ttl, rdata)])
     if isinstance(registry, SqliteRegistry):
-        for ttl, rdata in ((60, b"ns.test."), ("60 s", "ns.test."), (2**31, "ns.test.")):
+        unfit: Sequence[tuple[Any, Any]] = ((60, b"ns.test."), ("60 s", "ns.test."), (2**31, "ns.test."))
+        for seconds, data in unfit:
             with pytest.raises(sqlite3.IntegrityError):
-                registry.insert([(PARENT, CHILD, CHILD, "NS", ttl, rdata)])
+                registry.insert([(PARENT, CHILD, CHILD, "NS", seconds, data)])
     assert replayed(registry) == set(registry.records(PARENT))
 
 
