@@ -1,6 +1,5 @@
 """The daemon as its operator sees it: stopped, told to read its configuration again, and in trouble."""
 
-import resource
 import signal
 import subprocess
 import time
@@ -262,35 +261,3 @@ def test_a_key_is_revoked_and_trusted_within_one_second(tmp_path: Path) -> None:
         with pytest.raises(CommandFailed):
             world.zonecut.cli("key", "trust", CHILD.text)
         stop_cleanly(world)
-
-
-def test_a_disk_that_is_full_is_told_and_survived(tmp_path: Path) -> None:
-    """No more room for the database: the process may not write beyond what is little more than its log has now."""
-    with World(tmp_path, ZONE, keys=CHILDREN) as world:
-        for child in CHILDREN:
-            assert world.udp(child.fresh()).rcode == "NOERROR"
-        _, hard = resource.prlimit(world.zonecut.pid, resource.RLIMIT_FSIZE)
-        room = world.zonecut.log_file.stat().st_size + 64 * 1024
-        resource.prlimit(world.zonecut.pid, resource.RLIMIT_FSIZE, (room, hard))
-        before = world.records()
-        accepted = set()
-        for child in CHILDREN:
-            answer = world.udp(_moved(child))
-            if answer.rcode != "NOERROR":
-                break
-            accepted.add(child)
-        assert answer.rcode == "SERVFAIL"
-        assert answer.extended_error is not None
-        assert answer.extended_error[0] == 0
-        assert "store" in answer.extended_error[1]
-        moved = {record.split(" ")[0] for record in world.records() - before}
-        assert moved == {f"ns2.{child.text}" for child in accepted}
-        # What needs no disk is served on: keys are known, strangers are refused.
-        assert world.udp(Signer.generate("child0").fresh()).rcode == "BADKEY"
-
-        resource.prlimit(world.zonecut.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        for child in CHILDREN:
-            assert world.udp(_moved(child)).rcode == "NOERROR"
-        assert len([record for record in world.records() if record.endswith(" A 11.99.99.99")]) == len(CHILDREN)
-        until(lambda: not _unsettled(world), timeout=10, what="nothing is left unsettled")
-        stop_cleanly(world, expected=["audit.lost"])

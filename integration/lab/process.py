@@ -117,6 +117,8 @@ class Process:
                 stdout=output,
                 stderr=log,
                 start_new_session=True,
+                # as systemd has it, which ignores SIGPIPE; and a limit on the size of files is an error, not the end
+                restore_signals=False,
             )
         deadline = time.monotonic() + self._start_timeout
         try:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
 from enum import StrEnum
+from io import UnsupportedOperation
 from typing import Any, TextIO
 
 
@@ -23,7 +25,7 @@ def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info"
     _import_without_rich()
     import structlog
 
-    stream = stream or sys.stderr
+    lines = _Lines(stream := stream or sys.stderr)
     console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and stream.isatty())
     renderers: list[Any]
     if console:
@@ -37,11 +39,50 @@ def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info"
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # one write a line: lines of several processes do not mix
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
+
+
+class _Lines:
+    """A logger that writes what it is given, and never fails who logs.
+
+    What a full disk or a closed pipe does not take is lost, and counted. One write a line: lines of several processes
+    do not mix.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+        self._cut = False
+
+    def msg(self, message: str) -> None:
+        octets = f"{message}\n".encode("utf-8", "backslashreplace")
+        if self._cut:
+            octets = b"\n" + octets
+        try:
+            written = os.write(self._stream.fileno(), octets)
+        except UnsupportedOperation:
+            self._stream.write(f"{message}\n")  # no file: somebody collects the lines
+            return
+        except OSError:
+            self._lost += 1
+            return
+        self._cut = written < len(octets)
+        if self._cut:
+            self._lost += 1
+        elif self._lost:
+            self._tell()
+
+    # the names under which structlog calls it
+    log = debug = info = warn = warning = err = error = fatal = critical = exception = failure = msg
+
+    def _tell(self) -> None:
+        import structlog
+
+        lost, self._lost = self._lost, 0
+        structlog.get_logger().error("log.lost", lines=lost)
 
 
 class _Forwarder(logging.Handler):

@@ -45,7 +45,7 @@ async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
     # as often as Python does by default takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    async with daemon.open_store(loaded) as store:
+    async with daemon.open_store(loaded, writes=True) as store:
         await daemon.Daemon(loaded, manager, store).run()
 
 

@@ -80,6 +80,7 @@ class Daemon:
         Raises StoreError, BackendError, CannotListen, UnusableKey or OSError if it cannot begin.
         """
         store = self._store
+        store.thread.noticed = _log_store
         await store.ring.start()
         remembered = [
             (each.identity, each.expires_at)
@@ -261,13 +262,21 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
         raise ConfigurationError(new.path, problems)
 
 
-def open_store(loaded: Loaded) -> Store:
-    """The store that a configuration names. Raises StoreUnusable."""
+def _log_store(trouble: str | None) -> None:
+    if trouble is None:
+        _log.info("store.recovered")
+    else:
+        _log.error("store.unavailable", reason=trouble)
+
+
+def open_store(loaded: Loaded, *, writes: bool = False) -> Store:
+    """The store that a configuration names; with `writes`, it must be writable. Raises StoreUnusable."""
     configuration = loaded.configuration
     return Store.open(
         configuration.store.url,
         code_points=configuration.codepoints.to_codepoints(),
         ring_owners=configuration.receiver.cached_children,
+        writes=writes,
     )
 
 

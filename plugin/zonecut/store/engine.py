@@ -97,6 +97,40 @@ def create_file(url: URL) -> None:
         raise StoreUnusable(f"store url {display(url)!r}: {path} cannot be created: {error.strerror}") from None
 
 
+def check_writable(engine: Engine) -> None:
+    """Raises StoreUnusable for a SQLite file that this user may read and not write: the first change would fail.
+
+    A full disk is another matter: it may be better soon.
+    """
+    if engine.url.get_backend_name() != "sqlite":
+        return
+    try:
+        with engine.connect() as connection:
+            begin(connection, write=True)
+            # SQLite lets a writing transaction begin in a file that is read-only
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+            connection.rollback()
+    except SQLAlchemyError as error:
+        if _is_forbidden(error):
+            raise StoreUnusable(unusable(engine.url, error)) from error
+
+
+def unusable(url: URL, error: BaseException) -> str:
+    """A sentence for an error that keeps a store from being used, and what has to be so where that is known."""
+    sentence = f"store url {display(url)!r}: {explain(error)}"
+    if url.get_backend_name() != "sqlite" or not _is_forbidden(error):
+        return sentence
+    path = Path(url.database or "")
+    return (
+        f"{sentence}; what is accepted is recorded in {path} before it is answered: the user of zonecut must be able "
+        f"to write that file, and new ones in {path.parent}"
+    )
+
+
+def _is_forbidden(error: BaseException) -> bool:
+    return _error_name(error).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"))
+
+
 def begin(connection: Connection, *, write: bool) -> None:
     """Begin a transaction. A writing one takes SQLite's lock at once: taking it later can fail half-way."""
     if connection.dialect.name == "sqlite":

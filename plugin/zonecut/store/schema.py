@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from zonecut.store.engine import begin, display, explain, is_locked
+from zonecut.store.engine import begin, display, is_locked, unusable
 from zonecut.store.errors import StoreUnusable
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
@@ -31,7 +31,7 @@ def upgrade(engine: Engine) -> None:
             return
         except SQLAlchemyError as error:
             if not is_locked(error) or time.monotonic() > deadline:
-                raise StoreUnusable(f"store url {display(engine.url)!r}: {explain(error)}") from error
+                raise StoreUnusable(unusable(engine.url, error)) from error
         time.sleep(0.05)
 
 

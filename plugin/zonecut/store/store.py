@@ -13,7 +13,7 @@ from zonecut.store.audit import AuditTable
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import ChildLedgers
-from zonecut.store.engine import create_file, make_engine, parse_url
+from zonecut.store.engine import check_writable, create_file, make_engine, parse_url
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
 from zonecut.store.schema import upgrade
@@ -51,16 +51,20 @@ class Store:
         clock: Callable[[], float] = time.time,
         code_points: codepoints.CodePoints = codepoints.DEFAULT,
         ring_owners: int = 8192,
+        writes: bool = False,
     ) -> "Store":
         """The store behind a URL; an empty one is made, an older one upgraded. It waits for the disk.
 
-        `clock` gives seconds since the epoch; `ring_owners` is how many owners' keys the ring keeps in memory. Raises
-        StoreUnusable, with a sentence that names the URL and says what would be right.
+        `clock` gives seconds since the epoch; `ring_owners` is how many owners' keys the ring keeps in memory; with
+        `writes`, a file that can only be read is refused. Raises StoreUnusable, with a sentence that names the URL and
+        says what would be right.
         """
         parsed = parse_url(url)
         create_file(parsed)
         engine = make_engine(parsed)
         upgrade(engine)
+        if writes:
+            check_writable(engine)
         return cls(engine, clock, code_points, ring_owners)
 
     async def close(self) -> None:

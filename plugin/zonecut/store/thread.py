@@ -54,6 +54,11 @@ class StoreThread:
         self._connection: Connection | None = None
         self._closed = False
         self._locked_since: float | None = None
+        self._trouble: str | None = None
+        self._write_fails = False
+        self.noticed: Callable[[str | None], None] = _nobody
+        """Called, in the thread, with the reason when the database does not work any more, and with None when it does
+        again."""
 
     async def read(self, function: Callable[[Connection], _Result]) -> _Result:
         """What `function` returns, called in the store thread inside one transaction, which is rolled back.
@@ -134,7 +139,9 @@ class StoreThread:
             result = read.function(connection)
             connection.rollback()
         except BaseException as error:
-            return _Outcome(read.future, None, self._recover(error))
+            return _Outcome(read.future, None, self._recover(error, write=False))
+        if not self._write_fails:
+            self._notice(None)
         return _Outcome(read.future, result, None)
 
     def _write(self, writes: deque[_Write]) -> list[_Outcome]:
@@ -143,15 +150,16 @@ class StoreThread:
             begin(self._connected(), write=True)
         except SQLAlchemyError as error:
             if is_locked(error) and self._patient():
-                self._recover(error)
+                self._drop_connection()
                 return []
-            return [_Outcome(write.future, None, self._recover(error)) for write in _first(writes)]
+            recovered = self._recover(error, write=True)
+            return [_Outcome(write.future, None, recovered) for write in _first(writes)]
         self._locked_since = None
         group = _first(writes)
         try:
             results = self._execute(group)
         except BaseException as error:
-            recovered = self._recover(error)
+            recovered = self._recover(error, write=True)
             if len(group) == 1:
                 return [_Outcome(group[0].future, None, recovered)]
             return [self._write_alone(write) for write in group]
@@ -162,7 +170,7 @@ class StoreThread:
             begin(self._connected(), write=True)
             return _Outcome(write.future, self._execute([write])[0], None)
         except BaseException as error:
-            return _Outcome(write.future, None, self._recover(error))
+            return _Outcome(write.future, None, self._recover(error, write=True))
 
     def _execute(self, group: Sequence[_Write]) -> list[Any]:
         """The results of `group`, in its order, after the transaction that has begun is committed."""
@@ -176,6 +184,8 @@ class StoreThread:
             for index, result in zip(indexes, given, strict=True):
                 results[index] = result
         connection.commit()
+        self._write_fails = False
+        self._notice(None)
         return results
 
     def _patient(self) -> bool:
@@ -192,11 +202,14 @@ class StoreThread:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _recover(self, error: BaseException) -> BaseException:
+    def _recover(self, error: BaseException, *, write: bool) -> BaseException:
         """End the transaction, so that the next one finds nothing left of it; what to tell the caller."""
         if isinstance(error, SQLAlchemyError) and not isinstance(error, IntegrityError):
             self._drop_connection()
-            return StoreUnavailable(f"the store {display(self._engine.url)!r} does not work: {explain(error)}")
+            self._write_fails |= write
+            reason = f"the store {display(self._engine.url)!r} does not work: {explain(error)}"
+            self._notice(reason)
+            return StoreUnavailable(reason)
         if self._connection is not None:
             try:
                 self._connection.rollback()
@@ -206,6 +219,11 @@ class StoreThread:
             StoreConflict(f"the store holds such a row: {error.orig}") if isinstance(error, IntegrityError) else error
         )
 
+    def _notice(self, trouble: str | None) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self.noticed(trouble)
+
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -213,6 +231,10 @@ class StoreThread:
                 connection.close()
             except SQLAlchemyError:
                 connection.invalidate()
+
+
+def _nobody(trouble: str | None) -> None:
+    """Who wants to know replaces this."""
 
 
 def _first(writes: deque[_Write]) -> list[_Write]:

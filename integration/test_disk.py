@@ -1,0 +1,200 @@
+"""Disks that are full, and files that cannot be written: zonecut's own and those of the server."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.disk import bound_by_modes, full_disk, read_only
+from lab.process import until
+from lab.servers import SERVERS
+from lab.zonecut import COMMAND
+from lab.zones import PARENT, ParentZone, Signing
+from peer import Answer, TcpPeer
+from signer import A, Signer, address, name
+from world import World, stop_cleanly
+from zonecut.protocol import message
+
+CHILDREN = [Signer.generate(f"child{number}") for number in range(20)]
+ZONE = ParentZone(PARENT, delegations=len(CHILDREN))
+MOVED_TO = "11.99.99.99"
+ROOM = 64 * 1024
+"""Octets that zonecut's files, or its log, may still grow by: less than a dozen changes take."""
+
+
+def moved(child: Signer, to: str = MOVED_TO) -> bytes:
+    """A change of one address."""
+    host = name(f"ns2.{child.text}")
+    return child.update(message.delete_rrset(host, A), message.add(host, A, 60, address(to)))
+
+
+def holders(world: World, text: str = MOVED_TO) -> set[str]:
+    """The owners of this address."""
+    return {record.split(" ")[0] for record in world.records() if record.endswith(f" A {text}")}
+
+
+def hosts(children: Sequence[Signer]) -> set[str]:
+    return {f"ns2.{child.text}" for child in children}
+
+
+def told(answer: Answer) -> tuple[str, int, str]:
+    assert answer.extended_error is not None
+    return answer.rcode, *answer.extended_error
+
+
+def settled(world: World) -> None:
+    until(lambda: not world.changes("--state", "accepted"), timeout=45, what="nothing is left unsettled")
+
+
+# The store
+
+
+def test_a_disk_that_is_full_is_told_and_survived(tmp_path: Path) -> None:
+    with World(tmp_path, ZONE, keys=CHILDREN) as world:
+        for child in CHILDREN:
+            assert world.udp(child.fresh()).rcode == "NOERROR"
+        before = world.records()
+        accepted = []
+        with full_disk(world.zonecut, world.zonecut.log_file.stat().st_size + ROOM):
+            for child in CHILDREN:
+                answer = world.udp(moved(child))
+                if answer.rcode != "NOERROR":
+                    break
+                accepted.append(child)
+            rcode, code, text = told(answer)
+            assert (rcode, code) == ("SERVFAIL", 0)
+            assert text.startswith(f"the store '{world.store_url}' does not work: ")
+            assert {record.split(" ")[0] for record in world.records() - before} == hosts(accepted)
+            # what needs no disk is served on: keys are known, strangers are refused
+            assert world.udp(Signer.generate("child0").fresh()).rcode == "BADKEY"
+            trouble = world.wait_for_event("store.unavailable")
+            assert (trouble["level"], trouble["reason"]) == ("error", text)
+        for child in CHILDREN:
+            assert world.udp(moved(child)).rcode == "NOERROR"
+        assert holders(world) == hosts(CHILDREN)
+        settled(world)
+        assert (
+            len(world.zonecut.log_events("store.unavailable")) == len(world.zonecut.log_events("store.recovered")) == 1
+        )
+        stop_cleanly(world, expected=["audit.lost", "store.unavailable"])
+
+
+def test_what_was_written_when_the_disk_filled_up_is_settled_when_there_is_room(tmp_path: Path) -> None:
+    """Accepted, written, and not recorded as applied: the record follows, and a restart meanwhile changes nothing."""
+    with World(tmp_path, ZONE, keys=CHILDREN) as world:
+        accepted: list[Signer] = []
+        room = world.zonecut.log_file.stat().st_size + ROOM
+        with full_disk(world.zonecut, room):
+            for child in CHILDREN:
+                if world.udp(moved(child)).rcode != "NOERROR":
+                    break
+                accepted.append(child)
+            assert accepted
+            world.zonecut.kill()
+        world.zonecut.start()
+        settled(world)
+        assert holders(world) == hosts(accepted)
+        assert {change["child"] for change in world.changes("--state", "applied")} == {each.text for each in accepted}
+
+
+def test_a_store_that_becomes_read_only_is_told_and_works_again_when_it_may_be_written(tmp_path: Path) -> None:
+    world = World(tmp_path, ZONE, keys=CHILDREN)
+    world.zonecut.argv = bound_by_modes(world.zonecut.argv)
+    database = Path(world.store_url.removeprefix("sqlite:///"))
+    with world:
+        assert world.udp(moved(CHILDREN[0])).rcode == "NOERROR"
+        settled(world)
+        with read_only(database):
+            # a file that is open stays writable; the error makes zonecut open it again
+            with full_disk(world.zonecut, 0):
+                assert world.udp(moved(CHILDREN[1])).rcode == "SERVFAIL"
+            for _ in range(2):
+                rcode, code, text = told(world.udp(moved(CHILDREN[1])))
+                assert (rcode, code) == ("SERVFAIL", 0)
+                assert text.startswith(f"the store '{world.store_url}' does not work: the file is read-only")
+            # the first one of these was lost, with the full disk
+            assert world.wait_for_event("store.unavailable")["reason"] == text
+            assert world.wait_for_event("log.lost")["level"] == "error"
+            assert holders(world) == hosts(CHILDREN[:1])
+        assert world.udp(moved(CHILDREN[1])).rcode == "NOERROR"
+        assert holders(world) == hosts(CHILDREN[:2])
+        world.wait_for_event("store.recovered")
+        stop_cleanly(world, expected=["audit.lost", "log.lost", "store.unavailable"])
+
+
+@pytest.mark.parametrize("what", ["file", "directory", "both"])
+def test_zonecut_does_not_start_on_a_store_that_it_cannot_write(tmp_path: Path, what: str) -> None:
+    with World(tmp_path, ZONE, keys=CHILDREN) as world:
+        world.zonecut.stop()
+        database = Path(world.store_url.removeprefix("sqlite:///"))
+        closed = {"file": [database], "directory": [database.parent], "both": [database, database.parent]}[what]
+        with read_only(*closed):
+            argv = bound_by_modes([COMMAND, "serve", "--config", world.zonecut.config_file])
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"store url '{world.store_url}': ")
+        assert f"recorded in {database} before it is answered: the user of zonecut must be able to write" in done.stderr
+        assert done.stderr.count("\n") == 1
+        world.zonecut.start()
+        assert world.udp(moved(CHILDREN[0])).rcode == "NOERROR"
+
+
+# The server
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_whose_disk_is_full_gets_all_that_was_accepted_when_there_is_room(tmp_path: Path, server: str) -> None:
+    zone = ParentZone(PARENT, delegations=len(CHILDREN), signing=Signing.IN_PLACE)
+    with World(tmp_path, zone, server=server, keys=CHILDREN) as world:
+        assert world.udp(moved(CHILDREN[0])).rcode == "NOERROR"
+        before = world.records()
+        with full_disk(world.server), TcpPeer(world.port) as peer:
+            peer.send(*(moved(child) for child in CHILDREN[1:]))
+            answers = [peer.receive() for _ in CHILDREN[1:]]
+            assert {answer.rcode for answer in answers if answer} == {"NOERROR"}
+            assert world.records() == before
+            (change,) = world.changes("--child", CHILDREN[1].text)
+            assert (change["state"], change["settled_at"]) == ("accepted", None)
+            trouble = world.wait_for_event("backend.unavailable")
+            assert trouble["level"] == "error"
+            # its next change waits for that one, and the child is told why
+            rcode, _, text = told(world.tcp(moved(CHILDREN[1], "11.77.77.77")))
+            assert rcode == "SERVFAIL"
+            assert text.startswith("an earlier change of this child waits: ")
+            (change,) = world.changes("--child", CHILDREN[1].text)
+            assert change["attempts"] > 1
+            assert change["next_at"] is not None
+            assert change["reason"] in text
+            assert world.server.running
+        settled(world)
+        assert holders(world) == hosts(CHILDREN)
+        assert world.changes("--state", "failed") == []
+        world.wait_for_event("backend.recovered")
+        world.server.verify()
+        world.server.kill()
+        world.server.start()
+        assert holders(world) == hosts(CHILDREN)
+        world.server.verify()
+        stop_cleanly(world, expected=["backend.unavailable"])
+
+
+def test_a_directory_of_zone_files_that_cannot_be_written_is_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path, ZONE, server="zonefile", keys=CHILDREN)
+    world.zonecut.argv = bound_by_modes(world.zonecut.argv)
+    with world:
+        assert world.udp(moved(CHILDREN[0])).rcode == "NOERROR"
+        before = _files(world)
+        with read_only(world.server.directory):
+            assert world.udp(moved(CHILDREN[1])).rcode == "NOERROR"
+            assert _files(world) == before
+            trouble = world.wait_for_event("backend.unavailable")
+            assert str(world.server.directory) in trouble["reason"]
+        settled(world)
+        assert holders(world) == hosts(CHILDREN[:2])
+        stop_cleanly(world, expected=["backend.unavailable"])
+
+
+def _files(world: World) -> dict[str, Any]:
+    return {path.name: path.read_bytes() for path in world.server.directory.glob(f"*{PARENT}*")}

@@ -1,0 +1,58 @@
+"""The log when nobody can write it."""
+
+import json
+import os
+import resource
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import structlog
+
+from zonecut.cli import logs
+from zonecut.cli.logs import LogFormat
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> object:
+    yield
+    structlog.reset_defaults()
+
+
+def test_what_a_full_disk_does_not_take_is_counted_and_fails_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with file.open("a") as stream:
+        logs.configure(LogFormat.JSON, stream)
+        log = structlog.get_logger()
+        log.info("before")
+        size = file.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+        try:
+            log.info("cut in the middle")
+            log.info("lost")
+            log.error("lost, too")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        log.info("after")
+    first, cut, *rest = file.read_text().splitlines()
+    assert json.loads(first)["event"] == "before"
+    assert len(cut) == 20
+    found = [json.loads(line) for line in rest]
+    assert [event["event"] for event in found] == ["after", "log.lost"]
+    assert (found[1]["level"], found[1]["lines"]) == ("error", 3)
+
+
+def test_a_pipe_that_nobody_reads_fails_nobody() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        logs.configure(LogFormat.JSON, stream)
+        structlog.get_logger().error("to nobody")
+
+
+def test_lines_may_be_collected_in_memory() -> None:
+    stream = StringIO()
+    logs.configure(LogFormat.JSON, stream)
+    structlog.get_logger().info("here", name="\udcff")
+    assert json.loads(stream.getvalue())["event"] == "here"
