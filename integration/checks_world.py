@@ -1,4 +1,4 @@
-"""zonecut in front of a named, and children at two real servers that may disagree: what checks look at.
+"""zonecut in front of a server, and children at two real servers that may disagree: what checks look at.
 
 Everything is on loopback: the children's servers at 127.53.0.x port 53, the root that names are looked up in as well.
 """
@@ -55,7 +55,7 @@ class Child:
 class ChecksWorld(World):
     """A World with a parent zone whose checks are enforced, and one in which they warn."""
 
-    def __init__(self, directory: Path, children: Sequence[Child]) -> None:
+    def __init__(self, directory: Path, children: Sequence[Child], *, server: str = "bind") -> None:
         directory.mkdir(exist_ok=True)
         self._files = directory / "zones"
         self._files.mkdir()
@@ -69,8 +69,8 @@ class ChecksWorld(World):
         for parent in PARENTS.values():
             for child in children:
                 zone = f"{child.label}.{parent}"
-                for server, files in served.items():
-                    files[zone] = self._sign(child, zone, server)
+                for at, files in served.items():
+                    files[zone] = self._sign(child, zone, at)
         self._root(directory)
         served[ROOT_SERVER] = {".": self._files / ".signed"}
         self._authorities = [Authority(directory / f"authority-{at}", at, zones) for at, zones in served.items()]
@@ -78,6 +78,7 @@ class ChecksWorld(World):
         super().__init__(
             directory,
             *(ParentZone(parent, _parent_text(parent, children)) for parent in PARENTS.values()),
+            server=server,
             keys=list(self.signers.values()),
             parents=[_entry(mode) for mode in PARENTS],
             further={

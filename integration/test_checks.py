@@ -32,8 +32,9 @@ _FAILING = [pytest.param(child, rule, text, id=child.label) for child, (rule, te
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChecksWorld]:
-    with ChecksWorld(tmp_path_factory.mktemp("checks") / "world", [*PASSES, *FAILS, AWAY]) as world:
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[ChecksWorld]:
+    directory = tmp_path_factory.mktemp("checks") / "world"
+    with ChecksWorld(directory, [*PASSES, *FAILS, AWAY], server=server) as world:
         yield world
         stop_cleanly(world)
 

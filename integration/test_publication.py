@@ -1,18 +1,12 @@
-"""What a parent announces, on a real named: written, repaired, withdrawn; and a roll of the receiver's key."""
+"""What a parent announces, written by the adapter `bind` to a real named and by `zonefile` for one."""
 
-import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import dns.rdatatype
 import pytest
 
-from lab.child import dig
 from lab.named import Named, StartNamed
-from lab.process import find_command, run, until
-from lab.zonecut import StartZonecut, ZonecutProcess
+from lab.process import find_command, run
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import BackendConflict, BackendContext, BackendMisconfigured, BackendRejected
 from zonecut.protocol import names
@@ -32,8 +26,6 @@ ADDRESS = RRset(TARGET, RRType.A, 60, (b"\x0b\0\0\1", b"\x0b\0\0\2"))
 SVCB = RRset(TARGET, RRType.SVCB, 60, (Svcb.announcing([Method.MANUAL]).to_wire(),))
 KEY = RRset(TARGET, RRType.KEY, 60, (b"\2\0\3\x0f" + bytes(32),))
 ALL = (UPDATE, ADDRESS, SVCB, KEY)
-
-# The adapter
 
 
 @pytest.fixture(params=Signing)
@@ -184,190 +176,3 @@ async def test_named_serves_what_is_published_in_a_zone_file(tmp_path: Path) -> 
     served = {line.split(maxsplit=4)[3] for line in compiled.splitlines() if line.startswith(("updater.", "_dsync."))}
     assert served == {"DSYNC", "A", "SVCB", "KEY"}
     assert 'key65282="manual"' in compiled
-
-
-# The daemon and the commands
-
-Start = Callable[..., ZonecutProcess]
-
-
-@pytest.fixture
-def start(named: Named, start_zonecut: StartZonecut) -> Start:
-    """`start(**keys of the parent)`: zonecut in front of named."""
-
-    def started(**keys: Any) -> ZonecutProcess:
-        return start_zonecut({"parents": [parent(named, **keys)]})
-
-    return started
-
-
-def parent(named: Named, **keys: Any) -> dict[str, Any]:
-    backend = {"adapter": "bind", "server": named.server, "tsig": str(named.tsig_file)}
-    return {"zone": PARENT, "addresses": ["11.0.0.53", "2610::53"], "publish": True, "backend": backend, **keys}
-
-
-def records(named: Named, name: str, rdtype: str) -> set[str]:
-    """TTL and RDATA of an RRset as named serves it."""
-    answer = named.query(name, rdtype).answer
-    wanted = dns.rdatatype.from_text(rdtype)
-    return {f"{rrset.ttl} {data.to_text()}" for rrset in answer if rrset.rdtype == wanted for data in rrset}
-
-
-def tags(zonecut: ZonecutProcess) -> list[int]:
-    return [key["tag"] for key in key_state(zonecut)["published"]]
-
-
-def status(zonecut: ZonecutProcess, *, expect: int | None = None) -> Any:
-    return zonecut.cli("parent", "status", PARENT, expect=expect)
-
-
-def key_state(zonecut: ZonecutProcess) -> Any:
-    return status(zonecut)["key"]
-
-
-def published(named: Named) -> bool:
-    return bool(named.query(f"_dsync.{PARENT}", "TYPE66").answer)
-
-
-def test_a_daemon_publishes_what_others_look_for(named: Named, start: Start) -> None:
-    zonecut = start(publication={"names": ["apex", "wildcard"], "ttl": 300})
-    until(lambda: published(named), timeout=10, what="published")
-    rdata = Dsync(RRType.ANY, 2, zonecut.port, TARGET)
-    for name in (f"_dsync.{PARENT}", f"child0._dsync.{PARENT}"):
-        assert (
-            rdata.to_wire().hex()
-            in dig(name, "TYPE66", "+unknownformat", "+short", port=named.port).text.replace(" ", "").lower()
-        )
-    assert f"ANY 2 {zonecut.port} updater.{PARENT}" in dig(f"_dsync.{PARENT}", "DSYNC", "+short", port=named.port).text
-    assert '1 . key65282="manual"' in dig(f"updater.{PARENT}", "SVCB", "+short", port=named.port).text
-    assert "512 3 15 " in dig(f"updater.{PARENT}", "KEY", "+short", port=named.port).text
-    assert records(named, f"updater.{PARENT}", "A") == {"300 11.0.0.53"}
-    assert records(named, f"updater.{PARENT}", "AAAA") == {"300 2610::53"}
-    assert status(zonecut, expect=0)["key"]["phase"] == "steady"
-    written = zonecut.log_events("publication.written")
-    assert len(written) == 1
-    assert len(written[0]["added"]) == 6
-
-
-def test_a_restart_keeps_the_key_and_writes_nothing(named: Named, start: Start) -> None:
-    zonecut = start()
-    until(lambda: published(named), timeout=10, what="published")
-    before = tags(zonecut)
-    serial = records(named, PARENT, "SOA")
-    zonecut.stop()
-    zonecut.start()
-    until(lambda: bool(zonecut.log_events("zone.ready")), timeout=10, what="ready")
-    time.sleep(0.5)
-    assert tags(zonecut) == before
-    assert records(named, PARENT, "SOA") == serial
-
-
-def test_what_was_deleted_by_hand_is_repaired_at_reload(named: Named, start: Start) -> None:
-    zonecut = start()
-    until(lambda: published(named), timeout=10, what="published")
-    named.nsupdate(f"update delete _dsync.{PARENT}\nupdate delete updater.{PARENT} KEY\nsend")
-    assert status(zonecut, expect=3)["difference"]["removed"] == []
-    zonecut.send_signal(signal.SIGHUP)
-    until(lambda: published(named), timeout=10, what="repaired")
-    assert status(zonecut, expect=0)["difference"] == {"removed": [], "added": []}
-
-
-def test_what_others_put_beside_ours_stays(named: Named, start: Start) -> None:
-    notify = Dsync(RRType.CDS, 1, 53, names.from_text(f"notify.{PARENT}"))
-    named.nsupdate(
-        f"update add _dsync.{PARENT} 900 TYPE66 {notify.to_generic_text()}\n"
-        f'update add updater.{PARENT} 900 TXT "mine"\n'
-        f'update add _dsync.{PARENT} 900 TXT "mine"\nsend'
-    )
-    zonecut = start()
-    until(lambda: len(records(named, f"_dsync.{PARENT}", "TYPE66")) == 2, timeout=10, what="published")
-    zonecut.stop()
-    zonecut.cli("parent", "withdraw", PARENT)
-    content = named.axfr()
-    left = {
-        (str(owner), dns.rdatatype.to_text(data.rdtype))
-        for owner, _, data in content.iterate_rdatas()
-        if str(owner).startswith(("_dsync", "updater", "*"))
-    }
-    assert left == {(f"_dsync.{PARENT}", "DSYNC"), (f"_dsync.{PARENT}", "TXT"), (f"updater.{PARENT}", "TXT")}
-    assert len(records(named, f"_dsync.{PARENT}", "TYPE66")) == 1
-
-
-def test_without_publish_nothing_is_written_until_an_operator_says_so(named: Named, start: Start) -> None:
-    zonecut = start(publish=False)
-    until(lambda: bool(zonecut.log_events("zone.ready")), timeout=10, what="ready")
-    assert zonecut.cli("parent", "publish", PARENT, "--dry-run", expect=3)["written"] is False
-    assert not published(named)
-    assert zonecut.cli("parent", "publish", PARENT)["written"] is True
-    assert published(named)
-    assert zonecut.cli("parent", "publish", PARENT, "--dry-run", expect=0)["written"] is False
-    assert zonecut.cli("parent", "withdraw", PARENT)["written"] is True
-    assert not published(named)
-    zonecut.send_signal(signal.SIGHUP)
-    time.sleep(1)
-    assert not published(named)
-
-
-def test_a_reload_publishes_what_the_new_configuration_says(named: Named, start: Start) -> None:
-    zonecut = start()
-    until(lambda: published(named), timeout=10, what="published")
-    changed = parent(named, addresses=["11.0.0.54"], publication={"names": ["wildcard"], "ttl": 60})
-    zonecut.configure({**zonecut.configuration, "parents": [changed]})
-    zonecut.send_signal(signal.SIGHUP)
-    until(lambda: records(named, f"updater.{PARENT}", "A") == {"60 11.0.0.54"}, timeout=10, what="published")
-    assert not published(named)
-    assert records(named, f"child0._dsync.{PARENT}", "TYPE66")
-    assert not records(named, f"updater.{PARENT}", "AAAA")
-
-
-@pytest.mark.parametrize("publish", [True, False])
-def test_a_roll_goes_through_its_phases_while_the_daemon_runs(named: Named, start: Start, publish: bool) -> None:
-    zonecut = start(publish=publish, publication={"ttl": 2})
-    zonecut.cli("parent", "publish", PARENT)
-    (old,) = tags(zonecut)
-    begun = zonecut.cli("parent", "roll", PARENT)["key"]
-    started = time.monotonic()
-    new = begun["published"][1]["tag"]
-    assert (begun["phase"], begun["signer"]["tag"]) == ("introducing", old)
-    assert len(records(named, f"updater.{PARENT}", "KEY")) == 2
-    until(lambda: key_state(zonecut)["phase"] == "retiring", timeout=10, what="the new key signing")
-    assert time.monotonic() - started >= 1.9
-    assert key_state(zonecut)["signer"]["tag"] == new
-    assert len(records(named, f"updater.{PARENT}", "KEY")) == 2
-    until(lambda: key_state(zonecut)["phase"] == "steady", timeout=10, what="the end of the roll")
-    assert 3.9 <= time.monotonic() - started < 8
-    assert tags(zonecut) == [new]
-    assert len(records(named, f"updater.{PARENT}", "KEY")) == 1
-    assert status(zonecut, expect=0)["difference"] == {"removed": [], "added": []}
-    assert retired(zonecut) == {str(old).zfill(5)}
-    phases = [event["phase"] for event in zonecut.log_events("identity.phase")]
-    # the last phase is over as soon as the zone is written, and may pass unseen
-    assert phases in (["introducing", "retiring", "steady"], ["introducing", "retiring", "withdrawing", "steady"])
-
-
-def retired(zonecut: ZonecutProcess) -> set[str]:
-    directory = Path(zonecut.directory) / "keys" / "retired"
-    return {path.stem.rpartition("+")[2] for path in directory.iterdir()}
-
-
-def test_a_roll_goes_on_after_the_daemon_was_killed(named: Named, start: Start) -> None:
-    zonecut = start(publication={"ttl": 2})
-    until(lambda: published(named), timeout=10, what="published")
-    new = zonecut.cli("parent", "roll", PARENT)["key"]["published"][1]["tag"]
-    zonecut.kill()
-    time.sleep(5)
-    assert key_state(zonecut)["phase"] == "withdrawing"
-    zonecut.start()
-    until(lambda: key_state(zonecut)["phase"] == "steady", timeout=10, what="the end of the roll")
-    assert tags(zonecut) == [new]
-
-
-def test_a_server_that_is_away_is_retried_and_does_not_stop_the_daemon(named: Named, start: Start) -> None:
-    named.nsupdate(f"update add updater.{PARENT} 60 CNAME ns1.{PARENT}\nsend")
-    zonecut = start()
-    until(lambda: bool(zonecut.log_events("publication.failed")), timeout=10, what="refused")
-    (failed,) = zonecut.log_events("publication.failed")
-    assert "is a CNAME: nothing can be published beside it" in failed["reason"]
-    named.nsupdate(f"update delete updater.{PARENT} CNAME\nsend")
-    zonecut.send_signal(signal.SIGHUP)
-    until(lambda: published(named), timeout=10, what="published")
