@@ -28,7 +28,7 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
 	    printf '  make %-12s %s\n' "$$target" "$$text"; done
 
-demo: $(VENV)/.runtime ## A parent and two children on loopback, step by step (ADAPTER=bind|knot|powerdns: a real server)
+demo: $(VENV)/.runtime ## A guided tour of both sides, on loopback, step by step (ADAPTER=bind|knot|powerdns: a real server)
 	@case '$(ADAPTER)' in \
 	    bind|knot) integration/install-servers '$(ADAPTER)' ;; \
 	    powerdns) integration/install-servers pdns ;; \

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import dns.message
 import dns.zone
 import pytest
 from rich.console import Console
@@ -11,13 +12,17 @@ from zonecut import demo
 from zonecut.demo import server
 from zonecut.demo.answers import Answer, is_signed
 from zonecut.demo.authority import ALPHA, BETA, PARENT, master_file, of_child, without_ttls
-from zonecut.demo.child import Child, replace
+from zonecut.demo.child import Child, next_ds, replace
+from zonecut.demo.daemon import Daemon
+from zonecut.demo.filed import FileAuthority, FiledZone
+from zonecut.demo.loopback import Transport
 from zonecut.demo.narrator import WIDTH, Narrator
 from zonecut.demo.report import Check, DemoFailure, Report, Step
 from zonecut.demo.tour import run
 from zonecut.demo.tree import Tree
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, ReceiverState, RRType
+from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.envelope import read_options, walk
 from zonecut.protocol.keys import KeyPair, verifier
 from zonecut.protocol.keystate import KeyStateOption, inquire
@@ -138,10 +143,10 @@ def test_lines_of_a_child_are_those_at_and_below_it() -> None:
 
 def test_an_update_of_the_child_verifies_with_its_key() -> None:
     child = Child(names.from_text("alpha.parent.example."))
-    wire = child.update(names.from_text("parent.example."), replace(child.name, RRType.DS, child.ds()))
+    wire = child.update(names.from_text("parent.example."), replace(child.name, RRType.DS, next_ds(child.name)))
     (signature,) = signatures(walk(wire), DEFAULT.signature_type)
     assert verifier(child.key, DEFAULT)(signature.signature, signed_data(wire, signature))
-    assert [len(child.ds(1)), len(child.ds(2))] == [4 + 20, 4 + 32]
+    assert [len(next_ds(child.name, 1)), len(next_ds(child.name, 2))] == [4 + 20, 4 + 32]
 
 
 def test_an_inquiry_of_the_child_asks_about_its_key_and_is_signed_with_it() -> None:
@@ -184,13 +189,77 @@ def test_an_answer_does_not_count_as_signed_that(wire: bytes) -> None:
     assert not is_signed(wire, RECEIVER.key, QUESTION)
 
 
-def test_the_tree_proves_what_the_child_publishes_and_what_the_parent_holds() -> None:
-    tree = Tree()
-    content = dns.zone.from_text(master_file(tree.alpha_ds), PARENT, relativize=False)
+CONTENT = f"$ORIGIN {ALPHA}\n$TTL 60\n@ SOA ns1 hostmaster 1 7200 3600 1209600 300\n@ NS ns1\nns1 A 127.0.0.1\n"
+
+
+@pytest.fixture
+def filed(tmp_path: Path) -> FiledZone:
+    """alpha, with an empty file where the adapter makes one."""
+    made = FiledZone(ALPHA, tmp_path, CONTENT, signed=True)
+    made.write()
+    made.generated.touch()
+    return made
+
+
+def _edit(filed: FiledZone, serial: int) -> None:
+    filed.file.write_text(filed.file.read_text().replace("hostmaster 1", f"hostmaster {serial}"))
+
+
+def _served(server: FileAuthority) -> int:
+    question = dns.message.make_query(ALPHA, "SOA")
+    response = server.exchange(question, "127.0.0.1", Transport.TCP).response
+    assert response is not None
+    return int(response.answer[0][0].serial)
+
+
+def test_an_edited_zone_is_served_when_the_server_is_told_and_not_before(filed: FiledZone) -> None:
+    server = FileAuthority(filed)
+    _edit(filed, 2)
+    assert _served(server) == 1
+    filed.reload()
+    assert _served(server) == 2
+    _edit(filed, 3)
+    assert _served(server) == 2
+
+
+def test_the_adapter_reloads_the_zone_as_a_person_does(filed: FiledZone, tmp_path: Path) -> None:
+    assert filed.backend["reload"] == ["touch", str(tmp_path / "alpha.parent.example.reload")]
+
+
+def test_a_zone_file_that_no_server_would_load_ends_the_tour(filed: FiledZone) -> None:
+    filed.file.write_text("nonsense")
+    with pytest.raises(DemoFailure, match=r"no server would load alpha.parent.example.zone"):
+        filed.read()
+
+
+def test_the_events_of_a_log_are_those_whose_lines_are_whole(tmp_path: Path) -> None:
+    daemon = Daemon("zonecut", "zonecut.yaml", tmp_path)
+    assert daemon.events() == []
+    (tmp_path / "zonecut.log").write_text('{"event":"a"}\nno event\n{"event":"b","n":1}\n{"event":"b","n"')
+    assert daemon.events() == [{"event": "a"}, {"event": "b", "n": 1}]
+    assert daemon.events("b") == daemon.wait("b") == [{"event": "b", "n": 1}]
+
+
+def test_an_event_that_does_not_come_ends_the_tour(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("zonecut.demo.daemon._EVENT_SECONDS", 0.05)
+    with pytest.raises(DemoFailure, match=r"alpha did not log what it should of agent\.state within 0\.05 s"):
+        Daemon("alpha", "zonecut.yaml", tmp_path).wait("agent.state")
+
+
+def test_a_command_that_ends_otherwise_ends_the_tour(tmp_path: Path) -> None:
+    with pytest.raises(
+        DemoFailure, match=r"zonecut check-config --config none.yaml\n *expected: exit status 0\n *found: +2"
+    ):
+        Daemon("alpha", "none.yaml", tmp_path).run("check-config")
+
+
+def test_the_tree_proves_what_the_child_publishes_and_what_the_parent_holds(filed: FiledZone) -> None:
+    tree = Tree(FileAuthority(filed))
+    content = dns.zone.from_text(master_file(str(filed.zone.ds[0])), PARENT, relativize=False)
     child = Child(names.from_text(ALPHA))
     tree.sign_parent(content)
-    tree.publish_key(child.key)
-    with tree.resolver:
+    filed.zone.put("@", "KEY", generic_text(child.key.rdata))
+    with tree.running():
         assert tree.look_up(child.name, RRType.KEY).rdatas == (child.key.rdata,)
         assert tree.look_up(names.from_text(PARENT), RRType.SOA).ttl == 3600
         with pytest.raises(DemoFailure, match="nothing that can be trusted"):

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Take a guided tour on loopback.
 
-    A parent zone and two children; step by step it shows what zonecut does, and checks it.
+    A parent zone with a receiver, a child with an agent and one that does it by hand; each step is shown and checked.
 
     It brings a configuration of its own and leaves nothing behind. With --json the tour goes to standard error.
     Exit code 0: each step did what it says; 1: one did not, and it says which.

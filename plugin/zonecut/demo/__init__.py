@@ -1,4 +1,4 @@
-"""The guided tour: a parent zone and two children on loopback, with a real receiver, step by step and checked."""
+"""The guided tour: a parent zone with a receiver, a child with an agent and one without, on loopback and checked."""
 
 from zonecut.demo.report import Report
 from zonecut.demo.stage import AUTHORITIES

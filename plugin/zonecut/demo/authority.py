@@ -1,42 +1,49 @@
-"""The parent's server, as the tour sees it, and the simplest of them: a zone file."""
+"""The parent's server, as the tour sees it, and the simplest of them: one that loads a zone file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import dns.exception
+import dns.flags
+import dns.message
+import dns.query
 import dns.rdatatype
 import dns.zone
 from dns.rdatatype import SOA
 
-from zonecut.demo.processes import Process
+from zonecut.demo.filed import FileAuthority, FiledZone
+from zonecut.demo.processes import LOOPBACK, Process
 from zonecut.demo.report import DemoFailure, Exhibit
 
 PARENT = "parent.example."
 ALPHA = f"alpha.{PARENT}"
 BETA = f"beta.{PARENT}"
 FIRST_SERIAL = 2026010101
+SECONDS = 5.0
+"""How long a server may take to answer."""
 
 _APEX = f"""\
 $ORIGIN {PARENT}
 $TTL 3600
 @         SOA   ns1 hostmaster {FIRST_SERIAL} 7200 3600 1209600 300
 @         NS    ns1
-ns1       A     192.0.2.1
+ns1       A     127.0.0.1
 """
 _DELEGATIONS = """\
 ; the delegations, as somebody typed them in once
 alpha     86400 NS    ns1.alpha
 alpha     86400 NS    ns2.alpha
 alpha     3600  DS    {alpha_ds}
-ns1.alpha 86400 A     192.0.2.11
-ns2.alpha 86400 A     192.0.2.12
+ns1.alpha 86400 A     127.0.0.11
+ns2.alpha 86400 A     127.0.0.12
 beta      86400 NS    ns1.beta
 beta      86400 NS    dns.provider.example.
 ns1.beta  86400 A     192.0.2.21
 """
-"""Documentation names and addresses (RFC 2606, RFC 5737): data only, nothing is ever sent there."""
+"""Documentation names (RFC 2606). Whoever is asked has an address on loopback; beta's servers are data only."""
 
 
 def master_file(alpha_ds: str) -> str:
@@ -53,6 +60,11 @@ class Authority(ABC):
     @abstractmethod
     def name(self) -> str:
         """What the tour calls it."""
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """Where it answers, once it is started."""
 
     @property
     @abstractmethod
@@ -82,8 +94,21 @@ class Authority(ABC):
         """What `command` prints."""
 
     def asked(self, child: str) -> list[Exhibit]:
-        """What the server answers to a resolver that comes for a child; empty where no server runs."""
-        return []
+        """What the server answers to a resolver that comes for a child. Raises DemoFailure."""
+        # a referral from an unsigned zone has no DS in it (RFC 4035 section 3.1.4), so that is asked for by itself
+        title = f"The referral that {self.name} gives to whoever asks"
+        return [self._ask(title, f"www.{child}", "A", "authority"), self._ask("The DS", child, "DS", "answer")]
+
+    def _ask(self, title: str, name: str, kind: str, section: str) -> Exhibit:
+        question = dns.message.make_query(name, kind)
+        question.flags &= ~dns.flags.RD
+        try:
+            answer = dns.query.tcp(question, LOOPBACK, port=self.port, timeout=SECONDS)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise DemoFailure(f"{self.name} does not answer: {error}") from error
+        lines = "\n".join(str(rrset) for rrset in (*answer.answer, *answer.authority, *answer.additional))
+        command = f"dig @{LOOPBACK} -p {self.port} {name} {kind} +norecurse +noall +{section} +additional"
+        return Exhibit(title, command, lines)
 
     def stop(self) -> None:
         """End what `start` started."""
@@ -92,46 +117,46 @@ class Authority(ABC):
 
 
 class ZoneFile(Authority):
-    """A master file, which is all that an authoritative server needs from us."""
+    """A master file, which is all that an authoritative server needs from us, and a small server of the tour's own."""
 
     def __init__(self, directory: Path, content: str) -> None:
         """`content` is the zone to begin with, as a master file."""
-        self._content = content
-        self._file = directory / "parent.example.zone"
-        self._generated = directory / "parent.example.delegations"
-        self._directory = directory
+        self._filed = FiledZone(PARENT, directory, content, signed=False)
+        self._server = FileAuthority(self._filed)
+        self._running = ExitStack()
 
     @property
     def name(self) -> str:
-        return "the zone file"
+        return "the tour's name server"
+
+    @property
+    def port(self) -> int:
+        return self._server.port
 
     @property
     def description(self) -> str:
-        return "a zone file, which any server can load"
+        return "a zone file, which any server can load, with a small one of the tour's own"
 
     @property
     def backend(self) -> Mapping[str, Any]:
-        return {"adapter": "zonefile", "zone_file": str(self._file), "directory": str(self._directory)}
+        return self._filed.backend
 
     @property
     def command(self) -> str:
-        return f"cat {self._file.name} {self._generated.name}"
+        return f"cat {self._filed.file.name} {self._filed.generated.name}"
 
     def start(self) -> None:
-        # the adapter makes the file that is included
-        include = f"\n; what zonecut maintains\n$INCLUDE {self._generated} {PARENT}\n"
-        self._file.write_text(self._content + include)
+        self._filed.write()
+        self._running.enter_context(self._server)
 
     def zone(self) -> dns.zone.Zone:
-        try:
-            return dns.zone.from_file(str(self._file), PARENT, relativize=False, allow_include=True)
-        except (dns.exception.DNSException, OSError) as error:
-            raise DemoFailure(f"no server would load {self._file.name}: {error}") from error
+        return self._filed.read()
 
     def listing(self) -> str:
-        # the directory is a temporary one with a long name, which teaches nothing
-        text = self._file.read_text() + self._generated.read_text()
-        return text.replace(f"{self._directory}/", "")
+        return self._filed.text()
+
+    def stop(self) -> None:
+        self._running.close()
 
 
 def serial(zone: dns.zone.Zone) -> int:

@@ -15,38 +15,36 @@ from zonecut.protocol.keystate import state_text
 from zonecut.protocol.rrset import rdata_text
 from zonecut.protocol.update import Action, Operation, type_text
 
+_IN_SHORT = (";; ->>HEADER<<-", "; EDE:", "; signed by")
+
 
 class Cast:
-    """The stage, the narrator, the operators of both children and an attacker. Steps fill in what later ones need."""
+    """The stage, the narrator, beta's operator and an attacker. Steps fill in what later ones need."""
 
     def __init__(self, stage: Stage, tell: Narrator) -> None:
         self.stage = stage
         self.tell = tell
-        self.alpha = Child(names.from_text(ALPHA))
         self.beta = Child(names.from_text(BETA))
-        self.attacker = Child(self.alpha.name)
+        """Its operator signs by hand."""
+        self.attacker = Child(names.from_text(ALPHA))
         """Has made a key that says it is alpha's."""
         self.receiver_key: Key | None = None
-        """With which the receiver signs its answers, as alpha found it."""
-        self.trusted_line = ""
-        """What zonecut logged when it came to trust alpha's key."""
+        """With which the receiver signs its answers, as it is published."""
         self.zone_before: list[str] = []
-        self.serial_before = 0
-        """The parent zone's serial before that UPDATE."""
         self.change = b""
-        """The UPDATE that is accepted."""
-        self.refused: list[str] = []
-        """The rules by which changes with a genuine signature of alpha were refused."""
+        """The UPDATE of beta that is accepted."""
+        self.refused: list[tuple[str, str]] = []
+        """Whose changes with a genuine signature were refused, and by which rule."""
 
     def update(self, operations: Sequence[Operation], signer: Child | None = None) -> bytes:
-        """An UPDATE of the parent zone, signed by alpha unless told otherwise."""
-        return (signer or self.alpha).update(self.stage.zone_name, operations)
+        """An UPDATE of the parent zone, signed by beta unless told otherwise."""
+        return (signer or self.beta).update(self.stage.zone_name, operations)
 
     def show_typed(self, title: str, operations: Sequence[Operation], signer: Child | None = None) -> None:
         """Show a request as what its sender types into nsupdate."""
-        directory = "attacker" if signer else "keys"
+        directory = "attacker" if signer else "beta"
         lines = [
-            f"nsupdate -v -k {directory}/{file_stem((signer or self.alpha).key)}.private",
+            f"nsupdate -v -k {directory}/{file_stem((signer or self.beta).key)}.private",
             f"server 127.0.0.1 {self.stage.port}",
             f"zone {PARENT}",
             *map(_nsupdate, operations),
@@ -54,36 +52,39 @@ class Cast:
         ]
         self.tell.show(title, "", "\n".join(lines))
 
-    def show_answer(self, answer: Answer, title: str = "The answer") -> None:
-        self.tell.show(title, self.stage.render(answer.wire))
+    def show_answer(self, answer: Answer, *, whole: bool = False) -> None:
+        """Show what came back; unless `whole`, only how it ended, why, and who signed it."""
+        lines = self.stage.render(answer.wire).splitlines()
+        if whole:
+            self.tell.show("The answer", "\n".join(lines))
+        else:
+            self.tell.show("The answer, in short", "\n".join(line for line in lines if line.startswith(_IN_SHORT)))
 
     def ask_state(self, expected: ReceiverState, command: str | None = None, *, whole: bool = False) -> None:
-        """alpha asks what its key is worth: check what is answered, and by whom. Show the answer, only if `whole`
+        """beta asks what its key is worth: check what is answered, and by whom. Show the answer, only if `whole`
         with all that it holds."""
-        wire = self.alpha.inquire()
+        wire = self.beta.inquire()
         answer = self.stage.send(wire)
         if whole:
             self.tell.show(
-                "alpha types (the tour signs it, too, which dig cannot)", self.stage.render(answer.wire), command
+                "beta types (the tour signs it, too, which dig cannot)", self.stage.render(answer.wire), command
             )
         found = answer.keystate
         says = "no option" if found is None else _state(found.key_id, found.key_state, found.extra_text)
-        self.tell.show("alpha asks, and is told" if not whole else "The option says", says)
+        self.tell.show("beta asks, and is told" if not whole else "The option says", says)
         good = self.receiver_key is not None and is_signed(answer.wire, self.receiver_key, wire)
         self.tell.check("the answer is signed with the KEY that the parent publishes", True, good)
         self.tell.check(
-            f"alpha's key is {state_text(expected)}",
-            (Rcode.NOERROR, self.alpha.key.tag, expected),
+            f"beta's key is {state_text(expected)}",
+            (Rcode.NOERROR, self.beta.key.tag, expected),
             (answer.rcode, found and found.key_id, found and found.key_state),
         )
 
-    def explain(self, wire: bytes, name: str, *, whole: bool = False) -> None:
-        """Show what `zonecut explain` says of a message that is refused; the message itself only if `whole`."""
-        done = self.stage.zonecut("explain", self.stage.keep(wire, name), expect=1)
-        output = done.output
-        if not whole:
-            _, found, rest = output.partition("\nsigned by\n")
-            output = f"(the message in dig's style is left out here)\n{found}{rest}" if found else output
+    def explain(self, wire: bytes, name: str) -> None:
+        """Show what `zonecut explain` says of a message that is refused, less the message itself."""
+        done = self.stage.receiver.run("explain", self.stage.keep(wire, name), expect=1)
+        _, found, rest = done.output.partition("\nsigned by\n")
+        output = f"(the message in dig's style is left out here)\n{found}{rest}" if found else done.output
         self.tell.show("The parent's operator has that message in a file and asks why", output, done.line)
 
     def check_refused(self, answer: Answer, status: str, error: int | None, says: str = "") -> None:

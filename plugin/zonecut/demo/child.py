@@ -1,4 +1,4 @@
-"""The child's side: its keys, and the UPDATEs and inquiries that it signs."""
+"""A child's side by hand: its key, and the UPDATEs and inquiries that it signs."""
 
 import hashlib
 import secrets
@@ -28,8 +28,6 @@ class Child:
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.pair = KeyPair.generate(name, Algorithm.ED25519, DEFAULT)
-        # of the key that signs its zone, only the DS record matters here
-        self._zone_key = KeyPair.generate(name, Algorithm.ECDSAP256SHA256, DEFAULT, _ZONE_KEY).key
 
     @property
     def key(self) -> Key:
@@ -40,12 +38,6 @@ class Child:
         """Write both key files as dnssec-keygen does; the path of the public one."""
         directory.mkdir(mode=0o700, exist_ok=True)
         return write_pair(directory, self.pair, DEFAULT)
-
-    def ds(self, digest_type: int = 2) -> bytes:
-        """DS RDATA of the zone's key (RFC 4034 section 5.1.4)."""
-        key = self._zone_key
-        digest = _DIGESTS[digest_type](self.name + key.rdata).digest()
-        return struct.pack("!HBB", key.tag, key.algorithm, digest_type) + digest
 
     def update(self, zone: bytes, operations: Sequence[Operation]) -> bytes:
         """A signed UPDATE with EDNS, without which neither BADSIG nor an extended error could be told."""
@@ -62,6 +54,13 @@ class Child:
     def _signed(self, wire: bytes) -> bytes:
         now = int(time.time())
         return sign_request(wire, self.pair, now, now + VALIDITY, signature_type=DEFAULT.signature_type)
+
+
+def next_ds(name: bytes, digest_type: int = 2) -> bytes:
+    """DS RDATA of a key with which a zone might be signed next (RFC 4034 section 5.1.4)."""
+    key = KeyPair.generate(name, Algorithm.ECDSAP256SHA256, DEFAULT, _ZONE_KEY).key
+    digest = _DIGESTS[digest_type](name + key.rdata).digest()
+    return struct.pack("!HBB", key.tag, key.algorithm, digest_type) + digest
 
 
 def replace(owner: bytes, rtype: RRType, *rdatas: bytes) -> list[Operation]:

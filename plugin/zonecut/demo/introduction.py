@@ -1,33 +1,49 @@
-"""The tour's first part: the receiver is announced, and a key comes to be trusted by itself (steps 2 to 7).
+"""The tour's first part: the parent zone, its receiver, and how a child finds that (steps 1 to 3)."""
 
-The sequence of draft-ietf-dnsop-delegation-mgmt-via-ddns: publish KEY, ask, upload, be validated, be trusted.
-"""
-
-import json
-
-from zonecut.demo.authority import ALPHA, BETA, PARENT
+from zonecut.demo.authority import ALPHA, BETA, FIRST_SERIAL, PARENT
 from zonecut.demo.cast import Cast
-from zonecut.demo.tree import SLOW
-from zonecut.protocol.codepoints import DEFAULT, ReceiverState, RRType
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.dsync import Dsync, for_update, parent_name
-from zonecut.protocol.keyfiles import file_stem
 from zonecut.protocol.keys import Key
 from zonecut.protocol.svcb import Method, Svcb, announced
-from zonecut.protocol.update import Action, Operation
+
+
+def before(cast: Cast) -> None:
+    """The parent zone, and the receiver's configuration."""
+    tell, stage = cast.tell, cast.stage
+    tell.step(
+        "The parent zone, before",
+        """parent.example. delegates alpha and beta. Somebody typed each delegation in, and every change of it is a
+        ticket. zonecut stands beside the server and takes such changes from the children themselves.""",
+        "RFC 1034 section 4.2.1 (zone cuts)",
+    )
+    tell.show("The zone", stage.authority.listing(), stage.authority.command)
+    tell.show(
+        "zonecut's whole configuration (the tour's addresses are special ones, hence `glue_addresses: any`; the"
+        " resolver is the tour's own, over a root, parent.example. and alpha that are signed for it)",
+        stage.configuration,
+        "cat zonecut.yaml",
+    )
+    tell.show("It runs already, as", "", "zonecut serve --config zonecut.yaml")
+    cast.zone_before = stage.records()
+    delegated = [name for name in (ALPHA, BETA) if any(" NS " in line for line in stage.records_of(name))]
+    tell.check("the zone delegates alpha and beta", [ALPHA, BETA], delegated)
+    signed = [line.split(" DS ")[1].strip() for line in stage.records_of(ALPHA) if " DS " in line]
+    tell.check("alpha is signed: its DS is there", [stage.alpha.ds], signed)
+    tell.check(f"the serial is {FIRST_SERIAL}", FIRST_SERIAL, stage.serial())
 
 
 def announce(cast: Cast) -> None:
-    """DSYNC, KEY and SVCB, written by a command and found by a child."""
+    """DSYNC, KEY and SVCB, written by a command."""
     tell, stage = cast.tell, cast.stage
     tell.step(
         "The parent announces its receiver",
         """DSYNC says where UPDATEs go, KEY with what the receiver signs its answers, SVCB how a child's key comes to be
-        trusted. alpha finds all three through a resolver that it need not trust: it validates them itself, from the
-        trust anchor down.""",
+        trusted.""",
         "RFC 9859 section 4 (discovery)",
         "RFC 9460 (SVCB)",
     )
-    done = stage.zonecut("parent", "publish", PARENT)
+    done = stage.receiver.run("parent", "publish", PARENT)
     title = "The parent's operator types (`publish: true` in the configuration does it at start)"
     tell.show(title, done.output, done.line)
     stage.sign_parent()
@@ -36,7 +52,6 @@ def announce(cast: Cast) -> None:
     (receiver,) = for_update(map(Dsync.from_wire, dsync.rdatas))
     keys = stage.tree.look_up(receiver.target, RRType.KEY)
     svcb = stage.tree.look_up(receiver.target, RRType.SVCB)
-    tell.show("What alpha finds, all of it secure", dsync.to_text() + keys.to_text() + svcb.to_text())
     cast.receiver_key = Key.from_rdata(receiver.target, keys.rdatas[0])
     tell.check("DSYNC leads to the port on which zonecut listens", stage.port, receiver.port)
     tell.check("there is one KEY to verify answers with", 1, len(keys.rdatas))
@@ -44,112 +59,25 @@ def announce(cast: Cast) -> None:
     tell.check("SVCB offers at-apex, and an operator as a last resort", (Method.AT_APEX, Method.MANUAL), methods)
 
 
-def make_key(cast: Cast) -> None:
-    """alpha's SIG(0) key."""
+def discover(cast: Cast) -> None:
+    """alpha's own side, and whom it would talk to."""
     tell, stage = cast.tell, cast.stage
     tell.step(
-        "alpha makes a SIG(0) key and publishes it",
-        """A key pair that signs messages, not zones: a KEY, no DNSKEY. The private half stays with alpha; the public
-        half goes to the apex of alpha's own zone, which is signed, so that nobody else could have put it there.""",
-        "RFC 2535 section 3 (KEY)",
-        "RFC 2931 (SIG(0))",
-        "RFC 8080 (Ed25519)",
+        "alpha's side finds it",
+        """alpha is somebody else's zone, on somebody else's server, which signs it. Beside that server another zonecut
+        is to run, the child's agent. It reads the zone by queries (`primary`), writes nothing but its own KEY record
+        (`backend`), and need not be told who the parent's receiver is: it looks, through a resolver that it need not
+        trust, since it validates all answers itself, from the trust anchor down.""",
+        "RFC 9859 section 4.1 (the search)",
     )
-    path = cast.alpha.save(stage.directory / "keys")
-    tell.show(
-        "alpha's operator types (the tour writes the same two files without BIND)",
-        path.stem,
-        f"dnssec-keygen -K keys -T KEY -n HOST -a ED25519 {ALPHA}",
-    )
-    stage.tree.publish_key(cast.alpha.key)
-    found = stage.tree.look_up(cast.alpha.name, RRType.KEY)
-    tell.show("and puts the record into alpha's zone, where a look-up finds it, secure", found.to_text())
-    mode = path.with_suffix(".private").stat().st_mode & 0o777
-    tell.check("nobody but its owner can read the private half", "600", f"{mode:o}")
-    tell.check("what is published is the public half", (cast.alpha.key.rdata,), found.rdatas)
-
-
-def ask_first(cast: Cast) -> None:
-    """KeyState of a key that nobody knows."""
-    cast.tell.step(
-        "alpha asks what its key is worth",
-        """An ordinary query with an EDNS option: KEY-ID is the key's tag, KEY-STATE 2 means "what is it worth?". It
-        changes nothing. The answer counts only if the receiver has signed it, together with the question.""",
-        "draft-berra-dnsop-keystate-03",
-        "RFC 2931 section 3.1",
-    )
-    option = f"{DEFAULT.keystate_option}:{cast.alpha.key.tag:04x}0200"
-    cast.ask_state(
-        ReceiverState.UNKNOWN, f"dig @127.0.0.1 -p {cast.stage.port} {ALPHA} KEY +ednsopt={option}", whole=True
-    )
-
-
-def upload(cast: Cast) -> None:
-    """The self-signed upload, and how far that goes."""
-    tell, stage = cast.tell, cast.stage
-    tell.step(
-        "alpha uploads the key",
-        f"""An UPDATE signed with the very key that it adds. That proves possession of the private half and nothing
-        else: the key is known now, and may change nothing yet. (The tour has the look-up that follows take {SLOW:g}
-        second, so that there is something to see.)""",
-        "draft-ietf-dnsop-delegation-mgmt-via-ddns, bootstrapping",
-    )
-    alpha = cast.alpha
-    operations = [
-        Operation(Action.DELETE_RRSET, alpha.name, RRType.KEY),
-        Operation(Action.ADD, alpha.name, RRType.KEY, alpha.key.rdata),
-    ]
-    cast.show_typed("alpha's operator types", operations)
-    with stage.tree.slow_key():
-        answer = stage.send(cast.update(operations))
-        tell.check("the answer is NOERROR", "NOERROR", answer.status)
-        cast.ask_state(ReceiverState.BOOTSTRAP_AUTO)
-        early = stage.send(cast.update([Operation(Action.DELETE_RRSET, alpha.name, RRType.DS)]))
-        tell.show("A change that alpha sends now", f"status: {early.status}, EDE: {early.why}")
-        cast.check_refused(early, "REFUSED", DEFAULT.ede_key_known_not_trusted, "under way")
-        cast.trusted_line = stage.logged("bootstrap.trusted")
-
-
-def trusted(cast: Cast) -> None:
-    """What zonecut found at alpha's apex."""
-    tell = cast.tell
-    tell.step(
-        "zonecut validates it, and trusts it",
-        """zonecut looked up KEY at alpha's apex, and validated the answer itself: the parent's DS, alpha's DNSKEY and
-        the signature over KEY make one chain. The key is there, so alpha wants it: no telephone, no ticket.""",
-        "RFC 4035 section 5 (validation)",
-    )
-    line = cast.trusted_line
-    tell.show("What zonecut's log says", line, "grep bootstrap.trusted zonecut.log")
-    event = json.loads(line)
-    tell.check(
-        "it is alpha's key, and the method is at-apex",
-        (ALPHA, cast.alpha.key.tag, "at-apex"),
-        (event["child"], event["key"], event["method"]),
-    )
-    cast.ask_state(ReceiverState.TRUSTED)
-
-
-def by_hand(cast: Cast) -> None:
-    """beta's key, imported by the operator."""
-    tell, stage = cast.tell, cast.stage
-    tell.step(
-        "The operator trusts beta's key by hand",
-        """beta is not signed, so nothing proves whose key it is. Then people do: the operator got the file, called beta
-        and compared the fingerprint. Keys are kept in zonecut's store, not in the parent zone.""",
-        "draft-ietf-dnsop-delegation-mgmt-via-ddns, bootstrapping (manual)",
-    )
-    key = cast.beta.key
-    cast.beta.save(stage.directory / "keys")
-    tell.show("beta reads out", key.fingerprint())
-    imported = stage.zonecut("key", "import", f"keys/{file_stem(key)}.key", "--trust")
-    tell.show("The parent's operator types", imported.output, imported.line)
-    listed = stage.zonecut("key", "list")
-    tell.show("", listed.output, listed.line)
-    tell.check("the imported key has the fingerprint that beta reads out", True, key.fingerprint() in imported.output)
-    rows = {line.split()[0]: line.split()[3:5] for line in listed.output.splitlines() if PARENT in line}
-    tell.check(
-        "two keys are trusted, each by its method",
-        {ALPHA: ["trusted", "at-apex"], BETA: ["trusted", "manual"]},
-        rows,
-    )
+    alpha = stage.alpha
+    tell.show("alpha's zone", alpha.filed.file.read_text(), f"cat {alpha.file}")
+    title = "The agent's whole configuration (everybody is on 127.0.0.1 here, hence `parent`; and a tour is impatient)"
+    tell.show(title, alpha.configuration, f"cat {alpha.agent.configuration}")
+    done = alpha.agent.run("child", "discover", ALPHA)
+    tell.show("alpha's operator asks where changes of alpha would go", done.output, done.line)
+    assert cast.receiver_key is not None
+    lines = [line.split(maxsplit=1) for line in done.output.splitlines()]
+    tell.check("it is the receiver that was announced", True, ["addresses", f"127.0.0.1:{stage.port}"] in lines)
+    tell.check("with its key", True, cast.receiver_key.fingerprint() in done.output)
+    tell.check("for which DNSSEC vouches", True, ["worth", "validated: DNSSEC vouches for it"] in lines)

@@ -1,6 +1,8 @@
 """Tells the tour: prints each step for a person and keeps it for the report."""
 
+import difflib
 import textwrap
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -112,3 +114,9 @@ class Narrator:
     def _print(self, line: str, style: str = "") -> None:
         self._checking = False
         self._console.print(Text(line, style), soft_wrap=True)
+
+
+def difference(before: Sequence[str], after: Sequence[str]) -> str:
+    """The lines that are gone (-) and new (+)."""
+    lines = difflib.unified_diff(before, after, n=0, lineterm="")
+    return "\n".join(f"{line[0]} {line[1:]}" for line in lines if not line.startswith(("---", "+++", "@@")))

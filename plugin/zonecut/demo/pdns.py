@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from zonecut.demo.authority import PARENT
+from zonecut.demo.authority import PARENT, SECONDS
 from zonecut.demo.processes import LOOPBACK, free_port
-from zonecut.demo.server import SECONDS, Server, output, write_private
+from zonecut.demo.server import Server, output, write_private
 
 SCHEMAS = (
     "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql",

@@ -1,4 +1,4 @@
-"""A real authoritative server on loopback: found, started, and asked as a resolver would ask it."""
+"""A real authoritative server on loopback: found, started, ended."""
 
 import os
 import shutil
@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import dns.exception
-import dns.flags
-import dns.message
 import dns.query
 import dns.xfr
 import dns.zone
 
-from zonecut.demo.authority import PARENT, Authority, records
+from zonecut.demo.authority import PARENT, SECONDS, Authority, records
 from zonecut.demo.processes import LOOPBACK, Process, environment, free_port
-from zonecut.demo.report import DemoFailure, Exhibit
+from zonecut.demo.report import DemoFailure
 
 PLACES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where servers are that shells which are not login shells do not find."""
-SECONDS = 5.0
 
 
 class Server(Authority):
@@ -38,11 +35,15 @@ class Server(Authority):
         self._content = content
         self._path = self.find(self.program)
         self.directory = directory / self.program
-        self.port = free_port()
+        self._port = free_port()
 
     @property
     def name(self) -> str:
         return self.program
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def command(self) -> str:
@@ -73,11 +74,6 @@ class Server(Authority):
     def listing(self) -> str:
         return "\n".join(records(self.zone()))
 
-    def asked(self, child: str) -> list[Exhibit]:
-        # a referral from an unsigned zone has no DS in it (RFC 4035 section 3.1.4), so that is asked for by itself
-        title = f"The referral that {self.program} gives to whoever asks"
-        return [self._ask(title, f"www.{child}", "A", "authority"), self._ask("The DS", child, "DS", "answer")]
-
     def answers(self) -> bool:
         """True once it serves the zone."""
         try:
@@ -100,17 +96,6 @@ class Server(Authority):
             f"the tour with {self.product} needs {what}: install {self.product} (Debian: apt-get install"
             f" {self.packages}), or take the tour that needs no server: zonecut demo --adapter zonefile"
         )
-
-    def _ask(self, title: str, name: str, kind: str, section: str) -> Exhibit:
-        question = dns.message.make_query(name, kind)
-        question.flags &= ~dns.flags.RD
-        try:
-            answer = dns.query.tcp(question, LOOPBACK, port=self.port, timeout=SECONDS)
-        except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise DemoFailure(f"{self.program} does not answer: {error}") from error
-        lines = "\n".join(str(rrset) for rrset in (*answer.answer, *answer.authority, *answer.additional))
-        command = f"dig @{LOOPBACK} -p {self.port} {name} {kind} +norecurse +noall +{section} +additional"
-        return Exhibit(title, command, lines)
 
     def _unconfined(self) -> str:
         """The program to run.

@@ -11,7 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from zonecut.demo import acceptance, ending, introduction, refusals
+from zonecut.demo import by_hand, ending, introduction, looked_after, refusals
 from zonecut.demo.cast import Cast
 from zonecut.demo.narrator import Narrator
 from zonecut.demo.report import DemoFailure, Report
@@ -20,15 +20,16 @@ from zonecut.demo.stage import Render, Stage
 StepFunction = Callable[[Cast], None]
 
 STEPS: tuple[StepFunction, ...] = (
-    acceptance.before,
+    introduction.before,
     introduction.announce,
-    introduction.make_key,
-    introduction.ask_first,
-    introduction.upload,
-    introduction.trusted,
-    introduction.by_hand,
-    acceptance.send_change,
-    acceptance.look_after,
+    introduction.discover,
+    looked_after.begins,
+    looked_after.edited,
+    looked_after.recorded,
+    looked_after.mistaken,
+    by_hand.upload,
+    by_hand.trusted,
+    by_hand.changed,
     refusals.forged,
     refusals.against_policy,
     refusals.strangers_child,
@@ -64,10 +65,11 @@ def _play(stage: Stage, tell: Narrator, steps: Sequence[StepFunction], report: R
         stage.start()
         tell.title(
             "zonecut: a parent zone, two children, and everything that may happen between them",
-            f"Parent: {stage.authority.description}. Receiver: zonecut with SQLite. All of it is on 127.0.0.1 and in a"
-            " temporary directory; names and addresses are those reserved for documentation. After $ stands what a"
-            " person types. Commands of zonecut are really run; what dnssec-keygen, nsupdate and dig would do the"
-            " tour does by itself, so that it does not need them.",
+            f"Parent: {stage.authority.description}; beside it zonecut, the receiver. Child alpha: a zone file, and"
+            " beside it zonecut, the agent. Child beta: a person with nsupdate. All of it is on 127.0.0.1 and in a"
+            " temporary directory; the names are those reserved for documentation. After $ stands what a"
+            " person types. Commands of zonecut are really run; what vi, jq, nsupdate and dig would do the tour does"
+            " by itself, so that it does not need them.",
         )
         cast = Cast(stage, tell)
         for step in steps:
