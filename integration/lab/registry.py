@@ -211,7 +211,8 @@ def _as_record(found: tuple[dns.name.Name, int, dns.rdata.Rdata]) -> Record:
 def _statement(edit: Edit, zone: str, cuts: Iterable[str]) -> Statement:
     if isinstance(edit, Add):
         record = (edit.owner, edit.rtype, edit.ttl, edit.data)
-        insert = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        # one that is there already is no mistake, as it is none to a DNS server
+        insert = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return insert, (zone, _child(record, zone, cuts), *_row(record))
     delete, values = "DELETE FROM zonecut_records WHERE zone = ? AND owner = ?", [zone, edit.owner]
     if edit.rtype is not None:
