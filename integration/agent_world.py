@@ -94,6 +94,9 @@ class AgentWorld:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.agent.running:
+            # a test started it again by itself
+            self.agent.stop()
         self._running.close()
 
     def _start_parent(self) -> None:
