@@ -237,6 +237,39 @@ async def test_a_zone_of_which_knot_is_not_primary_is_a_misconfiguration(start: 
         await opened(knotd)
 
 
+@pytest.mark.parametrize("client", [Client.LIBKNOT, Client.KNOTC])
+@pytest.mark.parametrize("setting", ["journal-content: none", "zonefile-load: difference-no-serial"])
+@pytest.mark.parametrize("place", ["template", "zone"])
+async def test_a_knotd_that_would_forget_what_it_is_given_is_a_misconfiguration(
+    start: Start, opened: Open, client: Client, setting: str, place: str
+) -> None:
+    knotd = start()
+    configuration = knotd.directory / "knot.conf"
+    item = setting.partition(":")[0]
+    lines = [line for line in configuration.read_text().splitlines() if place == "zone" or f"{item}:" not in line]
+    ahead = "    acl: transfer" if place == "template" else "    dnssec-signing: off"
+    lines.insert(lines.index(ahead) + 1, f"    {setting}")
+    text = "\n".join([*lines, ""])
+    if item == "zonefile-load":
+        # which knotd wants for that
+        text = text.replace("journal-content: changes", "journal-content: all")
+
+    def use(text: str) -> None:
+        configuration.write_text(text)
+        knotd.restart()
+
+    use(text)
+    with pytest.raises(BackendMisconfigured, match=f"forgets what is changed in {PARENT}.*`{setting}` needs") as raised:
+        await opened(knotd, client=client)
+    assert "zonefile-sync: 0`, which is -1" in str(raised.value)
+    use(text.replace("zonefile-sync: -1", "zonefile-sync: 0"))
+    backend = await opened(knotd, client=client)
+    await backend.write([CHANGE])
+    knotd.kill()
+    knotd.start()
+    assert await backend.verify([CHANGE]) == ()
+
+
 async def test_a_missing_knotc_is_a_misconfiguration(start: Start, opened: Open) -> None:
     with pytest.raises(BackendMisconfigured, match="cannot be run"):
         await opened(start(), client=Client.KNOTC, knotc="/nonexistent/knotc")

@@ -52,6 +52,10 @@ class Control(Protocol):
         """The fields of `zone-status`: role, serial, transaction, ... Raises the error of `failure`."""
         ...
 
+    def setting(self, section: str, identifier: str, item: str) -> str:
+        """A value of knotd's configuration (conf-read); empty where it is not set, or cannot be read."""
+        ...
+
     @property
     def is_lost(self) -> bool:
         """True once knotd did not answer: nothing more comes of this session."""

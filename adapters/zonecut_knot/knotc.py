@@ -100,9 +100,22 @@ class KnotcControl:
                 fields[name] = value
         return fields
 
+    def setting(self, section: str, identifier: str, item: str) -> str:
+        self._send([f"conf-read {section}[{identifier}].{item}"])
+        deadline = time.monotonic() + self._timeout
+        value = ""
+        while not (line := self._line(deadline)).startswith(_END):
+            self._error(line)
+            if line.startswith(f"{section}["):
+                value = line.partition(" = ")[2]
+        return value.strip().strip('"')
+
     def _write(self, commands: Sequence[Command]) -> None:
+        self._send([self._written(command) for command in commands])
+
+    def _send(self, commands: Sequence[str]) -> None:
         assert self._process.stdin is not None
-        lines = "".join(f"{self._written(command)}\nstatus version\n" for command in commands)
+        lines = "".join(f"{command}\nstatus version\n" for command in commands)
         try:
             self._process.stdin.write(lines.encode())
             self._process.stdin.flush()

@@ -103,6 +103,14 @@ class LibraryControl:
             raise failure(self._zone, "status", reply.error)
         return {item.rtype: item.data for item in reply.items}
 
+    def setting(self, section: str, identifier: str, item: str) -> str:
+        try:
+            self._control.send_block("conf-read", section=section, identifier=identifier, item=item)
+            reply = self._reply()
+        except self._lost as error:
+            raise self._unavailable(error) from error
+        return reply.items[0].data if reply.items and not reply.error else ""
+
     def _send(self, command: Command) -> None:
         name, owner, ttl, rtype, data = command
         self._control.send_block(

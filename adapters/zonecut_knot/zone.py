@@ -12,6 +12,7 @@ from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_knot import held as rules
 from zonecut_knot import published
 from zonecut_knot.control import Command, Connect, Item
+from zonecut_knot.durable import lost_by
 from zonecut_knot.held import Held
 from zonecut_knot.text import DELEGATION_TYPES, delegation_rdata, name
 from zonecut_knot.transaction import Doing, Transaction, Transactions, read
@@ -34,13 +35,16 @@ class Zone:
         """The zone's serial after our last listing or commit: with another one, somebody else changed the zone."""
 
     def check(self) -> None:
-        """See that knotd has the zone as its primary, and end a transaction that a predecessor left open in it."""
+        """See that knotd is primary for the zone and keeps it, and end a transaction that a predecessor left open."""
         status = self.status()
         role = status.get("role", "master")
         if role != "master":
             raise BackendMisconfigured(f"knotd is {role} for {self._text}, not its primary: look at `socket`")
         if not status.get("serial", "").isdigit():
             raise BackendUnavailable(f"knotd has not loaded {self._text}: see its log")
+        with closing(self._connect()) as control:
+            if lost := lost_by(self._text, control.setting):
+                raise BackendMisconfigured(lost)
         if status.get("transaction", "-") == "open":
             self._transactions.end_stale()
 
