@@ -41,7 +41,7 @@ unit: $(VENV)/.development ## The tests that need no server (seconds)
 	$(BIN)/pytest tests
 
 integration: $(VENV)/.development servers ## The tests against real servers (minutes)
-	$(BIN)/pytest integration --ignore=integration/soak
+	@integration/run-tests $(BIN)/pytest $(WORK)
 
 bench: $(VENV)/.development servers ## Measure; writes bench.json
 	cd integration && ../$(BIN)/python -m bench

@@ -1,5 +1,6 @@
 """Free ports on loopback."""
 
+import os
 import random
 import socket
 
@@ -7,7 +8,10 @@ LOOPBACK = "127.0.0.1"
 
 # Below the kernel's ephemeral range (32768 and up): a port from there could be taken by any outgoing connection while
 # the server that owns it is down between a kill and its restart.
-_RANGE = range(20000, 32000)
+_EACH = 3000
+# Test runs side by side have ports of their own: one would take what the other's dead server comes back to.
+_RUNNER = int(os.environ.get("ZONECUT_TEST_RUNNER", "0")) % 4
+_RANGE = range(20000 + _RUNNER * _EACH, 20000 + (_RUNNER + 1) * _EACH)
 _handed_out: set[int] = set()
 
 

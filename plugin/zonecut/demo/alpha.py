@@ -8,6 +8,7 @@ from zonecut.demo.authority import ALPHA, serial
 from zonecut.demo.daemon import Daemon, Event
 from zonecut.demo.filed import FileAuthority, FiledZone
 from zonecut.demo.processes import LOOPBACK
+from zonecut.demo.report import DemoFailure
 
 DIRECTORY = "alpha"
 """Where all of alpha is."""
@@ -104,4 +105,8 @@ class Alpha:
         def reached(states: list[Event]) -> bool:
             return len(states) > after and states[-1]["phase"] == phase
 
-        return self.agent.wait("agent.state", reached)[after:]
+        try:
+            return self.agent.wait("agent.state", reached)[after:]
+        except DemoFailure as failure:
+            last = next((f"{state['phase']}: {state['reason']}" for state in reversed(self.states())), "nothing yet")
+            raise DemoFailure(f"{failure}\n  expected: {phase}\n  found:    {last}") from None
