@@ -224,3 +224,15 @@ def test_a_silent_receiver_is_tried_by_one_zone_at_a_time() -> None:
     assert courtesy.delay("updater.", 7.0 + 9.0) > 0  # the pause has doubled
     courtesy.answered("updater.")
     assert courtesy.delay("updater.", 17.0) == 0
+
+
+def test_those_who_find_a_receiver_silent_together_have_found_out_one_thing() -> None:
+    courtesy = Courtesy(5, 600, lambda: 0.5)
+    for _ in range(8):
+        assert courtesy.delay("updater.", 0.0) == 0
+    for _ in range(8):
+        courtesy.silent("updater.", 1.0)
+    assert 0 < courtesy.delay("updater.", 1.0) <= 5 * 1.125
+    assert courtesy.delay("updater.", 6.5) == 0
+    courtesy.silent("updater.", 7.0)
+    assert 5 < courtesy.delay("updater.", 7.0) <= 10 * 1.125

@@ -22,6 +22,7 @@ class Courtesy:
         self._longest = longest
         self._chance = chance
         self._silent: dict[str, tuple[int, float]] = {}
+        self._probing: set[str] = set()
 
     def delay(self, receiver: str, now: float) -> float:
         """Seconds for which this receiver is left alone; 0: talk to it now. Whoever is told 0 has the next try."""
@@ -29,13 +30,18 @@ class Courtesy:
         if now < at:
             return (at - now) * (1 + self._chance() / 4)
         if failures:
+            self._probing.add(receiver)
             self._silent[receiver] = failures, now + pause(failures, self._first, self._longest, self._chance())
         return 0.0
 
     def silent(self, receiver: str, now: float) -> None:
-        """It did not answer."""
-        failures = self._silent.get(receiver, (0, 0.0))[0] + 1
-        self._silent[receiver] = failures, now + pause(failures, self._first, self._longest, self._chance())
+        """It did not answer. Those who tried at the same time have found out one thing, not several."""
+        failures, at = self._silent.get(receiver, (0, 0.0))
+        if failures and now < at and receiver not in self._probing:
+            return
+        self._probing.discard(receiver)
+        self._silent[receiver] = failures + 1, now + pause(failures + 1, self._first, self._longest, self._chance())
 
     def answered(self, receiver: str) -> None:
         self._silent.pop(receiver, None)
+        self._probing.discard(receiver)

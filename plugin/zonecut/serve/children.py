@@ -48,7 +48,7 @@ def common(
     chance = random.Random().random  # noqa: S311 (spreads retries, guards nothing)
     reaches = {section.parent.addresses for section in loaded.configuration.children}
     resolvers = {reach: make_resolver(loaded, clock, reach) for reach in reaches}
-    return Common(store, courtesy or Courtesy(5.0, 600.0, chance), resolvers, clock, chance)
+    return Common(store, courtesy or Courtesy(5.0, 60.0, chance), resolvers, clock, chance)
 
 
 def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Workplace":
