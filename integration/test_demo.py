@@ -172,7 +172,8 @@ def test_another_adapter_is_wrong_usage(environment: dict[str, str]) -> None:
 def test_whoever_interrupts_it_leaves_nothing_behind(number: signal.Signals, environment: dict[str, str]) -> None:
     directory = Path(environment["TMPDIR"])
     with subprocess.Popen(
-        [COMMAND, "demo", "--adapter", "bind"],
+        # in the background of a shell, SIGINT would be ignored from the start
+        ["env", "--default-signal=INT", COMMAND, "demo", "--adapter", "bind"],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
