@@ -152,8 +152,8 @@ def _reload(world: World, configuration: dict[str, Any]) -> None:
     world.wait_for_event("reload.done", count=done + 1)
 
 
-def test_changes_go_on_while_the_configuration_is_read_again(tmp_path: Path) -> None:
-    with World(tmp_path, ZONE, keys=CHILDREN) as world:
+def test_changes_go_on_while_the_configuration_is_read_again(tmp_path: Path, server: str) -> None:
+    with World(tmp_path, ZONE, server=server, keys=CHILDREN) as world:
         first = world.configuration["parents"][0]
         with TcpPeer(world.port) as connection:
             for turn in range(6):

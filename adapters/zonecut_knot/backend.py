@@ -19,6 +19,7 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
+from zonecut.plugin.threads import to_its_end
 from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
 from zonecut_knot import library
@@ -150,7 +151,7 @@ class KnotBackend(Backend):
         reader = BranchReader(self._context.zone)
         try:
             # parsing takes longer than receiving did; meanwhile others have the event loop and the socket
-            while chunk := await asyncio.to_thread(records, listing, _CHUNK_RECORDS):
+            while chunk := await to_its_end(records, listing, _CHUNK_RECORDS):
                 for branch in reader.feed(chunk):
                     yield branch
             for branch in reader.finish():

@@ -7,12 +7,13 @@ small zone one export is cheaper than the names of a batch, and in a large one i
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from itertools import compress
 from operator import not_
 
 from zonecut.plugin import Change
 from zonecut.plugin.branches import Branch, BranchReader, visible
+from zonecut.plugin.threads import to_its_end
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut_powerdns import export
@@ -77,12 +78,12 @@ class Reader:
         with Spool() as spool:
             async with aclosing(self._lines()) as parts:
                 async for lines in parts:
-                    await asyncio.to_thread(_spool, spool, lines)
+                    await to_its_end(_spool, spool, lines)
             reader = BranchReader(self._zone)
-            rows = spool.sorted()
-            while (records := await asyncio.to_thread(next, rows, None)) is not None:
-                for branch in reader.feed(records):
-                    yield branch
+            with closing(spool.sorted()) as rows:
+                while (records := await to_its_end(next, rows, None)) is not None:
+                    for branch in reader.feed(records):
+                        yield branch
             for branch in reader.finish():
                 yield branch
 

@@ -4,7 +4,7 @@ They are sorted in a temporary database of SQLite, which keeps on disk what is t
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Self
@@ -39,8 +39,8 @@ class Spool:
         rows = ((place(record.owner), *record) for record in records)
         self._database.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
 
-    def sorted(self) -> Iterator[Sequence[ResourceRecord]]:
-        """All records in canonical order (RFC 4034 section 6.1), some at a time."""
+    def sorted(self) -> Generator[Sequence[ResourceRecord], None, None]:
+        """All records in canonical order (RFC 4034 section 6.1), some at a time; to be closed before the spool is."""
         # The rows are sorted with their contents, in runs that SQLite writes to disk; an index would hop through them.
         with closing(self._database.execute("SELECT owner, rtype, ttl, rdata FROM record ORDER BY place")) as rows:
             while found := rows.fetchmany(_CHUNK):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from zonecut.plugin import Backend, BackendContext, Change, Reading
+from zonecut.plugin.threads import to_its_end
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile.options import ZonefileOptions
 from zonecut_zonefile.parent import ParentZone
@@ -37,7 +38,7 @@ class ZonefileBackend(Backend):
         return len(changes)
 
     async def write(self, changes: Sequence[Change]) -> None:
-        await asyncio.to_thread(self._parent.commit, changes)
+        await to_its_end(self._parent.commit, changes)
         await self._reload()
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
@@ -54,7 +55,7 @@ class ZonefileBackend(Backend):
         return await asyncio.to_thread(self._parent.rrsets, names)
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
-        await asyncio.to_thread(self._parent.replace_rrsets, before, after)
+        await to_its_end(self._parent.replace_rrsets, before, after)
         await self._reload()
 
     async def _reload(self) -> None:
