@@ -1,8 +1,4 @@
-"""Children that send changes all the time, whatever dies, and remember what they were told.
-
-Each child replaces its whole delegation by one that has no record in common with the last; every change names its
-number in all its records, so that a mixture of two changes shows.
-"""
+"""Children that send changes all the time, whatever dies, and remember what they were told."""
 
 import shutil
 import sqlite3
@@ -11,25 +7,20 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Self
 
 from lab.process import LabError, until
+from numbered import NumberedChanges
 from peer import TcpPeer
-from signer import AAAA, DS, NS, A, Signer, ds, name
 from world import World
-from zonecut.protocol import message
 from zonecut.protocol.delegation import Delegation
 
 
 @dataclass
-class Client:
+class Client(NumberedChanges):
     """A child that always has a change under way."""
 
-    signer: Signer
-    number: int = 0
-    """Of the newest change that was sent."""
     accepted: list[int] = field(default_factory=list)
     """The changes to which the answer was NOERROR."""
     refused: list[str] = field(default_factory=list)
@@ -55,54 +46,16 @@ class Client:
                 self.waits.clear()
 
     def send(self, peer: TcpPeer) -> None:
-        number = self.number = self.number + 1
-        peer.send(self.signer.update(*self._updates(number)))
+        peer.send(self.next_message())
         answer = peer.receive()
         if answer is None:
             return
         if answer.rcode == "NOERROR":
-            self.accepted.append(number)
+            self.accepted.append(self.number)
         elif answer.rcode == "SERVFAIL":
             self.tried_later += 1
         else:
             self.refused.append(f"{answer.rcode} {answer.extended_error}")
-
-    def _updates(self, number: int) -> list[bytes]:
-        """Updates that replace the whole delegation, whatever it was."""
-        child = self.signer.owner
-        hosts = [name(f"{place}-{number}.{self.signer.text}") for place in ("a", "b")]
-        address = (IPv4Address("11.0.0.0") + number).packed
-        records = [message.add(child, NS, 60, host) for host in hosts]
-        records += [message.add(host, A, 60, address) for host in hosts]
-        records += [message.add(host, AAAA, 60, b"\x26\x10" + number.to_bytes(14)) for host in hosts]
-        records += [message.add(child, DS, 60, ds(number % 65536, digest=number.to_bytes(32)))]
-        return [message.delete_rrset(child, NS), message.delete_rrset(child, DS), *records]
-
-    def expected(self, number: int) -> set[str]:
-        """The records of a change as the zone has to hold them."""
-        child = self.signer.text
-        hosts = [f"{place}-{number}.{child}" for place in ("a", "b")]
-        ipv4 = IPv4Address("11.0.0.0") + number
-        groups = number.to_bytes(14).hex()
-        return {
-            *(f"{child} NS {host}" for host in hosts),
-            *(f"{host} A {ipv4}" for host in hosts),
-            *(f"{host} AAAA 2610{groups}" for host in hosts),
-            f"{child} DS {number % 65536} 13 2 {number:064x}",
-        }
-
-    def held(self, records: set[str]) -> tuple[int, set[str]]:
-        """The number of the change that the zone holds, by its DS, and all that it holds for the child."""
-        found = set()
-        number = 0
-        for record in records:
-            owner, _, rtype, data = record.split(" ", 3)
-            if not f".{owner}".endswith(f".{self.signer.text}"):
-                continue
-            if rtype == "DS":
-                number = int(data.split(" ")[3], 16)
-            found.add(f"{owner} {rtype} {IPv6Address(data).packed.hex() if rtype == 'AAAA' else data}")
-        return number, found
 
     def is_whole(self, records: set[str]) -> bool:
         """True if the zone holds one change of this child, and nothing of another."""

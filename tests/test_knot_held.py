@@ -12,7 +12,7 @@ from zonecut_knot import held as rules
 from zonecut_knot.below import DeepCuts
 from zonecut_knot.control import Command, Item
 from zonecut_knot.held import Held
-from zonecut_knot.text import any_rdata, checked_rdata_text, delegation_rdata, name, rtype_number
+from zonecut_knot.text import any_rdata, checked_rdata_text, delegation_rdata, name, type_number
 
 ZONE = names.from_text("parent.test.")
 CHILD = names.from_text("child.parent.test.")
@@ -64,11 +64,11 @@ def test_rdata_is_read(rtype: int, text: str, rdata: bytes) -> None:
 
 
 def test_types_that_knot_or_dnspython_lack_are_read() -> None:
-    assert any_rdata(rtype_number("TYPE66"), r"\# 3 00FF02") == b"\0\xff\2"
-    assert any_rdata(rtype_number("SVCB"), '1 . key65282="manual"') == b"\0\1\0\xff\2\0\6manual"
-    assert any_rdata(rtype_number("KEY"), "512 3 15 AAAA") == b"\2\0\3\x0f\0\0\0"
+    assert any_rdata(type_number("TYPE66"), r"\# 3 00FF02") == b"\0\xff\2"
+    assert any_rdata(type_number("SVCB"), '1 . key65282="manual"') == b"\0\1\0\xff\2\0\6manual"
+    assert any_rdata(type_number("KEY"), "512 3 15 AAAA") == b"\2\0\3\x0f\0\0\0"
     with pytest.raises(ValueError, match="no RR type"):
-        rtype_number("NONSENSE")
+        type_number("NONSENSE")
 
 
 def test_a_record_that_makes_no_sense_is_told() -> None:

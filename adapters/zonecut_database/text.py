@@ -13,6 +13,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from zonecut.plugin import BackendRejected
+from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR
@@ -43,10 +44,7 @@ def type_of(text: str) -> int:
     known = _MNEMONICS.get(text)
     if known is not None:
         return known
-    try:
-        return int(dns.rdatatype.from_text(text))
-    except (dns.exception.DNSException, ValueError):
-        raise ValueError(f"{text!r} is no RR type") from None
+    return rtype_number(text)
 
 
 def rdata_of(rtype: int, text: str) -> bytes:

@@ -8,7 +8,7 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.rrset import RRset
 from zonecut_knot.control import Command, Item
-from zonecut_knot.text import any_rdata, rtype_number, type_text
+from zonecut_knot.text import any_rdata, type_number, type_text
 
 _MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
 """RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
@@ -19,7 +19,7 @@ def rrsets(owner: bytes, items: Iterable[Item]) -> tuple[RRset, ...]:
     found: dict[int, tuple[int, list[bytes]]] = {}
     for item in items:
         try:
-            rtype = rtype_number(item.rtype)
+            rtype = type_number(item.rtype)
             if rtype in _MADE_BY_SIGNER:
                 continue
             _, rdatas = found.setdefault(rtype, (int(item.ttl), []))

@@ -10,6 +10,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from zonecut.plugin import BackendRejected
+from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, ds_from_text
@@ -47,15 +48,12 @@ def delegation_rdata(rtype: int, text: str) -> bytes:
     return ds_from_text(text)
 
 
-def rtype_number(text: str) -> int:
+def type_number(text: str) -> int:
     """The number of a type by its mnemonic or as TYPE66. Raises ValueError."""
     known = DELEGATION_TYPES.get(text)
     if known is not None:
         return known
-    try:
-        return int(dns.rdatatype.from_text(text))
-    except (dns.exception.DNSException, ValueError):
-        raise ValueError(f"{text!r} is no RR type") from None
+    return rtype_number(text)
 
 
 def any_rdata(rtype: int, text: str) -> bytes:

@@ -17,7 +17,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
 from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
 from zonecut_knot.control import Command, Connect, Control, Item, Reply
-from zonecut_knot.text import DELEGATION_TYPES, any_rdata, name, rtype_number
+from zonecut_knot.text import DELEGATION_TYPES, any_rdata, name, type_number
 
 _LOG = logging.getLogger("zonecut.knot")
 _MARK = b"\x14_zonecut-transaction"
@@ -201,7 +201,7 @@ class Transactions:
 def _does(item: Item) -> tuple[str, RR] | None:
     """What a difference does to the zone; None for one that we cannot read, which is none of ours."""
     try:
-        rtype = rtype_number(item.rtype)
+        rtype = type_number(item.rtype)
         return item.sign, RR(name(item.owner), rtype, any_rdata(rtype, item.data))
     except (ValueError, OSError):
         return None

@@ -14,6 +14,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
+from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names, rrset
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import ds_from_text
@@ -78,10 +79,7 @@ def type_number(text: str) -> int:
     known = _MNEMONICS.get(text, _PRIVATE.get(text))
     if known is not None:
         return known
-    try:
-        return int(dns.rdatatype.from_text(text))
-    except (dns.exception.DNSException, ValueError):
-        raise ValueError(f"{text!r} is no RR type") from None
+    return rtype_number(text)
 
 
 def rdata_text(rtype: int, rdata: bytes) -> str:
