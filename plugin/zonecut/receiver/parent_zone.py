@@ -25,6 +25,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.readings import REMEMBERED_CHILDREN, Readings
+from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
@@ -70,10 +71,7 @@ class ParentZone:
         self._readings = Readings(rules.zone, backend, noticed, monotonic)
         self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
         self._resumed = asyncio.Event()
-        self._retired = False
-        self._recording = 0
-        self._nothing_recorded = asyncio.Event()
-        self._nothing_recorded.set()
+        self._recording = Recording()
 
     @property
     def trouble(self) -> str | None:
@@ -109,8 +107,7 @@ class ParentZone:
 
     async def retire(self) -> None:
         """Accept nothing more; returns when all that was accepted is in the ledger."""
-        self._retired = True
-        await self._nothing_recorded.wait()
+        await self._recording.end()
 
     async def run(self) -> None:
         """Open the backend, however long that takes, and write until cancelled."""
@@ -279,16 +276,9 @@ class ParentZone:
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Have something recorded, unless this zone is being replaced."""
-        if self._retired:
+        if self._recording.has_ended:
             raise BackendUnavailable("the configuration of this zone is being changed")
-        self._recording += 1
-        self._nothing_recorded.clear()
-        try:
-            return await write()
-        finally:
-            self._recording -= 1
-            if not self._recording:
-                self._nothing_recorded.set()
+        return await self._recording.do(write)
 
     async def _read(self, child: bytes) -> Reading:
         """What the server holds for a child now. Raises BackendError, StoreUnavailable."""
