@@ -85,6 +85,21 @@ def test_a_roll_leaves_the_parent_at_every_moment_with_a_key_that_it_trusts(tmp_
         world.holds(NEW, within=5)
 
 
+def test_a_roll_that_is_given_up_leaves_the_old_key_alone_everywhere(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, child_entry={"key": {"roll_wait": 3600}}) as world:
+        world.wait_for("in-sync")
+        (old,) = trusted(world)
+        world.agent.cli("child", "roll", CHILD, expect=3)
+        until(lambda: len(trusted(world)) == 2, timeout=10, what="the parent trusts both")
+        world.agent.cli("child", "roll", CHILD, "--abandon", expect=None)
+        until(lambda: bool(world.agent.cli("child", "status", CHILD)["roll"] is None), timeout=10, what="given up")
+        assert trusted(world) == {old}
+        assert len([rdata for rrset in world.child.query(CHILD, "KEY", tcp=True).answer for rdata in rrset]) == 1
+        assert [each for each in key_files(world) if "retired" in each.parts]
+        world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
+        world.holds(NEW, within=5)
+
+
 def test_a_roll_goes_on_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     with AgentWorld(tmp_path, child_entry={"key": {"roll_wait": 0.5}}) as world:
         world.wait_for("in-sync")

@@ -186,6 +186,16 @@ def test_a_roll_goes_through_its_stages_and_begins_once() -> None:
     assert machine.end_roll(added, "done", now()).roll is None
 
 
+def test_a_roll_that_is_given_up_is_undone_as_far_as_it_came() -> None:
+    rolling = machine.begin_roll(state(Phase.IN_SYNC), now())
+    assert machine.abandon_roll(rolling, now()).roll is None
+    published = machine.advance(rolling, Stage.PUBLISH, now(), other="BBBB")
+    for stage, expected in ((Stage.PUBLISH, Stage.UNPUBLISH), (Stage.ADD, Stage.DELETE), (Stage.WAIT, Stage.DELETE)):
+        given_up = machine.abandon_roll(machine.advance(published, stage, now()), now())
+        assert given_up.roll is not None
+        assert (given_up.roll.stage, given_up.roll.other, given_up.key) == (expected, "BBBB", "AAAA")
+
+
 def test_a_roll_is_due_when_the_settings_say_so_and_all_is_in_step() -> None:
     settings = SETTINGS.model_copy(update={"key": KeySettings(roll_every=1)})
     old = state(Phase.IN_SYNC, key_since=0.0)

@@ -324,8 +324,12 @@ def end_roll(state: AgentState, reason: str, now: Now) -> AgentState:
 
 
 def abandon_roll(state: AgentState, now: Now) -> AgentState:
-    """The roll is given up; the new key stays among ours, and is published no more from the next look on."""
-    return end_roll(state, "the roll was given up by an operator", now)
+    """The roll is given up: the new key, which does not sign yet, is deleted at the parent if need be, and put aside."""
+    assert state.roll is not None
+    if state.roll.other is None:
+        return end_roll(state, "the roll was given up before there was a new key", now)
+    was_added = state.roll.stage is not Stage.PUBLISH
+    return advance(state, Stage.DELETE if was_added else Stage.UNPUBLISH, now)
 
 
 def roll_is_due(state: AgentState, now: Now) -> bool:

@@ -125,7 +125,10 @@ async def find_parties(
         endpoints = tuple(Endpoint.parse(text) for text in settings.receiver.addresses)
         target = names.from_text(settings.receiver.target)
         return (await search.party(names.from_text(settings.zone), target, endpoints),)
-    parent = _check(discovery, settings)
+    parent = announced_parent(discovery, settings)
+    if not discovery.updates:
+        child = to_text(discovery.child)
+        raise NoParty(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
     found, reasons = [], []
     for record in discovery.updates[:MAX_RECEIVERS]:
         try:
@@ -157,15 +160,13 @@ async def find_addresses(resolver: Lookups, target: bytes, port: int, settings: 
     return tuple(Endpoint(address, port) for address in allowed[:MAX_ADDRESSES])
 
 
-def _check(discovery: Discovery, settings: ParentSettings) -> bytes:
-    """The parent zone of an announcement that may be used. Raises NoParty."""
+def announced_parent(discovery: Discovery, settings: ParentSettings) -> bytes:
+    """The parent zone of an announcement that may be used, of whatever scheme. Raises NoParty."""
     child = to_text(discovery.child)
     if not discovery.is_known:
         raise NoParty(f"what the parent of {child} announces is {discovery.verdict}: {discovery.reason}")
     if discovery.verdict is Verdict.INSECURE and settings.insecure_announcement == "reject":
         raise NoParty(f"what the parent of {child} announces is insecure, and `insecure_announcement` says `reject`")
-    if not discovery.updates:
-        raise NoParty(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
     if discovery.parent is None:
         raise NoParty(f"the parent zone of {child} could not be found out: set `parent.zone`")
     return discovery.parent

@@ -14,7 +14,7 @@ from zonecut.agent.discovery import Discovery, discover
 from zonecut.agent.doors import Doors
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
-from zonecut.agent.party import Party, Worth, find_party
+from zonecut.agent.party import Party, Worth, announced_parent, find_party
 from zonecut.agent.publishing import KeyPublisher, Publication
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.source import Source
@@ -88,8 +88,8 @@ class Workplace:
         parent = names.from_text(settings.zone) if settings.zone else None
         discovery = await discover(self.resolver, self.zone, codepoints=self.codepoints, parent=parent)
         notified = any(discovery.notifies(rtype) for rtype in (RRType.CDS, RRType.CSYNC))
-        if notified and not discovery.updates and discovery.parent is not None and settings.receiver is None:
-            return Parent(discovery.parent, discovery, None, self.clock())
+        if notified and not discovery.updates and settings.receiver is None:
+            return Parent(announced_parent(discovery, settings), discovery, None, self.clock())
         remembered = [Key.from_text(text) for text in state.receiver_keys]
         party = await find_party(self.resolver, discovery, settings, remembered, codepoints=self.codepoints)
         if party.worth is Worth.INSECURE and party.believable(settings):
@@ -127,10 +127,11 @@ class Workplace:
         Raises SourceError, BackendError, UnusableKey, OSError.
         """
         wanted = [own.key for own in keys]
-        retired = await asyncio.to_thread(self.keys.retired)
+        ever = await asyncio.to_thread(self.keys.ever)
         content = await self.source.content()
         async with self.doors.opened():
-            ours = [*wanted, *retired, *map(Key.from_text, state.published)]
+            # of those whose files are lost, the state tells
+            ours = [*ever, *map(Key.from_text, state.published)]
             publication = await self.publisher.apply(wanted, ours, content)
         if publication.differing:
             changes = [place.to_json(self.codepoints) for place in publication.differing]
