@@ -324,7 +324,7 @@ def end_roll(state: AgentState, reason: str, now: Now) -> AgentState:
 
 
 def abandon_roll(state: AgentState, now: Now) -> AgentState:
-    """The roll is given up: the new key, which does not sign yet, is deleted at the parent if need be, and put aside."""
+    """The roll is given up: the new key, which does not sign yet, is deleted at the parent if need be and put aside."""
     assert state.roll is not None
     if state.roll.other is None:
         return end_roll(state, "the roll was given up before there was a new key", now)
