@@ -27,9 +27,8 @@ def test_a_change_in_one_of_hundreds_of_zones_is_soon_at_the_parent(tmp_path: Pa
 
         world.receiver.kill()
         began = len(world.agent.log_events("agent.change"))
-        for number, each in enumerate(world.children[:100]):
+        for each in world.children[:100]:
             world.named.edit(Add(each, 60, "NS", f"ns3.{each}"), zone=each)
-            assert number < 100
         time.sleep(10)
         # each tried once at most before it was known that nobody is there
         assert len(world.agent.log_events("agent.change")) - began < 20
