@@ -19,6 +19,8 @@ from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey
 from zonecut.store import AgentTable, StoreConflict, StoredAgent, StoreError
 
+TOLD_PAUSE = 0.5
+"""Seconds between two looks at the zone however often somebody says that it has changed: anybody can say so."""
 STORE_PAUSE = 5.0
 """Seconds until the next try when the store does not work."""
 _KEEPING = frozenset((Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
@@ -37,6 +39,7 @@ class ZoneAgent:
         self._poke = asyncio.Event()
         self._told = False
         self._poll_at = 0.0
+        self._looked_at = 0.0
         self._mark: object = None
 
     @property
@@ -70,11 +73,16 @@ class ZoneAgent:
                 async with self._slots:
                     await self._work(state)
             except StoreConflict:
-                self._stored = None  # a command was faster: go on from where it has come to
+                self._forget()  # a command was faster: go on from where it has come to
             except StoreError as error:
                 _log.error("agent.store", zone=names.to_text(self.zone), reason=str(error))
-                self._stored = None
+                self._forget()
                 await self._sleep(STORE_PAUSE)
+
+    def _forget(self) -> None:
+        """What was found out is not in the store: look at it, and at the zone, again."""
+        self._stored = self._mark = None
+        self._told = True
 
     async def close(self) -> None:
         """Release what the zone is read and written with."""
@@ -103,11 +111,11 @@ class ZoneAgent:
 
     def _wait(self, state: AgentState) -> float:
         """Seconds until there is something to do."""
-        if self._told:
-            return 0.0
         due = state.next_at
         if state.phase in _KEEPING or state.phase is Phase.HELD:
             due = min(due, self._poll_at)
+        if self._told:
+            due = min(due, self._looked_at + TOLD_PAUSE)
         wait = due - self.place.clock()
         # nothing is ever put off for longer, unless the clock was set back meanwhile
         return wait if wait <= 2 * self._longest else 0.0
@@ -119,8 +127,6 @@ class ZoneAgent:
 
     async def _sleep(self, seconds: float) -> None:
         self._poke.clear()
-        if self._told:
-            return
         try:
             async with asyncio.timeout(seconds):
                 await self._poke.wait()
@@ -130,8 +136,9 @@ class ZoneAgent:
     async def _work(self, state: AgentState) -> None:
         """Look whether the zone has changed, if it is time to, and take the step that is due then."""
         now = self.place.clock()
-        told, self._told = self._told, False
+        told = self._told and now >= self._looked_at + TOLD_PAUSE
         if told or now >= self._poll_at:
+            self._told, self._looked_at = False, now
             # hundreds of zones that begin together are not to be looked at together for ever
             self._poll_at = now + self.place.settings.poll * (0.75 + self.place.chance() / 2)
             if await self._has_changed():
@@ -145,6 +152,8 @@ class ZoneAgent:
             mark = await self.place.source.mark()
         except SourceError as error:
             _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
+            # what somebody told us is not forgotten because the server was busy
+            self._poll_at = min(self._poll_at, self.place.clock() + self.place.settings.retry_first)
             return False
         before, self._mark = self._mark, mark
         return before is None or mark != before
