@@ -16,10 +16,11 @@ from lab.ports import LOOPBACK, free_port
 from lab.postgresql import PostgreSql, home
 from lab.servers import SERVERS
 from lab.skips import pytest_sessionfinish, pytest_terminal_summary
+from lab.telling import pytest_runtest_makereport
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = ["pytest_runtest_makereport", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 
 @pytest.fixture(scope="module", params=SERVERS)

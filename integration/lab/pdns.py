@@ -56,7 +56,7 @@ class PowerDns(Server):
         self.api_key_file = directory / "api.key"
         self._rolls = rolls
         if rolls:
-            settings += "\ndnssec-key-cache-ttl=0\ndomain-metadata-cache-ttl=0\ncache-ttl=0\nquery-cache-ttl=0"
+            settings += "\ndnssec-key-cache-ttl=0\ndomain-metadata-cache-ttl=0"
         if notified is not None:
             settings += f"\nprimary=yes\nonly-notify=\nalso-notify={LOOPBACK}:{notified}\nxfr-cycle-interval=1\n"
         self._kind = None if notified is None else "primary"
@@ -177,6 +177,10 @@ class PowerDns(Server):
                 f"webserver-allow-from={LOOPBACK}",
                 "socket-dir=.",
                 "security-poll-suffix=",
+                # What it read just before a change it may put into a cache just after, and answer for 20 s.
+                "cache-ttl=0",
+                "query-cache-ttl=0",
+                "negquery-cache-ttl=0",
                 "daemon=no",
                 "guardian=no",
                 "loglevel=4",

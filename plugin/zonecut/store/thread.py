@@ -140,7 +140,10 @@ class StoreThread:
             connection.rollback()
         except BaseException as error:
             return _Outcome(read.future, None, self._recover(error, write=False))
-        if not self._write_fails:
+        if self._write_fails:
+            # One that was opened while the file could not be written stays read-only when the file no longer is.
+            self._drop_connection()
+        else:
             self._notice(None)
         return _Outcome(read.future, result, None)
 
