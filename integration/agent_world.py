@@ -14,6 +14,7 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 
+from lab.knotd import Knotd
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
 from lab.server import Server
@@ -77,8 +78,7 @@ class AgentWorld:
         self._parent_entry, self._child_entry, self._starts_agent = parent_entry or {}, child_entry or {}, agent
         self.port = free_port()
         self.notify_port = free_port()
-        zone = ParentZone(CHILD, child_text(CHILD, addresses), signing=child_signing)
-        self.child: Server = SERVERS[child](directory / "child", zone, notified=self.notify_port, rolls=True)
+        self.child = self._make_child(child)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -99,6 +99,10 @@ class AgentWorld:
             self.agent.stop()
         self._running.close()
 
+    def _make_child(self, kind: str) -> Server:
+        zone = ParentZone(CHILD, child_text(CHILD, self._addresses), signing=self._child_signing)
+        return SERVERS[kind](self._directory / "child", zone, notified=self.notify_port, rolls=True)
+
     def _start_parent(self) -> None:
         ds = [] if self._child_signing is Signing.NONE else ds_of(self.child, CHILD)
         text = f"$ORIGIN {PARENT}\n$TTL 60\n@ {_SOA}\n@ NS ns1\nns1 A 127.0.0.1\n" + self.delegation(ds)
@@ -116,9 +120,12 @@ class AgentWorld:
     def _start_resolver(self) -> None:
         self.tree = TrustTree(self._directory / "tree", [])
         signed = self._parent_signing is not Signing.NONE
-        self.tree.crown({PARENT: ds_of(self.parent, PARENT) if signed else []})
+        ds = {PARENT: ds_of(self.parent, PARENT) if signed else []}
+        ds |= {zone.name: ds_of(self.child, zone.name) for zone in self.child.zones[1:]}
+        self.tree.crown(ds)
         self._running.enter_context(self.tree)
-        stubs = {PARENT: f"{LOOPBACK}@{self.parent.port}", CHILD: f"{LOOPBACK}@{self.child.port}"}
+        stubs = {PARENT: f"{LOOPBACK}@{self.parent.port}"}
+        stubs |= {zone.name: f"{LOOPBACK}@{self.child.port}" for zone in self.child.zones}
         self.unbound = Unbound(self._directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
         self._running.enter_context(self.unbound)
 
@@ -219,6 +226,38 @@ class AgentWorld:
         """The DS records that the child's CDS records ask for."""
         answer = self.child.query(CHILD, "CDS", tcp=True).answer
         return {f"{CHILD} ds {rdata}".lower() for rrset in answer for rdata in rrset}
+
+
+OPERATOR = "operator.test."
+OPERATED_AT = ("127.53.0.213", "127.53.0.214")
+
+
+class OperatedWorld(AgentWorld):
+    """An unsigned child whose name servers have their names in a signed zone of its operator's, who runs the agent.
+
+    Both zones are on the same knotd. As nothing validates the child itself, a parent that bootstraps by at-ns asks
+    each of the name servers.
+    """
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        super().__init__(directory, child="knot", child_signing=Signing.NONE, addresses=OPERATED_AT, **options)
+
+    def _make_child(self, kind: str) -> Server:
+        one, two = OPERATED_AT
+        child = f"$ORIGIN {CHILD}\n$TTL 1\n@ {_SOA}\n@ NS ns1.{OPERATOR}\n@ NS ns2.{OPERATOR}\nwww A 11.0.0.80\n"
+        operator = f"$ORIGIN {OPERATOR}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\nns1 A {one}\nns2 A {two}\n"
+        zones = ParentZone(CHILD, child), ParentZone(OPERATOR, operator, signing=Signing.IN_PLACE)
+        return Knotd(self._directory / "child", *zones, notified=self.notify_port, rolls=True, also_at=OPERATED_AT)
+
+    def delegation(self, ds: Sequence[str]) -> str:
+        return f"child NS ns1.{OPERATOR}\nchild NS ns2.{OPERATOR}\n"
+
+    def _make_agent(self) -> ZonecutProcess:
+        agent = super()._make_agent()
+        (entry,) = agent.configuration["children"]
+        entry["signalling"] = [{"zone": OPERATOR, "backend": self.child.backend()}]
+        agent.configure(agent.configuration)
+        return agent
 
 
 _DELEGATION = frozenset(map(dns.rdatatype.from_text, ("NS", "DS", "A", "AAAA")))

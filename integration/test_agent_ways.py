@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_world import CHILD, PARENT, QUICK, AgentWorld
+from agent_world import CHILD, OPERATOR, PARENT, QUICK, AgentWorld, OperatedWorld
 from lab.hostile import HostileReceiver
 from lab.manners import silent
 from lab.named import Named
@@ -55,6 +55,54 @@ def test_a_zone_is_read_and_written_through_its_server_alone(tmp_path: Path) -> 
             world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
             world.holds(NEW, within=5)
             assert world.held_ds()
+
+
+def test_an_unsigned_child_is_trusted_for_what_its_operator_publishes_at_its_name_servers(tmp_path: Path) -> None:
+    """at-ns, the key's whole life long: published below `_signal`, believed, rolled, and nothing left behind."""
+    owners = [CHILD, *(f"_sig0key.{CHILD}_signal.{server}.{OPERATOR}" for server in ("ns1", "ns2"))]
+
+    def published() -> list[set[str]]:
+        answers = [world.child.query(owner, "KEY", tcp=True).answer for owner in owners]
+        return [{str(rdata) for rrset in answer for rdata in rrset} for answer in answers]
+
+    with OperatedWorld(tmp_path, bootstrap=["at-ns"]) as world:
+        world.wait_for("in-sync")
+        first = published()
+        assert len(first[0]) == 1
+        assert first == [first[0]] * 3
+        (key,) = world.receiver.cli("key", "list", CHILD)
+        assert (key["state"], key["method"]) == ("trusted", "at-ns")
+        world.child.edit(Add(CHILD, 60, "NS", f"ns.plain.{PARENT}"), zone=CHILD)
+        world.holds({f"{CHILD} ns ns.plain.{PARENT}"}, within=5)
+        assert world.agent.cli("child", "roll", CHILD, expect=3)
+        until(lambda: bool(world.agent.log_events("agent.roll-ends")), timeout=20, what="the roll is over")
+        until(lambda: [len(each) for each in published()] == [1, 1, 1], timeout=10, what="the old key is gone")
+        assert published()[0].isdisjoint(first[0])
+
+
+def test_what_others_have_to_publish_below_signal_is_told_and_waited_for(tmp_path: Path) -> None:
+    with OperatedWorld(tmp_path, bootstrap=["at-ns"], agent=False) as world:
+        (entry,) = world.agent.configuration["children"]
+        del entry["signalling"]
+        world.agent.configure({**world.agent.configuration, "children": [entry]})
+
+        def told() -> list[str]:
+            return [line for line in str(world.state()["advice"]).splitlines() if line.startswith("+ _sig0key.")]
+
+        with world.agent:
+            until(lambda: len(told()) == 2, timeout=10, what="both are told")
+            _publish(world, told()[0])
+            until(lambda: len(told()) == 1, timeout=10, what="one is left")
+            # until the other is there, too, a receiver would say no
+            assert world.state()["phase"] == "key-published"
+            assert world.receiver.cli("key", "list", CHILD) == []
+            _publish(world, told()[0])
+            world.wait_for("in-sync")
+
+
+def _publish(world: OperatedWorld, line: str) -> None:
+    _, owner, ttl, _, kind, data = line.split(" ", 5)
+    world.child.edit(Add(owner, int(ttl), kind, data), zone=OPERATOR)
 
 
 @pytest.mark.parametrize("pinned", [True, False])

@@ -38,6 +38,7 @@ class Knotd(Server):
 
     A zone with any signing is signed in the one way that Knot knows. Ready means also: the control socket is served.
     `notified` is a port of loopback where somebody is told of each change. With `rolls`, keys can be rolled in seconds.
+    At the addresses `also_at` it listens too, at port 53.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Knotd(Server):
         directory: Path,
         *zones: ParentZone,
         port: int | None = None,
+        also_at: Sequence[str] = (),
         options: Sequence[str] = (),
         notified: int | None = None,
         rolls: bool = False,
@@ -60,6 +62,7 @@ class Knotd(Server):
             # sun_path has 108 octets
             raise LabError(f"{self.socket} is too long for the path of a socket")
         self.write_zone_files()
+        self._listen = ", ".join([f"{LOOPBACK}@{self.port}", *(f"{address}@53" for address in also_at)])
         policy, remotes = [], ""
         if notified is not None:
             remotes = f"remote:\n  - id: told\n    address: {LOOPBACK}@{notified}\n"
@@ -118,7 +121,7 @@ class Knotd(Server):
         zone_options = "".join(f"    {line}\n" for line in options)
         return f"""\
 server:
-  listen: {LOOPBACK}@{self.port}
+  listen: [ {self._listen} ]
   rundir: "{directory}"
   udp-workers: 1
   tcp-workers: 1

@@ -1,6 +1,7 @@
 """How a child's key comes to be trusted: made, published, asked for, uploaded, asked for again."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
 from zonecut.agent import machine
@@ -9,13 +10,15 @@ from zonecut.agent.conversation import Conversation, Inquired
 from zonecut.agent.machine import Heard
 from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party
-from zonecut.agent.publishing import visible
+from zonecut.agent.publishing import Visible, visible
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Workplace, met
-from zonecut.protocol import message
+from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.keys import Key
+from zonecut.protocol.signalling import signalling_name
 from zonecut.protocol.svcb import Method
+from zonecut.resolve import Verdict
 
 
 async def own_key(place: Workplace, state: AgentState) -> OwnKey | None:
@@ -53,13 +56,34 @@ async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, p
         return machine.hold(state, reason, "change `methods`, or ask the parent's operator", now)
     if common == [Method.MANUAL]:
         return machine.visible(state, now)
-    sight = await visible(place.resolver, place.zone, [own.key])
-    if sight.seen or (Method.MANUAL in common and state.attempts >= machine.PATIENCE):
+    unseen = await _unseen(place, own, common)
+    if not unseen or (Method.MANUAL in common and state.attempts >= machine.PATIENCE):
         # an operator of the parent may trust a key that nobody sees
         return machine.visible(state, place.now())
     state, publication = await place.publish(state, own)
-    by_hand = "".join(each.to_text(place.codepoints) for each in publication.by_hand)
-    return machine.failed(state, sight.reason, place.now(), f"add to the zone:\n{by_hand}" if by_hand else "")
+    owners = {sight.owner for sight in unseen}
+    by_hand = "".join(each.to_text(place.codepoints) for each in publication.by_hand if each.owner in owners)
+    return machine.failed(state, unseen[0].reason, place.now(), f"to be added:\n{by_hand}" if by_hand else "")
+
+
+async def _unseen(place: Workplace, own: OwnKey, common: Collection[Method]) -> list[Visible]:
+    """Where the key is not to be seen although the receiver will look for it there.
+
+    That is the apex for all methods, and for at-ns the name below `_signal` of each name server outside the zone, save
+    those that no receiver would believe: in zones that are not signed.
+    """
+    apex = await visible(place.resolver, place.zone, [own.key])
+    if not apex.seen:
+        return [apex]
+    at_apex_does = Method.AT_APEX in common and apex.verdict is Verdict.SECURE
+    if at_apex_does or Method.AT_NS not in common or Method.UNSIGNED in common:
+        return []
+    content = await place.source.content()
+    owners = [
+        signalling_name(place.zone, server) for server in content.ns if not names.is_at_or_below(server, place.zone)
+    ]
+    sights = await asyncio.gather(*(visible(place.resolver, owner, [own.key]) for owner in owners if owner is not None))
+    return [sight for sight in sights if not sight.seen and sight.verdict is not Verdict.INSECURE]
 
 
 async def ask(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
