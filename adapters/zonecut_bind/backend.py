@@ -95,10 +95,7 @@ class BindBackend(Backend):
         return Reading(seen.delegation, enclosing, nested, seen.ttls if seen.of_parent else {})
 
     def batch(self, changes: Sequence[Change]) -> int:
-        room = self._options.batch_octets - updates.HEADER_OCTETS - len(self._zone)
-        if self._connected is not None:
-            room -= tsig_octets(self._connected[0].key)
-        return updates.fitting(changes, room)
+        return updates.fitting(changes, self._room() - updates.HEADER_OCTETS - len(self._zone))
 
     async def write(self, changes: Sequence[Change]) -> None:
         changes = [change for change in changes if change.before != change.after]
@@ -127,13 +124,13 @@ class BindBackend(Backend):
             raise failure(answer, Operation.UPDATE, server.key_name)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
-        differing: list[bytes] = []
-        start = 0
-        while start < len(changes):
-            end = start + self.batch(changes[start:])
-            differing += await self._verify_batch(changes[start:end])
-            start = end
-        return tuple(differing)
+        if not changes:
+            return ()
+        wire = updates.verify_message(self._zone, changes)
+        if len(wire) > self._room() and len(changes) > 1:
+            middle = len(changes) // 2
+            return (*await self.verify(changes[:middle]), *await self.verify(changes[middle:]))
+        return await self._verify_batch(changes, wire)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one transfer.
@@ -208,7 +205,7 @@ class BindBackend(Backend):
             return False
         if seen.of_parent and not above:
             return True
-        return not await self._verify_batch([Change(seen.delegation, seen.delegation)])
+        return not await self.verify([Change(seen.delegation, seen.delegation)])
 
     async def _read_by_transfer(self, child: bytes) -> Reading:
         server, _ = self._open_connection()
@@ -262,16 +259,22 @@ class BindBackend(Backend):
             return False
         raise failure(answer, Operation.UPDATE, self._open_connection()[0].key_name)
 
-    async def _verify_batch(self, changes: Sequence[Change]) -> list[bytes]:
-        (answer,) = await self._ask_all([(updates.verify_message(self._zone, changes), Operation.UPDATE)])
+    async def _verify_batch(self, changes: Sequence[Change], wire: bytes) -> tuple[bytes, ...]:
+        (answer,) = await self._ask_all([(wire, Operation.UPDATE)])
         if self._holds(answer):
-            return []
+            return ()
         if len(changes) == 1:
-            return [changes[0].child]
+            return (changes[0].child,)
         # named does not say which one it was; each child by itself, pipelined, takes little more than a round trip
         asked = [(updates.verify_message(self._zone, [change]), Operation.UPDATE) for change in changes]
         answers = await self._ask_all(asked)
-        return [change.child for change, answer in zip(changes, answers, strict=True) if not self._holds(answer)]
+        pairs = zip(changes, answers, strict=True)
+        return tuple(change.child for change, answer in pairs if not self._holds(answer))
+
+    def _room(self) -> int:
+        """The octets of a message before it is signed."""
+        signature = tsig_octets(self._connected[0].key) if self._connected is not None else 0
+        return self._options.batch_octets - signature
 
     # Looking for delegations that queries do not show
 

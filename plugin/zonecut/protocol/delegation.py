@@ -108,6 +108,10 @@ class Delegation:
 
     def in_domain_ns(self) -> tuple[bytes, ...]:
         """The name servers whose names lie in the child zone: those that need glue (RFC 9471)."""
+        return self._in_domain_ns
+
+    @cached_property
+    def _in_domain_ns(self) -> tuple[bytes, ...]:
         return tuple([target for target in self.ns if names.is_at_or_below(target, self.child)])
 
     def to_wire(self) -> bytes:

@@ -192,7 +192,7 @@ class ParentZone:
         if outcome.rcode:
             await self._look_again(child)
         else:
-            difference = change.difference  # counted only: the ledger has the records
+            old, new = set(change.before.records), set(change.after.records)  # counted only: the ledger has them
             _log.info(
                 "change.applied" if done else "change.accepted",
                 zone=names.to_text(self.zone),
@@ -200,8 +200,8 @@ class ParentZone:
                 change=change_id,
                 key=provenance.key_tag,
                 source=provenance.source,
-                removed=len(difference.removed),
-                added=len(difference.added),
+                removed=len(old - new),
+                added=len(new - old),
             )
         if not done:
             settled.add_done_callback(partial(_log_late, self.zone, child, change_id))

@@ -83,27 +83,26 @@ _DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; Python learns of it in la
 
 def check_child(rules: Rules, child: bytes) -> None:
     """Raise Refusal unless a name can be a child of the zone at all, whatever is delegated."""
-    text = names.to_text(child)
     if not names.is_below(child, rules.zone):
-        raise _prohibited("child-below-apex", f"{text} is not below {names.to_text(rules.zone)}")
+        raise _unfit("child-below-apex", child, f"is not below {names.to_text(rules.zone)}")
     labels = names.labels(child)
     if b"*" in labels:
-        raise _prohibited("child-not-wildcard", f"{text} is or contains a wildcard")
+        raise _unfit("child-not-wildcard", child, "is or contains a wildcard")
     if b"_dsync" in labels:
-        raise _prohibited("child-not-reserved", f"{text} belongs to the parent's DSYNC records")
-    if child == rules.target or names.is_below(rules.target, child):
-        raise _prohibited("child-not-reserved", f"{text} holds the receiver's own name {names.to_text(rules.target)}")
-    if any(names.is_at_or_below(name, child) or names.is_at_or_below(child, name) for name in rules.reserved):
-        raise _prohibited("child-not-reserved", f"{text} is or holds a reserved name of the parent")
+        raise _unfit("child-not-reserved", child, "belongs to the parent's DSYNC records")
+    if names.is_at_or_below(rules.target, child):
+        raise _unfit("child-not-reserved", child, f"holds the receiver's own name {names.to_text(rules.target)}")
+    for name in rules.reserved:
+        if names.is_at_or_below(name, child) or names.is_at_or_below(child, name):
+            raise _unfit("child-not-reserved", child, "is or holds a reserved name of the parent")
 
 
 def check_place(child: bytes, enclosing: bytes | None, nested: tuple[bytes, ...]) -> None:
     """Raise Refusal for a child that lies below another delegation, or above one."""
-    text = names.to_text(child)
     if enclosing is not None:
-        raise _prohibited("child-below-delegation", f"{text} lies below the delegation of {names.to_text(enclosing)}")
+        raise _unfit("child-below-delegation", child, f"lies below the delegation of {names.to_text(enclosing)}")
     if nested:
-        raise _prohibited("child-above-delegation", f"{text} lies above the delegation of {names.to_text(nested[0])}")
+        raise _unfit("child-above-delegation", child, f"lies above the delegation of {names.to_text(nested[0])}")
 
 
 def check(rules: Rules, before: Delegation, after: Delegation) -> None:
@@ -117,15 +116,18 @@ def _prohibited(rule: str, reason: str) -> Refusal:
     return Refusal(rule, reason, ede=EdeCode.PROHIBITED)
 
 
+def _unfit(rule: str, child: bytes, reason: str) -> Refusal:
+    return _prohibited(rule, f"{names.to_text(child)} {reason}")
+
+
 def _ns_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
     count, least, most = len(after.ns), rules.policy.min_ns, rules.policy.max_ns
-    child = names.to_text(after.child)
     if count == 0:
-        yield f"{child} NS: the last name server is removed; a child cannot end its own delegation"
+        yield f"{_ns_text(after)}: the last name server is removed; a child cannot end its own delegation"
     elif count < least:
-        yield f"{child} NS: {count} name server(s) would remain, at least {least} are required"
+        yield f"{_ns_text(after)}: {count} name server(s) would remain, at least {least} are required"
     elif count > most:
-        yield f"{child} NS: {count} name servers, at most {most} are accepted"
+        yield f"{_ns_text(after)}: {count} name servers, at most {most} are accepted"
 
 
 def _ns_names(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
@@ -177,14 +179,14 @@ def _ds_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints
 def _ds_digest(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
     for rdata in after.ds:
         digest_type, length = rdata[3], len(rdata) - 4
-        text = _ds_text(after.child, rdata)
         if rdata[2:4] == b"\0\0":
-            yield f"{text}: a CDS that asks for deletion (RFC 8078 section 4) is no DS"
+            yield f"{_ds_text(after.child, rdata)}: a CDS that asks for deletion (RFC 8078 section 4) is no DS"
         elif digest_type not in rules.policy.ds_digest_types:
             accepted = ", ".join(map(str, sorted(rules.policy.ds_digest_types)))
-            yield f"{text}: digest type {digest_type}; accepted are {accepted}"
+            yield f"{_ds_text(after.child, rdata)}: digest type {digest_type}; accepted are {accepted}"
         elif length != DIGEST_LENGTH.get(digest_type, length):
             expected = DIGEST_LENGTH[digest_type]
+            text = _ds_text(after.child, rdata)
             yield f"{text}: the digest is {length} octets, type {digest_type} has {expected}"
 
 
@@ -241,6 +243,10 @@ def is_global(record: RR) -> bool:
         # all that is not 2000::/3 is special-purpose, reserved or a translator's own (RFC 4291 section 2.4)
         return address in _GLOBAL_UNICAST and address not in _DOCUMENTATION and address.is_global
     return address.is_global and not address.is_multicast
+
+
+def _ns_text(delegation: Delegation) -> str:
+    return f"{names.to_text(delegation.child)} NS"
 
 
 def _ds_text(child: bytes, rdata: bytes) -> str:
