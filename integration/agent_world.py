@@ -245,7 +245,7 @@ class OperatedWorld(AgentWorld):
     def _make_child(self, kind: str) -> Server:
         one, two = OPERATED_AT
         child = f"$ORIGIN {CHILD}\n$TTL 1\n@ {_SOA}\n@ NS ns1.{OPERATOR}\n@ NS ns2.{OPERATOR}\nwww A 11.0.0.80\n"
-        operator = f"$ORIGIN {OPERATOR}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\nns1 A {one}\nns2 A {two}\n"
+        operator = f"$ORIGIN {OPERATOR}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\nns1 A {one}\nns2 A {two}\nns3 A {two}\n"
         zones = ParentZone(CHILD, child), ParentZone(OPERATOR, operator, signing=Signing.IN_PLACE)
         return Knotd(self._directory / "child", *zones, notified=self.notify_port, rolls=True, also_at=OPERATED_AT)
 

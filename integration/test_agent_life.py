@@ -10,6 +10,7 @@ from agent_world import CHILD, PARENT, AgentWorld
 from lab.process import until
 from lab.server import Add, Delete
 from lab.zones import Signing
+from trust_tree import NOBODY
 
 PATIENT = {"poll": 3600, "check": 3600}
 NEW = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 11.0.0.3", f"ns3.{CHILD} aaaa 2610::3"}
@@ -48,6 +49,31 @@ def test_an_edit_at_the_parent_is_found_by_the_periodic_check(tmp_path: Path) ->
         world.parent.edit(Delete(CHILD, "NS", f"ns2.{CHILD}"), zone=PARENT)
         world.holds({f"{CHILD} ns ns2.{CHILD}"}, within=10)
         assert world.agent.log_events("agent.differs")
+
+
+def test_a_key_record_that_somebody_took_out_is_put_back(tmp_path: Path) -> None:
+    def published() -> set[str]:
+        return {str(rdata) for rrset in world.child.query(CHILD, "KEY", tcp=True).answer for rdata in rrset}
+
+    with AgentWorld(tmp_path, child_entry={"poll": 3600, "check": 1}) as world:
+        world.wait_for("in-sync")
+        before = published()
+        world.child.edit(Delete(CHILD, "KEY"))
+        until(lambda: published() == before, timeout=10, what="the KEY is back")
+
+
+def test_a_server_of_the_parent_that_is_silent_is_told_and_does_not_hinder(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, child_entry={"poll": 3600, "check": 1}) as world:
+        world.wait_for("in-sync")
+        assert world.state()["notes"] == []
+        world.parent.edit(Add(f"ns2.{PARENT}", 60, "A", NOBODY), Add(PARENT, 60, "NS", f"ns2.{PARENT}"), zone=PARENT)
+        until(lambda: bool(world.state()["notes"]), timeout=10, what="somebody does not answer")
+        (note,) = world.state()["notes"]
+        assert note.startswith(f"ns2.{PARENT} ({NOBODY}) does not answer: ")
+        assert note in world.agent.cli("child", "status", CHILD, json=False, expect=0)
+        world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
+        world.holds(NEW, within=5)
+        world.in_sync()
 
 
 def test_cds_zero_makes_the_delegation_insecure_and_its_absence_does_not(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from test_cli_support import Ended
 from zonecut.agent.childkeys import ChildKeys
-from zonecut.agent.rolling import published_keys
 from zonecut.agent.state import AgentState, Phase, Roll, Stage
+from zonecut.agent.workplace import published_keys
 from zonecut.cli import main
 from zonecut.protocol import keyfiles, names
 from zonecut.protocol.codepoints import DEFAULT

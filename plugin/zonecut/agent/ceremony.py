@@ -111,6 +111,9 @@ async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party)
 
     First with the deletion of all others, as the draft has it; some receivers take a single addition only.
     """
+    # whoever looks for it shall find it, though it was taken out since, or the name servers are others
+    state, hindered = await place.publish_again(state)
+    state = replace(state, notes=hindered)
     content = await place.source.content()
     # some receivers compare the record with the published one, its TTL included
     ttl = content.key_ttl if own.key.rdata in content.key else place.settings.key.ttl

@@ -40,6 +40,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         port=place.settings.parent.port,
     )
     now = place.now()
+    state = replace(state, notes=(*aim.notes, *filter(None, [view.describe()])))
     held = view.held
     if held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
@@ -70,6 +71,9 @@ async def _rest(
     place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, after: Delegation, digest: str
 ) -> AgentState:
     """There is nothing to do; is the key still trusted?"""
+    if own is not None:
+        state, hindered = await place.publish_again(state)
+        state = replace(state, notes=(*state.notes, *hindered))
     now = place.now()
     rested = machine.in_sync(state, digest, now)
     if state.phase is not Phase.IN_SYNC or state.differs_since is not None:

@@ -4,7 +4,6 @@ At no moment is there none that the parent trusts. Each stage can be repeated, s
 """
 
 import asyncio
-from collections.abc import Sequence
 
 from zonecut.agent import machine
 from zonecut.agent.ceremony import inquire, send
@@ -19,16 +18,6 @@ from zonecut.protocol.codepoints import ReceiverState, RRType
 from zonecut.protocol.keystate import state_text
 
 _ASK = "ask the parent's operator, or give the roll up: `zonecut child roll --abandon`"
-
-
-def published_keys(state: AgentState | None, keys: Sequence[OwnKey]) -> tuple[OwnKey, ...]:
-    """Those of our keys, the oldest first, that belong into the zone: the one that signs, and the other of a roll."""
-    if state is None or state.key is None:
-        return tuple(keys[-1:])
-    current = {state.key}
-    if state.roll is not None and state.roll.other is not None and state.roll.stage is not Stage.UNPUBLISH:
-        current.add(state.roll.other)
-    return tuple(own for own in keys if own.fingerprint in current) or tuple(keys[-1:])
 
 
 async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:

@@ -113,7 +113,8 @@ class AgentState:
     receiver_keys: tuple[str, ...] = ()
     """KEY records of the receiver that were validated once: later answers are held against them if look-ups fail."""
     notes: tuple[str, ...] = ()
-    """What does not hinder and should be known: records that were left out, servers of the parent that are silent."""
+    """What does not hinder and should be known: records that were left out, servers of the parent that are silent, KEY
+    records that are not published."""
     roll: Roll | None = None
 
     @property

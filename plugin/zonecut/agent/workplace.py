@@ -1,7 +1,7 @@
 """What the steps of one zone's agent work with: its keys, the ways to read and to publish, and whom it talks to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -17,11 +17,12 @@ from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party, Worth, announced_parent, find_party
 from zonecut.agent.publishing import KeyPublisher, Publication
 from zonecut.agent.settings import ChildSettings
-from zonecut.agent.source import Source
-from zonecut.agent.state import AgentState
+from zonecut.agent.source import Source, SourceError
+from zonecut.agent.state import AgentState, Stage
+from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, RRType
-from zonecut.protocol.keys import Key
+from zonecut.protocol.keys import Key, UnusableKey
 from zonecut.resolve import Resolver
 from zonecut.store import AuditEntry
 
@@ -44,6 +45,16 @@ class Parent:
     discovery: Discovery
     party: Party | None
     found_at: float
+
+
+def published_keys(state: AgentState | None, keys: Sequence[OwnKey]) -> tuple[OwnKey, ...]:
+    """Those of our keys, the oldest first, that belong into the zone: the one that signs, and the other of a roll."""
+    if state is None or state.key is None:
+        return tuple(keys[-1:])
+    current = {state.key}
+    if state.roll is not None and state.roll.other is not None and state.roll.stage is not Stage.UNPUBLISH:
+        current.add(state.roll.other)
+    return tuple(own for own in keys if own.fingerprint in current) or tuple(keys[-1:])
 
 
 class Left(Exception):
@@ -138,6 +149,21 @@ class Workplace:
             await self.record("agent.key-published", keys[-1], places=changes)
         known = dict.fromkeys((*state.published, *(key.to_text() for key in wanted)))
         return replace(state, published=tuple(known)[-REMEMBERED:]), publication
+
+    async def publish_again(self, state: AgentState) -> tuple[AgentState, tuple[str, ...]]:
+        """Have what should be published put back, and at the names of new name servers; what hinders, in sentences."""
+        try:
+            keys = published_keys(state, await asyncio.to_thread(self.keys.all))
+            state, publication = await self.publish(state, *keys)
+        except (BackendError, SourceError) as error:
+            return state, (f"whether the KEY is published is not known: {error.reason}",)
+        except (UnusableKey, OSError) as error:
+            return state, (f"whether the KEY is published is not known: {error}",)
+        hindered = [f"KEY at {names.to_text(place.owner)}: {place.reason}" for place in publication.failed]
+        if publication.places[0] in publication.by_hand:
+            lines = publication.places[0].difference.to_text(self.codepoints).splitlines()
+            hindered += [f"to be changed by hand: {line}" for line in lines]
+        return state, tuple(hindered)
 
     async def close(self) -> None:
         """Release what the zone is read and written with; never raises."""

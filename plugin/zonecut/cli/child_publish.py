@@ -60,7 +60,7 @@ def _code(publication: "Publication", dry_run: bool) -> Exit:
 async def _publish(
     loaded: "Loaded", section: "ChildSection", dry_run: bool
 ) -> "tuple[Publication, tuple[Visible, ...]]":
-    from zonecut.agent.rolling import published_keys
+    from zonecut.agent.workplace import published_keys
     from zonecut.serve.children import make_side
 
     side = make_side(loaded, section)
