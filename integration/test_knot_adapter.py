@@ -253,21 +253,31 @@ async def test_a_knotd_that_would_forget_what_it_is_given_is_a_misconfiguration(
     if item == "zonefile-load":
         # which knotd wants for that
         text = text.replace("journal-content: changes", "journal-content: all")
-
-    def use(text: str) -> None:
-        configuration.write_text(text)
+    # even if the zone file is written at once: that is after the commit was answered
+    for sync in ("zonefile-sync: -1", "zonefile-sync: 0"):
+        configuration.write_text(text.replace("zonefile-sync: -1", sync))
         knotd.restart()
+        forgets = f"forgets what is changed in {PARENT}.*`{setting}` cannot be used"
+        with pytest.raises(BackendMisconfigured, match=forgets):
+            await opened(knotd, client=client)
 
-    use(text)
-    with pytest.raises(BackendMisconfigured, match=f"forgets what is changed in {PARENT}.*`{setting}` needs") as raised:
-        await opened(knotd, client=client)
-    assert "zonefile-sync: 0`, which is -1" in str(raised.value)
-    use(text.replace("zonefile-sync: -1", "zonefile-sync: 0"))
-    backend = await opened(knotd, client=client)
-    await backend.write([CHANGE])
-    knotd.kill()
-    knotd.start()
-    assert await backend.verify([CHANGE]) == ()
+
+@pytest.mark.parametrize("sync", [-1, 0, 60])
+@pytest.mark.parametrize("load", ["whole", "difference"])
+async def test_whatever_else_knotd_does_with_zone_files_it_keeps_what_it_is_given(
+    start: Start, opened: Open, load: str, sync: int
+) -> None:
+    knotd = start()
+    configuration = knotd.directory / "knot.conf"
+    text = configuration.read_text().replace("zonefile-load: difference", f"zonefile-load: {load}")
+    configuration.write_text(text.replace("zonefile-sync: -1", f"zonefile-sync: {sync}"))
+    knotd.restart()
+    backend = await opened(knotd)
+    for change in (CHANGE, Change(CHANGE.after, CHANGE.before), CHANGE):
+        await backend.write([change])
+        knotd.kill()
+        knotd.start()
+        assert await backend.verify([change]) == ()
 
 
 async def test_a_missing_knotc_is_a_misconfiguration(start: Start, opened: Open) -> None:
