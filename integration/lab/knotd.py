@@ -1,6 +1,7 @@
 """A real knotd on loopback, primary for parent zones that whoever reaches its control socket may edit."""
 
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -153,7 +154,9 @@ acl:
         run([find_command("kzonecheck"), "-o", zone, known])
 
     def _answers(self) -> bool:
-        return self.socket.exists() and super()._answers()
+        # the file of a killed one is still there
+        with socket.socket(socket.AF_UNIX) as control:
+            return control.connect_ex(str(self.socket)) == 0 and super()._answers()
 
 
 _DSYNC = re.compile(r"(?<= IN TYPE66 )[^\\\n]+$", re.MULTILINE)
