@@ -5,6 +5,7 @@ changes nothing. Messages are made with ID 0; signing gives them theirs.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from zonecut.plugin import Change
 from zonecut.protocol import message, names
@@ -32,7 +33,7 @@ def write_message(zone: bytes, changes: Iterable[Change], ttls: Ttls) -> bytes:
     for change in changes:
         before, after = change.before, change.after
         # Glue owners that only `after` has are left out: what lies there now is orphan glue, and is replaced.
-        prerequisites += holds(before, glue_owners(before))
+        prerequisites += holds(before)
         updates += _replacements(before, after, ttls)
     return message.update(0, zone, prerequisites, updates)
 
@@ -46,7 +47,9 @@ def verify_message(zone: bytes, changes: Iterable[Change]) -> bytes:
     """
     prerequisites: list[bytes] = []
     for change in changes:
-        prerequisites += holds(change.after, glue_owners(change.before) | glue_owners(change.after))
+        prerequisites += holds(change.after)
+        for owner in glue_owners(change.before) - glue_owners(change.after):
+            prerequisites += [message.rrset_absent(owner, rtype) for rtype in _AT_GLUE]
     return message.update(0, zone, prerequisites, ())
 
 
@@ -55,16 +58,17 @@ def cuts_absent_message(zone: bytes, names: Iterable[bytes]) -> bytes:
     return message.update(0, zone, [message.rrset_absent(name, _NS) for name in names], ())
 
 
-def holds(delegation: Delegation, owners: Iterable[bytes]) -> list[bytes]:
-    """Prerequisites: NS and DS are these and no others, and so are the addresses at each of these glue owners."""
-    rrsets = delegation.rrsets
-    found = [message.rrset_holds(*record) for record in delegation.records]
-    child = delegation.child
-    found += [message.rrset_absent(child, rtype) for rtype in _AT_CHILD if (child, rtype) not in rrsets]
-    found += [
-        message.rrset_absent(owner, rtype) for owner in owners for rtype in _AT_GLUE if (owner, rtype) not in rrsets
-    ]
-    return found
+@lru_cache(maxsize=512)
+def holds(delegation: Delegation) -> tuple[bytes, ...]:
+    """Prerequisites: NS and DS are these and no others, and so are the addresses at each of its glue owners.
+
+    What a change states when it is read back is what the child's next change states before it is written.
+    """
+    rrsets, child = delegation.rrsets, delegation.child
+    keys = [(child, rtype) for rtype in _AT_CHILD]
+    keys += [(owner, rtype) for owner in glue_owners(delegation) for rtype in _AT_GLUE]
+    present = [message.rrset_holds(*record) for record in delegation.records]
+    return (*present, *[message.rrset_absent(*key) for key in keys if key not in rrsets])
 
 
 def no_host_names(changes: Iterable[Change]) -> dict[RR, bytes]:
@@ -117,44 +121,22 @@ def _replacements(before: Delegation, after: Delegation, ttls: Ttls) -> list[byt
 
 def octets_bound(change: Change) -> int:
     """No fewer octets than the records of either message take for this change; counted, not built."""
-    before, after = change.before, change.after
-    old, new = before.rrsets, after.rrsets
-    old_owners, new_owners = glue_owners(before), glue_owners(after)
-    stated = _octets(before) + _absent_octets(before, old_owners)
-    deleted = sum(len(owner) + _RECORD_OCTETS for owner, _ in old.keys() | new.keys())
-    deleted += _absent_octets(after, new_owners - old_owners)
-    verified = _octets(after) + _absent_octets(after, old_owners | new_owners)
-    return max(stated + deleted + _octets(after), verified)
+    return _weight(change.before) + _weight(change.after)
 
 
-def rough_bound(change: Change) -> int:
-    """No fewer octets than `octets_bound`, at a fifth of its cost: enough where a batch is far from full.
+@lru_cache(maxsize=512)
+def _weight(delegation: Delegation) -> int:
+    """What stating this delegation and deleting its RRsets takes.
 
-    Each record is stated or added with its data, and stands for at most two without: the deletion of its RRset, and
-    one for an RRset that its owner does not have. At the child two RRsets may be missing, before and after.
+    Of what a change goes from, both may be needed. Of what it comes to, each record is added once and stated once, but
+    in different messages; what is absent there is deleted, or stated.
     """
-    total = 4 * (len(change.child) + _RECORD_OCTETS)
-    for owner, _, rdata in change.before.records + change.after.records:
-        total += 3 * (len(owner) + _RECORD_OCTETS) + len(rdata)
-    return total
-
-
-def _octets(delegation: Delegation) -> int:
-    return sum(len(owner) + _RECORD_OCTETS + len(rdata) for owner, _, rdata in delegation.records)
-
-
-def _absent_octets(delegation: Delegation, owners: Iterable[bytes]) -> int:
-    """Of the prerequisites, or deletions, for the RRsets that the delegation does not have at the child and these."""
-    rrsets, child = delegation.rrsets, delegation.child
-    keys = [(child, rtype) for rtype in _AT_CHILD]
-    keys += [(owner, rtype) for owner in owners for rtype in _AT_GLUE]
-    return sum(len(key[0]) + _RECORD_OCTETS for key in keys if key not in rrsets)
+    deleted = sum(len(owner) + _RECORD_OCTETS for owner, _ in delegation.rrsets)
+    return deleted + sum(map(len, holds(delegation)))
 
 
 def fitting(changes: Sequence[Change], octets: int) -> int:
     """How many of these changes, from the first on, take no more than that many octets of records; at least one."""
-    if sum([rough_bound(change) for change in changes]) <= octets:
-        return max(len(changes), 1)
     for count, change in enumerate(changes):
         octets -= octets_bound(change)
         if octets < 0:

@@ -11,7 +11,8 @@ MAX_LABEL = 63
 
 _ESCAPED = frozenset(b'"().;\\@$')
 _PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in _ESCAPED)
-_HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
+_HOST_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-"
+_HYPHEN = ord("-")
 
 
 def from_text(text: str) -> bytes:
@@ -135,10 +136,10 @@ def is_host_name(name: bytes) -> bool:
     """True if every label of a lower-case name is letters, digits and inner hyphens (RFC 1123 section 2.1)."""
     if name == ROOT:
         return False
-    return all(
-        _HOST_CHARACTERS.issuperset(label) and not label.startswith(b"-") and not label.endswith(b"-")
-        for label in labels(name)
-    )
+    for label in labels(name):
+        if label.translate(None, _HOST_CHARACTERS) or label[0] == _HYPHEN or label[-1] == _HYPHEN:
+            return False
+    return True
 
 
 def sort_key(name: bytes) -> list[bytes]:
