@@ -109,6 +109,18 @@ def test_keygen_makes_no_second_key_unless_it_is_told_to(household: Household) -
     }
 
 
+def test_keygen_can_be_asked_what_it_would_do(household: Household) -> None:
+    planned = household.zonecut("child", "keygen", ZONE, "--dry-run")
+    assert (planned.code, planned.err) == (3, "")
+    assert planned.out.startswith(f"{ZONE}: would make a key, ED25519, in ")
+    assert household.zonecut("child", "keygen", ZONE, "--dry-run", "--json").document == []
+    (made,) = household.zonecut("child", "keygen", ZONE, "--json").document
+    there = household.zonecut("child", "keygen", ZONE, "--dry-run")
+    assert (there.code, there.out) == (0, f"{ZONE}: there is a key already: {made['file']}\n")
+    another = household.zonecut("child", "keygen", ZONE, "--new", "--dry-run", "--json")
+    assert (another.code, another.document) == (3, [{**made, "made": False}])
+
+
 def test_keygen_where_we_cannot_publish_says_which_record_to_add(household: Household) -> None:
     household.configure(backend=False, signalling=False)
     done = household.zonecut("child", "keygen", ZONE)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zonecut.cli import output, session
-from zonecut.cli.options import ChildZoneArgument, ConfigOption, JsonOption
+from zonecut.cli.failures import Exit
+from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
-    from zonecut.agent.childkeys import OwnKey
+    from zonecut.agent.childkeys import ChildKeys, OwnKey
     from zonecut.config import ChildSection
     from zonecut.protocol.codepoints import CodePoints
 
@@ -17,12 +18,16 @@ NewOption = Annotated[bool, typer.Option("--new", help="Make another key althoug
 
 
 def command(
-    zone: ChildZoneArgument, new: NewOption = False, config: ConfigOption = None, as_json: JsonOption = False
+    zone: ChildZoneArgument,
+    new: NewOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key for a child zone, if there is none: with it changes of the delegation are signed.
 
     The key is kept beside our other keys, in BIND's two files; `nsupdate -k` takes them, too. Nothing is published and
-    nothing sent.
+    nothing sent. Exit code 3: --dry-run, and one would be made.
 
     Example: zonecut child keygen child.parent.example.
     """
@@ -35,6 +40,9 @@ def command(
     codepoints = configuration.codepoints.to_codepoints()
     keys = ChildKeys(configuration.key_directory, zone, codepoints)
     before = keys.all()
+    if dry_run:
+        _say_plan(section, keys, before, new or not before, as_json)
+        raise typer.Exit(Exit.DIFFERENT if new or not before else Exit.DONE)
     if new:
         keys.make(section.key.algorithm, section.key.ttl)
         found = keys.all()
@@ -47,6 +55,18 @@ def command(
     for own in made or found:
         _say(own, section, codepoints, made=own in made)
     output.say(_next(section, another=bool(before)) if made else "There is a key already; --new makes another.")
+
+
+def _say_plan(
+    section: "ChildSection", keys: "ChildKeys", found: "tuple[OwnKey, ...]", would: bool, as_json: bool
+) -> None:
+    if as_json:
+        output.say_json([_to_json(own, section, made=False) for own in found])
+    elif would:
+        another = "another" if found else "a"
+        output.say(f"{section.zone}: would make {another} key, {section.key.algorithm}, in {keys.path}")
+    else:
+        output.say(f"{section.zone}: there is a key already: {found[-1].file}")
 
 
 def _to_json(own: "OwnKey", section: "ChildSection", *, made: bool) -> dict[str, Any]:
