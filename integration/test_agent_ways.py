@@ -15,7 +15,7 @@ from lab.named import Named
 from lab.played import UPDATER, PlayedParent
 from lab.ports import LOOPBACK
 from lab.process import until
-from lab.server import Add
+from lab.server import Add, Delete
 from lab.zonecut import ZonecutProcess
 from lab.zones import Signing
 from zonecut.protocol import names
@@ -77,9 +77,13 @@ def test_an_unsigned_child_is_trusted_for_what_its_operator_publishes_at_its_nam
         world.holds({f"{CHILD} ns ns3.{OPERATOR}"}, within=5)
         owners.append(f"_sig0key.{CHILD}_signal.ns3.{OPERATOR}")
         until(lambda: published() == [first[0]] * 4, timeout=10, what="a copy for the new name server")
+        world.child.edit(Delete(CHILD, "NS", f"ns1.{OPERATOR}"), zone=CHILD)
+        until(lambda: published() == [first[0], set(), first[0], first[0]], timeout=10, what="ns1 vouches no more")
+        del owners[1]
+        world.wait_for("in-sync")
         assert world.agent.cli("child", "roll", CHILD, expect=3)
         until(lambda: bool(world.agent.log_events("agent.roll-ends")), timeout=20, what="the roll is over")
-        until(lambda: [len(each) for each in published()] == [1] * 4, timeout=10, what="the old key is gone")
+        until(lambda: [len(each) for each in published()] == [1] * 3, timeout=10, what="the old key is gone")
         assert published()[0].isdisjoint(first[0])
 
 

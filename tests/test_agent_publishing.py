@@ -76,6 +76,25 @@ async def test_a_key_stands_at_the_apex_and_at_the_name_servers_that_we_control(
     assert (child.writes, operator.writes) == (1, 1)
 
 
+async def test_a_copy_goes_with_its_name_server_and_what_others_put_there_stays() -> None:
+    child, operator = Server(), Server()
+    both = publisher(child, operator)
+    await both.apply([NEW], [NEW], content())
+    inside = content(NEW, ns=(INSIDE,))
+    planned = await both.plan([NEW], [NEW], inside, [SIGNAL])
+    assert planned.to_text() == f"- {NEW.to_text(TTL).replace(names.to_text(CHILD), names.to_text(SIGNAL), 1)}\n"
+    assert operator.held
+    operator.held[SIGNAL, RRType.KEY] = key_rrset(NEW, OLD, FOREIGN, owner=SIGNAL)
+    done = await both.apply([NEW], [NEW, OLD], inside, [SIGNAL])
+    assert [place.owner for place in done.differing] == [SIGNAL]
+    assert list(operator.held.values()) == [key_rrset(FOREIGN, owner=SIGNAL)]
+    assert not (await both.apply([NEW], [NEW, OLD], inside, [SIGNAL])).differing
+    # that of a name server which is one again is no former one
+    assert (await both.apply([NEW], [NEW, OLD], content(NEW), [SIGNAL])).places[1].wanted is not None
+    # where we may not write any more, nothing is ours to take away
+    assert len((await publisher(child).plan([NEW], [NEW], inside, [SIGNAL])).places) == 1
+
+
 async def test_what_others_have_at_the_apex_stays_and_what_we_retired_goes() -> None:
     child, operator = Server(key_rrset(OLD, FOREIGN, ttl=60)), Server(key_rrset(OLD, owner=SIGNAL))
     await publisher(child, operator).apply([NEW], [OLD, NEW], content())

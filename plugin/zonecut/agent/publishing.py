@@ -1,13 +1,14 @@
 """The child's KEY records in its own zone, and in the zones of its name servers' names (PROTOCOL: at-apex, at-ns).
 
 At the apex, ours are put beside those of others; of ours, those that are not wanted any more go. At a signalling name
-stands a copy of the apex's RRset, since a receiver wants the two to be equal. What we cannot write is for the zone's
-operator to write.
+stands a copy of the apex's RRset, since a receiver wants the two to be equal; it goes when the name server is none any
+more. What we cannot write is for the zone's operator to write.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from zonecut.agent.content import ZoneContent
@@ -63,7 +64,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """All places, the apex first."""
+    """All places: the apex, the names for its name servers, then those where nothing belongs any more."""
 
     places: tuple[Place, ...]
 
@@ -101,20 +102,30 @@ class KeyPublisher:
         self._backend = backend
         self._signalling = dict(signalling)
 
-    async def plan(self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent) -> Publication:
+    async def plan(
+        self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent, former: Collection[bytes] = ()
+    ) -> Publication:
         """What has to change so that `keys`, and of `ours` no others, are published. Raises nothing.
 
         `ours` are all keys that we ever had. `content` tells the name servers, and the KEY records of a zone without
-        backend.
+        backend. `former` are signalling names where copies were put once.
         """
-        return await self._each(keys, ours, content, write=False)
+        return await self._each(keys, ours, content, former, write=False)
 
-    async def apply(self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent) -> Publication:
+    async def apply(
+        self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent, former: Collection[bytes] = ()
+    ) -> Publication:
         """As `plan`, and have it written; what could not be is in `failed`. Raises nothing."""
-        return await self._each(keys, ours, content, write=True)
+        return await self._each(keys, ours, content, former, write=True)
 
     async def _each(
-        self, keys: Collection[Key], ours: Collection[Key], content: ZoneContent, *, write: bool
+        self,
+        keys: Collection[Key],
+        ours: Collection[Key],
+        content: ZoneContent,
+        former: Collection[bytes],
+        *,
+        write: bool,
     ) -> Publication:
         added = {key.rdata for key in keys}
         removed = {key.rdata for key in ours} - added
@@ -133,7 +144,15 @@ class KeyPublisher:
         copied = apex.wanted if apex.writing is Writing.OURS else wanted(seen)
         rdatas = copied.rdatas if copied else ()
         outside = [server for server in content.ns if not names.is_at_or_below(server, self._zone)]
-        return Publication((apex, *[await self._at_server(server, rdatas, write=write) for server in outside]))
+        places = [apex, *[await self._at_server(server, rdatas, write=write) for server in outside]]
+        left = set(former).difference(place.owner for place in places)
+        copies = {*rdatas, *removed}
+        places += [
+            await _at(backend, owner, partial(self._without, owner, copies), write=write)
+            for owner in sorted(left)
+            if (backend := self._backend_of(owner)) is not None
+        ]
+        return Publication(tuple(places))
 
     async def _at_server(self, server: bytes, rdatas: Sequence[bytes], *, write: bool) -> Place:
         owner, server_text = signalling_name(self._zone, server), names.to_text(server)
@@ -141,12 +160,18 @@ class KeyPublisher:
             reason = f"no signalling name of {names.to_text(self._zone)} fits in there: at-ns cannot be used"
             return Place(server, Writing.FAILED, None, _NOTHING, reason)
         wanted = self._rrset(owner, rdatas, None)
-        above = [apex for apex in self._signalling if names.is_at_or_below(owner, apex)]
-        if not above:
+        backend = self._backend_of(owner)
+        if backend is None:
             reason = f"for at-ns, the operator of {server_text} publishes this: its zone is none of `signalling`"
             return _by_hand(owner, None, wanted, reason)
-        backend = self._signalling[max(above, key=len)]
         return await _at(backend, owner, lambda held: self._rrset(owner, rdatas, held), write=write)
+
+    def _backend_of(self, owner: bytes) -> Backend | None:
+        above = [apex for apex in self._signalling if names.is_at_or_below(owner, apex)]
+        return self._signalling[max(above, key=len)] if above else None
+
+    def _without(self, owner: bytes, copies: Collection[bytes], held: RRset | None) -> RRset | None:
+        return self._rrset(owner, [rdata for rdata in held.rdatas if rdata not in copies] if held else (), held)
 
     def _rrset(self, owner: bytes, rdatas: Sequence[bytes], held: RRset | None) -> RRset | None:
         if not rdatas:

@@ -61,7 +61,7 @@ class Roll:
         return cls(Stage(document["stage"]), document["since"], document["other"])
 
 
-_LISTS = ("receiver_keys", "published", "notes")
+_LISTS = ("receiver_keys", "published", "copies", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class AgentState:
     key_since: float = 0.0
     published: tuple[str, ...] = ()
     """KEY records that we published at some time: none of them but today's stays, even if its file is lost."""
+    copies: tuple[str, ...] = ()
+    """The names below `_signal` where copies of them stand that we put there."""
     uploaded: bool = False
     """The receiver has taken the key, trusted or not."""
     rebootstrapped: bool = False

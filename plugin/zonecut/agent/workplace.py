@@ -15,7 +15,7 @@ from zonecut.agent.doors import Doors
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party, Worth, announced_parent, find_party
-from zonecut.agent.publishing import KeyPublisher, Publication
+from zonecut.agent.publishing import KeyPublisher, Place, Publication, Writing
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.source import Source, SourceError
 from zonecut.agent.state import AgentState, Stage
@@ -143,12 +143,14 @@ class Workplace:
         async with self.doors.opened():
             # of those whose files are lost, the state tells
             ours = [*ever, *map(Key.from_text, state.published)]
-            publication = await self.publisher.apply(wanted, ours, content)
+            former = [names.from_text(owner) for owner in state.copies]
+            publication = await self.publisher.apply(wanted, ours, content, former)
         if publication.differing:
             changes = [place.to_json(self.codepoints) for place in publication.differing]
             await self.record("agent.key-published", keys[-1], places=changes)
         known = dict.fromkeys((*state.published, *(key.to_text() for key in wanted)))
-        return replace(state, published=tuple(known)[-REMEMBERED:]), publication
+        copies = tuple(names.to_text(place.owner) for place in publication.places[1:] if _is_copy(place, state))
+        return replace(state, published=tuple(known)[-REMEMBERED:], copies=copies), publication
 
     async def publish_again(self, state: AgentState) -> tuple[AgentState, tuple[str, ...]]:
         """Have what should be published put back, and at the names of new name servers; what hinders, in sentences."""
@@ -177,6 +179,13 @@ class Workplace:
         tag = None if own is None else own.key.tag
         _log.info(event, zone=names.to_text(self.zone), key=tag, **detail)
         await self.audit(AuditEntry(event, "zonecut", "agent", child=self.zone, key_tag=tag, detail=detail))
+
+
+def _is_copy(place: Place, state: AgentState) -> bool:
+    """Whether a copy of ours stands there, or may still do."""
+    if place.writing is Writing.FAILED:
+        return names.to_text(place.owner) in state.copies
+    return place.writing is Writing.OURS and place.wanted is not None
 
 
 def met(state: AgentState, party: Party) -> AgentState:

@@ -68,11 +68,13 @@ async def _publish(
         keys = side.keys.all()
         if not keys:
             raise Failure(f"{section.zone} has no key yet: zonecut child keygen {section.zone}")
-        wanted = [own.key for own in published_keys(await _state(loaded, section), keys)]
+        state = await _state(loaded, section)
+        wanted = [own.key for own in published_keys(state, keys)]
+        former = [] if state is None else [names.from_text(owner) for owner in state.copies]
         content = await side.source.content()
         async with side.doors.opened():
             write = side.publisher.plan if dry_run else side.publisher.apply
-            publication = await write(wanted, side.keys.ever(), content)
+            publication = await write(wanted, side.keys.ever(), content, former)
     finally:
         await side.close()
     if publication.differing and not dry_run:
