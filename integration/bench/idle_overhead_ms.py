@@ -13,7 +13,7 @@ from bench.figures import Figure, of_server, of_zonecut
 _PAUSE = 0.005
 """Seconds between two changes beside the server's own, so that both sides are idle."""
 _PROBES = 3
-_LEAST, _MOST = 8, 200
+_LEAST, _MOST = 24, 200
 """Children whose changes go through zonecut, one after the other."""
 
 
