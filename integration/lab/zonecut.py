@@ -95,7 +95,7 @@ class ZonecutProcess(Process):
         done = subprocess.run(
             argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
-        if expect is not None and done.returncode != expect:
+        if (expect is not None and done.returncode != expect) or (json and not done.stdout):
             raise CommandFailed(argv, done)
         return loads(done.stdout) if json else done.stdout
 

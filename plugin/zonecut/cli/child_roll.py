@@ -53,6 +53,7 @@ async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abando
             return state
 
         def begin(state: "AgentState") -> "AgentState":
+            _check(state, names.to_text(section.apex), abandon)  # a daemon may have taken it further since
             now = agent.place.now()
             return machine.abandon_roll(state, now) if abandon else machine.begin_roll(state, now)
 

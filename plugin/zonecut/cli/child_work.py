@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 24
 """A command takes no more steps than that: whatever it meets, it ends."""
 CONFLICTS = 5
-"""So often a daemon may be faster before the command gives up."""
+"""So often the command tries to say what shall be done, before which a daemon may always have been faster."""
 
 
 @asynccontextmanager
@@ -44,23 +44,37 @@ async def work(
 ) -> "AgentState":
     """Change where the zone stands by `begin`, then take the steps that are due while `goes_on`; `tell` sees each.
 
-    Raises StoreConflict when a daemon is always faster, StoreUnavailable.
+    A daemon beside it may take some of the steps, or all. Raises StoreConflict when it was always faster before the
+    beginning, StoreUnavailable, and whatever `begin` raises.
     """
     from zonecut.store import StoreConflict
 
-    for attempt in range(CONFLICTS):
+    state = await _begin(agent, begin)
+    for _ in range(MAX_STEPS):
+        if not goes_on(state) or state.next_at > time.time():
+            break
         try:
-            state = begin(await agent.load())
-            await agent.save(state)
-            for _ in range(MAX_STEPS):
-                if not goes_on(state) or state.next_at > time.time():
-                    break
-                state = await agent.step(state)
-                tell(state)
+            state = await agent.step(state)
         except StoreConflict:
-            if attempt == CONFLICTS - 1:
-                raise
+            # the daemon was faster: what is left to do follows from where it has come to
             agent.reload()
-        else:
-            return state
-    raise AssertionError("unreachable")
+            state = await agent.load()
+        tell(state)
+    return state
+
+
+async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]") -> "AgentState":
+    from zonecut.store import StoreConflict
+
+    for _ in range(CONFLICTS - 1):
+        try:
+            return await _begin_once(agent, begin)
+        except StoreConflict:
+            agent.reload()
+    return await _begin_once(agent, begin)
+
+
+async def _begin_once(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]") -> "AgentState":
+    state = begin(await agent.load())
+    await agent.save(state)
+    return state
