@@ -126,6 +126,21 @@ def test_a_roll_that_is_given_up_leaves_the_old_key_alone_everywhere(tmp_path: P
         world.holds(NEW, within=5)
 
 
+def test_a_bootstrap_during_a_roll_does_not_end_with_the_key_deleted(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, child_entry={"key": {"roll_wait": 2}}) as world:
+        world.wait_for("in-sync")
+        (old,) = trusted(world)
+        world.agent.cli("child", "roll", CHILD, expect=None)
+        until(lambda: len(trusted(world)) == 2, timeout=10, what="the parent trusts both")
+        world.agent.cli("child", "bootstrap", CHILD, expect=None)
+        until(lambda: bool(world.agent.log_events("agent.roll-ends")), timeout=15, what="the roll is over")
+        (key,) = trusted(world)
+        assert key != old
+        world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
+        world.holds(NEW, within=5)
+        assert trusted(world) == {key}
+
+
 def test_a_roll_goes_on_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     with AgentWorld(tmp_path, child_entry={"key": {"roll_wait": 0.5}}) as world:
         world.wait_for("in-sync")

@@ -23,6 +23,8 @@ _ASK = "ask the parent's operator, or give the roll up: `zonecut child roll --ab
 async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
     """Take the next step of the roll that is under way. `own` is the key that signs now."""
     assert state.roll is not None
+    if state.roll.other == own.fingerprint:
+        return await _overtaken(place, state, own)
     if state.roll.other is None:
         made = await asyncio.to_thread(place.keys.make, place.settings.key.algorithm, place.settings.key.ttl)
         await place.record("agent.roll-begins", own, new=made.fingerprint, file=str(made.file))
@@ -45,6 +47,16 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
             return await _ask(place, state, new, party)
         case _:
             return await _wait(place, state, own, new)
+
+
+async def _overtaken(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
+    """A bootstrap in between took the new key, which is trusted now: what is left is to take the old one away."""
+    others = [each for each in await asyncio.to_thread(place.keys.all) if each.fingerprint != own.fingerprint]
+    if others:
+        return machine.advance(state, Stage.DELETE, place.now(), other=others[0].fingerprint)
+    reason = f"the roll is over: key {own.key.tag} signs already"
+    await place.record("agent.roll-ends", own, reason=reason)
+    return machine.end_roll(state, reason, place.now())
 
 
 async def _publish(place: Workplace, state: AgentState, keys: list[OwnKey], following: Stage) -> AgentState:
