@@ -46,7 +46,6 @@ def test_a_change_that_breaks_a_rule_is_refused(refusals: Refusals, refused: Ref
         (IN_DSYNC, "child-not-reserved"),
         (RECEIVER, "child-not-reserved"),
         (HOLDS_RECEIVER, "child-not-reserved"),
-        (ABOVE_HIDDEN, "child-above-delegation"),
     ],
     ids=lambda value: value.text if isinstance(value, Signer) else value,
 )
@@ -61,7 +60,7 @@ def test_a_name_that_is_no_child_is_refused_although_its_key_is_trusted(
 
 @pytest.mark.parametrize(
     ("signer", "rule"),
-    [(GHOST, "child-delegated"), (BELOW, "child-below-delegation"), (ABOVE, "child-above-delegation")],
+    [(GHOST, "child-delegated"), (BELOW, "child-below-delegation"), (ABOVE, "child-delegated")],
     ids=["ghost", "below", "above"],
 )
 def test_trust_in_a_key_ends_with_the_first_request_of_a_name_that_is_not_delegated(
@@ -84,6 +83,11 @@ def test_trust_in_a_key_ends_with_the_first_request_of_a_name_that_is_not_delega
     assert (step["actor"], step["detail"]["reason"]) == ("zonecut", "the delegation is gone")
     (key,) = refusals.world.zonecut.cli("key", "show", signer.text)
     assert (key["state"], key["actor"], key["reason"]) == ("superseded", "zonecut", "the delegation is gone")
+
+
+def test_a_child_above_an_occluded_delegation_changes_what_is_its_own(refusals: Refusals) -> None:
+    accepted = refusals.world.udp(ABOVE_HIDDEN.update(message.add(ABOVE_HIDDEN.owner, NS, 60, name("ns.new.test."))))
+    assert (accepted.rcode, accepted.extended_error) == ("NOERROR", None)
 
 
 def test_a_stale_message_is_refused_with_our_clock(refusals: Refusals) -> None:

@@ -150,6 +150,17 @@ def test_a_server_that_was_changed_by_hand_is_exit_code_3(house: House) -> None:
     assert as_json.document["difference"]["removed"] == []
 
 
+def test_an_export_with_check_lists_the_children_that_the_policy_would_not_have_so(house: House) -> None:
+    good = house.zonecut("delegation", "export", "sig0.test.", "--check")
+    assert (good.code, "unfit" in good.out) == (0, False)
+    text = house.config.read_text()
+    house.config.write_text(text.replace("policy: {", "policy: {min_ns: 5, "))
+    bad = house.zonecut("delegation", "export", "sig0.test.", "--check")
+    assert bad.code == 3
+    assert "; unfit: ns-count: child.sig0.test. NS: 2 name server(s) would remain, at least 5 are required" in bad.out
+    assert house.zonecut("delegation", "export", "sig0.test.").code == 0
+
+
 def test_what_is_accepted_and_not_yet_applied_is_shown(house: House) -> None:
     recorded(house, LESS, now_held())
     number = recorded(house, now_held(), LESS, ChangeState.ACCEPTED)

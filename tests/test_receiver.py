@@ -130,9 +130,16 @@ async def test_a_change_to_what_is_there_already_is_accepted_and_changes_nothing
     assert (tmp_path / "parent.zone").read_text() == serial
 
 
-@pytest.mark.parametrize(
-    "child", ["undelegated.parent.example.", "above.parent.example.", "below.above.parent.example."]
-)
+async def test_a_child_above_an_occluded_delegation_changes_its_own_and_leaves_that_as_it_is(here: Site) -> None:
+    above, below = names.from_text("above.parent.example."), names.from_text("below.above.parent.example.")
+    await here.trust(above)
+    occluded = await here.served(below)
+    assert (await here.ask(here.signed(*replace_ns(above, A), child=above))).rcode == Rcode.NOERROR
+    assert await here.served(above) == ns_of(above, A)
+    assert await here.served(below) == occluded
+
+
+@pytest.mark.parametrize("child", ["undelegated.parent.example.", "below.above.parent.example."])
 async def test_a_child_without_a_delegation_of_its_own_is_refused(here: Site, child: str) -> None:
     owner = names.from_text(child)
     await here.trust(owner)

@@ -27,6 +27,8 @@ class Comparison:
     reading: "Reading"
     ledger: "ChildLedger | None"
     difference: Difference | None
+    unfit: tuple[str, ...] = ()
+    """What the parent's rules have against it, where that was asked."""
 
     @classmethod
     def of(cls, reading: "Reading", ledger: "ChildLedger | None") -> "Comparison":
@@ -62,6 +64,7 @@ class Comparison:
             "applied_change": None if applied is None else applied.id,
             "ledger": None if applied is None else applied.after.to_json(),
             "difference": None if self.difference is None else self.difference.to_json(),
+            "unfit": list(self.unfit),
             "unsettled": None if ledger is None or ledger.waiting is None else ledger.waiting.to_json(),
         }
 
@@ -73,6 +76,7 @@ class Comparison:
         if self.reading.enclosing is not None:
             lines.append(f"; {child} lies below the delegation of {names.to_text(self.reading.enclosing)}")
         lines += [f"; {child} lies above the delegation of {names.to_text(nested)}" for nested in self.reading.nested]
+        lines += [f"; unfit: {text}" for text in self.unfit]
         if self.difference and ledger is not None and ledger.applied is not None:
             lines.append(f"; {child} is not as change {ledger.applied.id} left it (-: missing, +: not ours):")
             lines += _commented(self.difference)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import IO, TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ BATCH = 500
 def command(
     zone: ZoneArgument,
     target: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say what `policy` has against each.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +38,10 @@ def command(
     Those that the server holds, as the text of a zone file with comments, or as a JSON array of what `delegation show`
     prints. Children of which the ledger holds no applied change are compared with nothing.
 
-    Exit code 3: some differ; somebody changed them through another channel.
+    With --check, what the zone's `policy` has against a delegation as it stands is said, too. It keeps no child from
+    changing something else, or from mending it step by step; a change that makes it worse is refused.
+
+    Exit code 3: some differ, since somebody changed them through another channel; or, with --check, some are unfit.
 
     Example: zonecut delegation export parent.example. --output delegations.zone
     """
@@ -45,25 +50,42 @@ def command(
     with _destination(target) as file:
         count = _Count()
         wanted = target is not None or not sys.stdout.isatty()
-        session.run(_export(loaded, section, file, count, as_json=as_json, wanted=wanted))
+        session.run(_export(loaded, section, file, count, as_json=as_json, wanted=wanted, check=check))
     if count.differing:
-        some = "1 child is" if count.differing == 1 else f"{count.differing} children are"
+        some = _children(count.differing)
         output.complain(f"{some} not as the last applied change left them; {count.all} were exported")
+    if count.unfit:
+        output.complain(f"{_children(count.unfit)} not as `policy` wants them; {count.all} were exported")
+    if count.differing or count.unfit:
         raise typer.Exit(Exit.DIFFERENT)
+
+
+def _children(count: int) -> str:
+    return "1 child is" if count == 1 else f"{count} children are"
 
 
 class _Count:
     def __init__(self) -> None:
         self.all = 0
         self.differing = 0
+        self.unfit = 0
 
 
 async def _export(
-    loaded: "Loaded", section: "ParentSection", file: IO[str] | None, count: _Count, *, as_json: bool, wanted: bool
+    loaded: "Loaded",
+    section: "ParentSection",
+    file: IO[str] | None,
+    count: _Count,
+    *,
+    as_json: bool,
+    wanted: bool,
+    check: bool,
 ) -> None:
     with ProgressLine("delegations", wanted=wanted) as progress:
         async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
             compared = _compared(section, store, backend)
+            if check:
+                compared = _checked(section, compared)
             if as_json:
                 with output.JsonArray(file) as array:
                     async for comparison in compared:
@@ -78,6 +100,7 @@ async def _export(
 def _advance(count: _Count, progress: ProgressLine, comparison: "Comparison") -> None:
     count.all += 1
     count.differing += bool(comparison.difference)
+    count.unfit += bool(comparison.unfit)
     progress.advance()
 
 
@@ -99,6 +122,17 @@ async def _compared(section: "ParentSection", store: "Store", backend: "Backend"
             for comparison in await compare(store, backend, absent, since):
                 if comparison.difference or comparison.is_under_way:
                     yield comparison
+
+
+async def _checked(section: "ParentSection", compared: "AsyncIterator[Comparison]") -> "AsyncIterator[Comparison]":
+    """The same, with what the zone's policy has against each."""
+    from zonecut.receiver.policy import shortcomings
+
+    rules = section.rules()
+    async for comparison in compared:
+        delegation = comparison.reading.delegation
+        unfit = shortcomings(rules, delegation) if delegation.is_delegated else ()
+        yield replace(comparison, unfit=unfit)
 
 
 async def _batches(backend: "Backend") -> "AsyncIterator[Sequence[Reading]]":

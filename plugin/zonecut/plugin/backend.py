@@ -37,8 +37,9 @@ class Change:
 class Reading:
     """What a server holds for one name below its zone's apex.
 
-    `enclosing` is the other delegation below which the name lies, if any; `nested` are other delegations that the
-    server is known to hold below the name. Either makes the name unfit to be changed by its own holder alone.
+    `enclosing` is the other delegation below which the name lies, if any: nothing of it can be seen, and its holder
+    changes nothing. `nested` are other delegations that the server is known to hold below the name: those are occluded,
+    and stay as they are whatever becomes of this one.
     `ttls` are those of the delegation's RRsets in seconds, by owner and type, as far as the server tells; they are for
     people to see, and make no difference between two readings.
     """

@@ -25,8 +25,8 @@ def check_order(newest: int | None, inception: int, now: int) -> None:
 
 
 def check_place(child: bytes, reading: Reading) -> None:
-    """Raise Refusal unless a child is delegated, and neither above nor below another delegation."""
-    policy.check_place(child, reading.enclosing, reading.nested)
+    """Raise Refusal unless a child is delegated, and not below another delegation."""
+    policy.check_place(child, reading.enclosing)
     if not reading.delegation.is_delegated:
         raise Refusal("child-delegated", f"{names.to_text(child)} is not delegated", ede=EdeCode.PROHIBITED)
 

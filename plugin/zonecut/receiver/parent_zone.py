@@ -202,6 +202,7 @@ class ParentZone:
                 source=provenance.source,
                 removed=len(old - new),
                 added=len(new - old),
+                **_noted(self.rules, change.after),
             )
         if not done:
             settled.add_done_callback(partial(_log_late, self.zone, child, change_id))
@@ -393,6 +394,12 @@ class ParentZone:
 async def _check_trusted(child: bytes, still_trusted: Callable[[], Awaitable[bool]]) -> None:
     if not await still_trusted():
         raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
+
+
+def _noted(rules: policy.Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:
+    """What the rules have against a delegation that a change made no worse, for the log; nothing where it is right."""
+    noted = policy.shortcomings(rules, delegation)
+    return {"noted": noted} if noted else {}
 
 
 def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:

@@ -1,13 +1,14 @@
 """May this child become this? Every check that needs no look-up (RFC 7344, 7477, 8078, 9471, 9975), each one named.
 
-Pure: a rule takes the delegation before and after and the parent zone's settings, and says what is wrong in words that
-name the record. A rule judges what changes as well as what results: the delegation as it would become must be right.
+Pure: a rule takes a delegation and the parent zone's settings, and says what is wrong in words that name the record.
+Judged is what a change makes worse: what was wrong before and is no worse after it keeps nobody from mending something
+else, or from mending that step by step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -71,8 +72,16 @@ class Rules:
         return cls(zone, target, policy, frozenset(names.from_text(name) for name in policy.reserved))
 
 
-Complaints = Iterator[str]
-Rule = Callable[[Rules, Delegation, Delegation], Complaints]
+class Complaint(NamedTuple):
+    """What a rule has against a delegation: it is about `subject`, and `by` so much; `text` is for people."""
+
+    subject: Hashable
+    text: str
+    by: int = 1
+
+
+Complaints = Iterator[Complaint]
+Rule = Callable[[Rules, Delegation], Complaints]
 
 DIGEST_LENGTH = {1: 20, 2: 32, 3: 32, 4: 48}
 """Octets of a DS digest by its type (RFC 3658, 4509, 5933, 6605)."""
@@ -97,19 +106,36 @@ def check_child(rules: Rules, child: bytes) -> None:
             raise _unfit("child-not-reserved", child, "is or holds a reserved name of the parent")
 
 
-def check_place(child: bytes, enclosing: bytes | None, nested: tuple[bytes, ...]) -> None:
-    """Raise Refusal for a child that lies below another delegation, or above one."""
+def check_place(child: bytes, enclosing: bytes | None) -> None:
+    """Raise Refusal for a child that lies below another delegation.
+
+    One that lies above another is fit to be changed: the one below is occluded, and stays as it is.
+    """
     if enclosing is not None:
         raise _unfit("child-below-delegation", child, f"lies below the delegation of {names.to_text(enclosing)}")
-    if nested:
-        raise _unfit("child-above-delegation", child, f"lies above the delegation of {names.to_text(nested[0])}")
 
 
 def check(rules: Rules, before: Delegation, after: Delegation) -> None:
-    """Raise Refusal for the first rule that the change from `before` to `after` breaks."""
+    """Raise Refusal for the first rule that the change from `before` to `after` breaks, or breaks more than before."""
     for name, rule in RULES.items():
-        for complaint in rule(rules, before, after):
-            raise _prohibited(name, complaint)
+        found = tuple(rule(rules, after))
+        if not found:
+            continue
+        stood = {complaint.subject: complaint.by for complaint in rule(rules, before)}
+        for complaint in found:
+            if complaint.by > stood.get(complaint.subject, 0):
+                raise _prohibited(name, complaint.text)
+    if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
+        reason = f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
+        raise _prohibited("going-insecure", reason)
+
+
+def shortcomings(rules: Rules, delegation: Delegation) -> tuple[str, ...]:
+    """What the rules have against a delegation as it stands: the rule's name and the record, a text each.
+
+    None of it is held against a change that does not make it worse.
+    """
+    return tuple(f"{name}: {complaint.text}" for name, rule in RULES.items() for complaint in rule(rules, delegation))
 
 
 def _prohibited(rule: str, reason: str) -> Refusal:
@@ -120,92 +146,104 @@ def _unfit(rule: str, child: bytes, reason: str) -> Refusal:
     return _prohibited(rule, f"{names.to_text(child)} {reason}")
 
 
-def _ns_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    count, least, most = len(after.ns), rules.policy.min_ns, rules.policy.max_ns
+def _ns_count(rules: Rules, delegation: Delegation) -> Complaints:
+    count, least, most = len(delegation.ns), rules.policy.min_ns, rules.policy.max_ns
     if count == 0:
-        yield f"{_ns_text(after)}: the last name server is removed; a child cannot end its own delegation"
+        text = f"{_ns_text(delegation)}: the last name server is removed; a child cannot end its own delegation"
+        yield Complaint("none", text)
     elif count < least:
-        yield f"{_ns_text(after)}: {count} name server(s) would remain, at least {least} are required"
+        text = f"{_ns_text(delegation)}: {count} name server(s) would remain, at least {least} are required"
+        yield Complaint("few", text, least - count)
     elif count > most:
-        yield f"{_ns_text(after)}: {count} name servers, at most {most} are accepted"
+        yield Complaint(
+            "many", f"{_ns_text(delegation)}: {count} name servers, at most {most} are accepted", count - most
+        )
 
 
-def _ns_names(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    for target in after.ns:
+def _ns_names(rules: Rules, delegation: Delegation) -> Complaints:
+    for target in delegation.ns:
         if not names.is_host_name(target):
-            yield f"{names.to_text(after.child)} NS {names.to_text(target)}: not a host name (RFC 1123 section 2.1)"
+            text = f"{_ns_text(delegation)} {names.to_text(target)}: not a host name (RFC 1123 section 2.1)"
+            yield Complaint(target, text)
 
 
-def _glue_for_ns(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+def _glue_for_ns(rules: Rules, delegation: Delegation) -> Complaints:
     # RFC 9471: without glue an in-domain name server cannot be found
-    owners = {record.owner for record in after.glue}
-    for target in after.in_domain_ns():
+    owners = {record.owner for record in delegation.glue}
+    for target in delegation.in_domain_ns():
         if target not in owners:
-            yield f"{names.to_text(after.child)} NS {names.to_text(target)}: in the child zone and without an address"
+            text = f"{_ns_text(delegation)} {names.to_text(target)}: in the child zone and without an address"
+            yield Complaint(target, text)
 
 
-def _no_other_glue(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    servers = set(after.in_domain_ns())
-    for record in after.glue:
-        if not names.is_at_or_below(record.owner, after.child):
-            yield f"{record.to_text()}: not a name in {names.to_text(after.child)}"
+def _no_other_glue(rules: Rules, delegation: Delegation) -> Complaints:
+    servers = set(delegation.in_domain_ns())
+    child = delegation.child
+    for record in delegation.glue:
+        if not names.is_at_or_below(record.owner, child):
+            yield Complaint(record, f"{record.to_text()}: not a name in {names.to_text(child)}")
         elif record.owner not in servers:
-            yield f"{record.to_text()}: no NS of {names.to_text(after.child)} has this name"
+            yield Complaint(record, f"{record.to_text()}: no NS of {names.to_text(child)} has this name")
 
 
-def _glue_global(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+def _glue_global(rules: Rules, delegation: Delegation) -> Complaints:
     if rules.policy.glue_addresses == "any":
         return
-    for record in after.glue:
+    for record in delegation.glue:
         if not is_global(record):
-            yield f"{record.to_text()}: a special-purpose address (RFC 6890)"
+            yield Complaint(record, f"{record.to_text()}: a special-purpose address (RFC 6890)")
 
 
-def _glue_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
+def _glue_count(rules: Rules, delegation: Delegation) -> Complaints:
     most = rules.policy.max_addresses_per_name
     counts: dict[bytes, int] = {}
-    for record in after.glue:
+    for record in delegation.glue:
         counts[record.owner] = counts.get(record.owner, 0) + 1
     for owner, count in counts.items():
         if count > most:
-            yield f"{names.to_text(owner)}: {count} addresses, at most {most} are accepted"
+            text = f"{names.to_text(owner)}: {count} addresses, at most {most} are accepted"
+            yield Complaint(owner, text, count - most)
 
 
-def _ds_count(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    if len(after.ds) > rules.policy.max_ds:
-        yield f"{names.to_text(after.child)} DS: {len(after.ds)} records, at most {rules.policy.max_ds} are accepted"
+def _ds_count(rules: Rules, delegation: Delegation) -> Complaints:
+    count, most = len(delegation.ds), rules.policy.max_ds
+    if count > most:
+        text = f"{names.to_text(delegation.child)} DS: {count} records, at most {most} are accepted"
+        yield Complaint("many", text, count - most)
 
 
-def _ds_digest(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    for rdata in after.ds:
+def _ds_digest(rules: Rules, delegation: Delegation) -> Complaints:
+    for rdata in delegation.ds:
         digest_type, length = rdata[3], len(rdata) - 4
         if rdata[2:4] == b"\0\0":
-            yield f"{_ds_text(after.child, rdata)}: a CDS that asks for deletion (RFC 8078 section 4) is no DS"
+            yield Complaint(
+                rdata,
+                f"{_ds_text(delegation.child, rdata)}: a CDS that asks for deletion (RFC 8078 section 4) is no DS",
+            )
         elif digest_type not in rules.policy.ds_digest_types:
             accepted = ", ".join(map(str, sorted(rules.policy.ds_digest_types)))
-            yield f"{_ds_text(after.child, rdata)}: digest type {digest_type}; accepted are {accepted}"
+            yield Complaint(
+                rdata, f"{_ds_text(delegation.child, rdata)}: digest type {digest_type}; accepted are {accepted}"
+            )
         elif length != DIGEST_LENGTH.get(digest_type, length):
             expected = DIGEST_LENGTH[digest_type]
-            text = _ds_text(after.child, rdata)
-            yield f"{text}: the digest is {length} octets, type {digest_type} has {expected}"
+            text = _ds_text(delegation.child, rdata)
+            yield Complaint(rdata, f"{text}: the digest is {length} octets, type {digest_type} has {expected}")
 
 
-def _ds_algorithm(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    for rdata in after.ds:
+def _ds_algorithm(rules: Rules, delegation: Delegation) -> Complaints:
+    for rdata in delegation.ds:
         if rdata[2] not in rules.policy.ds_algorithms:
             accepted = ", ".join(map(str, sorted(rules.policy.ds_algorithms)))
-            yield f"{_ds_text(after.child, rdata)}: algorithm {rdata[2]}; accepted are {accepted}"
+            yield Complaint(
+                rdata, f"{_ds_text(delegation.child, rdata)}: algorithm {rdata[2]}; accepted are {accepted}"
+            )
 
 
-def _going_insecure(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
-        yield f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
-
-
-def _receiver_name(rules: Rules, before: Delegation, after: Delegation) -> Complaints:
-    for record in after.glue:
+def _receiver_name(rules: Rules, delegation: Delegation) -> Complaints:
+    for record in delegation.glue:
         if record.owner == rules.target:
-            yield f"{record.to_text()}: the receiver's own name"
+            yield Complaint(record, f"{record.to_text()}: the receiver's own name")
 
 
 RULES: dict[str, Rule] = {
@@ -218,7 +256,6 @@ RULES: dict[str, Rule] = {
     "ds-count": _ds_count,
     "ds-digest": _ds_digest,
     "ds-algorithm": _ds_algorithm,
-    "going-insecure": _going_insecure,
     "receiver-name": _receiver_name,
 }
 """The rules by their stable names, in the order in which they are asked."""
