@@ -10,6 +10,7 @@ from vectors_of import CHILD, VECTORS, ZONE, Vector
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.keys import KeyPair
+from zonecut.protocol.sig0 import sign_request
 from zonecut.store import ChangeState
 
 PAIR = KeyPair.generate(CHILD, 15, DEFAULT)
@@ -109,9 +110,13 @@ def test_a_key_that_is_not_trusted_is_named_as_such(house: House) -> None:
 
 def test_a_message_that_was_held_back_is_stale(house: House) -> None:
     house.change(ACCEPTABLE, now_held(), delegation(SERVER), ChangeState.APPLIED)
-    older = next(vector for vector in VECTORS if vector.signature.inception < ACCEPTABLE.signature.inception)
-    findings = explained(house, older.wire, code=1)
+    at = ACCEPTABLE.signature.inception - 301
+    wire = message.update(1, ZONE, (), (CHANGE,))
+    older = sign_request(wire, PAIR, at, at + 600, signature_type=DEFAULT.signature_type)
+    findings = explained(house, older, code=1, now=at + 400)
     assert findings["rule"] == "signature-order"
+    in_time = sign_request(wire, PAIR, at + 1, at + 600, signature_type=DEFAULT.signature_type)
+    assert explained(house, in_time, code=0, now=at + 400)["verdict"] == "accepted"
 
 
 def test_a_query_that_nsupdate_makes_is_answered(house: House) -> None:

@@ -95,15 +95,15 @@ async def test_who_waits_too_long_or_one_too_many_is_told() -> None:
 async def test_replay_memory_remembers_until_the_signature_has_expired() -> None:
     memory = ReplayMemory([(b"stored", 100.0)])
     memory.accept(b"new", 200.0)
-    assert memory.was_accepted(b"stored", 100.0)
-    assert memory.was_accepted(b"new", 100.0)
-    assert not memory.was_accepted(b"stored", 100.1)
-    assert not memory.was_accepted(b"never", 0.0)
+    assert memory.answer(b"stored", 100.0)
+    assert memory.answer(b"new", 100.0)
+    assert not memory.answer(b"stored", 100.1)
+    assert not memory.answer(b"never", 0.0)
     memory.reject(b"new")
-    assert not memory.was_accepted(b"new", 100.0)
+    assert not memory.answer(b"new", 100.0)
     memory.accept(b"new", 300.0)
-    assert memory.was_accepted(b"new", 250.0)
-    assert not memory.was_accepted(b"new", 301.0)
+    assert memory.answer(b"new", 250.0)
+    assert not memory.answer(b"new", 301.0)
 
 
 async def test_what_is_in_work_is_found_until_it_ends() -> None:

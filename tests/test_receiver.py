@@ -2,19 +2,20 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from receiver_support import CHILD, NOW, OTHER, SOURCE, ZONE, Site, ns_of, replace_ns, site
+from zonecut.plugin import BackendRejected, Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, KeyState
+from zonecut.store import ChangeState, KeyState, Settlement
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
 
@@ -60,7 +61,8 @@ async def test_what_was_refused_may_be_sent_again(here: Site) -> None:
 
 async def test_a_message_held_back_is_stale(here: Site) -> None:
     held_back = here.signed(*replace_ns(CHILD, A), signed_at=NOW)
-    assert (await here.ask(here.signed(*replace_ns(CHILD, B), signed_at=NOW + 5))).rcode == Rcode.NOERROR
+    here.clock.now += 301
+    assert (await here.ask(here.signed(*replace_ns(CHILD, B)))).rcode == Rcode.NOERROR
     answer = await here.ask(held_back)
     assert answer.rcode == Rcode.BADTIME
     assert answer.error is not None
@@ -84,14 +86,16 @@ async def test_replays_and_staleness_survive_a_restart(tmp_path: Path) -> None:
         pair = await here.trust(CHILD)
         first = here.signed(*replace_ns(CHILD, A))
         later = here.signed(*replace_ns(CHILD, B), signed_at=NOW + 5)
+        stale = here.signed(*replace_ns(CHILD, C), signed_at=NOW - 296)
         for wire in (first, later):
             assert (await here.ask(wire)).rcode == Rcode.NOERROR
+            here.clock.now += 5
     async with site(tmp_path) as here:
         here.pairs[CHILD] = pair
         for wire in (first, later):
             assert (await here.ask(wire)).rcode == Rcode.NOERROR
         assert await here.served() == ns_of(CHILD, B)
-        assert (await here.ask(here.signed(*replace_ns(CHILD, C), signed_at=NOW + 4))).rcode == Rcode.BADTIME
+        assert (await here.ask(stale)).rcode == Rcode.BADTIME
 
 
 async def test_two_changes_of_one_child_take_turns(here: Site) -> None:
@@ -292,3 +296,42 @@ async def test_a_change_that_was_accepted_before_a_crash_is_written_after_it(tmp
         (change,) = await here.store.changes.list()
         assert change.state is ChangeState.APPLIED
     assert zone_file.exists()
+
+
+async def test_a_change_that_failed_is_not_accepted_when_it_is_sent_again_before_that_is_on_disk(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reject(changes: Sequence[Change]) -> None:
+        raise BackendRejected("the server will not have it", [change.child for change in changes])
+
+    settle_many, locked = here.store.changes.settle_many, asyncio.Event()
+
+    async def settle(settlements: Sequence[Settlement]) -> None:
+        if not locked.is_set():
+            await locked.wait()
+        await settle_many(settlements)
+
+    write = here.backend.write
+    monkeypatch.setattr(here.backend, "write", reject)
+    monkeypatch.setattr(here.store.changes, "settle_many", settle)
+    wire = here.signed(*replace_ns(CHILD, A))
+    answers = [await here.ask(wire) for _ in range(3)]
+    assert {answer.rcode for answer in answers} == {Rcode.SERVFAIL}
+    assert {answer.error.text for answer in answers if answer.error} == {"the server will not have it"}
+    locked.set()
+    while (await here.store.changes.list())[0].state is not ChangeState.FAILED:  # noqa: ASYNC110 (in its time)
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr(here.backend, "write", write)
+    assert (await here.ask(wire)).rcode == Rcode.NOERROR
+    assert await here.served() == ns_of(CHILD, A)
+    assert [change.state for change in await here.store.changes.list()][1:] == [ChangeState.FAILED]
+
+
+async def test_what_another_process_accepted_is_answered_by_the_ledger(here: Site, tmp_path: Path) -> None:
+    async with site(tmp_path) as there:
+        there.pairs = here.pairs
+        await there.store.ring.fetch([CHILD])
+        wire = here.signed(*replace_ns(CHILD, A))
+        assert (await here.ask(wire)).rcode == Rcode.NOERROR
+        assert (await there.ask(wire)).rcode == Rcode.NOERROR
+        assert len(await here.store.changes.list()) == 1

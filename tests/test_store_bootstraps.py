@@ -348,7 +348,7 @@ async def test_a_roll_adds_and_deletes_in_its_order_and_is_in_the_ledger(store: 
     assert after[1].method == "rollover"
     (change,) = await store.changes.list(child=CHILD)
     assert (change.state, change.kind) == (ChangeState.APPLIED, ChangeKind.KEYS)
-    assert (await store.changes.latest(CHILD)).inception == NOW
+    assert [(each.inception, each.key_tag) for each in await store.changes.accepted(CHILD)] == [(NOW, signer.key.tag)]
     assert (await store.changes.latest(CHILD)).applied is None
 
 

@@ -29,7 +29,8 @@ from zonecut.receiver.authentication import (
     authenticate_upload,
     untrusted,
 )
-from zonecut.receiver.judgement import check_order, judge
+from zonecut.receiver.judgement import judge
+from zonecut.receiver.ordering import Newest, check_order
 from zonecut.receiver.receiver import is_request
 from zonecut.receiver.responder import Answer
 from zonecut.store import ChangeState, RingKey, StoreError
@@ -242,7 +243,7 @@ class _Examination:
         section = session.parent_at(self._loaded, admitted.zone)
         rules = section.rules()
         policy.check_child(rules, request.child)
-        await self._check_order(store, authenticated, section)
+        await self._check_order(store, authenticated, request, section)
         async with session.open_backend(self._loaded, section) as backend:
             reading = await backend.read(request.child)
         self._pass(f"server: it holds {len(reading.delegation.records)} records of {names.to_text(request.child)}")
@@ -251,11 +252,13 @@ class _Examination:
         self._pass(f"judgement: {len(request.prerequisites)} prerequisites hold, {len(policy.RULES)} rules are kept")
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
 
-    async def _check_order(self, store: "Store", authenticated: Authenticated, section: "ParentSection") -> None:
+    async def _check_order(
+        self, store: "Store", authenticated: Authenticated, request: DelegationChange, section: "ParentSection"
+    ) -> None:
         record = await store.changes.latest(authenticated.key.owner)
-        if section.ordering == "strict":
-            check_order(record.inception, authenticated.signature.inception, int(self._now))
-        self._pass("order: no newer change of this child has been accepted")
+        newest = Newest.of(await store.changes.accepted(authenticated.key.owner))
+        check_order(newest, authenticated.signature.inception, int(self._now), section.settings(), request)
+        self._pass("order: no newer change of this child is in its way")
         if record.unsettled is not None:
             self._pass(f"turn: it would wait until change {record.unsettled.id} of this child is settled")
 

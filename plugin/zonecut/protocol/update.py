@@ -90,6 +90,9 @@ _FAILED = {
     Condition.NAME_NOT_IN_USE: Rcode.YXDOMAIN,
 }
 
+_VALUES = frozenset((Condition.RRSET_HOLDS, Condition.RRSET_ABSENT))
+"""The conditions that tell all that an RRset holds."""
+
 
 class Prerequisite(NamedTuple):
     """One record of the prerequisite section; `rdata` for RRSET_HOLDS, one record of the RRset each."""
@@ -107,6 +110,15 @@ class DelegationChange:
     child: bytes
     prerequisites: tuple[Prerequisite, ...]
     operations: tuple[Operation, ...]
+
+    @property
+    def says_what_it_starts_from(self) -> bool:
+        """True if prerequisites say what each RRset holds that it touches (RFC 2136 section 2.4.2), or that it is none.
+
+        Then it is void on any other delegation than the one that its sender saw.
+        """
+        told = {(each.owner, each.rtype) for each in self.prerequisites if each.condition in _VALUES}
+        return all((each.owner, each.rtype) in told for each in self.operations)
 
     def apply(self, before: Delegation) -> Delegation:
         """The delegation after the update section, taken as a whole (RFC 2136 section 3.4.2)."""

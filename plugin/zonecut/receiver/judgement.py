@@ -2,26 +2,11 @@
 
 from zonecut.plugin import Reading
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
-from zonecut.protocol.sig0 import later
 from zonecut.protocol.update import DelegationChange, check_prerequisites
 from zonecut.receiver import policy
-
-
-def check_order(newest: int | None, inception: int, now: int) -> None:
-    """Raise Refusal for a message that was signed before the newest change accepted from its child.
-
-    Both are inceptions, in seconds modulo 2**32; `newest` is None when there is no such change. `now` in seconds.
-    """
-    if newest is not None and later(newest, inception):
-        raise Refusal(
-            "signature-order",
-            f"stale: signed at {inception}, and a change signed at {newest} was accepted since; it is {now} here",
-            Rcode.BADTIME,
-            EdeCode.OTHER,
-        )
 
 
 def check_place(child: bytes, reading: Reading) -> None:

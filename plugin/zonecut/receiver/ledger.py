@@ -1,7 +1,7 @@
 """The durable record of every accepted change: written before anybody is told NOERROR."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,9 +10,9 @@ import structlog
 from zonecut.plugin import Change
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
+    AcceptedChange,
     Attempt,
     ChangeState,
-    ChildRecord,
     InvalidTransition,
     KeyState,
     NotInStore,
@@ -38,15 +38,20 @@ class Ledger:
         self._zone = zone
         self._ended: list[Settlement] = []
         self._settling: set[asyncio.Task[None]] = set()
+        self._failing: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
     async def append(self, provenance: Provenance, change: Change) -> int:
         """The id of the change, once it is on disk. Raises StoreUnavailable, StoreConflict."""
         return await self._store.changes.append(provenance.record(self._zone, change.before, change.after))
 
-    async def latest(self, child: bytes) -> ChildRecord:
-        """The child's newest accepted inception and unsettled change. Raises StoreUnavailable."""
-        return await self._store.changes.latest(child)
+    async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:
+        """The latest changes that were accepted of a child, whatever became of them. Raises StoreUnavailable."""
+        return await self._store.changes.accepted(child)
+
+    async def find(self, identity: bytes) -> StoredChange | None:
+        """The change that the same signed data became, unless that failed. Raises StoreUnavailable."""
+        return await self._store.changes.find(identity)
 
     async def unsettled(self) -> Sequence[StoredChange]:
         """What a crash left between ledger and backend, in the order in which it was accepted."""
@@ -70,12 +75,21 @@ class Ledger:
         """Record how a change ended, in the background: until that is on disk, a restart only settles it again."""
         settlement = Settlement(change_id, state, reason, attempts)
         if state is ChangeState.FAILED:
-            # its sender may try again at once; until this is recorded, that is taken for a repetition and accepted
-            self._start(self._record_ended([settlement]))
+            # at once: until this is recorded, its sender cannot try again
+            task = self._failing[change_id] = self._start(self._record_ended([settlement]))
+            task.add_done_callback(lambda _: self._failing.pop(change_id, None))
             return
         if not self._ended:
             self._start(self._record_collected())
         self._ended.append(settlement)
+
+    def when_failed(self, change_id: int, then: Callable[[], None]) -> None:
+        """Call `then` once it is on disk that a change failed; never if this ledger is closed before."""
+        task = self._failing.get(change_id)
+        if task is None:
+            then()
+        else:
+            task.add_done_callback(lambda done: None if done.cancelled() else then())
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         """Record in the background why changes wait. What the store does not take is told again by the next attempt."""
@@ -86,10 +100,11 @@ class Ledger:
         with suppress(StoreUnavailable):
             await self._store.changes.note_attempts(attempts)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+        return task
 
     async def _record_collected(self) -> None:
         """Record what has ended SETTLE_WITHIN from now: each transaction costs as much as many rows."""

@@ -18,13 +18,13 @@ from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
-from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.changecounts import ChangeCounts
-from zonecut.receiver.judgement import check_order, check_place, judge
+from zonecut.receiver.judgement import check_place, judge
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
+from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.outcome import ACCEPTED, APPLIED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
-from zonecut.receiver.readings import REMEMBERED_CHILDREN, Readings
+from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
@@ -69,7 +69,7 @@ class ParentZone:
         self.counts = ChangeCounts()
         self._turns = Turns(max_waiting)
         self._readings = Readings(rules.zone, backend, noticed, monotonic)
-        self._newest: Bounded[bytes, int | None] = Bounded(REMEMBERED_CHILDREN)
+        self._order = ChildOrder(ledger)
         self._resumed = asyncio.Event()
         self._recording = Recording()
 
@@ -170,7 +170,7 @@ class ParentZone:
         child = request.child
         settled: asyncio.Future[Outcome] | None = None
         try:
-            async with self._turn(provenance, now, still_trusted) as turn:
+            async with self._turn(provenance, request, now, still_trusted) as turn:
                 change = await self._decide(child, request, still_trusted)
                 if self._checks is not None and await self._checks.enforce(change):
                     await _check_trusted(child, still_trusted)  # that took time
@@ -179,7 +179,7 @@ class ParentZone:
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change))
                     self.counts.accepted += 1
-                    self._accepted(provenance)
+                    self._accepted(provenance, now)
                     settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
                 turn.keep()
                 if self._checks is not None:
@@ -221,9 +221,9 @@ class ParentZone:
         Raises Refusal; what fails in the end is an Outcome.
         """
         try:
-            async with self._turn(provenance, now, still_trusted):
+            async with self._turn(provenance, request, now, still_trusted):
                 await self._record(lambda: apply(provenance, request))
-                self._accepted(provenance)
+                self._accepted(provenance, now)
         except EndsEarly as early:
             return early.outcome
         _log.info(
@@ -238,7 +238,11 @@ class ParentZone:
 
     @asynccontextmanager
     async def _turn(
-        self, provenance: Provenance, now: float, still_trusted: Callable[[], Awaitable[bool]]
+        self,
+        provenance: Provenance,
+        request: DelegationChange | KeyRoll,
+        now: float,
+        still_trusted: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[Turn]:
         """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
 
@@ -262,11 +266,10 @@ class ParentZone:
         try:
             if waited:
                 await _check_trusted(child, still_trusted)
-            await self._check_order(provenance, now)
+            await self._order.check(provenance, request, now, self._settings)
             yield turn
         except StoreConflict:
-            # the ledger has the same signed data already
-            raise EndsEarly(Outcome()) from None
+            raise EndsEarly(await self._repeated(provenance.identity)) from None
         except StoreUnavailable as error:
             raise EndsEarly(Outcome.unavailable("store", error.reason)) from error
         except BackendError as error:
@@ -274,6 +277,16 @@ class ParentZone:
         finally:
             if not turn.kept:
                 self._turns.give_back(child)
+
+    async def _repeated(self, identity: bytes) -> Outcome:
+        """The answer to signed data that the ledger has already, although nobody here remembers it."""
+        try:
+            earlier = await self._ledger.find(identity)
+        except StoreUnavailable as error:
+            return Outcome.unavailable("store", error.reason)
+        if earlier is None:
+            return Outcome.unavailable("repeated", "the same request has failed just now; it may be sent again")
+        return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Have something recorded, unless this zone is being replaced."""
@@ -290,19 +303,9 @@ class ParentZone:
         with suppress(BackendError, StoreUnavailable):
             await self._read(child)
 
-    async def _check_order(self, provenance: Provenance, now: float) -> None:
-        if self._settings.ordering == "off" or provenance.inception is None:
-            return
-        child = provenance.child
-        if child not in self._newest:
-            record = await self._ledger.latest(child)
-            self._newest[child] = record.inception
-        check_order(self._newest[child], provenance.inception, int(now))
-
-    def _accepted(self, provenance: Provenance) -> None:
+    def _accepted(self, provenance: Provenance, now: float) -> None:
         self._replay.accept(provenance.identity, provenance.expires_at)
-        if provenance.inception is not None:
-            self._newest[provenance.child] = provenance.inception
+        self._order.accepted(provenance, now)
 
     async def _decide(
         self, child: bytes, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]]
@@ -363,11 +366,15 @@ class ParentZone:
         child = pending.change.child
         if settled.cancelled() or settled.result().rcode:
             self._readings.ends(child, None)
-            if identity is not None:
-                self._replay.reject(identity)
+            if identity is not None and not settled.cancelled():
+                # sent again, it is answered like this until it can be tried again
+                self._replay.tell(identity, settled.result())
+                self._ledger.when_failed(pending.id, partial(self._replay.reject, identity))
             self.counts.failed += not settled.cancelled()
         else:
             self.counts.applied += 1
+            if identity is not None:
+                self._replay.settle(identity)
             self._readings.ends(child, pending.change.after)
         self._turns.give_back(child)
 

@@ -10,6 +10,8 @@ from zonecut.protocol.sig0 import seconds_until
 from zonecut.receiver.authentication import Authenticated
 from zonecut.store import ChangeKind, NewChange
 
+_BY = " by "
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -51,7 +53,7 @@ class Provenance:
 
         Each is another one, and none is replayed.
         """
-        return cls(child, actor, f"{source} by {actor}", message, secrets.token_bytes(32), now)
+        return cls(child, actor, f"{source}{_BY}{actor}", message, secrets.token_bytes(32), now)
 
     def record(
         self, zone: bytes, before: Delegation, after: Delegation, kind: ChangeKind = ChangeKind.DELEGATION
@@ -71,3 +73,12 @@ class Provenance:
             inception=self.inception,
             kind=kind,
         )
+
+
+def channel_of(source: str) -> str:
+    """Through what a request came whose ledger entry has this source: `hook`, say; whose address is nobody's business.
+
+    It came without a child's signature.
+    """
+    actor = source.rpartition(_BY)[2]
+    return f"the {actor.partition(':')[0]}"

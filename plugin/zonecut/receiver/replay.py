@@ -1,14 +1,15 @@
 """Replay memory: of accepted UPDATEs, that they were accepted, for as long as their signatures are valid.
 
 The same signed data may arrive again: a retry after a lost response, or an attacker's copy. Either gets the answer of
-the first and changes nothing. What was refused or failed is not remembered: it may be sent again.
+the first and changes nothing. What was refused is not remembered, nor what failed once the ledger says so: it may be
+sent again.
 """
 
 import asyncio
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.outcome import APPLIED, Outcome
 
 
 class ReplayMemory:
@@ -19,11 +20,13 @@ class ReplayMemory:
         self._expiry = [(expires, identity) for identity, expires in accepted]
         heapify(self._expiry)
         self._accepted = {identity: expires for expires, identity in self._expiry}
+        self._answers: dict[bytes, Outcome] = {}
         self._in_work: dict[bytes, asyncio.Future[Outcome]] = {}
 
-    def was_accepted(self, identity: bytes, now: float) -> bool:
+    def answer(self, identity: bytes, now: float) -> Outcome | None:
+        """How the same request ended that was accepted before, as far as that is known; None if none was."""
         self._forget(now)
-        return identity in self._accepted
+        return self._answers.get(identity, APPLIED) if identity in self._accepted else None
 
     def in_work(self, identity: bytes) -> asyncio.Future[Outcome] | None:
         """The outcome of the same request, if it is in work; wait for it shielded."""
@@ -43,12 +46,22 @@ class ReplayMemory:
         self._accepted[identity] = expires
         heappush(self._expiry, (expires, identity))
 
+    def tell(self, identity: bytes, outcome: Outcome) -> None:
+        """Answer a repetition of an accepted request with this: it failed, say, and the ledger is about to say so."""
+        if identity in self._accepted:
+            self._answers[identity] = outcome
+
+    def settle(self, identity: bytes) -> None:
+        """Answer a repetition of an accepted request with NOERROR, as at first."""
+        self._answers.pop(identity, None)
+
     def reject(self, identity: bytes) -> None:
-        """Forget one that was accepted and that the backend would not take in the end."""
+        """Forget one that was accepted and that failed in the end, as the ledger says."""
         self._accepted.pop(identity, None)
+        self._answers.pop(identity, None)
 
     def _forget(self, now: float) -> None:
         while self._expiry and self._expiry[0][0] < now:
             expires, identity = heappop(self._expiry)
             if self._accepted.get(identity) == expires:
-                del self._accepted[identity]
+                self.reject(identity)

@@ -56,9 +56,10 @@ class Requests:
         if earlier is not None:
             self._tally.count("repeated", self._monotonic())
             return await asyncio.shield(earlier)
-        if self._replay.was_accepted(identity, now):
+        answer = self._replay.answer(identity, now)
+        if answer is not None:
             self._tally.count("repeated", self._monotonic())
-            return Outcome()
+            return answer
         self._check_limits(authenticated.key.owner)
         in_work = self._replay.begin(identity)
         self._pending += 1

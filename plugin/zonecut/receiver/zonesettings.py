@@ -1,6 +1,8 @@
 """How a parent zone takes changes."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 class ZoneSettings(BaseModel):
@@ -11,5 +13,11 @@ class ZoneSettings(BaseModel):
     answer_within: PositiveFloat = Field(
         2.0, description="Seconds that an answer waits for the backend; a child repeats after 3."
     )
-    ordering: str = Field("strict", pattern="^(strict|off)$")
+    ordering: Literal["tolerant", "strict", "off"] = Field(
+        "tolerant",
+        description="Refuse messages dated before the newest change of their child: with a tolerance, without, or not.",
+    )
+    ordering_tolerance: NonNegativeInt = Field(
+        300, description="Seconds by which a message may be older than the newest change; clients date back by chance."
+    )
     max_batch: PositiveInt = Field(50, description="The most changes in one transaction.")

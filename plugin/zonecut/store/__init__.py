@@ -8,6 +8,7 @@ from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.change_values import (
+    AcceptedChange,
     Attempt,
     ChangeKind,
     ChangeState,
@@ -43,6 +44,7 @@ __all__ = [
     "RingKey",
     "ChangeTable",
     "NewChange",
+    "AcceptedChange",
     "Attempt",
     "Settlement",
     "StoredChange",

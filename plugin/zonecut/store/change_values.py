@@ -172,14 +172,24 @@ class Attempt(NamedTuple):
     retry_in: float
 
 
+class AcceptedChange(NamedTuple):
+    """When a change was accepted, in seconds since the epoch, how its message was signed, and where it came from.
+
+    `inception` and `key_tag` are None for one without a signature, `key_tag` for one whose key is gone.
+    """
+
+    at: float
+    inception: int | None
+    key_tag: int | None
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChildRecord:
     """What the ledger knows of one child."""
 
     applied: Delegation | None
     """The delegation after the latest change that was applied."""
-    inception: int | None
-    """Of the newest change that was accepted: a message signed before that is stale."""
     unsettled: StoredChange | None
     """The change that is accepted and not yet applied or failed; there is one at most."""
 

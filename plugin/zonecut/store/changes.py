@@ -28,6 +28,7 @@ from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import (
     COLUMNS,
+    AcceptedChange,
     Attempt,
     ChangeState,
     ChildRecord,
@@ -41,6 +42,8 @@ from zonecut.store.thread import StoreThread
 
 PAGE = 2000
 """Identities read at once."""
+RECENT = 100
+"""So many of a child's changes tell in which order the next one comes."""
 
 _TABLE = tables.changes
 # Written out, not bound: only then the database can use the index of unsettled changes.
@@ -93,7 +96,6 @@ _LATEST = union_all(
     *(
         select(literal_column(f"'{kind}'").label("kind"), _OF_CHILD.where(condition).subquery())
         for kind, condition in (
-            ("signed", _TABLE.c.inception.is_not(None)),
             (
                 "applied",
                 and_(_TABLE.c.state == literal_column("'applied'"), _TABLE.c.kind == literal_column("'delegation'")),
@@ -101,6 +103,15 @@ _LATEST = union_all(
             ("unsettled", _IS_UNSETTLED),
         )
     )
+)
+
+
+_ACCEPTED = (
+    select(_TABLE.c.accepted_at, _TABLE.c.inception, tables.keys.c.tag, _TABLE.c.source)
+    .select_from(_TABLE.outerjoin(tables.keys, tables.keys.c.id == _TABLE.c.key_id))
+    .where(_TABLE.c.child == bindparam("child"))
+    .order_by(_TABLE.c.id.desc())
+    .limit(RECENT)
 )
 
 
@@ -162,6 +173,13 @@ class ChangeTable:
         found = await self._select(select(*COLUMNS).where(_TABLE.c.id == change_id))
         return found[0] if found else None
 
+    async def find(self, identity: bytes) -> StoredChange | None:
+        """The change with this identity that did not fail, or None. Raises StoreUnavailable."""
+        # as in the index
+        query = select(*COLUMNS).where(_TABLE.c.identity == identity, _TABLE.c.state != literal_column("'failed'"))
+        found = await self._select(query)
+        return found[0] if found else None
+
     async def unsettled(self, zone: bytes | None = None) -> Sequence[StoredChange]:
         """The changes that are accepted and neither applied nor failed, oldest first. Raises StoreUnavailable."""
         query = select(*COLUMNS).where(_IS_UNSETTLED).order_by(_TABLE.c.id)
@@ -172,11 +190,16 @@ class ChangeTable:
         rows = await self._thread.read(
             lambda connection: {row.kind: row for row in connection.execute(_LATEST, {"child": child})}
         )
-        signed, applied, unsettled = rows.get("signed"), rows.get("applied"), rows.get("unsettled")
+        applied, unsettled = rows.get("applied"), rows.get("unsettled")
         return ChildRecord(
             None if applied is None else Delegation.from_wire(applied.after),
-            None if signed is None else signed.inception,
             None if unsettled is None else StoredChange.from_row(unsettled[1:]),
+        )
+
+    async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:
+        """The latest changes that were accepted of a child, whatever became of them. Raises StoreUnavailable."""
+        return await self._thread.read(
+            lambda connection: [AcceptedChange(*row) for row in connection.execute(_ACCEPTED, {"child": child})]
         )
 
     async def identities(self, now: float) -> AsyncIterator[Remembered]:

@@ -1,0 +1,122 @@
+"""The order of a child's changes: a message that somebody held back must not undo what came after it.
+
+An inception is no serial number: genuine clients date it back by chance, and two hosts may sign for one child. So what
+is signed is compared with a tolerance. What comes through another channel (the hook, a scan) counts with the time at
+which it was accepted; over that, a message dated before it goes only where its prerequisites say what it starts from
+(RFC 2136 section 2.4): they hold, or it is void.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.sig0 import seconds_until
+from zonecut.protocol.update import DelegationChange, KeyRoll
+from zonecut.receiver.bounded import Bounded
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.provenance import Provenance, channel_of
+from zonecut.receiver.readings import REMEMBERED_CHILDREN
+from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.store import AcceptedChange
+
+
+class Newest(NamedTuple):
+    """The newest changes accepted from a child: of those that were signed, and of those through another channel."""
+
+    signed: AcceptedChange | None = None
+    posted: AcceptedChange | None = None
+
+    @classmethod
+    def of(cls, accepted: Iterable[AcceptedChange]) -> "Newest":
+        newest = cls()
+        for each in accepted:
+            newest = newest.with_(each)
+        return newest
+
+    def with_(self, accepted: AcceptedChange) -> "Newest":
+        """These, once another change was accepted."""
+        if accepted.inception is None:
+            return self if _is_older(accepted, self.posted) else self._replace(posted=accepted)
+        return self if _is_older(accepted, self.signed) else self._replace(signed=accepted)
+
+
+def _is_older(one: AcceptedChange, other: AcceptedChange | None) -> bool:
+    return other is not None and counts_as(one) < counts_as(other)
+
+
+def counts_as(accepted: AcceptedChange) -> int:
+    """The time as which a change counts in the order, in seconds since the epoch."""
+    return dated(accepted.inception, int(accepted.at))
+
+
+def dated(inception: int | None, now: int) -> int:
+    """The time as which an inception, modulo 2**32, counts where it is `now`; both in seconds.
+
+    One that lies ahead of our clock counts as now: else a client whose clock is fast would lock out all others of its
+    child, and itself once its clock is right.
+    """
+    return now if inception is None else now + min(0, seconds_until(inception, now))
+
+
+def check_order(
+    newest: Newest, inception: int, now: int, settings: ZoneSettings, request: DelegationChange | KeyRoll
+) -> None:
+    """Raise Refusal with BADTIME for a message that may have been held back while something newer was accepted.
+
+    `inception` in seconds modulo 2**32, `now` in seconds since the epoch.
+    """
+    if settings.ordering == "off":
+        return
+    tolerance = settings.ordering_tolerance if settings.ordering == "tolerant" else 0
+    at = dated(inception, now)
+    signed, posted = newest
+    if signed is not None and counts_as(signed) - at > tolerance:
+        raise _stale(inception, at, now, signed, tolerance)
+    if posted is not None and (behind := counts_as(posted) - at) > 0:
+        if behind > tolerance:
+            raise _stale(inception, at, now, posted, tolerance)
+        if isinstance(request, DelegationChange) and not request.says_what_it_starts_from:
+            raise _stale(inception, at, now, posted, None)
+
+
+def _stale(inception: int, at: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
+    if newer.inception is None:
+        what = f"a change through {channel_of(newer.source)}, accepted at {int(newer.at)}"
+    else:
+        key = "a key that is gone" if newer.key_tag is None else f"key {newer.key_tag}"
+        what = f"a change that {key} signed at {newer.inception} and that was accepted at {int(newer.at)}"
+    because = (
+        "and without prerequisites that say what it starts from"
+        if tolerance is None
+        else f"more than the {tolerance:g} s that are tolerated"
+    )
+    reason = f"stale: signed at {inception}, {counts_as(newer) - at} s before {what}, {because}; it is {now} here"
+    return Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
+
+
+class ChildOrder:
+    """The newest changes of the children of one parent zone, from the ledger and then in memory."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._newest: Bounded[bytes, Newest] = Bounded(REMEMBERED_CHILDREN)
+
+    async def check(
+        self, provenance: Provenance, request: DelegationChange | KeyRoll, now: float, settings: ZoneSettings
+    ) -> None:
+        """Raise Refusal for a request that is stale; StoreUnavailable. `now` in seconds since the epoch."""
+        if provenance.inception is None or settings.ordering == "off":
+            return
+        child = provenance.child
+        newest = self._newest.get(child)
+        if newest is None:
+            newest = self._newest[child] = Newest.of(await self._ledger.accepted(child))
+        check_order(newest, provenance.inception, int(now), settings, request)
+
+    def accepted(self, provenance: Provenance, now: float) -> None:
+        """A change is in the ledger. `now` in seconds since the epoch."""
+        newest = self._newest.get(provenance.child)
+        if newest is not None:  # else the ledger tells of it
+            accepted = AcceptedChange(now, provenance.inception, provenance.key_tag, provenance.source)
+            self._newest[provenance.child] = newest.with_(accepted)

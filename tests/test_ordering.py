@@ -1,0 +1,173 @@
+"""The order of a child's changes: who is late by his clock's fault, and what was held back on the way."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from receiver_support import CHILD, NOW, ZONE, Answer, Site, ns_of, replace_ns, site
+from trust_support import key_record, new_pair
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.receiver.admission import Source
+from zonecut.receiver.ordering import dated
+from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.store import KeyState
+
+A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
+PORTAL = "portal.ns.example."
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as opened:
+        await opened.trust(CHILD)
+        yield opened
+
+
+async def change(here: Site, server: str, back: float = 0) -> Answer:
+    """A child's change, sent now and dated back by so many seconds."""
+    return await here.ask(here.signed(*replace_ns(CHILD, server), signed_at=here.clock.now - back))
+
+
+async def post(here: Site, server: str = PORTAL) -> None:
+    """A change through the hook."""
+    record = {"content": server, "disabled": False}
+    rrset = {"name": "child.parent.example.", "type": "NS", "changetype": "REPLACE", "ttl": 1, "records": [record]}
+    body = json.dumps({"rrsets": [rrset]}).encode()
+    reply = await here.front_end.patch(ZONE, body, "hook:portal", Source("127.0.0.1", 1, udp=False))
+    assert reply.status == HTTPStatus.NO_CONTENT
+
+
+def text_of(answer: Answer) -> str:
+    assert answer.rcode == Rcode.BADTIME
+    assert answer.error is not None
+    return answer.error.text
+
+
+async def test_a_client_that_dates_back_by_chance_is_never_stale(here: Site) -> None:
+    # as the prototype does: from one to two minutes, differently each time
+    for number, back in enumerate((60, 116, 62, 120, 75, 119, 60, 118)):
+        assert (await change(here, f"ns{number}.example.", back)).rcode == Rcode.NOERROR
+        here.clock.now += 2
+    assert await here.served() == ns_of(CHILD, "ns7.example.")
+
+
+async def test_nsupdate_that_dates_back_by_300_s_goes_beside_a_client_that_does_not(here: Site) -> None:
+    assert (await change(here, A)).rcode == Rcode.NOERROR
+    assert (await change(here, B, 300)).rcode == Rcode.NOERROR
+    assert (await change(here, C, 301)).rcode == Rcode.BADTIME
+    assert await here.served() == ns_of(CHILD, B)
+
+
+async def test_a_client_whose_clock_is_fast_locks_out_no_other_key_nor_itself(here: Site) -> None:
+    other = new_pair()
+    await here.add(other.key, KeyState.TRUSTED)
+    assert (await change(here, A, -200)).rcode == Rcode.NOERROR
+    here.clock.now += 1
+    slow = here.signed(*replace_ns(CHILD, B), signed_at=here.clock.now - 290, pair=other)
+    assert (await here.ask(slow)).rcode == Rcode.NOERROR
+    # and once its clock is right
+    assert (await change(here, C, 299)).rcode == Rcode.NOERROR
+
+
+async def test_what_is_dated_ahead_counts_as_now_where_order_is_strict(tmp_path: Path) -> None:
+    async with site(tmp_path, settings=ZoneSettings(ordering="strict")) as here:
+        await here.trust(CHILD)
+        assert (await change(here, A, -250)).rcode == Rcode.NOERROR
+        assert (await change(here, B, 1)).rcode == Rcode.BADTIME
+        here.clock.now += 1
+        assert (await change(here, B)).rcode == Rcode.NOERROR
+
+
+async def test_the_tolerance_is_a_setting(tmp_path: Path) -> None:
+    async with site(tmp_path, settings=ZoneSettings(ordering_tolerance=20)) as here:
+        await here.trust(CHILD)
+        assert (await change(here, A)).rcode == Rcode.NOERROR
+        assert (await change(here, B, 20)).rcode == Rcode.NOERROR
+        text = text_of(await change(here, C, 21))
+    tag = here.pairs[CHILD].key.tag
+    assert text == (
+        f"stale: signed at {NOW - 21}, 21 s before a change that key {tag} signed at {NOW} and that was accepted at"
+        f" {NOW}, more than the 20 s that are tolerated; it is {NOW} here"
+    )
+
+
+async def test_the_newest_counts_and_not_the_last(here: Site) -> None:
+    here.clock.now += 300
+    assert (await change(here, A)).rcode == Rcode.NOERROR
+    assert (await change(here, B, 250)).rcode == Rcode.NOERROR
+    assert (await change(here, C, 301)).rcode == Rcode.BADTIME
+
+
+async def signed_by_a_fast_clock(here: Site) -> None:
+    assert (await change(here, A, -200)).rcode == Rcode.NOERROR
+
+
+@pytest.mark.parametrize(("newer", "back"), [(signed_by_a_fast_clock, 301), (post, 1)])
+async def test_the_order_survives_a_restart_whatever_the_channel(
+    tmp_path: Path, newer: Callable[[Site], Awaitable[None]], back: int
+) -> None:
+    async with site(tmp_path) as here:
+        pair = await here.trust(CHILD)
+        await newer(here)
+    async with site(tmp_path) as here:
+        here.pairs[CHILD] = pair
+        here.clock.now += 10
+        assert (await change(here, C, 10 + back)).rcode == Rcode.BADTIME
+        assert (await change(here, C, 10 + back - 1)).rcode == Rcode.NOERROR
+
+
+async def test_a_message_held_back_over_a_change_through_the_hook_does_not_undo_it(here: Site) -> None:
+    held_back = here.signed(*replace_ns(CHILD, A))
+    here.clock.now += 120
+    await post(here)
+    here.clock.now += 60
+    text = text_of(await here.ask(held_back))
+    assert text == (
+        f"stale: signed at {NOW}, 120 s before a change through the hook, accepted at {NOW + 120}, and without"
+        f" prerequisites that say what it starts from; it is {NOW + 180} here"
+    )
+    assert await here.served() == ns_of(CHILD, PORTAL)
+    # nor with a signed change in between, which is newer than both
+    assert (await change(here, B)).rcode == Rcode.NOERROR
+    assert (await here.ask(held_back)).rcode == Rcode.BADTIME
+    assert (await change(here, C)).rcode == Rcode.NOERROR
+
+
+async def test_prerequisites_let_a_message_that_is_dated_back_go_over_the_hook_s_change_and_void_one_held_back(
+    here: Site,
+) -> None:
+    def starting_from(*servers: str, to: str) -> bytes:
+        holds = [message.rrset_holds(CHILD, RRType.NS, names.from_text(server)) for server in servers]
+        return here.signed(*replace_ns(CHILD, to), prerequisites=holds, signed_at=here.clock.now - 200)
+
+    held_back = starting_from("ns1.child.parent.example.", to=A)
+    await post(here)
+    here.clock.now += 60
+    assert (await here.ask(held_back)).rcode == Rcode.NXRRSET
+    assert (await here.ask(starting_from(PORTAL, to=B))).rcode == Rcode.NOERROR
+    assert await here.served() == ns_of(CHILD, B)
+
+
+async def test_prerequisites_about_something_else_say_nothing(here: Site) -> None:
+    await post(here)
+    about_ds = [message.rrset_absent(CHILD, RRType.DS)]
+    wire = here.signed(*replace_ns(CHILD, A), prerequisites=about_ds, signed_at=NOW - 10)
+    assert (await here.ask(wire)).rcode == Rcode.BADTIME
+
+
+async def test_a_roll_of_keys_that_is_dated_back_goes_beside_a_change_through_the_hook(here: Site) -> None:
+    await post(here)
+    assert (await here.ask(here.signed(key_record(new_pair().key), signed_at=NOW - 100))).rcode == Rcode.NOERROR
+
+
+def test_an_inception_is_a_time_near_now() -> None:
+    assert dated(NOW - 10, NOW) == NOW - 10
+    assert dated(NOW + 10, NOW) == NOW
+    assert dated(None, NOW) == NOW
+    wrapped = 2**32 + 5
+    assert dated(2**32 - 10, wrapped) == 2**32 - 10
+    assert dated(20, wrapped) == wrapped
