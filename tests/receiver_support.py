@@ -241,7 +241,7 @@ async def site(
             responses or ResponseSettings(), lambda now: identity, budget, DEFAULT, clock=clock, monotonic=clock
         )
         await zone.resume()
-        running = [asyncio.create_task(zone.run())]
+        running = [asyncio.create_task(zone.run()), asyncio.create_task(store.ring.run())]
         if methods:
             running.append(asyncio.create_task(bootstrapper.run()))
         tally = Tally()

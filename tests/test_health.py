@@ -21,9 +21,10 @@ from zonecut.plugin import (
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
-from zonecut.serve.health import Health
+from zonecut.serve.health import WRITER, Health, with_tasks
 from zonecut.serve.sharing import SharedBackend
 from zonecut.serve.states import StateKeeper
+from zonecut.serve.supervisor import Down, Pauses, Supervisor, TaskName
 from zonecut.store import ServerState, Store, ZoneState
 
 ZONE = names.from_text("parent.example.")
@@ -159,13 +160,39 @@ async def test_every_transaction_is_told_with_its_size_and_its_end(bench: Bench)
     assert bench.told == [(ZONE, 1, ending) for ending in endings]
 
 
+async def test_an_adapter_that_cannot_be_closed_keeps_nobody_from_closing_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def close() -> None:
+        raise KeyError("a defect")
+
+    await bench.goes("open")
+    monkeypatch.setattr(bench.server, "close", close)
+    await bench.shared.close()
+    assert not bench.shared.opened.is_set()
+
+
+async def test_a_zone_without_its_writer_is_halted_whatever_its_server_does(bench: Bench) -> None:
+    await bench.goes("open")
+    writer, sweep = TaskName(WRITER, ZONE), TaskName("sweep", ZONE)
+    elsewhere = Down(TaskName(WRITER, CHILD), "internal error", 5.0)
+    assert with_tasks(bench.shared.health.state, [elsewhere]) == bench.shared.health.state
+    swept = with_tasks(bench.shared.health.state, [elsewhere, Down(sweep, "internal error (KeyError)", 7.0)])
+    assert (swept.state, swept.since) == (ServerState.READY, bench.shared.health.state.since)
+    assert swept.reason == "the sweep of this zone is not running: internal error (KeyError)"
+    away = await bench.goes("write", AWAY)
+    halted = with_tasks(away, [Down(writer, "internal error (KeyError)", 7.0)])
+    assert (halted.state, halted.since) == (ServerState.HALTED, 7.0)
+    assert halted.reason == "the writer of this zone is not running: internal error (KeyError); connection refused"
+
+
 async def test_a_server_that_nobody_asks_is_asked_and_no_defect_ends_that(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zonecut.serve.health.IDLE", 0.02)
     monkeypatch.setattr("zonecut.serve.health.DOUBTFUL", 0.01)
-    monkeypatch.setattr("zonecut.serve.sharing.IDLE", 0.01)
-    watch = asyncio.create_task(bench.shared.keep_watch())
+    supervisor = Supervisor(pauses=Pauses(first=0.01, longest=0.01))
+    watch = supervisor.start(TaskName("watch", ZONE), bench.shared.keep_watch)
     await asyncio.sleep(0.05)
     assert bench.server.asked == []
     await bench.shared.open()
@@ -179,8 +206,8 @@ async def test_a_server_that_nobody_asks_is_asked_and_no_defect_ends_that(
                     break
                 await asyncio.sleep(0.01)
         assert not watch.done()
-    watch.cancel()
-    await asyncio.gather(watch, return_exceptions=True)
+    assert supervisor.restarts == {TaskName("watch", ZONE): 3}
+    await supervisor.stop()
 
 
 async def test_states_are_left_in_the_store_at_once_and_as_a_heartbeat(

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receiver_support import Clock
 from trust_support import new_pair
-from zonecut.manage.metrics import Metrics, Sources
+from zonecut.manage.metrics import Metrics, Sources, Task
 from zonecut.manage.scrape import ScrapeEndpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
@@ -30,7 +30,9 @@ class Bench:
         self.tally = Tally()
         self.counts = {ZONE: ChangeCounts(3, 2, 1), OTHER: ChangeCounts()}
         self.states = [ZoneState(ZONE, ServerState.READY, 0.0), ZoneState(OTHER, ServerState.AWAY, 0.0, "x")]
-        self.metrics = Metrics(Sources(self.tally, lambda: self.counts, lambda: self.states, store, clock))
+        self.tasks = [Task("writer", ZONE, 3, False), Task("sweep", ZONE, 0, True), Task("publisher", OTHER, 1, None)]
+        sources = Sources(self.tally, lambda: self.counts, lambda: self.states, lambda: self.tasks, store, clock)
+        self.metrics = Metrics(sources)
 
     async def scraped(self) -> Samples:
         body, media_type = await self.metrics.exposition("text/plain")
@@ -71,6 +73,20 @@ async def test_requests_responses_and_changes_are_counted(bench: Bench) -> None:
     (version,) = [labels for name, labels in samples if name == "zonecut_info"]
     assert dict(version)["version"]
     assert ("process_resident_memory_bytes", frozenset()) in samples
+
+
+async def test_tasks_are_counted_as_often_as_they_were_started_again(bench: Bench) -> None:
+    bench.tasks.append(Task("states", None, 2, True))
+    samples, zone = await bench.scraped(), "parent.example."
+    assert sample(samples, "zonecut_task_restarts_total", zone=zone, task="writer") == 3
+    assert sample(samples, "zonecut_task_restarts_total", zone="", task="states") == 2
+    assert sample(samples, "zonecut_task_restarts_total", zone="other.example.", task="publisher") == 1
+    assert sample(samples, "zonecut_task_running", zone=zone, task="writer") == 0
+    assert sample(samples, "zonecut_task_running", zone=zone, task="sweep") == 1
+    # a task that is not wanted any more is not down
+    assert [
+        labels for name, labels in samples if name == "zonecut_task_running" and ("task", "publisher") in labels
+    ] == []
 
 
 async def test_transactions_are_counted_by_size_and_time(bench: Bench) -> None:
@@ -118,7 +134,7 @@ async def test_without_the_store_the_rest_is_told(bench: Bench) -> None:
 
 async def test_no_label_is_a_child_s(bench: Bench) -> None:
     samples = await bench.scraped()
-    assert {label for _, labels in samples for label, _ in labels} <= {"version", "zone", "state", "by", "le"}
+    assert {label for _, labels in samples for label, _ in labels} <= {"version", "zone", "state", "by", "le", "task"}
     assert all(name.startswith(("zonecut_", "process_")) for name, _ in samples)
 
 

@@ -90,6 +90,7 @@ async def test_memory_is_bounded_and_keeps_who_is_asked_for(store: Store) -> Non
 async def test_what_another_process_changes_is_effective_within_a_second(store: Store, url: str) -> None:
     stored, _ = await store.keys.add(key(1), KeyState.TRUSTED, "manual", "somebody")
     await store.ring.start()
+    refresher = asyncio.create_task(store.ring.run())
     await store.ring.fetch([CHILD])
     async with Store.open(url) as elsewhere:
         await elsewhere.keys.set_state(stored.id, KeyState.REVOKED, "somebody", "lost")
@@ -101,6 +102,7 @@ async def test_what_another_process_changes_is_effective_within_a_second(store: 
     (found,) = store.ring.lookup(CHILD) or ()
     assert found.stored.state is KeyState.REVOKED
     assert len(store.ring.lookup(OTHER) or ()) == 1
+    refresher.cancel()
 
 
 async def test_a_late_refresh_makes_every_answer_a_question(store: Store) -> None:
@@ -124,6 +126,7 @@ async def test_an_unreadable_store_fails_closed_and_recovers(
     monkeypatch.setattr(store_keyring, "PERIOD", 0.02)
     await store.keys.add(key(1), KeyState.TRUSTED, "manual", "somebody")
     await store.ring.start()
+    refresher = asyncio.create_task(store.ring.run())
     await store.ring.fetch([CHILD])
 
     async def rename(old: str, new: str) -> None:
@@ -143,6 +146,7 @@ async def test_an_unreadable_store_fails_closed_and_recovers(
     await asyncio.sleep(0.2)
     assert store.ring.problem is None
     assert store.ring.lookup(CHILD)
+    refresher.cancel()
 
 
 async def test_a_fetch_that_was_overtaken_by_a_revocation_puts_nothing_back(store: Store) -> None:

@@ -488,3 +488,36 @@ async def test_a_change_keeps_the_identity_of_its_request_when_it_is_judged_agai
     assert await outcomes([await bench.put(1)]) == [APPLIED]
     assert set(seen) == {b"request 1"}
     assert len(seen) == 2
+
+
+async def test_a_writer_that_falls_leaves_what_it_had_in_hand_to_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        bench = Bench(Server(), store)
+        failed = bench.writer._failed
+
+        async def falls(*_: object) -> None:
+            raise KeyError("a defect of the writer itself")
+
+        monkeypatch.setattr(bench.writer, "_failed", falls)
+        bench.server.undecided = {names.from_text("child3.parent.example.")}
+        first = asyncio.create_task(bench.writer.run())
+        aside = await bench.put(3)
+        await asyncio.sleep(0.02)
+        # written, and the answer is lost
+        bench.server.lost_answers = 1
+        settled = [await bench.put(number) for number in range(3)]
+        async with asyncio.timeout(5):
+            await asyncio.wait([first])
+        assert isinstance(first.exception(), KeyError)
+        monkeypatch.setattr(bench.writer, "_failed", failed)
+        bench.server.undecided = set()
+        written = sum(bench.server.transactions)
+        second = asyncio.create_task(bench.writer.run())
+        # what the server holds already is not written again, and what stood aside comes back
+        assert await outcomes([*settled, aside]) == [APPLIED] * 4
+        assert sum(bench.server.transactions) <= written + 3
+        assert await bench.states() == [ChangeState.APPLIED] * 4
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)

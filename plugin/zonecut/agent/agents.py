@@ -1,7 +1,7 @@
 """All agents of one process: each zone has a task of its own, and few of them work at the same time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -14,12 +14,16 @@ NOTICE = 0.5
 
 _log = structlog.get_logger(__name__)
 
+Keep = Callable[[bytes, Callable[[], Awaitable[None]]], asyncio.Task[None]]
+"""Has something run for a zone until the task is cancelled, and again whenever it fails."""
+
 
 class Agents:
     """The agents that run."""
 
-    def __init__(self, table: AgentTable) -> None:
+    def __init__(self, table: AgentTable, keep: Keep) -> None:
         self._table = table
+        self._keep = keep
         self._running: dict[bytes, tuple[ZoneAgent, asyncio.Task[None]]] = {}
 
     @property
@@ -29,15 +33,18 @@ class Agents:
     def start(self, agent: ZoneAgent) -> None:
         """Begin to look after a zone that nobody here looks after."""
         assert agent.zone not in self._running
-        task = asyncio.create_task(_run(agent), name=f"agent-{names.to_text(agent.zone)}")
-        self._running[agent.zone] = agent, task
+        self._running[agent.zone] = agent, self._keep(agent.zone, agent.run)
 
     async def stop(self, zone: bytes) -> None:
         """End with a zone. What is sent and not answered is sent again by whoever goes on: the same twice is once."""
         agent, task = self._running.pop(zone)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await agent.close()
+        try:
+            await agent.close()
+        except Exception:
+            # a defect of an adapter keeps nobody from ending with the others
+            _log.exception("agent.defect", zone=names.to_text(zone))
 
     async def close(self) -> None:
         await asyncio.gather(*(self.stop(zone) for zone in list(self._running)))
@@ -63,13 +70,3 @@ class Agents:
             for zone, (agent, _) in self._running.items():
                 if versions.get(zone, 0) > agent.version:
                     agent.reload()
-
-
-async def _run(agent: ZoneAgent) -> None:
-    """The agent's work; what goes wrong in one zone is none of another's business."""
-    while True:
-        try:
-            await agent.run()
-        except Exception:
-            _log.exception("agent.broken", zone=names.to_text(agent.zone))
-            await asyncio.sleep(60)

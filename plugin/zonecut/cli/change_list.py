@@ -29,8 +29,9 @@ def command(
 ) -> None:
     """List the parent zones with the state of their servers, and the changes that were accepted, the newest first.
 
-    A server is opening, ready, away or misconfigured since a time, as `zonecut serve` last saw it; stopped: it does not
-    run; unknown: it never did, or ended without a word.
+    A server is opening, ready, away or misconfigured since a time, as `zonecut serve` last saw it; halted: our own
+    writer of the zone has failed and is about to be started again, and nothing is accepted until then; stopped: it does
+    not run; unknown: it never did, or ended without a word.
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it.
     Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain.

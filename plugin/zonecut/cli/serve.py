@@ -40,13 +40,15 @@ def command(
 
 async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
     from zonecut.serve import daemon
+    from zonecut.store.lock import locked
 
     # What is imported by now stays, and nearly all that a request makes dies without the collector: to look for cycles
     # as often as Python does by default takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    async with daemon.open_store(loaded, writes=True) as store:
-        await daemon.Daemon(loaded, manager, store).run()
+    with locked(loaded.configuration.store.url):
+        async with daemon.open_store(loaded, writes=True) as store:
+            await daemon.Daemon(loaded, manager, store).run()
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

@@ -25,6 +25,19 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """A long-lived task, of a parent zone's or of the whole: how often it failed and was started again.
+
+    `running` is None for one that is not wanted any more.
+    """
+
+    task: str
+    zone: bytes | None
+    restarts: int
+    running: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers are. `clock` gives seconds since the epoch."""
 
@@ -32,6 +45,7 @@ class Sources:
     counts: Callable[[], Mapping[bytes, ChangeCounts]]
     """Of each parent zone."""
     states: Callable[[], Sequence[ZoneState]]
+    tasks: Callable[[], Sequence[Task]]
     store: Store
     clock: Callable[[], float]
 
@@ -105,6 +119,7 @@ class _Reading(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
         yield from self._zones()
+        yield from self._tasks()
         yield from self._store()
 
     def _requests(self) -> Iterator[Metric]:
@@ -132,6 +147,25 @@ class _Reading(Collector):
         for each in self.sources.states():
             up.add_metric([names.to_text(each.zone)], each.state is ServerState.READY)
         yield up
+
+    def _tasks(self) -> Iterator[Metric]:
+        restarts = CounterMetricFamily(
+            "zonecut_task_restarts",
+            "How often a long-lived task failed and was started again; without a zone, one of the whole.",
+            labels=["zone", "task"],
+        )
+        running = GaugeMetricFamily(
+            "zonecut_task_running",
+            "1 while a long-lived task runs, 0 until it is started again.",
+            labels=["zone", "task"],
+        )
+        for each in self.sources.tasks():
+            labels = ["" if each.zone is None else names.to_text(each.zone), each.task]
+            restarts.add_metric(labels, each.restarts)
+            if each.running is not None:
+                running.add_metric(labels, each.running)
+        yield restarts
+        yield running
 
     def _store(self) -> Iterator[Metric]:
         stored = self._stored

@@ -62,6 +62,11 @@ class KeyLookup:
                     for _, _, fail in batch:
                         fail(f"the key store is not available: {error.reason}")
                     continue
+                except Exception:
+                    _log.exception("request.defect", waiting=len(batch))
+                    for _, _, fail in batch:
+                        fail("internal error")
+                    continue
                 for owner, use, fail in batch:
                     try:
                         use(found[owner])

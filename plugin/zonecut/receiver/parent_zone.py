@@ -19,6 +19,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
 from zonecut.receiver.changecounts import ChangeCounts
+from zonecut.receiver.duty import Duty
 from zonecut.receiver.judgement import check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
@@ -27,6 +28,7 @@ from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.telling import tell_accepted
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
@@ -72,6 +74,7 @@ class ParentZone:
         self._order = ChildOrder(ledger)
         self._resumed = asyncio.Event()
         self._recording = Recording()
+        self._duty = Duty(rules.zone)
 
     @property
     def trouble(self) -> str | None:
@@ -91,8 +94,10 @@ class ParentZone:
     async def resume(self) -> None:
         """Take up what a crash, or an earlier self, left in the ledger; changes are accepted from then on.
 
-        Raises StoreUnavailable.
+        Does nothing when that is done. Raises StoreUnavailable; nothing is taken up then.
         """
+        if self._resumed.is_set():
+            return
         unsettled = await self._ledger.unsettled()
         newest = {stored.child: stored for stored in unsettled}
         for stored in unsettled:
@@ -110,10 +115,15 @@ class ParentZone:
         await self._recording.end()
 
     async def run(self) -> None:
-        """Open the backend, however long that takes, and write until cancelled."""
-        await self._readings.open(self.writer.held_up)
-        _log.info("zone.ready", zone=names.to_text(self.zone))
-        await self.writer.run()
+        """Resume, open the backend, however long that takes, and write until cancelled.
+
+        Once anything else ends it, nothing is accepted until it is called again. Raises StoreUnavailable.
+        """
+        with self._duty.on():
+            await self.resume()
+            await self._readings.open(self.writer.held_up)
+            _log.info("zone.ready", zone=names.to_text(self.zone))
+            await self.writer.run()
 
     async def drain(self, patience: float) -> None:
         """Write what is accepted, for `patience` seconds at most."""
@@ -122,7 +132,8 @@ class ParentZone:
 
     async def close(self, patience: float) -> None:
         """Release the backend, once what is settled is recorded or `patience` seconds have passed."""
-        if self._checks is not None:
+        self.writer.close()
+        if self._checks:
             await self._checks.close()
         await self._ledger.close(patience)
         await self._backend.close()
@@ -133,6 +144,7 @@ class ParentZone:
 
     async def check_delegated(self, child: bytes) -> None:
         """Raise Refusal unless a name is a child that is delegated; BackendError, StoreUnavailable."""
+        self._duty.check()
         policy.check_child(self.rules, child)
         check_place(child, await self._read(child))
 
@@ -145,6 +157,7 @@ class ParentZone:
 
     async def consider(self, request: DelegationChange) -> Change:
         """What a request would change; nothing is recorded. Raises Refusal, BackendError, StoreUnavailable."""
+        self._duty.check()
         policy.check_child(self.rules, request.child)
         reading = self._readings.believed(request.child) or await self._read(request.child)
         try:
@@ -192,20 +205,7 @@ class ParentZone:
         if outcome.rcode:
             await self._look_again(child)
         else:
-            old, new = set(change.before.records), set(change.after.records)  # counted only: the ledger has them
-            _log.info(
-                "change.applied" if done else "change.accepted",
-                zone=names.to_text(self.zone),
-                child=names.to_text(child),
-                change=change_id,
-                key=provenance.key_tag,
-                source=provenance.source,
-                removed=len(old - new),
-                added=len(new - old),
-                **_noted(self.rules, change.after),
-            )
-        if not done:
-            settled.add_done_callback(partial(_log_late, self.zone, child, change_id))
+            tell_accepted(self.rules, change_id, change, provenance, settled)
         return outcome
 
     async def roll(
@@ -250,6 +250,8 @@ class ParentZone:
         """
         child = provenance.child
         policy.check_child(self.rules, child)
+        if (trouble := self._duty.trouble) is not None:
+            raise EndsEarly(Outcome.unavailable("not-running", trouble))
         try:
             if not self._resumed.is_set():
                 async with asyncio.timeout(self._settings.answer_within):
@@ -289,7 +291,8 @@ class ParentZone:
         return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Have something recorded, unless this zone is being replaced."""
+        """Have something recorded, unless this zone is being replaced, or nobody writes it."""
+        self._duty.check()
         if self._recording.has_ended:
             raise BackendUnavailable("the configuration of this zone is being changed")
         return await self._recording.do(write)
@@ -401,14 +404,3 @@ class ParentZone:
 async def _check_trusted(child: bytes, still_trusted: Callable[[], Awaitable[bool]]) -> None:
     if not await still_trusted():
         raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")
-
-
-def _noted(rules: policy.Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:
-    """What the rules have against a delegation that a change made no worse, for the log; nothing where it is right."""
-    noted = policy.shortcomings(rules, delegation)
-    return {"noted": noted} if noted else {}
-
-
-def _log_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
-    if not settled.cancelled() and not settled.result().rcode:
-        _log.info("change.applied", zone=names.to_text(zone), child=names.to_text(child), change=change_id)

@@ -39,11 +39,14 @@ class Readings:
         """Why the backend is not open; None if it is, or was not tried yet."""
 
     async def open(self, held_up: Callable[[str, float], None]) -> None:
-        """Open the backend, however long that takes; `held_up` is told why not, and the seconds to the next try."""
-        while True:
+        """Open the backend, however long that takes; `held_up` is told why not, and the seconds to the next try.
+
+        One that is open stays so.
+        """
+        while not self._is_open:
             try:
                 await self._backend.open()
-                break
+                self._is_open = True
             except BackendError as error:
                 if self.trouble != error.reason:
                     _log.error("backend.unavailable", zone=names.to_text(self._zone), reason=error.reason)
@@ -52,7 +55,6 @@ class Readings:
                 held_up(error.reason, OPEN_RETRY)
                 await asyncio.sleep(OPEN_RETRY)
         self.trouble = None
-        self._is_open = True
         self._tried.set()
 
     def believed(self, child: bytes) -> Reading | None:

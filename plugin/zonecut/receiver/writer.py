@@ -115,13 +115,7 @@ class Writer:
         self._note(self._queue.first(self.max_batch), retry_in, reason)
 
     async def run(self) -> None:
-        """Write until cancelled."""
-        try:
-            await self._run()
-        finally:
-            self._queue.close()
-
-    async def _run(self) -> None:
+        """Write until cancelled. Whatever else ends it leaves what is accepted in the queue, for the next run."""
         failures = 0
         took = 0.0
         now = asyncio.get_running_loop().time
@@ -130,7 +124,11 @@ class Writer:
             batch = await self._queue.take(self.max_batch, self._backend.batch, min(part * took, longest))
             result = _Result()
             began = now()
-            await self._take(batch, result)
+            try:
+                await self._take(batch, result)
+            except BaseException:
+                self._queue.put_back(self._unfinished(batch), ())
+                raise
             took = now() - began
             if result.settled or result.later:
                 failures = 0
@@ -144,6 +142,17 @@ class Writer:
                 await self._pause(result.left, failures)
                 failures += 1
             self._queue.done()
+
+    def close(self) -> None:
+        """What was set aside does not come again."""
+        self._queue.close()
+
+    def _unfinished(self, batch: Sequence[Pending]) -> list[Pending]:
+        """What is left of a batch in whose midst we fell, to be looked for on the server first."""
+        left = [each for each in batch if not each.settled.done() and self._queue.aside(each.child) is None]
+        for pending in left:
+            pending.uncertain = pending.written = True
+        return left
 
     # When the server does not take it
 

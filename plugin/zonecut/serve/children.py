@@ -13,6 +13,7 @@ from zonecut.configfile import ConfigurationError
 from zonecut.plugin import Backend, BackendContext
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Ttls
+from zonecut.serve.supervisor import Run, Supervisor, TaskName
 from zonecut.store import Store
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ def _backend(loaded: Loaded, apex: bytes) -> Backend | None:
 class RunningChildren:
     """The agents that `zonecut serve` runs. Without children in the configuration, none of their code is loaded."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, supervisor: Supervisor, clock: Callable[[], float]) -> None:
         self._store = store
+        self._supervisor = supervisor
         self._clock = clock
         self._agents: Agents | None = None
         self._shared: Common | None = None
@@ -167,12 +169,15 @@ class RunningChildren:
 
         self._shared = prepared.shared
         if self._agents is None:
-            self._agents = Agents(self._store.agents)
-            self._noticing = asyncio.create_task(self._agents.notice(), name="agents-notice")
+            self._agents = Agents(self._store.agents, self._keep)
+            self._noticing = self._supervisor.start(TaskName("agents"), self._agents.notice)
             self._slots = asyncio.Semaphore(slots)
         assert self._slots is not None
         for place in prepared.fresh.values():
             self._agents.start(ZoneAgent(place, self._store.agents, self._slots))
+
+    def _keep(self, zone: bytes, run: Run) -> asyncio.Task[None]:
+        return self._supervisor.start(TaskName("agent"), run, of=zone)
 
     async def close(self) -> None:
         """Stop all; each goes on from the store."""

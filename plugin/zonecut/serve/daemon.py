@@ -3,8 +3,10 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pluggy
 import structlog
@@ -29,12 +31,13 @@ from zonecut.serve.children import RunningChildren
 from zonecut.serve.hook import Desk, Hook
 from zonecut.serve.listeners import CannotListen, Listeners
 from zonecut.serve.notified import Notified
-from zonecut.serve.notify import notify
+from zonecut.serve.notify import keep_alive, notify, watchdog_interval
 from zonecut.serve.scraping import Scraping
 from zonecut.serve.states import StateKeeper
+from zonecut.serve.supervisor import Supervisor, TaskName
 from zonecut.serve.tcp import Connections
 from zonecut.serve.zones import RunningZones
-from zonecut.store import ChangeState, Store
+from zonecut.store import ChangeState, Store, StoreError
 
 PATIENCE = 5.0
 """Seconds for which a stop waits for work that is under way; what is accepted and not written then is in the ledger."""
@@ -70,7 +73,9 @@ class Daemon:
         limits = loaded.configuration.receiver.limits
         self._connections = Connections(limits.tcp_connections, limits.tcp_idle)
         self._listeners = Listeners("receiver.listen", self._connections)
-        self._children = RunningChildren(store, clock)
+        self._supervisor = Supervisor(self._tasks_changed, clock=clock, monotonic=monotonic)
+        self._states_changed = asyncio.Event()
+        self._children = RunningChildren(store, self._supervisor, clock)
         self._notified = Listeners("agent.listen", self._connections)
         self._hook = Hook(self._tally, monotonic)
 
@@ -79,9 +84,17 @@ class Daemon:
 
         Raises StoreError, BackendError, CannotListen, UnusableKey or OSError if it cannot begin.
         """
+        asyncio.get_running_loop().set_exception_handler(_log_unhandled)
+        try:
+            await self._run()
+        finally:
+            await self._supervisor.stop()
+
+    async def _run(self) -> None:
         store = self._store
         store.thread.noticed = _log_store
         await store.ring.start()
+        self._supervisor.start(TaskName("keyring"), store.ring.run)
         remembered = [
             (each.identity, each.expires_at)
             async for each in store.changes.identities(self._clock())
@@ -91,13 +104,15 @@ class Daemon:
         self._identities = open_identities(self._loaded)
         await asyncio.to_thread(self._identities.ensure, _targets(self._loaded))
         self._keys = KeyLookup(store.ring)
-        scraping = Scraping(self._loaded, store, self._tally, lambda: self._zones, self._clock)
+        scraping = Scraping(self._loaded, store, self._tally, lambda: self._zones, self._supervisor, self._clock)
         self._zones = RunningZones(
             store,
             self._replay,
             self._identities,
             self._keys,
             scraping.written,
+            self._supervisor,
+            self._states_changed,
             clock=self._clock,
             monotonic=self._monotonic,
         )
@@ -124,8 +139,8 @@ class Daemon:
             signs_with={names.to_text(owner): pair.key.tag for owner, pair in self._identities.signers(self._clock())},
         )
         notify("READY=1")
-        states = StateKeeper(store, self._zones.states, self._zones.states_changed)
-        background = [asyncio.create_task(each) for each in (self._summaries(), self._notice_keys(), states.run())]
+        states = StateKeeper(store, self._zones.states, self._states_changed)
+        background = self._background(states)
         await self._until_stopped()
         notify("STOPPING=1")
         for task in background:
@@ -134,6 +149,23 @@ class Daemon:
         await self._finish()
         await states.stopped(self._clock())
         _log.info("serve.stopped", counts=dict(self._tally.counts))
+
+    def _background(self, states: StateKeeper) -> list[asyncio.Task[None]]:
+        """What goes on beside the zones."""
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "summaries": self._summaries,
+            "identities": self._notice_keys,
+            "states": states.run,
+        }
+        if (interval := watchdog_interval()) is not None:
+            work["watchdog"] = partial(keep_alive, interval)
+        return [self._supervisor.start(TaskName(task), run) for task, run in work.items()]
+
+    def _tasks_changed(self) -> None:
+        """Tell whoever looks which tasks are not running."""
+        self._states_changed.set()
+        down = [f"{each.name} ({each.reason})" for each in self._supervisor.down]
+        notify(f"STATUS=not running: {'; '.join(down)}" if down else "STATUS=")
 
     async def _until_stopped(self) -> None:
         while not self._stop.is_set():
@@ -144,7 +176,10 @@ class Daemon:
             if self._reload.is_set() and not self._stop.is_set():
                 self._reload.clear()
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                await self._reconfigure()
+                try:
+                    await self._reconfigure()
+                except Exception:
+                    _log.exception("reload.defect", file=str(self._loaded.path))
                 notify("READY=1")
 
     async def _finish(self) -> None:
@@ -195,12 +230,23 @@ class Daemon:
         """
         configuration = loaded.configuration
         endpoints = configuration.receiver.endpoints if configuration.parents else ()
-        await self._listeners.listen(endpoints, self._current)
-        await self._notified.listen(configuration.agent.endpoints, Notified(self._children))
-        await self._hook.listen(desk)
+        receiving = await self._listeners.open(endpoints, self._current)
+        try:
+            notified = await self._notified.open(configuration.agent.endpoints, Notified(self._children))
+        except BaseException:
+            receiving.close()
+            raise
+        try:
+            await self._hook.listen(desk)
+        except BaseException:
+            notified.close()
+            receiving.close()
+            raise
+        self._listeners.keep(receiving)
+        self._notified.keep(notified)
 
     async def _reconfigure(self) -> None:
-        """Read the file again; whatever is wrong with it, the old configuration goes on."""
+        """Read the file again: all of it counts from then on, or, whatever is wrong, nothing of it."""
         old = self._loaded
         try:
             loaded = config.load(old.path, self._manager)
@@ -212,8 +258,13 @@ class Daemon:
         except ConfigurationError as error:
             _log.error("reload.refused", file=str(old.path), problems=error.problems)
             return
-        except (BackendError, CannotListen, UnusableKey, OSError) as error:
+        except (BackendError, CannotListen, StoreError, UnusableKey, OSError) as error:
             _log.error("reload.refused", file=str(old.path), problems=[str(error)])
+            return
+        except Exception as error:
+            # a defect, of an adapter's perhaps
+            problem = f"internal error ({type(error).__name__})"
+            _log.error("reload.refused", file=str(old.path), problems=[problem], exc_info=error)
             return
         self._loaded = loaded
         limits = loaded.configuration.receiver.limits
@@ -260,6 +311,11 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
     problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]
     if problems:
         raise ConfigurationError(new.path, problems)
+
+
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody waited for has failed: it is told like all else."""
+    _log.error("serve.defect", reason=context["message"], exc_info=context.get("exception"))
 
 
 def _log_store(trouble: str | None) -> None:

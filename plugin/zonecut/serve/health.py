@@ -1,12 +1,16 @@
 """How a parent zone's server is: seen in what becomes of every operation, and asked when nothing else is."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from zonecut.plugin import BackendError, BackendLater, BackendMisconfigured, BackendUnavailable
+from zonecut.serve.supervisor import Down
 from zonecut.store import ServerState, ZoneState
 
+WRITER = "writer"
+"""The task without which a zone takes nothing."""
 IDLE = 10.0
 """Seconds without any answer of a server after which it is asked for something."""
 DOUBTFUL = 2.0
@@ -88,3 +92,16 @@ class Health:
                     await self._heard.wait()
             except TimeoutError:
                 return
+
+
+def with_tasks(state: ZoneState, down: Sequence[Down]) -> ZoneState:
+    """The state of a zone's server, and what tasks of the zone are not running: without its writer it is halted."""
+    ours = {each.name.task: each for each in down if each.name.zone == state.zone}
+    if not ours:
+        return state
+    words = [f"the {task} of this zone is not running: {each.reason}" for task, each in ours.items()]
+    reason = "; ".join([*words, *([state.reason] if state.reason else [])])
+    writer = ours.get(WRITER)
+    if writer is None:
+        return replace(state, reason=reason)
+    return replace(state, state=ServerState.HALTED, since=writer.since, reason=reason)

@@ -110,15 +110,20 @@ class Hook:
             return
         endpoints = () if desk is None else desk.section.endpoints
         server, tls = self._running_server(), self._context(desk)
-        fresh = []
+        fresh: list[Endpoint] = []
         try:
             for endpoint in endpoints:
                 if endpoint not in server.endpoints:
                     await server.listen(endpoint, tls)
                     fresh.append(endpoint)
-        except OSError as error:
+            if desk is not None and self._tls is not None and tls is self._tls:
+                # last, since it cannot be undone
+                _load(self._tls, desk.section)
+        except (OSError, CannotListen) as error:
             for each in fresh:
                 server.leave(each)
+            if isinstance(error, CannotListen):
+                raise
             raise CannotListen(f"receiver.hook.listen: {endpoint}: {error.strerror or error}") from error
         for endpoint in server.endpoints:
             if endpoint not in endpoints:
@@ -145,14 +150,12 @@ class Hook:
         return self._server
 
     def _context(self, desk: Desk | None) -> ssl.SSLContext | None:
-        """The context with which to listen: the one in use, if there is one, with the certificate as it is now."""
+        """The context with which to listen: the one in use, if there is one."""
         tls = None if desk is None else desk.tls
         if desk is None or not self.endpoints:
             return tls
         if (tls is None) != (self._tls is None):
             raise CannotListen("receiver.hook.certificate: to begin or to end with TLS needs a restart")
-        if self._tls is not None:
-            _load(self._tls, desk.section)
         return self._tls
 
     async def _handle(self, head: "Head", body: "ReadBody") -> Reply:

@@ -1,5 +1,8 @@
 """Bound addresses, UDP and TCP at each, that all hand what comes to the same handler."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.serve.handler import Handler
 from zonecut.serve.tcp import Connections, TcpListener
@@ -22,8 +25,8 @@ class Listeners:
     def endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(self._open)
 
-    async def listen(self, endpoints: tuple[Endpoint, ...], handler: Handler) -> None:
-        """Listen on these and no others. Raises CannotListen; those it had before stay open then."""
+    async def open(self, endpoints: tuple[Endpoint, ...], handler: Handler) -> "Opened":
+        """Listen on these as well as on what is open. Raises CannotListen; nothing is opened then."""
         fresh: dict[Endpoint, tuple[UdpListener, TcpListener]] = {}
         for endpoint in endpoints:
             if endpoint in self._open:
@@ -37,9 +40,13 @@ class Listeners:
                 for pair in fresh.values():
                     _close(*pair)
                 raise CannotListen(f"{self._key}: {endpoint}: {error.strerror or error}") from error
-        for endpoint in [each for each in self._open if each not in endpoints]:
+        return Opened(endpoints, fresh)
+
+    def keep(self, opened: "Opened") -> None:
+        """Listen on what was asked for and nowhere else."""
+        for endpoint in [each for each in self._open if each not in opened.wanted]:
             _close(*self._open.pop(endpoint))
-        self._open.update(fresh)
+        self._open.update(opened.fresh)
 
     def use(self, handler: Handler) -> None:
         """Hand what comes from now on to another handler."""
@@ -58,6 +65,18 @@ class Listeners:
         for udp, _ in self._open.values():
             udp.release()
         self._open.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The addresses that were asked for, and the listeners that were opened for that: to be kept, or closed again."""
+
+    wanted: tuple[Endpoint, ...]
+    fresh: Mapping[Endpoint, tuple[UdpListener, TcpListener]]
+
+    def close(self) -> None:
+        for pair in self.fresh.values():
+            _close(*pair)
 
 
 def _close(udp: UdpListener, tcp: TcpListener) -> None:

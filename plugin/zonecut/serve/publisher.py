@@ -72,17 +72,13 @@ class Publisher:
         """Do what is to be done now; returns for how long (seconds) there is nothing more to do."""
         try:
             await self._step()
+            await asyncio.to_thread(self._identities.refresh)
         except (BackendError, UnusableKey, OSError) as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
                 _log.error("publication.failed", zone=self._zone, reason=self._trouble)
             return RETRY
-        except Exception:
-            # a defect of ours must not take the zone's writer with it
-            _log.exception("publication.defect", zone=self._zone)
-            return REPAIR
         self._trouble = None
-        await asyncio.to_thread(self._identities.refresh)
         identity = self._identities.of(self.target)
         now = self._clock()
         self._tell(identity.phase(now))

@@ -7,6 +7,7 @@ from zonecut.config import Loaded
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.tally import Tally
 from zonecut.serve.listeners import CannotListen
+from zonecut.serve.supervisor import Supervisor
 from zonecut.serve.zones import RunningZones
 from zonecut.store import Store
 
@@ -24,6 +25,7 @@ class Scraping:
         store: Store,
         tally: Tally,
         zones: Callable[[], RunningZones],
+        supervisor: Supervisor,
         clock: Callable[[], float],
     ) -> None:
         """`zones` is asked from when the endpoint listens."""
@@ -37,7 +39,14 @@ class Scraping:
         def counts() -> dict[bytes, ChangeCounts]:
             return {apex: zone.delegations.counts for apex, zone in zones().zones.items()}
 
-        sources = metrics.Sources(tally, counts, lambda: zones().states(), store, clock)
+        def tasks() -> list[metrics.Task]:
+            running = supervisor.running
+            return [
+                metrics.Task(name.task, name.zone, restarts, running.get(name))
+                for name, restarts in supervisor.restarts.items()
+            ]
+
+        sources = metrics.Sources(tally, counts, lambda: zones().states(), tasks, store, clock)
         self._metrics = metrics.Metrics(sources)
 
     def written(self, zone: bytes, changes: int, result: str, seconds: float) -> None:

@@ -19,7 +19,7 @@ from zonecut.plugin import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
-from zonecut.serve.health import IDLE, Health
+from zonecut.serve.health import Health
 
 _log = structlog.get_logger(__name__)
 
@@ -53,8 +53,12 @@ class SharedBackend(Backend):
         self.opened.set()
 
     async def close(self) -> None:
+        """Never raises: what an adapter says then is for the log, and keeps nobody from closing the rest."""
         self.opened.clear()
-        await self._backend.close()
+        try:
+            await self._backend.close()
+        except Exception:
+            _log.exception("backend.defect", zone=names.to_text(self._zone))
 
     async def read(self, child: bytes) -> Reading:
         with self.health.watched():
@@ -100,10 +104,6 @@ class SharedBackend(Backend):
                     await self.read_rrsets([self._zone])
             except BackendError:
                 continue  # its health tells
-            except Exception:
-                # a defect of an adapter must not take the zone's writer with it
-                _log.exception("backend.defect", zone=names.to_text(self._zone))
-                await asyncio.sleep(IDLE)
 
     @contextmanager
     def _timed(self, changes: int) -> Iterator[None]:

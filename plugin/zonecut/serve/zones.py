@@ -1,7 +1,7 @@
 """The running parent zones: opened and closed as the configuration asks, the rest left alone at a reload."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,9 +14,10 @@ from zonecut.receiver.publication import Announcement
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.serve.assembly import ZoneParts, make_zone
-from zonecut.serve.health import Health
+from zonecut.serve.health import WRITER, Health, with_tasks
 from zonecut.serve.publisher import Publisher
 from zonecut.serve.sharing import SharedBackend, Written
+from zonecut.serve.supervisor import Supervisor, TaskName
 from zonecut.store import Store, ZoneState
 
 _Backend = tuple[Adapter, BaseModel, BackendContext, Any]
@@ -36,32 +37,36 @@ class RunningZones:
         identities: Identities,
         keys: KeyLookup,
         written: Written,
+        supervisor: Supervisor,
+        states_changed: asyncio.Event,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        """`written` is told of each transaction with a server."""
+        """`written` is told of each transaction with a server; `states_changed` is set when a zone's state changes."""
         self._store = store
         self._replay = replay
         self._identities = identities
         self._keys = keys
         self._written = written
+        self._supervisor = supervisor
         self._clock = clock
         self._monotonic = monotonic
         self._zones: dict[bytes, ServedZone] = {}
         self._publishers: dict[bytes, Publisher] = {}
         self._backends: dict[bytes, _Backend] = {}
         self._shared: dict[bytes, SharedBackend] = {}
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
-        self.states_changed = asyncio.Event()
+        self._tasks: dict[bytes, list[asyncio.Task[None]]] = {}
+        self._states_changed = states_changed
 
     @property
     def zones(self) -> Mapping[bytes, ServedZone]:
         return dict(self._zones)
 
     def states(self) -> list[ZoneState]:
-        """How the servers of the zones are now."""
-        return [shared.health.state for shared in self._shared.values()]
+        """How the zones are now: their servers, and the tasks that work for them."""
+        down = self._supervisor.down
+        return [with_tasks(shared.health.state, down) for shared in self._shared.values()]
 
     def prepare(self, loaded: Loaded) -> "Preparation":
         """What a configuration asks for, made but not started.
@@ -95,7 +100,8 @@ class RunningZones:
     async def switch(self, preparation: "Preparation", use: Callable[[Mapping[bytes, ServedZone]], None]) -> None:
         """Go over to what was prepared; `use` is called with the zones that serve from now on.
 
-        A zone that is replaced first stops to accept, then to write; what it leaves in the ledger the new one takes up.
+        A zone that is replaced first stops to accept, then to write; what it leaves in the ledger the new one takes up
+        as soon as that can be read. Raises nothing: whoever has begun to go over has to get there.
         """
         gone = [apex for apex in self._zones if apex not in preparation.kept]
         old = [(self._zones.pop(apex), self._tasks.pop(apex)) for apex in gone]
@@ -107,33 +113,42 @@ class RunningZones:
             self._publishers[apex].reconfigure(announcement, publish=publish)
         for apex, (zone, backend, shared) in preparation.fresh.items():
             self._zones[apex], self._backends[apex], self._shared[apex] = zone, backend, shared
-        self.states_changed.set()
+        self._states_changed.set()
         use(self.zones)
-        for zone, task in old:
+        for zone, tasks in old:
             await zone.delegations.retire()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await _end(tasks)
             await zone.delegations.close(HANDOVER)
         for apex, (zone, _, shared) in preparation.fresh.items():
-            await zone.delegations.resume()
             announcement, publish = preparation.announcements[apex]
             publisher = Publisher(shared, self._identities, announcement, publish=publish, clock=self._clock)
             self._publishers[apex] = publisher
-            self._tasks[apex] = asyncio.create_task(_run(zone, publisher, shared), name=f"zone-{apex!r}")
+            self._tasks[apex] = self._start(apex, zone, publisher, shared)
 
     async def close(self, patience: float) -> None:
         """Finish what is in work, for `patience` seconds at most; the ledger keeps the rest."""
         await asyncio.gather(*(zone.delegations.drain(patience) for zone in self._zones.values()))
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await _end([task for tasks in self._tasks.values() for task in tasks])
         await asyncio.gather(*(zone.delegations.close(patience) for zone in self._zones.values()))
+
+    def _start(
+        self, apex: bytes, zone: ServedZone, publisher: Publisher, shared: SharedBackend
+    ) -> list[asyncio.Task[None]]:
+        """Each on its own: one that fails takes no other with it."""
+        work = {
+            WRITER: zone.delegations.run,
+            "bootstrapper": zone.bootstrapper.run,
+            "sweep": zone.sweep.run,
+            "publisher": publisher.run,
+            "watch": shared.keep_watch,
+        }
+        return [self._supervisor.start(TaskName(task, apex), run) for task, run in work.items()]
 
     def _make(
         self, loaded: Loaded, section: ParentSection, backend: _Backend
     ) -> tuple[ServedZone, _Backend, SharedBackend]:
         adapter, options, context, _ = backend
-        health = Health(context.zone, self._clock, self.states_changed)
+        health = Health(context.zone, self._clock, self._states_changed)
         shared = SharedBackend(adapter.create(context, options), context.zone, health, self._written)
         parts = ZoneParts(
             loaded, section, self._store, self._replay, self._keys, self._identities, self._clock, self._monotonic
@@ -141,13 +156,10 @@ class RunningZones:
         return make_zone(parts, shared), backend, shared
 
 
-async def _run(zone: ServedZone, publisher: Publisher, shared: SharedBackend) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(zone.delegations.run())
-        tasks.create_task(zone.bootstrapper.run())
-        tasks.create_task(zone.sweep.run())
-        tasks.create_task(publisher.run())
-        tasks.create_task(shared.keep_watch())
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Preparation:

@@ -94,22 +94,13 @@ class KeyRing:
         self._fresh_until = float("-inf")
         self._loaded = False
         self._loading = asyncio.Lock()
-        self._refresher: asyncio.Task[None] | None = None
         self.problem: str | None = None
         """Why the last refresh failed, or None."""
 
     async def start(self) -> None:
-        """Read all owners and begin to refresh. Raises StoreUnavailable."""
+        """Read all owners. Raises StoreUnavailable."""
         await self._load()
         await self._bring(())
-        self._refresher = asyncio.get_running_loop().create_task(self._refresh(), name="zonecut-keyring")
-
-    async def stop(self) -> None:
-        """End the refresh; from a second later on everything "must be fetched"."""
-        task, self._refresher = self._refresher, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     def __len__(self) -> int:
         """The owners that have or had a key."""
@@ -144,7 +135,8 @@ class KeyRing:
             found |= await self._bring(wanted[start : start + CHUNK])
         return found
 
-    async def _refresh(self) -> None:
+    async def run(self) -> None:
+        """Refresh until cancelled; a second after that everything "must be fetched"."""
         while True:
             await asyncio.sleep(PERIOD)
             try:

@@ -34,7 +34,7 @@ class Store:
         self.thread = StoreThread(engine)
         self.keys = KeyTable(self.thread, clock)
         self.ring = KeyRing(self.thread, code_points, ring_owners)
-        """Not started: who looks keys up calls `start`."""
+        """Not started: who looks keys up calls `start`, and has `run` run."""
         self.changes = ChangeTable(self.thread, clock)
         self.ledgers = ChildLedgers(self.thread)
         self.zones = ZoneStates(self.thread, clock)
@@ -68,8 +68,7 @@ class Store:
         return cls(engine, clock, code_points, ring_owners)
 
     async def close(self) -> None:
-        """Stop the ring, do what was accepted, close the database. May be called again."""
-        await self.ring.stop()
+        """Do what was accepted, close the database. May be called again."""
         await self.thread.close()
 
     async def __aenter__(self) -> Self:

@@ -21,6 +21,8 @@ class ServerState(StrEnum):
     AWAY = "away"
     MISCONFIGURED = "misconfigured"
     """It refuses us: somebody has to mend it."""
+    HALTED = "halted"
+    """Our own writer of the zone has failed and is about to be started again: until then nothing is accepted."""
     STOPPED = "stopped"
     """The daemon has ended."""
 
@@ -29,7 +31,8 @@ class ServerState(StrEnum):
 class ZoneState:
     """The state of one zone's server since a time, and the reason for any but `ready`.
 
-    `seen_at` is when the daemon last said so; both in seconds since the epoch.
+    With `ready`, a reason tells what else for the zone does not work. `seen_at` is when the daemon last said so; both
+    in seconds since the epoch.
     """
 
     zone: bytes

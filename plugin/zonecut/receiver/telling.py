@@ -1,0 +1,46 @@
+"""What the log says of a change that was accepted."""
+
+import asyncio
+from functools import partial
+
+import structlog
+
+from zonecut.plugin import Change
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.policy import Rules, shortcomings
+from zonecut.receiver.provenance import Provenance
+
+_log = structlog.get_logger(__name__)
+
+
+def tell_accepted(
+    rules: Rules, change_id: int, change: Change, provenance: Provenance, settled: "asyncio.Future[Outcome]"
+) -> None:
+    """A change is in the ledger; where it is not settled yet, its end is told when it comes."""
+    old, new = set(change.before.records), set(change.after.records)  # counted only: the ledger has them
+    _log.info(
+        "change.applied" if settled.done() else "change.accepted",
+        zone=names.to_text(rules.zone),
+        child=names.to_text(change.child),
+        change=change_id,
+        key=provenance.key_tag,
+        source=provenance.source,
+        removed=len(old - new),
+        added=len(new - old),
+        **_noted(rules, change.after),
+    )
+    if not settled.done():
+        settled.add_done_callback(partial(_tell_late, rules.zone, change.child, change_id))
+
+
+def _noted(rules: Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:
+    """What the rules have against a delegation that a change made no worse; nothing where it is right."""
+    noted = shortcomings(rules, delegation)
+    return {"noted": noted} if noted else {}
+
+
+def _tell_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
+    if not settled.cancelled() and not settled.result().rcode:
+        _log.info("change.applied", zone=names.to_text(zone), child=names.to_text(child), change=change_id)
