@@ -148,7 +148,7 @@ _at_ns("bogus", (FAILED, "bogus"), (FAILED, "no secure signalling record"), ns=[
 _at_ns("beside-bogus", (FAILED, "bogus"), _ONE_SECURE, ns=[N1, BOGUS], signal={N1: _mine, BOGUS: _mine})
 _at_ns("has-ds", *[(FAILED, "the child has a DS")] * 2, ns=[N1, N2], signal={N1: _mine, N2: _mine}, signing=())
 _at_ns(
-    "not-at-other-apex", (FAILED, "another KEY RRset"), _ONE_SECURE, other=_nothing, ns=[N1, N2],
+    "not-at-other-apex", (FAILED, "no KEY RRset"), _ONE_SECURE, other=_nothing, ns=[N1, N2],
     signal={N1: _mine, N2: _mine},
 )  # fmt: skip
 _at_ns("more-at-apex", (FAILED, "another KEY RRset"), _ONE_SECURE, _both, ns=[N1], signal={N1: _mine})

@@ -23,7 +23,7 @@ from world import GENEROUS, World
 from zonecut.store import KeyState
 
 LIMITS = {**GENEROUS, "upload_burst": 1_000_000, "upload_rate": 100_000, "max_pending_per_child": 64}
-TRUST = {"retry_first": 0.3, "retry_longest": 1, "attempts": 5, "pending_per_source": 1000}
+TRUST = {"cool_down": 0.3, "retry_first": 0.3, "retry_longest": 1, "attempts": 5, "pending_per_source": 1000}
 """Given up after 2.2 to 2.8 s."""
 UNVERIFIED = {"unverified_burst": 1_000_000, "unverified_rate": 100_000}
 

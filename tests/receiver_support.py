@@ -215,10 +215,17 @@ async def site(
             ZONE,
             methods,
             manual,
-            Retry(trust_settings.retry_first, trust_settings.retry_longest, trust_settings.attempts),
+            Retry(
+                trust_settings.retry_first,
+                trust_settings.retry_longest,
+                trust_settings.attempts,
+                trust_settings.cool_down,
+            ),
             store,
             lookups,
             delegation_of,
+            max_trusted=trust_settings.trusted_per_child,
+            unpublished=trust_settings.unpublished,
             clock=clock,
             jitter=random.Random(1),
         )

@@ -176,6 +176,15 @@ class TestAtNs:
         for servers in ((found(KEY), at_second_address), (at_second_address, found(KEY))):
             assert (await look(self.STRICT, self.world(good, good, servers), UNSIGNED)).conclusion is conclusion
 
+    @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.UNUSABLE])
+    async def test_where_no_key_is_nobody_is_told_of_another_one(self, presence: Presence) -> None:
+        good = found(KEY, security=SECURE)
+        servers = (found(KEY), nothing(presence, INSECURE, where="192.0.2.2"))
+        finding = await look(self.STRICT, self.world(good, good, servers), UNSIGNED)
+        assert finding.conclusion is CONTRADICTED
+        assert "192.0.2.2: no KEY RRset" in finding.reason
+        assert "another" not in finding.reason
+
     async def test_no_server_at_all_decides_nothing(self) -> None:
         good = found(KEY, security=SECURE)
         assert (await look(self.STRICT, self.world(good, good, ()), UNSIGNED)).conclusion is UNDECIDED

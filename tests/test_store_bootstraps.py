@@ -3,7 +3,7 @@
 import asyncio
 import math
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import Key
 from zonecut.store import (
+    Acceptance,
     Bootstrap,
     ChangeKind,
     ChangeState,
@@ -79,7 +80,12 @@ async def under_way(store: Store, stored: StoredKey) -> Bootstrap:
 async def accept(store: Store, stored: StoredKey, *validated: Key, alone: bool = False) -> StoredKey:
     rdatas = {each.rdata for each in validated or (stored.key,)}
     bootstrap = await under_way(store, stored)
-    return await store.bootstraps.accept(bootstrap, "at-apex", "zonecut", "seen", validated=rdatas, alone=alone)
+    return (await store.bootstraps.accept(acceptance(bootstrap, rdatas, alone=alone))).stored
+
+
+def acceptance(bootstrap: Bootstrap, validated: Collection[bytes], *, alone: bool = False) -> Acceptance:
+    where = Delegation(bootstrap.owner)
+    return Acceptance(bootstrap, "at-apex", "zonecut", "seen", where, frozenset(validated), alone=alone, max_trusted=8)
 
 
 async def states(store: Store, owner: bytes = CHILD) -> list[KeyState]:
@@ -106,7 +112,7 @@ async def test_an_upload_repeated_goes_on_with_what_is_under_way(store: Store, c
     await store.bootstraps.progress(progressed)
     clock.now += 5
     assert await begin(store, key(1), source="192.0.2.1", most=(0, 0, 0)) == stored
-    assert await under_way(store, stored) == progressed
+    assert await under_way(store, stored) == replace(progressed, wanted_at=clock.now, asked=1)
 
 
 @pytest.mark.parametrize("state", [TRUSTED, REFUSED, REVOKED])
@@ -229,7 +235,7 @@ async def test_a_decision_made_meanwhile_overtakes_what_a_method_found(store: St
     await trust(store, key(2))
     await store.keys.set_state(stored.id, state, "ann", "decided")
     with pytest.raises(InvalidTransition, match=state.value):
-        await store.bootstraps.accept(bootstrap, "at-apex", "zonecut", "seen", validated={key(1).rdata}, alone=False)
+        await store.bootstraps.accept(acceptance(bootstrap, {key(1).rdata}))
     await store.bootstraps.progress(replace(bootstrap, attempts=5))
     assert await store.bootstraps.list() == []
     assert (await store.bootstraps.end(stored.id, FAILED, "zonecut", "no")).state is state
@@ -243,7 +249,7 @@ async def test_what_an_earlier_bootstrap_found_says_nothing_about_a_later_one(st
     clock.now += 1
     await begin(store, key(1))  # by whoever holds the key, for a name that may have another holder now
     with pytest.raises(InvalidTransition):
-        await store.bootstraps.accept(earlier, "at-apex", "zonecut", "seen", validated={key(1).rdata}, alone=False)
+        await store.bootstraps.accept(acceptance(earlier, {key(1).rdata}))
     await store.bootstraps.progress(replace(earlier, evidence={"unsigned": {"since": 0}}))
     assert (await under_way(store, stored)).evidence == {}
     assert await states(store) == [KNOWN]

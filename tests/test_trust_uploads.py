@@ -119,7 +119,7 @@ async def test_a_key_that_failed_may_be_uploaded_again(here: Site, method: Scrip
     assert (await here.ask(upload(here, pair))).rcode == Rcode.NOERROR
     assert await state_told(here, pair) == ReceiverState.BOOTSTRAP_AUTO
     method.finding = accepts(pair.key)
-    here.clock.now += 10
+    here.clock.now += TrustSettings().cool_down
     await becomes(here, pair.key, KeyState.TRUSTED)
 
 

@@ -112,6 +112,8 @@ class Finding:
     """What to keep for the next attempt."""
     again_in: float | None = None
     """With UNDECIDED: look again in so many seconds, and do not count this attempt as a failed one."""
+    is_ours: bool = False
+    """With UNDECIDED: a fault of our own kept it from telling. The look is made again, and costs the child nothing."""
 
 
 class BootstrapMethod(ABC):

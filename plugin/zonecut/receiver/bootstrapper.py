@@ -1,11 +1,16 @@
-"""Carries keys from known to trusted: attempts that are durable, back off, survive a restart and end with a reason."""
+"""Carries keys from known to trusted: attempts that are durable, back off, survive a restart and end with a reason.
+
+A look is due by the clock, ever more seldom. It is made beside that, after a cool-down, when there is a reason to: the
+key was uploaded again, the delegation changed, an operator wants it. Such a look costs the child no attempt.
+"""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -13,7 +18,19 @@ from zonecut.plugin import BackendError
 from zonecut.plugin.bootstrap import BootstrapMethod, Candidate, Conclusion, Finding, Lookups
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import Bootstrap, InvalidTransition, KeyState, Store, StoredKey, StoreError
+from zonecut.receiver.bounded import Bounded
+from zonecut.receiver.waiting import Waiting, digest_of
+from zonecut.store import (
+    Acceptance,
+    Bootstrap,
+    InvalidTransition,
+    KeyState,
+    QuotaExceeded,
+    Store,
+    StoredKey,
+    StoreError,
+    Unpublished,
+)
 
 CONCURRENT = 16
 """Attempts under way at once."""
@@ -21,10 +38,13 @@ POLL = 1.0
 """Seconds between two looks for what is due: another process may have decided something."""
 ATTEMPT_LIMIT = 120.0
 """Seconds that one look of one method may take."""
-BACKEND_RETRY = 30.0
-"""Seconds after which a delegation that could not be read is asked for again."""
+TROUBLE_RETRY = 30.0
+"""Seconds after which an attempt that failed through a fault of ours is made again; they double each time."""
+TROUBLE_LONGEST = 600.0
 STORE_RETRY = 5.0
 """Seconds for which an attempt whose outcome could not be recorded is not made again."""
+REMEMBERED = 10_000
+"""Keys of which it is remembered how often a fault of ours kept us from looking."""
 ACTOR = "zonecut"
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +60,8 @@ class Retry:
     first: float
     longest: float
     attempts: int
+    cool_down: float = 60.0
+    """After a look, before the next one that is not due by the clock."""
 
     def pause(self, attempts: int, jitter: random.Random) -> float:
         """The pause after so many failed attempts."""
@@ -59,10 +81,16 @@ class Bootstrapper:
         lookups: Lookups,
         delegation_of: DelegationOf,
         *,
+        max_trusted: int,
+        unpublished: Unpublished,
         clock: Callable[[], float],
         jitter: random.Random,
     ) -> None:
-        """`methods` are the automatic ones, in the order in which they are tried; `manual`: an operator may decide."""
+        """`methods` are the automatic ones, in the order in which they are tried; `manual`: an operator may decide.
+
+        `max_trusted` keys of a child may be trusted at a time; `unpublished` is for trusted keys that were not
+        validated together with a new one.
+        """
         self._zone = zone
         self._methods = methods
         self._manual = manual
@@ -70,10 +98,14 @@ class Bootstrapper:
         self._store = store
         self._lookups = lookups
         self._delegation_of = delegation_of
+        self._max_trusted = max_trusted
+        self._unpublished = unpublished
         self._clock = clock
         self._jitter = jitter
+        self._waiting = Waiting(zone, store, delegation_of, retry.cool_down, retry.longest, clock=clock)
         self._work = asyncio.Event()
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._troubles: Bounded[int, int] = Bounded(REMEMBERED)
 
     @property
     def has_automatic_methods(self) -> bool:
@@ -83,8 +115,14 @@ class Bootstrapper:
         """Something may be due."""
         self._work.set()
 
+    async def seen(self, child: bytes, delegation: Delegation) -> None:
+        """A delegation was read: where it has changed, keys that wait are looked at again. Raises StoreUnavailable."""
+        if self._methods and await self._waiting.seen(child, delegation):
+            self.wake()
+
     async def run(self) -> None:
         """Work until cancelled; what is under way then is taken up again after the next start."""
+        waiting = asyncio.create_task(self._waiting.run())
         try:
             while True:
                 self._work.clear()
@@ -97,9 +135,10 @@ class Bootstrapper:
                     async with asyncio.timeout(POLL):
                         await self._work.wait()
         finally:
-            for task in self._running.values():
+            tasks = (waiting, *self._running.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start_due(self) -> None:
         free = CONCURRENT - len(self._running)
@@ -122,34 +161,78 @@ class Bootstrapper:
 
     async def _attempt(self, bootstrap: Bootstrap) -> None:
         """One attempt, whatever happens in it."""
+        child = names.to_text(bootstrap.owner)
         try:
-            stored = await self._store.keys.get(bootstrap.key_id)
-            if stored is not None and stored.state is KeyState.KNOWN:
-                method, finding = await self._look(bootstrap, stored)
-                await self._conclude(bootstrap, stored, method, finding)
+            await self._look(bootstrap)
         except InvalidTransition as error:
             # somebody decided while we looked
-            _log.info("bootstrap.overtaken", child=names.to_text(bootstrap.owner), reason=error.reason)
+            _log.info("bootstrap.overtaken", child=child, reason=error.reason)
+        except BackendError as error:
+            # what a server of ours says is for the log: anybody may ask why a key is not trusted yet
+            _log.warning("bootstrap.trouble", child=child, reason=error.reason)
+            await self._put_off(bootstrap, "the delegation cannot be read now", bootstrap.evidence)
         except StoreError as error:
             _log.error("bootstrap.store", zone=names.to_text(self._zone), reason=error.reason)
             # it is due still: without a pause it would be made again at once, and again
             await asyncio.sleep(STORE_RETRY)
+        except Exception as error:
+            # once with all that belongs to it: it will be the same the next time
+            tell = _log.error if bootstrap.key_id in self._troubles else _log.exception
+            tell("bootstrap.defect", child=child, error=type(error).__name__)
+            await self._put_off(bootstrap, "internal error", bootstrap.evidence)
 
-    async def _look(self, bootstrap: Bootstrap, stored: StoredKey) -> tuple[str, Finding]:
-        """A method and its finding."""
+    async def _put_off(self, bootstrap: Bootstrap, reason: str, evidence: Mapping[str, Any]) -> None:
+        """Try again later: a fault of ours is none of the child's, and no attempt is lost."""
+        count = self._troubles.get(bootstrap.key_id, 0) + 1
+        self._troubles[bootstrap.key_id] = count
+        pause = min(TROUBLE_RETRY * 2.0 ** min(count - 1, 60), TROUBLE_LONGEST) * self._jitter.uniform(0.8, 1.0)
+        now = self._clock()
+        again = now + pause
+        put_off = replace(bootstrap, reason=reason, evidence=dict(evidence), looked_at=now)
+        if self._is_beside(bootstrap):
+            put_off = replace(put_off, wanted_at=again)
+        else:
+            put_off = replace(put_off, next_at=again, wanted_at=None)
         try:
-            delegation = await self._delegation_of(bootstrap.owner)
-        except BackendError as error:
-            # that is no fault of the child's: what was found before stands, and no attempt is lost
-            reason = f"the delegation cannot be read: {error.reason}"
-            kept = bootstrap.evidence
-            return bootstrap.method, Finding(
-                Conclusion.UNDECIDED, reason, evidence=kept, again_in=BACKEND_RETRY * self._jitter.uniform(0.8, 1.0)
-            )
-        if not delegation.is_delegated:
-            return "", Finding(Conclusion.NOT_APPLICABLE, "the child is not delegated")
-        others = await self._trusted_others(stored)
-        return await self._examine(bootstrap, stored, delegation, bool(others))
+            await self._store.bootstraps.progress(put_off, self._retry.cool_down)
+        except Exception:
+            _log.exception("bootstrap.store", zone=names.to_text(self._zone))
+            await asyncio.sleep(STORE_RETRY)
+
+    def _is_beside(self, bootstrap: Bootstrap) -> bool:
+        """Whether a look that is made now is none of those that are due by the clock."""
+        return bootstrap.manual or bootstrap.next_at > self._clock()
+
+    async def _look(self, bootstrap: Bootstrap) -> None:
+        """Look once, and draw the conclusion. Raises BackendError, StoreError."""
+        stored = await self._store.keys.get(bootstrap.key_id)
+        if stored is None or stored.state is not KeyState.KNOWN:
+            return
+        is_beside = self._is_beside(bootstrap)
+        self._waiting.looks(bootstrap.owner)
+        delegation = await self._delegation_of(bootstrap.owner)
+        if delegation.is_delegated:
+            others = await self._trusted_others(stored)
+            method, finding = await self._examine(bootstrap, stored, delegation, bool(others))
+        else:
+            method, finding = "", Finding(Conclusion.UNDECIDED, "the child is not delegated")
+        if finding.is_ours:
+            await self._put_off(bootstrap, finding.reason, finding.evidence)
+            return
+        self._troubles.pop(bootstrap.key_id, None)
+        # what is accepted is what the zone has now, not what it had when the look began
+        if finding.conclusion is Conclusion.ACCEPTED:
+            if await self._delegation_of(bootstrap.owner) == delegation:
+                await self._accept(bootstrap, stored, delegation, method, finding)
+                return
+            pause = self._retry.pause(bootstrap.attempts + 1, self._jitter)
+            finding = Finding(Conclusion.UNDECIDED, "the delegation changed while it was looked at", again_in=pause)
+        await self._conclude(self._looked(bootstrap, delegation), stored, method, finding, is_beside=is_beside)
+
+    def _looked(self, bootstrap: Bootstrap, delegation: Delegation) -> Bootstrap:
+        """A bootstrap after a look that was made on this delegation."""
+        self._waiting.looked(bootstrap.owner, delegation)
+        return replace(bootstrap, looked_at=self._clock(), wanted_at=None, judged=digest_of(delegation))
 
     async def _trusted_others(self, stored: StoredKey) -> list[StoredKey]:
         keys = await self._store.keys.find(stored.key.owner)
@@ -158,8 +241,8 @@ class Bootstrapper:
     async def _examine(
         self, bootstrap: Bootstrap, stored: StoredKey, delegation: Delegation, has_trusted: bool
     ) -> tuple[str, Finding]:
-        """The first method that accepts; else the finding that says most: one that makes headway, then undecided, then
-        contradicted."""
+        """The first method that accepts; else the finding that says most: one that makes headway, then one that a
+        fault of ours kept from saying more, then undecided, then contradicted."""
         evidence = dict(bootstrap.evidence)
         findings: list[tuple[str, Finding]] = []
         for name, method in self._methods:
@@ -173,7 +256,7 @@ class Bootstrapper:
             if finding.conclusion is Conclusion.ACCEPTED:
                 return name, finding
         reason = "; ".join(f"{name}: {finding.reason}" for name, finding in findings) or "no method applies"
-        for says_most in (_makes_headway, _is_undecided, _is_contradicted):
+        for says_most in (_makes_headway, _is_ours, _is_undecided, _is_contradicted):
             for name, finding in findings:
                 if says_most(finding):
                     return name, replace(finding, reason=reason, evidence=evidence)
@@ -195,42 +278,65 @@ class Bootstrapper:
             return Finding(Conclusion.UNDECIDED, "internal error: accepted without an RRset that holds the key")
         return finding
 
-    async def _conclude(self, bootstrap: Bootstrap, stored: StoredKey, method: str, finding: Finding) -> None:
-        now = self._clock()
-        if finding.conclusion is Conclusion.ACCEPTED:
-            alone = not dict(self._methods)[method].replaces_trusted
-            await self._store.bootstraps.accept(
-                bootstrap, method, ACTOR, finding.reason, validated=finding.validated, alone=alone
+    async def _accept(
+        self, bootstrap: Bootstrap, stored: StoredKey, delegation: Delegation, method: str, finding: Finding
+    ) -> None:
+        acceptance = Acceptance(
+            bootstrap,
+            method,
+            ACTOR,
+            finding.reason,
+            delegation,
+            finding.validated,
+            alone=not dict(self._methods)[method].replaces_trusted,
+            max_trusted=self._max_trusted,
+            unpublished=self._unpublished,
+        )
+        try:
+            accepted = await self._store.bootstraps.accept(acceptance)
+        except QuotaExceeded as error:
+            await self._exhausted(self._looked(bootstrap, delegation), stored, error.reason)
+            return
+        self._tell("bootstrap.trusted", stored, method=method, reason=finding.reason)
+        for other in accepted.unpublished:
+            _log.warning(
+                "key.unpublished",
+                zone=names.to_text(self._zone),
+                child=names.to_text(other.key.owner),
+                key=other.key.tag,
+                trusted_now=stored.key.tag,
+                superseded=self._unpublished is Unpublished.SUPERSEDE,
             )
-            self._tell("bootstrap.trusted", stored, method=method, reason=finding.reason)
-            return
+
+    async def _conclude(
+        self, bootstrap: Bootstrap, stored: StoredKey, method: str, finding: Finding, *, is_beside: bool
+    ) -> None:
+        found = replace(bootstrap, method=method, reason=finding.reason, evidence=dict(finding.evidence))
         if finding.conclusion is Conclusion.NOT_APPLICABLE:
-            await self._exhausted(bootstrap, stored, finding.reason)
+            await self._exhausted(found, stored, finding.reason)
             return
+        now = self._clock()
         if finding.again_in is not None:
-            attempts, pause = bootstrap.attempts, finding.again_in
-        else:
+            found = replace(found, manual=False, next_at=now + finding.again_in)
+        elif bootstrap.manual or not is_beside:
             attempts = bootstrap.attempts + 1
             if attempts >= self._retry.attempts:
-                await self._exhausted(bootstrap, stored, finding.reason)
+                await self._exhausted(found, stored, finding.reason)
                 return
             pause = self._retry.pause(attempts, self._jitter)
-        await self._store.bootstraps.progress(
-            replace(
-                bootstrap,
-                method=method,
-                attempts=attempts,
-                reason=finding.reason,
-                evidence=dict(finding.evidence),
-                next_at=now + pause,
-            )
-        )
-        self._tell("bootstrap.attempt", stored, method=method, reason=finding.reason, attempts=attempts)
+            found = replace(found, manual=False, attempts=attempts, next_at=now + pause)
+        await self._store.bootstraps.progress(found, self._retry.cool_down)
+        self._tell("bootstrap.attempt", stored, method=method, reason=finding.reason, attempts=found.attempts)
 
     async def _exhausted(self, bootstrap: Bootstrap, stored: StoredKey, reason: str) -> None:
+        current = await self._store.bootstraps.get(bootstrap.key_id)
         if self._manual:
-            await self._store.bootstraps.progress(replace(bootstrap, manual=True, reason=reason))
+            await self._store.bootstraps.progress(replace(bootstrap, manual=True, reason=reason), self._retry.cool_down)
             self._tell("bootstrap.waits-for-operator", stored, reason=reason, fingerprint=stored.key.fingerprint())
+        elif current is not None and current.asked != bootstrap.asked:
+            # somebody gave a reason for another look while this one was made
+            put_off = replace(bootstrap, reason=reason, next_at=self._clock() + self._retry.cool_down)
+            await self._store.bootstraps.progress(put_off, self._retry.cool_down)
         else:
             await self._fail(bootstrap, reason)
 
@@ -251,6 +357,10 @@ class Bootstrapper:
 
 def _makes_headway(finding: Finding) -> bool:
     return _is_undecided(finding) and finding.again_in is not None
+
+
+def _is_ours(finding: Finding) -> bool:
+    return finding.is_ours
 
 
 def _is_undecided(finding: Finding) -> bool:

@@ -39,6 +39,7 @@ from zonecut.store import (
     Roll,
     Store,
     StoredKey,
+    Unpublished,
     Upload,
 )
 
@@ -66,6 +67,16 @@ class TrustSettings(BaseModel):
     retry_first: PositiveFloat = Field(5, description="The pause before the second attempt; it doubles each time.")
     retry_longest: PositiveFloat = Field(3600, description="The longest pause between two attempts.")
     attempts: PositiveInt = Field(16, description="Failed attempts after which a bootstrap is given up.")
+    cool_down: PositiveFloat = Field(
+        60,
+        description="The shortest time from one look at a child to the next for which there is a reason: its key came"
+        " again, or its delegation changed.",
+    )
+    unpublished: Unpublished = Field(
+        Unpublished.ALARM,
+        description="When a key is validated by a KEY RRset without another key that is trusted: say so, or supersede"
+        " that one.",
+    )
 
 
 def upload_of(
@@ -83,6 +94,7 @@ def upload_of(
         max_per_child=settings.pending_per_child,
         max_per_source=settings.pending_per_source,
         max_in_all=settings.pending_in_all,
+        cool_down=settings.cool_down,
     )
 
 
@@ -207,6 +219,7 @@ class Trust:
         else changed is told, and what it means for the keys where NS were changed is a matter of policy.
         """
         held = reading.delegation
+        await self._bootstrapper.seen(child, held)
         if not held.is_delegated:
             ended = await self._store.bootstraps.forget_child(child, ACTOR, "the delegation is gone")
             if ended:

@@ -60,10 +60,17 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         apex,
         methods,
         "manual" in section.bootstrap_names,
-        Retry(trust_settings.retry_first, trust_settings.retry_longest, trust_settings.attempts),
+        Retry(
+            trust_settings.retry_first,
+            trust_settings.retry_longest,
+            trust_settings.attempts,
+            trust_settings.cool_down,
+        ),
         parts.store,
         lookups,
         delegations.of,
+        max_trusted=trust_settings.trusted_per_child,
+        unpublished=trust_settings.unpublished,
         clock=parts.clock,
         jitter=jitter,
     )

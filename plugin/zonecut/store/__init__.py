@@ -5,7 +5,7 @@
 
 from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
-from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
+from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.change_values import (
     AcceptedChange,
@@ -71,8 +71,11 @@ __all__ = [
     "InvalidTransition",
     "NotInStore",
     "QuotaExceeded",
+    "Acceptance",
+    "Accepted",
     "Bootstrap",
     "BootstrapTable",
     "Roll",
+    "Unpublished",
     "Upload",
 ]

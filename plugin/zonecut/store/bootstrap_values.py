@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.keys import Key
 from zonecut.store import timestamps
 from zonecut.store.change_values import NewChange
+from zonecut.store.keys import StoredKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,20 @@ class Bootstrap:
     next_at: float
     expires_at: float
     """Infinity for one that waits until an operator decides."""
+    looked_at: float = 0.0
+    """When the latest attempt ended; 0 before the first."""
+    wanted_at: float | None = None
+    """When there is to be a look beside those that are due: its key came again, or the delegation changed."""
+    asked: int = 0
+    """How often somebody gave a reason for such a look."""
+    judged: bytes | None = None
+    """Digest of the delegation that the latest attempt was made on."""
+
+    @property
+    def next_look(self) -> float:
+        """When the next look is due; infinity where only an operator decides."""
+        due = math.inf if self.manual else self.next_at
+        return due if self.wanted_at is None else min(due, self.wanted_at)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -49,7 +66,9 @@ class Bootstrap:
             "attempts": self.attempts,
             "reason": self.reason,
             "started_at": timestamps.to_text(self.started_at),
+            "looked_at": timestamps.to_text(self.looked_at) if self.looked_at else None,
             "next_at": timestamps.to_text(self.next_at),
+            "wanted_at": None if self.wanted_at is None else timestamps.to_text(self.wanted_at),
             "expires_at": timestamps.to_text(self.expires_at) if math.isfinite(self.expires_at) else None,
         }
 
@@ -72,6 +91,45 @@ class Upload:
     """Who brings it; the child itself where that is empty."""
     method: str = "upload"
     reason: str = ""
+    cool_down: float = 0.0
+    """Seconds after a look before an upload of a key that waits, or that failed, is a reason for the next one."""
+
+
+class Unpublished(StrEnum):
+    """What becomes of a trusted key that is not in the KEY RRset by which another key of its child was validated."""
+
+    ALARM = "alarm"
+    """It stays, and that is told."""
+    SUPERSEDE = "supersede"
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A method found that a key belongs to its child."""
+
+    bootstrap: Bootstrap
+    method: str
+    actor: str
+    reason: str
+    delegation: Delegation
+    """On which the method judged, and which the zone has now."""
+    validated: frozenset[bytes]
+    """The KEY RDATA of the RRset that was validated."""
+    alone: bool
+    """A child that has a trusted key already gets no other."""
+    max_trusted: int
+    """The most keys of the child that may be trusted then."""
+    unpublished: Unpublished = Unpublished.ALARM
+    """For those that the upload did not ask to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A key that is trusted now, and what that means for the child's others."""
+
+    stored: StoredKey
+    unpublished: tuple[StoredKey, ...]
+    """Trusted keys that were not in the validated RRset, and that the upload did not ask to delete."""
 
 
 @dataclass(frozen=True, slots=True)

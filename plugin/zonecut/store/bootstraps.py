@@ -4,18 +4,27 @@ Every transition that makes or unmakes trust is one transaction, and none of the
 that replaces it has become trusted: a message that anybody can make must not evict a good key.
 """
 
-import json
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, or_, select
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
 from zonecut.store import tables
-from zonecut.store.bootstrap_values import Bootstrap, Roll, Upload
+from zonecut.store.audit import AuditEntry, insert_entries
+from zonecut.store.bootstrap_rows import (
+    bring_forward,
+    check_quota,
+    from_row,
+    insert_row,
+    is_row_of,
+    looked_in_vain,
+    record_look,
+    uploaded_again,
+)
+from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.change_values import ChangeState
 from zonecut.store.changes import append
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
@@ -23,16 +32,6 @@ from zonecut.store.keys import KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
 
 _TABLE = tables.bootstraps
-
-
-@dataclass(frozen=True, slots=True)
-class _Acceptance:
-    bootstrap: Bootstrap
-    method: str
-    actor: str
-    reason: str
-    validated: frozenset[bytes]
-    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,8 @@ class BootstrapTable:
     async def begin(self, upload: Upload) -> StoredKey:
         """Take in an uploaded key as known, with a bootstrap that begins; the key as it stands then.
 
-        A key that is trusted, refused or revoked stays as it is, and one whose bootstrap is under way goes on with it.
+        A key that is trusted, refused or revoked stays as it is. One whose bootstrap is under way goes on with it, and
+        is looked at again when the upload's `cool_down` has passed since the latest look.
         Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
         """
         return await self._thread.write(self._begin, upload)
@@ -74,10 +74,10 @@ class BootstrapTable:
         query = select(_TABLE).order_by(_TABLE.c.started_at)
         if owner is not None:
             query = query.where(_TABLE.c.owner == owner)
-        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+        return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
 
     async def due(self, zone: bytes, now: float, limit: int, exclude: Collection[int]) -> Sequence[Bootstrap]:
-        """Automatic bootstraps of a zone whose next attempt is due, the longest waiting first.
+        """Bootstraps of a zone of which a look is due or wanted, the longest waiting first.
 
         Raises StoreUnavailable.
         """
@@ -85,35 +85,51 @@ class BootstrapTable:
             select(_TABLE)
             .where(
                 _TABLE.c.zone == zone,
-                _TABLE.c.manual.is_(False),
-                _TABLE.c.next_at <= now,
+                or_(and_(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now), _TABLE.c.wanted_at <= now),
                 _TABLE.c.key_id.not_in(list(exclude)),
             )
             .order_by(_TABLE.c.next_at)
             .limit(limit)
         )
-        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+        return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
 
     async def expired(self, zone: bytes, now: float) -> Sequence[Bootstrap]:
         """Bootstraps of a zone whose time is over. Raises StoreUnavailable."""
         query = select(_TABLE).where(_TABLE.c.zone == zone, _TABLE.c.expires_at <= now)
-        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+        return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
 
-    async def progress(self, bootstrap: Bootstrap) -> None:
-        """Record how far a bootstrap got; one that ended meanwhile stays ended. Raises StoreUnavailable."""
-        await self._thread.write(self._progress, bootstrap)
+    async def progress(self, bootstrap: Bootstrap, cool_down: float = 0.0) -> None:
+        """Record how an attempt ended; a bootstrap that ended meanwhile stays ended.
 
-    async def accept(
-        self, bootstrap: Bootstrap, method: str, actor: str, reason: str, *, validated: Collection[bytes], alone: bool
-    ) -> StoredKey:
+        Where somebody gave a reason to look while the attempt was made, there is another one after `cool_down` seconds.
+        Raises StoreUnavailable.
+        """
+        await self._thread.write(self._progress, (bootstrap, cool_down))
+
+    async def look_again(self, owner: bytes, zone: bytes, delegation: bytes, cool_down: float) -> int:
+        """Have the keys of a child that wait looked at again if they were judged on another delegation than this.
+
+        `delegation` is a digest as in `Bootstrap.judged`. Not sooner than `cool_down` seconds after the latest look.
+        How many keys that concerned. Raises StoreUnavailable.
+        """
+        return await self._thread.write(self._look_again, (owner, zone, delegation, cool_down))
+
+    async def waiting(self, zone: bytes) -> Sequence[Bootstrap]:
+        """Bootstraps of a zone that were looked at, and wait for the next look or for an operator.
+
+        Raises StoreUnavailable.
+        """
+        query = select(_TABLE).where(_TABLE.c.zone == zone, _TABLE.c.judged.is_not(None))
+        return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
+
+    async def accept(self, acceptance: Acceptance) -> Accepted:
         """A method found that a key belongs to its child: it is trusted, in one transaction with what that means.
 
-        If its upload asked to replace, the child's trusted keys whose RDATA is not in `validated` are superseded. With
-        `alone`, a child that has a trusted key already gets no other. Raises InvalidTransition when this bootstrap is
-        not the key's any more, or for `alone`; NotInStore, StoreUnavailable.
+        If its upload asked to replace, the child's trusted keys that were not validated with it are superseded; else
+        they are told of, or superseded where that is wanted. Raises InvalidTransition when this bootstrap is not the
+        key's any more, or for `alone`; QuotaExceeded when too many keys would be trusted; NotInStore, StoreUnavailable.
         """
-        item = _Acceptance(bootstrap, method, actor, reason, frozenset(validated), alone)
-        return await self._thread.write(self._accept, item)
+        return await self._thread.write(self._accept, acceptance)
 
     async def decide(self, key_id: int, actor: str, reason: str) -> StoredKey:
         """An operator trusts a key; if its upload asked to replace, the child's others are superseded with that.
@@ -149,7 +165,7 @@ class BootstrapTable:
     async def _first(self, condition: Any) -> Bootstrap | None:
         query = select(_TABLE).where(condition)
         row = await self._thread.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _from_row(row)
+        return None if row is None else from_row(row)
 
     # Handlers: called in the store thread, inside a transaction.
 
@@ -163,13 +179,15 @@ class BootstrapTable:
             if stored.state in (KeyState.TRUSTED, KeyState.REFUSED, KeyState.REVOKED):
                 return stored
             if connection.execute(select(_TABLE.c.key_id).where(_TABLE.c.key_id == stored.id)).first():
+                uploaded_again(connection, stored, upload, now)
                 return stored
-        _check_quota(connection, upload)
+        looked_at = looked_in_vain(connection, stored)
+        check_quota(connection, upload)
         if stored is None:
             stored = add_key(connection, now, key, KeyState.KNOWN, upload.method, actor, upload.reason or upload.source)
         else:
             stored = set_state(connection, now, stored.id, KeyState.KNOWN, actor, upload.reason or "uploaded again")
-        _insert(
+        insert_row(
             connection,
             stored,
             upload.zone,
@@ -177,41 +195,49 @@ class BootstrapTable:
             replaces=upload.replaces,
             manual=upload.manual,
             now=now,
-            next_at=upload.next_at,
+            next_at=max(upload.next_at, looked_at + upload.cool_down) if looked_at else upload.next_at,
             expires_at=upload.expires_at,
+            looked_at=looked_at,
         )
         return stored
 
-    def _progress(self, connection: Connection, items: Sequence[Bootstrap]) -> Sequence[None]:
-        for item in items:
-            connection.execute(
-                update(_TABLE)
-                .where(_is(item))
-                .values(
-                    manual=item.manual,
-                    method=item.method,
-                    attempts=item.attempts,
-                    reason=item.reason,
-                    evidence=json.dumps(item.evidence),
-                    next_at=item.next_at,
-                    expires_at=item.expires_at,
-                )
-            )
+    def _progress(self, connection: Connection, items: Sequence[tuple[Bootstrap, float]]) -> Sequence[None]:
+        now = self._clock()
+        for bootstrap, cool_down in items:
+            record_look(connection, bootstrap, cool_down, now)
         return [None] * len(items)
 
-    def _accept(self, connection: Connection, items: Sequence[_Acceptance]) -> Sequence[StoredKey]:
+    def _look_again(self, connection: Connection, items: Sequence[tuple[bytes, bytes, bytes, float]]) -> Sequence[int]:
+        now, counts = self._clock(), []
+        for owner, zone, delegation, cool_down in items:
+            changed = and_(_TABLE.c.owner == owner, _TABLE.c.zone == zone, _TABLE.c.judged != delegation)
+            counts.append(bring_forward(connection, changed, owner, cool_down, now))
+        return counts
+
+    def _accept(self, connection: Connection, items: Sequence[Acceptance]) -> Sequence[Accepted]:
         return [self._accept_one(connection, item) for item in items]
 
-    def _accept_one(self, connection: Connection, item: _Acceptance) -> StoredKey:
+    def _accept_one(self, connection: Connection, item: Acceptance) -> Accepted:
         stored, others = _key_and_trusted_others(connection, item.bootstrap.key_id)
-        text = f"key {stored.key.tag} of {names.to_text(stored.key.owner)}"
-        row = connection.execute(select(_TABLE.c.replaces).where(_is(item.bootstrap))).one_or_none()
+        child = names.to_text(stored.key.owner)
+        text = f"key {stored.key.tag} of {child}"
+        row = connection.execute(select(_TABLE.c.replaces).where(is_row_of(item.bootstrap))).one_or_none()
         if row is None or stored.state is not KeyState.KNOWN:
             raise InvalidTransition(f"{text} is {stored.state.value} by now")
         if item.alone and others:
             raise InvalidTransition(f"{text}: another key of the child is trusted by now")
-        replaced = [other for other in others if other.key.rdata not in item.validated] if row.replaces else []
-        return self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
+        unpublished = [other for other in others if other.key.rdata not in item.validated]
+        replaced = unpublished if row.replaces or item.unpublished is Unpublished.SUPERSEDE else []
+        count = 1 + len(others) - len(replaced)
+        if count > max(item.max_trusted, len(others)):
+            raise QuotaExceeded(
+                f"{count} keys of {child} would be trusted, more than trust.trusted_per_child ({item.max_trusted});"
+                " upload the key together with a deletion of the KEY RRset, and those go that are not published"
+            )
+        told = [] if row.replaces else unpublished
+        insert_entries(connection, self._clock(), [_unpublished(other, stored, item) for other in told])
+        trusted = self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
+        return Accepted(trusted, tuple(told))
 
     def _decide(self, connection: Connection, items: Sequence[_Decision]) -> Sequence[StoredKey]:
         return [self._decide_one(connection, item) for item in items]
@@ -305,14 +331,11 @@ class BootstrapTable:
             trusted = [each for each in keys_of(connection, owner) if each.state is KeyState.TRUSTED]
             for stored in trusted:
                 set_state(connection, now, stored.id, KeyState.KNOWN, actor, reason)
-                _insert(connection, stored, zone, "", replaces=False, manual=True, now=now, next_at=now, reason=reason)
+                insert_row(
+                    connection, stored, zone, "", replaces=False, manual=True, now=now, next_at=now, reason=reason
+                )
             counts.append(len(trusted))
         return counts
-
-
-def _is(bootstrap: Bootstrap) -> ColumnElement[bool]:
-    """The row of this bootstrap, and of no other that the same key had or has."""
-    return and_(_TABLE.c.key_id == bootstrap.key_id, _TABLE.c.started_at == bootstrap.started_at)
 
 
 def _key_and_trusted_others(connection: Connection, key_id: int) -> tuple[StoredKey, list[StoredKey]]:
@@ -323,51 +346,13 @@ def _key_and_trusted_others(connection: Connection, key_id: int) -> tuple[Stored
     return found[0], [each for each in keys if each.state is KeyState.TRUSTED and each.id != key_id]
 
 
-def _insert(
-    connection: Connection,
-    stored: StoredKey,
-    zone: bytes,
-    source: str,
-    *,
-    replaces: bool,
-    manual: bool,
-    now: float,
-    next_at: float,
-    expires_at: float = math.inf,
-    reason: str = "",
-) -> None:
-    row = {
-        "key_id": stored.id,
-        "owner": stored.key.owner,
-        "zone": zone,
-        "source": source,
-        "replaces": replaces,
-        "manual": manual,
-        "method": "",
-        "attempts": 0,
-        "reason": reason,
-        "evidence": "{}",
-        "started_at": now,
-        "next_at": next_at,
-        "expires_at": expires_at,
+def _unpublished(other: StoredKey, trusted: StoredKey, item: Acceptance) -> AuditEntry:
+    detail = {
+        "key": other.id,
+        "fingerprint": other.key.fingerprint(),
+        "trusted_now": trusted.key.tag,
+        "method": item.method,
+        "superseded": item.unpublished is Unpublished.SUPERSEDE,
     }
-    connection.execute(insert(_TABLE), row)
-
-
-def _check_quota(connection: Connection, upload: Upload) -> None:
-    child = names.to_text(upload.key.owner)
-    for condition, most, what in (
-        (_TABLE.c.owner == upload.key.owner, upload.max_per_child, f"keys of {child} are pending"),
-        (_TABLE.c.source == upload.source, upload.max_per_source, "keys from this source are pending"),
-        (None, upload.max_in_all, "keys are pending"),
-    ):
-        query = select(func.count()).select_from(_TABLE)
-        count = connection.execute(query if condition is None else query.where(condition)).scalar_one()
-        if count >= most:
-            raise QuotaExceeded(f"{count} {what}, and no more than {most} are taken")
-
-
-def _from_row(row: Any) -> Bootstrap:
-    values = dict(row._mapping)
-    values["evidence"] = json.loads(values["evidence"])
-    return Bootstrap(**values)
+    zone, owner = item.bootstrap.zone, other.key.owner
+    return AuditEntry("key.unpublished", item.actor, zone=zone, child=owner, key_tag=other.key.tag, detail=detail)

@@ -125,6 +125,10 @@ bootstraps = Table(
     Column("started_at", Double, nullable=False),
     Column("next_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
+    Column("looked_at", Double, nullable=False, server_default="0"),
+    Column("wanted_at", Double),
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("judged", Octets),
 )
 Index("ix_bootstraps_next_at", bootstraps.c.manual, bootstraps.c.next_at)
 Index("ix_bootstraps_owner", bootstraps.c.owner)

@@ -72,7 +72,10 @@ class AtNs(BootstrapMethod):
         for each in (*secure, *served):
             if each.presence is Presence.FAILED:
                 return Finding(Conclusion.UNDECIDED, f"{each.where}: {each.reason}")
-            if each.presence is not Presence.FOUND or each.keys != expected:
+            if each.presence is not Presence.FOUND:
+                found = "no KEY RRset" if each.presence is Presence.ABSENT else "no KEY RRset of its own"
+                return Finding(Conclusion.CONTRADICTED, f"{each.where}: {found}, unlike at {secure[0].where}")
+            if each.keys != expected:
                 return Finding(Conclusion.CONTRADICTED, f"{each.where}: another KEY RRset than at {secure[0].where}")
         reason = f"{len(secure)} secure signalling record(s) and {len(served)} server address(es) agree"
         return Finding(Conclusion.ACCEPTED, reason, validated=expected)

@@ -1,0 +1,149 @@
+"""The rows of keys on their way to trust: how one comes in, and when it is looked at. Inside a transaction."""
+
+import json
+import math
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+
+from zonecut.protocol import names
+from zonecut.store import tables
+from zonecut.store.bootstrap_values import Bootstrap, Upload
+from zonecut.store.errors import QuotaExceeded
+from zonecut.store.keys import KeyState, StoredKey
+
+_TABLE = tables.bootstraps
+
+
+def is_row_of(bootstrap: Bootstrap) -> ColumnElement[bool]:
+    """The row of this bootstrap, and of no other that the same key had or has."""
+    return and_(_TABLE.c.key_id == bootstrap.key_id, _TABLE.c.started_at == bootstrap.started_at)
+
+
+def from_row(row: Any) -> Bootstrap:
+    """The value of a row."""
+    values = dict(row._mapping)
+    values["evidence"] = json.loads(values["evidence"])
+    return Bootstrap(**values)
+
+
+def insert_row(
+    connection: Connection,
+    stored: StoredKey,
+    zone: bytes,
+    source: str,
+    *,
+    replaces: bool,
+    manual: bool,
+    now: float,
+    next_at: float,
+    expires_at: float = math.inf,
+    reason: str = "",
+    looked_at: float = 0.0,
+) -> None:
+    """Begin the bootstrap of a key that has none."""
+    row = {
+        "key_id": stored.id,
+        "owner": stored.key.owner,
+        "zone": zone,
+        "source": source,
+        "replaces": replaces,
+        "manual": manual,
+        "method": "",
+        "attempts": 0,
+        "reason": reason,
+        "evidence": "{}",
+        "started_at": now,
+        "next_at": next_at,
+        "expires_at": expires_at,
+        "looked_at": looked_at,
+        "wanted_at": None,
+        "asked": 0,
+        "judged": None,
+    }
+    connection.execute(insert(_TABLE), row)
+
+
+def check_quota(connection: Connection, upload: Upload) -> None:
+    """Raise QuotaExceeded where too many keys are pending."""
+    child = names.to_text(upload.key.owner)
+    for condition, most, what in (
+        (_TABLE.c.owner == upload.key.owner, upload.max_per_child, f"keys of {child} are pending"),
+        (_TABLE.c.source == upload.source, upload.max_per_source, "keys from this source are pending"),
+        (None, upload.max_in_all, "keys are pending"),
+    ):
+        query = select(func.count()).select_from(_TABLE)
+        count = connection.execute(query if condition is None else query.where(condition)).scalar_one()
+        if count >= most:
+            raise QuotaExceeded(f"{count} {what}, and no more than {most} are taken")
+
+
+def looked_in_vain(connection: Connection, stored: StoredKey | None) -> float:
+    """When a key that begins was looked at just before, and failed; 0 for any other."""
+    if stored is None or stored.state is not KeyState.VALIDATION_FAILED:
+        return 0.0
+    return max(stored.changed_at, _latest_look(connection, stored.key.owner))
+
+
+def uploaded_again(connection: Connection, stored: StoredKey, upload: Upload, now: float) -> None:
+    """What it means for a bootstrap under way that its key comes again.
+
+    It may ask for more than before, that the child's other keys go; and it is a reason to look, if there is a method
+    that does.
+    """
+    if upload.replaces:
+        row = and_(_TABLE.c.key_id == stored.id, _TABLE.c.replaces.is_(False))
+        connection.execute(update(_TABLE).where(row).values(replaces=True))
+    if not upload.manual:
+        bring_forward(connection, _TABLE.c.key_id == stored.id, stored.key.owner, upload.cool_down, now)
+
+
+def bring_forward(
+    connection: Connection, condition: ColumnElement[bool], owner: bytes, cool_down: float, now: float
+) -> int:
+    """Have a child's keys that wait looked at, at once or when `cool_down` seconds have passed since it was last.
+
+    That is a look beside those that are due: it moves none of them. A key that waits for an operator without end is
+    left to him. How many there were.
+    """
+    count: int = connection.execute(
+        select(func.count()).select_from(_TABLE).where(condition, _TABLE.c.expires_at < math.inf)
+    ).scalar_one()
+    if count:
+        soonest = max(now, _latest_look(connection, owner) + cool_down)
+        # an attempt that is under way may have seen what was there before: `asked` tells it when it ends
+        connection.execute(
+            update(_TABLE)
+            .where(condition, _TABLE.c.expires_at < math.inf)
+            .values(wanted_at=soonest, asked=_TABLE.c.asked + 1)
+        )
+    return count
+
+
+def record_look(connection: Connection, bootstrap: Bootstrap, cool_down: float, now: float) -> None:
+    """Record how an attempt ended; where somebody wanted a look after it had begun, there is another one."""
+    asked = connection.execute(select(_TABLE.c.asked).where(is_row_of(bootstrap))).scalar()
+    if asked is None:
+        return
+    connection.execute(
+        update(_TABLE)
+        .where(is_row_of(bootstrap))
+        .values(
+            manual=bootstrap.manual,
+            method=bootstrap.method,
+            attempts=bootstrap.attempts,
+            reason=bootstrap.reason,
+            evidence=json.dumps(bootstrap.evidence),
+            next_at=bootstrap.next_at,
+            expires_at=bootstrap.expires_at,
+            looked_at=bootstrap.looked_at,
+            wanted_at=bootstrap.wanted_at if asked == bootstrap.asked else now + cool_down,
+            judged=bootstrap.judged,
+        )
+    )
+
+
+def _latest_look(connection: Connection, owner: bytes) -> float:
+    """When any key of a child that waits was looked at last."""
+    query = select(func.max(_TABLE.c.looked_at)).where(_TABLE.c.owner == owner)
+    return float(connection.execute(query).scalar() or 0.0)
