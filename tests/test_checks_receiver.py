@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver_support import CHILD, NOW, ZONE, Site, replace_ns, site
-from test_checks_support import ADDRESSES, AFTER, NS1, OUTSIDE, Servers, change, delegation, serving
+from test_checks_support import ADDRESSES, AFTER, NS1, NS2, OUTSIDE, Servers, change, delegation, serving
 from test_resolve_support import Signer
 from zonecut.plugin import Change
 from zonecut.protocol import message, names
@@ -169,6 +169,27 @@ async def test_a_key_that_is_revoked_meanwhile_changes_nothing(opened: Open) -> 
         answer = await asked
         assert answer.rcode == Rcode.REFUSED
         assert await here.store.changes.list() == []
+
+
+async def test_what_is_judged_again_on_another_delegation_is_looked_at_again(opened: Open, tmp_path: Path) -> None:
+    lame = NS2
+    servers = Servers(serving(NS1, ns=[NS1, OUTSIDE]) | serving(OUTSIDE, ns=[NS1, OUTSIDE]))
+    async with opened(servers, "enforce") as here:
+        await here.zone.delegation_of(CHILD)
+        zone_file = tmp_path / "parent.zone"
+        by_hand = zone_file.read_text().replace(
+            "child NS ns1.child\n", f"child NS ns1.child\nchild NS {lame}\nns2.child A 1.1.1.2\n"
+        )
+        zone_file.write_text(by_hand)
+        answer = await here.ask(here.signed(message.add(CHILD, RRType.NS, 1, names.from_text(OUTSIDE))))
+        assert answer.rcode == Rcode.REFUSED
+        assert answer.error is not None
+        assert f"has the NS {OUTSIDE}, {NS1}, and the parent would have" in answer.error.text
+        assert lame in answer.error.text
+        assert names.from_text(OUTSIDE) not in (await here.served()).ns
+        (change,) = await here.store.changes.list()
+        assert change.state.value == "failed"
+    assert servers.looked_up == 2
 
 
 async def test_no_difference_is_not_looked_at(opened: Open) -> None:

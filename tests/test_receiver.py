@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, NOW, OTHER, SOURCE, ZONE, Site, ns_of, replace_ns, site
-from zonecut.plugin import BackendRejected, Change
+from zonecut.plugin import BackendRejected, BackendUnavailable, Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, KeyState, Settlement
+from zonecut.store import ChangeState, KeyState, Settlement, Store
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
 
@@ -335,3 +335,49 @@ async def test_what_another_process_accepted_is_answered_by_the_ledger(here: Sit
         assert (await here.ask(wire)).rcode == Rcode.NOERROR
         assert (await there.ask(wire)).rcode == Rcode.NOERROR
         assert len(await here.store.changes.list()) == 1
+
+
+@pytest.mark.parametrize("state", [KeyState.REVOKED, KeyState.REFUSED, KeyState.KNOWN])
+async def test_a_change_that_waits_for_the_server_ends_with_the_trust_in_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: KeyState
+) -> None:
+    async def away(changes: Sequence[Change]) -> None:
+        raise BackendUnavailable("it is away")
+
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as here:
+        pair = await here.trust(CHILD)
+        before = await here.served()
+        write = here.backend.write
+        monkeypatch.setattr(here.backend, "write", away)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        (stored,) = await here.store.keys.find(CHILD)
+        await here.store.keys.set_state(stored.id, state, "operator", "stolen")
+        await here.store.ring.fetch([CHILD])
+        monkeypatch.setattr(here.backend, "write", write)
+        assert await here.zone.writer.drain(5)
+        assert await here.served() == before
+    async with site(tmp_path) as here:
+        (change,) = await here.store.changes.list()
+    assert change.state is ChangeState.FAILED
+    assert change.reason is not None
+    assert change.reason.startswith(f"key-trusted: key {pair.key.tag} of child.parent.example., which signed it, is ")
+
+
+async def test_a_change_is_not_written_after_a_restart_when_its_key_was_revoked_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(changes: Sequence[Change]) -> None:
+        raise BackendUnavailable("it is away")
+
+    async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as here:
+        await here.trust(CHILD)
+        before = await here.served()
+        monkeypatch.setattr(here.backend, "write", away)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+        (stored,) = await here.store.keys.find(CHILD)
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        await store.keys.set_state(stored.id, KeyState.REVOKED, "operator", "stolen")
+    async with site(tmp_path) as here:
+        assert await here.zone.writer.drain(5)
+        assert await here.served() == before

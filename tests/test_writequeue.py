@@ -6,24 +6,26 @@ from contextlib import ExitStack
 
 import pytest
 
-from receiver_support import ns_of
-from zonecut.plugin import Change, Reading
+from receiver_support import ZONE, ns_of
+from zonecut.plugin import Change
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.outcome import Outcome
+from zonecut.protocol.update import DelegationChange
+from zonecut.receiver.case import Case
+from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.writequeue import Pending, WriteQueue
 
 LONG, SHORT = 60.0, 0.05
+RULES = Rules.of(ZONE, names.from_text("updater.parent.example."), Policy())
 
 
 def pending(number: int) -> Pending:
     child = names.from_text(f"child{number}.parent.example.")
-    settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    case = Case(DelegationChange(child, (), ()), counts, lambda: RULES, None)
+    return Pending(number, Change(ns_of(child, "old.example."), ns_of(child, "new.example.")), case)
 
-    async def accept(reading: Reading) -> Delegation:
-        return reading.delegation
 
-    return Pending(number, Change(ns_of(child, "old.example."), ns_of(child, "new.example.")), accept, settled)
+async def counts() -> None:
+    """The word behind a change counts."""
 
 
 def everything(changes: Sequence[Change]) -> int:

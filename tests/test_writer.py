@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,17 @@ from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.rrset import RRset
+from zonecut.protocol.update import DelegationChange
+from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import APPLIED, Outcome
-from zonecut.receiver.writequeue import Judge, Pending
+from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
+from zonecut.receiver.policy import Policy, Rules
+from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import MAX_CONFLICTS, Writer
-from zonecut.store import ChangeState, NewChange, Store
+from zonecut.store import ChangeState, NewChange, Store, StoreUnavailable
+
+Look = Callable[[Change], Awaitable[None]]
+RULES = Rules.of(ZONE, names.from_text("updater.parent.example."), Policy())
 
 
 class Server(Backend):
@@ -116,6 +122,32 @@ class Server(Backend):
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None: ...
 
 
+Judge = Callable[[Reading], Awaitable[Delegation]]
+
+
+async def counts() -> None:
+    """The word behind a change counts."""
+
+
+class Scripted(Case):
+    """A request that a test judges."""
+
+    def __init__(self, judge: Judge, standing: Standing = counts, look: Look | None = None) -> None:
+        super().__init__(DelegationChange(b"", (), ()), standing, lambda: RULES, None)
+        self._judge = judge
+        self._look = look
+
+    async def judge_anew(self, reading: Reading) -> Delegation:
+        return await self._judge(reading)
+
+    def must_look(self, change: Change, looked_at: Change | None) -> bool:
+        return self._look is not None
+
+    async def look(self, change: Change) -> None:
+        assert self._look is not None
+        await self._look(change)
+
+
 class Bench:
     """A writer on such a server, with a real ledger."""
 
@@ -130,21 +162,27 @@ class Bench:
         self.noticed.append(reading.delegation)
 
     async def put(
-        self, number: int, judge: Judge | None = None, *, after: Delegation | None = None, uncertain: bool = False
+        self,
+        number: int,
+        judge: Judge | None = None,
+        *,
+        case: Case | None = None,
+        after: Delegation | None = None,
+        uncertain: bool = False,
     ) -> "asyncio.Future[Outcome]":
         child = names.from_text(f"child{number}.parent.example.")
         before, wanted = ns_of(child, "old.example."), after or ns_of(child, "new.example.")
         self.server.holds.setdefault(child, before)
         new = NewChange(ZONE, before, wanted, "test", "test", b"", identity=number.to_bytes(32), expires_at=1.0)
         change_id = await self.store.changes.append(new)
-        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         async def accept(reading: Reading) -> Delegation:
             return wanted
 
         change = Change(before, wanted, b"request %d" % number)
-        self.writer.put(Pending(change_id, change, judge or accept, settled, uncertain=uncertain))
-        return settled
+        pending = Pending(change_id, change, case or Scripted(judge or accept), looked_at=change, uncertain=uncertain)
+        self.writer.put(pending)
+        return pending.settled
 
     async def states(self) -> list[ChangeState]:
         await self.ledger.close(5)
@@ -521,3 +559,176 @@ async def test_a_writer_that_falls_leaves_what_it_had_in_hand_to_the_next_run(
         assert await bench.states() == [ChangeState.APPLIED] * 4
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
+
+
+# What is checked is what is written
+
+
+def edited(bench: Bench, number: int, *servers: str) -> bytes:
+    """Somebody changes a child's delegation by hand; the child."""
+    child = names.from_text(f"child{number}.parent.example.")
+    bench.server.holds[child] = ns_of(child, *servers)
+    return child
+
+
+async def test_what_is_judged_again_is_checked_before_it_is_written_and_holds_up_nobody(bench: Bench) -> None:
+    gate, looked = asyncio.Event(), list[Change]()
+    child = edited(bench, 1, "lame.example.")
+    both = ns_of(child, "lame.example.", "new.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        return both
+
+    async def look(change: Change) -> None:
+        looked.append(change)
+        await gate.wait()
+
+    settled = await bench.put(1, case=Scripted(judge, look=look))
+    assert await outcomes([await bench.put(number) for number in (2, 3)]) == [APPLIED] * 2
+    assert [(change.before, change.after) for change in looked] == [(ns_of(child, "lame.example."), both)]
+    assert bench.server.holds[child] == ns_of(child, "lame.example.")
+    assert bench.writer.waits_for(child) is not None
+    gate.set()
+    assert await outcomes([settled]) == [APPLIED]
+    assert bench.server.holds[child] == both
+    (stored,) = await bench.store.changes.list(child=child)
+    assert (stored.before, stored.after) == (ns_of(child, "lame.example."), both)
+
+
+async def test_what_does_not_pass_when_it_is_judged_again_fails_and_overwrites_nothing(bench: Bench) -> None:
+    child = edited(bench, 1, "lame.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        return ns_of(child, "lame.example.", "new.example.")
+
+    async def look(change: Change) -> None:
+        raise Refusal("ns-consistency", "lame.example. does not answer for it")
+
+    (outcome,) = await outcomes([await bench.put(1, case=Scripted(judge, look=look))])
+    assert (outcome.rcode, outcome.rule) == (Rcode.REFUSED, "ns-consistency")
+    assert bench.server.holds[child] == ns_of(child, "lame.example.")
+    assert await bench.states() == [ChangeState.FAILED]
+
+
+async def test_what_shows_nothing_is_looked_at_again_and_fails_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.LOOK_AGAIN", 0.001)
+    child = edited(bench, 1, "other.example.")
+    silence = Outcome.unavailable("ns-consistency", "nobody answers")
+    looks = 0
+
+    async def judge(reading: Reading) -> Delegation:
+        return ns_of(child, "other.example.", "new.example.")
+
+    async def look(change: Change) -> None:
+        nonlocal looks
+        looks += 1
+        if looks < answers_at:
+            raise EndsEarly(silence)
+
+    answers_at = 3
+    assert await outcomes([await bench.put(1, case=Scripted(judge, look=look))]) == [APPLIED]
+    looks, answers_at = 0, 1_000
+    edited(bench, 2, "other.example.")
+    assert await outcomes([await bench.put(2, case=Scripted(judge, look=look))]) == [silence]
+    assert looks == MAX_CONFLICTS - 1
+
+
+async def test_a_defect_in_a_check_fails_its_change_and_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.LOOK_AGAIN", 0.001)
+    child = edited(bench, 1, "other.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        return ns_of(child, "new.example.")
+
+    async def look(change: Change) -> None:
+        raise ZeroDivisionError
+
+    settled = [await bench.put(1, case=Scripted(judge, look=look)), await bench.put(2)]
+    assert [outcome.rule for outcome in await outcomes(settled)] == ["internal", ""]
+    assert bench.server.holds[child] == ns_of(child, "other.example.")
+
+
+# The word behind a change that waits
+
+
+async def untrusted() -> None:
+    raise Refusal("key-trusted", "key 4711 is revoked by now (stolen)")
+
+
+@pytest.mark.parametrize("uncertain", [False, True])
+async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, uncertain: bool
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    accept = ns_of(names.from_text("child1.parent.example."), "new.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        return accept
+
+    settled = [await bench.put(1, case=Scripted(judge, untrusted), uncertain=uncertain), await bench.put(2)]
+    revoked, other = await outcomes(settled)
+    assert (revoked.rcode, revoked.reason) == (Rcode.REFUSED, "key 4711 is revoked by now (stolen)")
+    assert other == APPLIED
+    child = names.from_text("child1.parent.example.")
+    assert bench.server.holds[child] == ns_of(child, "old.example.")
+    assert await bench.states() == [ChangeState.FAILED, ChangeState.APPLIED]
+
+
+async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    child = edited(bench, 1, "new.example.")
+    wanted = ns_of(child, "new.example.")
+
+    async def judge(reading: Reading) -> Delegation:
+        return wanted
+
+    assert await outcomes([await bench.put(1, case=Scripted(judge, untrusted), uncertain=True)]) == [APPLIED]
+
+
+async def test_half_of_a_change_whose_key_was_revoked_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    child = names.from_text("child1.parent.example.")
+    wanted = ns_of(child, "new.example.", "second.example.")
+    edited(bench, 1, "old.example.")
+    standing = [counts, counts, untrusted]
+
+    async def judge(reading: Reading) -> Delegation:
+        return wanted
+
+    async def check() -> None:
+        # it is written by half at first, and then its key is revoked
+        await (standing.pop(0) if len(standing) > 1 else standing[0])()
+
+    bench.server.keeps_half[child] = ns_of(child, "new.example.")
+    bench.server.faults = []
+    case = Scripted(judge, check)
+    (outcome,) = await outcomes([await bench.put(1, case=case, after=wanted)])
+    assert outcome.rcode
+    assert bench.server.holds[child] == ns_of(child, "old.example.")
+
+
+async def test_while_it_is_not_known_whether_a_key_counts_its_change_waits_and_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    child = names.from_text("child1.parent.example.")
+    store_works = False
+
+    async def judge(reading: Reading) -> Delegation:
+        return ns_of(child, "new.example.")
+
+    async def check() -> None:
+        if not store_works:
+            raise StoreUnavailable("it is locked")
+
+    waits, other = await bench.put(1, case=Scripted(judge, check)), await bench.put(2)
+    assert await outcomes([other]) == [APPLIED]
+    assert bench.server.holds[child] == ns_of(child, "old.example.")
+    store_works = True
+    assert await outcomes([waits]) == [APPLIED]

@@ -160,5 +160,18 @@ def untrusted(stored: StoredKey, waits_for_operator: bool, codepoints: CodePoint
     return Refusal("key-trusted", f"{text} is {stored.state.value}", ede=EdeCode.PROHIBITED)
 
 
+def check_trusted(child: bytes, stored: StoredKey | None) -> None:
+    """Raise Refusal unless the key that signed a child's request is trusted still; None if it is gone.
+
+    `stored` is what it is now: between a request and its end an operator may have revoked, rejected or suspended it.
+    """
+    if stored is None:
+        raise Refusal("key-trusted", f"the key of {names.to_text(child)} that signed it is gone")
+    if stored.state is not KeyState.TRUSTED:
+        state = "not trusted any more" if stored.state is KeyState.KNOWN else f"{stored.state.value} by now"
+        text = f"key {stored.key.tag} of {names.to_text(child)}, which signed it, is {state}"
+        raise Refusal("key-trusted", text)
+
+
 def _identity(key: Key, data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32, key=hashlib.sha256(key.rdata).digest()).digest()

@@ -8,13 +8,13 @@ from typing import Any
 import structlog
 
 from zonecut.plugin import Change
+from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
     AcceptedChange,
     Attempt,
     ChangeState,
     InvalidTransition,
-    KeyState,
     NotInStore,
     Settlement,
     Store,
@@ -57,15 +57,13 @@ class Ledger:
         """What a crash left between ledger and backend, in the order in which it was accepted."""
         return await self._store.changes.unsettled(self._zone)
 
-    async def signer_is_trusted(self, stored: StoredChange) -> bool:
-        """Whether the key that signed a change is trusted now; True for one that came without a signature.
+    async def check_signer(self, stored: StoredChange) -> None:
+        """Raise Refusal unless the key that signed a change is trusted now, or it came without a signature.
 
         Raises StoreUnavailable.
         """
-        if stored.inception is None:
-            return True
-        key = None if stored.key_id is None else await self._store.keys.get(stored.key_id)
-        return key is not None and key.state is KeyState.TRUSTED
+        if stored.inception is not None:
+            check_trusted(stored.child, None if stored.key_id is None else await self._store.keys.get(stored.key_id))
 
     async def rebase(self, change_id: int, change: Change) -> None:
         """The change was judged again on what the server holds now. Raises StoreUnavailable."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -18,6 +19,7 @@ from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
 from zonecut.receiver import policy
+from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.duty import Duty
 from zonecut.receiver.judgement import check_place, judge
@@ -161,18 +163,18 @@ class ParentZone:
         policy.check_child(self.rules, request.child)
         reading = self._readings.believed(request.child) or await self._read(request.child)
         try:
-            return Change(reading.delegation, self._judge(request, reading))
+            return Change(reading.delegation, judge(self.rules, request, reading))
         except Refusal:
             # the server has the last word on a no
             reading = await self._read(request.child)
-            return Change(reading.delegation, self._judge(request, reading))
+            return Change(reading.delegation, judge(self.rules, request, reading))
 
     async def change(
         self,
         provenance: Provenance,
         request: DelegationChange,
         now: float,
-        still_trusted: Callable[[], Awaitable[bool]],
+        standing: Standing,
         accepting: Callable[[Change], Awaitable[None]] | None = None,
     ) -> Outcome:
         """Judge and record a request, and wait for the backend as long as an answer may wait.
@@ -183,20 +185,19 @@ class ParentZone:
         child = request.child
         settled: asyncio.Future[Outcome] | None = None
         try:
-            async with self._turn(provenance, request, now, still_trusted) as turn:
-                change = await self._decide(child, request, still_trusted)
-                if self._checks is not None and await self._checks.enforce(change):
-                    await _check_trusted(child, still_trusted)  # that took time
+            async with self._turn(provenance, request, now, standing) as turn:
+                case = self._case(request, standing)
+                change = await self._decide(case)
+                await case.look(change)
                 if accepting is not None:
                     await accepting(change)
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change))
                     self.counts.accepted += 1
                     self._accepted(provenance, now)
-                    settled = self._hand_over(change_id, change, request, provenance.identity, still_trusted)
+                    settled = self._hand_over(Pending(change_id, change, case, looked_at=change), provenance.identity)
                 turn.keep()
-                if self._checks is not None:
-                    self._checks.watch(change, change_id)
+                case.watch(change, change_id)
         except EndsEarly as early:
             return early.outcome
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
@@ -214,14 +215,14 @@ class ParentZone:
         request: KeyRoll,
         now: float,
         apply: Callable[[Provenance, KeyRoll], Awaitable[None]],
-        still_trusted: Callable[[], Awaitable[bool]],
+        standing: Standing,
     ) -> Outcome:
         """Have a child's keys rolled over, in the child's turn and in the order in which its requests were signed.
 
         Raises Refusal; what fails in the end is an Outcome.
         """
         try:
-            async with self._turn(provenance, request, now, still_trusted):
+            async with self._turn(provenance, request, now, standing):
                 await self._record(lambda: apply(provenance, request))
                 self._accepted(provenance, now)
         except EndsEarly as early:
@@ -242,7 +243,7 @@ class ParentZone:
         provenance: Provenance,
         request: DelegationChange | KeyRoll,
         now: float,
-        still_trusted: Callable[[], Awaitable[bool]],
+        standing: Standing,
     ) -> AsyncIterator[Turn]:
         """The child's turn, its name and the order of its requests checked; given back at the end unless kept.
 
@@ -267,7 +268,7 @@ class ParentZone:
         turn = Turn()
         try:
             if waited:
-                await _check_trusted(child, still_trusted)
+                await standing()
             await self._order.check(provenance, request, now, self._settings)
             yield turn
         except StoreConflict:
@@ -310,60 +311,35 @@ class ParentZone:
         self._replay.accept(provenance.identity, provenance.expires_at)
         self._order.accepted(provenance, now)
 
-    async def _decide(
-        self, child: bytes, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]]
-    ) -> Change:
+    def _case(self, request: DelegationChange, standing: Standing) -> Case:
+        return Case(request, standing, lambda: self.rules, self._checks)
+
+    async def _decide(self, case: Case) -> Change:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
         that nothing is to be done, the server is asked.
         """
+        child = case.request.child
         believed = self._readings.believed(child)
         if believed is not None:
             before = believed.delegation
             try:
-                after = self._judge(request, believed)
+                after = case.judge(believed)
             except Refusal:
                 after = before
             if after != before:
                 return Change(before, after)
         reading = await self._read(child)
-        return Change(reading.delegation, await self._judge_anew(request, still_trusted, reading))
+        return Change(reading.delegation, await case.judge_anew(reading))
 
-    def _judge(self, request: DelegationChange, reading: Reading) -> Delegation:
-        return judge(self.rules, request, reading)
-
-    async def _judge_anew(
-        self, request: DelegationChange, still_trusted: Callable[[], Awaitable[bool]], reading: Reading
-    ) -> Delegation:
-        """What a request makes of what the server was just found to hold. Raises Refusal, StoreUnavailable.
-
-        That may have ended the trust in the key that signed the request.
-        """
-        after = self._judge(request, reading)
-        await _check_trusted(request.child, still_trusted)
-        return after
-
-    def _hand_over(
-        self,
-        change_id: int,
-        change: Change,
-        request: DelegationChange,
-        identity: bytes | None,
-        still_trusted: Callable[[], Awaitable[bool]],
-        *,
-        attempts: int = 0,
-        resumed: bool = False,
-    ) -> "asyncio.Future[Outcome]":
+    def _hand_over(self, pending: Pending, identity: bytes | None) -> "asyncio.Future[Outcome]":
         """Give an accepted change to the writer; the child's turn ends when it is settled."""
-        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        change = replace(change, identity=identity or b"")
-        judge_anew = partial(self._judge_anew, request, still_trusted)
-        pending = Pending(change_id, change, judge_anew, settled, attempts, uncertain=resumed)
+        pending.change = replace(pending.change, identity=identity or b"")
         self._readings.begins(pending.child)
-        settled.add_done_callback(partial(self._settled, pending, identity))
+        pending.settled.add_done_callback(partial(self._settled, pending, identity))
         self.writer.put(pending)
-        return settled
+        return pending.settled
 
     def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
         child = pending.change.child
@@ -386,21 +362,12 @@ class ParentZone:
         if not isinstance(request, DelegationChange):
             raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
         await self._turns.take(stored.child, 0)
-        self._hand_over(
-            stored.id,
-            Change(stored.before, stored.after),
-            request,
-            stored.identity,
-            partial(self._ledger.signer_is_trusted, stored),
-            attempts=stored.attempts,
-            resumed=True,
+        case = self._case(request, partial(self._ledger.check_signer, stored))
+        pending = Pending(
+            stored.id, Change(stored.before, stored.after), case, stored.attempts, uncertain=True, since=-inf
         )
+        self._hand_over(pending, stored.identity)
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble
         return f"{what}: {trouble}" if trouble else what
-
-
-async def _check_trusted(child: bytes, still_trusted: Callable[[], Awaitable[bool]]) -> None:
-    if not await still_trusted():
-        raise Refusal("key-trusted", f"the key of {names.to_text(child)} is not trusted any more")

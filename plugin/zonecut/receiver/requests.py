@@ -10,7 +10,7 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.errors import MalformedMessage, Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll, KeyUpload, read_request
 from zonecut.receiver.admission import Limits, Source, TokenBuckets
-from zonecut.receiver.authentication import Authenticated, untrusted
+from zonecut.receiver.authentication import Authenticated, check_trusted, untrusted
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
@@ -100,14 +100,14 @@ class Requests:
         admitted, key = authenticated.admitted, authenticated.key
         request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
         provenance = Provenance.signed(authenticated, str(source), now, self._fudge)
-        still_trusted = partial(self._still_trusted, authenticated)
+        standing = partial(self._check_standing, authenticated)
         if isinstance(request, DelegationChange):
-            return await zone.delegations.change(provenance, request, now, still_trusted)
+            return await zone.delegations.change(provenance, request, now, standing)
         if isinstance(request, KeyUpload):
             if len(request.keys) == 1:
                 return Outcome()  # the key that is to be taken in is trusted already
             request = KeyRoll(request.child, request.operations)
-        return await zone.delegations.roll(provenance, request, now, zone.trust.roll, still_trusted)
+        return await zone.delegations.roll(provenance, request, now, zone.trust.roll, standing)
 
     async def _upload(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         """A request under a key that is not trusted: an upload of this very key, or nothing."""
@@ -143,15 +143,12 @@ class Requests:
             waits = bootstrap is None or bootstrap.manual
         raise untrusted(stored, waits, self._codepoints)
 
-    async def _still_trusted(self, authenticated: Authenticated) -> bool:
-        """Whether the key that signed is trusted now, after its request had to wait. Raises StoreUnavailable."""
-        keys = await self._keys.keys_of(authenticated.key.owner)
-        stored = authenticated.stored
-        return stored is not None and any(
-            each.stored.id == stored.id and each.stored.state is KeyState.TRUSTED for each in keys
-        )
+    async def _check_standing(self, authenticated: Authenticated) -> None:
+        """Raise Refusal unless the key that signed is trusted now, after its request had to wait; StoreUnavailable."""
+        stored, owner = authenticated.stored, authenticated.key.owner
+        keys = await self._keys.keys_of(owner)
+        check_trusted(owner, next((each.stored for each in keys if stored and each.stored.id == stored.id), None))
 
 
-async def _counts() -> bool:
+async def _counts() -> None:
     """In place of the trust in a key: who posts is known by a key of its own."""
-    return True

@@ -1,18 +1,17 @@
 """Accepted changes on their way to the server: in order of arrival, and aside those that come again at their time."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-from zonecut.plugin import Change, Reading
+from zonecut.plugin import Change
 from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.case import Case
 from zonecut.receiver.outcome import Outcome
-
-Judge = Callable[[Reading], Awaitable[Delegation]]
-"""What the child's request makes of a reading; raises Refusal where it may not be any more, and StoreUnavailable."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,14 +20,18 @@ class Pending:
 
     id: int
     change: Change
-    judge: Judge
-    settled: asyncio.Future[Outcome]
+    case: Case
     attempts: int = 0
     """How often it was taken to the server."""
+    settled: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     uncertain: bool = False
     """An earlier attempt, or a process before us, may have written it."""
     written: bool = field(init=False)
     """Something of it may be on the server."""
+    looked_at: Change | None = None
+    """What the checks that are enforced have passed; None if that is not known."""
+    since: float = field(default_factory=time.monotonic)
+    """When it was accepted, or taken up again; monotonic, in seconds."""
     trouble: str = ""
     """Why the last attempt was in vain."""
     suspect: bool = False

@@ -7,21 +7,24 @@ What the server has yet to decide is put aside, and the other children's changes
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
 from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, Rcode
-from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
+from zonecut.receiver.batches import Result, missing, split
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.looks import Looks
 from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.undo import take_back
 from zonecut.receiver.writequeue import Pending, WriteQueue
-from zonecut.store import Attempt, ChangeState, StoreUnavailable
+from zonecut.store import Attempt, ChangeState, StoreError, StoreUnavailable
 
 MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
@@ -32,34 +35,13 @@ BACKOFF = (0.1, 30.0)
 GATHERING = (0.25, 0.1)
 """For what part of the time that the last transaction took the next one waits while most of what could share it is only
 just being recorded; and for how many seconds at most."""
-HOPELESS = 3
-"""So many changes that fail alone, and none that succeeds, mean that the server takes nothing just now."""
+SETTLED_IN = 0.5
+"""Seconds after which it is asked again, before a change is written, whether the word behind it still counts."""
+LOOK_AGAIN = 5.0
+"""The first pause, in seconds, before what was judged again is looked at again, after nothing conclusive was seen."""
+
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Result:
-    """What comes of one batch."""
-
-    settled: int = 0
-    untried: list[Pending] = field(default_factory=list)
-    """The server would not take them, or was not asked."""
-    alone: list[Pending] = field(default_factory=list)
-    """The server answered, and would not take them one by one either."""
-    away: bool = False
-    later: bool = False
-    """Some of it the server has yet to decide."""
-    answered: bool = False
-    """In the transaction that is under way, the server has answered something."""
-
-    @property
-    def left(self) -> list[Pending]:
-        return [*self.untried, *self.alone]
-
-    @property
-    def is_hopeless(self) -> bool:
-        return self.away or (not self.settled and len(self.alone) >= HOPELESS)
 
 
 class Writer:
@@ -82,6 +64,7 @@ class Writer:
         self.max_batch = max_batch
         self._jitter = jitter
         self._queue = WriteQueue()
+        self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
 
@@ -107,6 +90,8 @@ class Writer:
 
     def waits_for(self, child: bytes) -> str | None:
         """What keeps a child's change that was put aside; None for any other."""
+        if self._looks.are_at(child):
+            return "its servers are being looked at again, since somebody else changed the delegation"
         pending = self._queue.aside(child)
         return None if pending is None else pending.trouble
 
@@ -122,7 +107,7 @@ class Writer:
         part, longest = GATHERING
         while True:
             batch = await self._queue.take(self.max_batch, self._backend.batch, min(part * took, longest))
-            result = _Result()
+            result = Result()
             began = now()
             try:
                 await self._take(batch, result)
@@ -146,10 +131,11 @@ class Writer:
     def close(self) -> None:
         """What was set aside does not come again."""
         self._queue.close()
+        self._looks.close()
 
     def _unfinished(self, batch: Sequence[Pending]) -> list[Pending]:
         """What is left of a batch in whose midst we fell, to be looked for on the server first."""
-        left = [each for each in batch if not each.settled.done() and self._queue.aside(each.child) is None]
+        left = [each for each in batch if self._is_in_hand(each)]
         for pending in left:
             pending.uncertain = pending.written = True
         return left
@@ -176,7 +162,7 @@ class Writer:
             self._queue.set_aside(pending, pause)
             self._note([pending], pause)
 
-    def _put_aside(self, batch: Sequence[Pending], error: BackendLater, result: _Result) -> list[Pending]:
+    def _put_aside(self, batch: Sequence[Pending], error: BackendLater, result: Result) -> list[Pending]:
         """Have those wait that the server has yet to decide; the others."""
         result.later = True
         named = set(error.children).intersection(pending.child for pending in batch)
@@ -204,7 +190,7 @@ class Writer:
 
     # Taking changes to the server
 
-    async def _take(self, batch: Sequence[Pending], result: _Result) -> None:
+    async def _take(self, batch: Sequence[Pending], result: Result) -> None:
         """Take a batch to the server, split where it must be: each change is settled, or left in `result`."""
         if result.is_hopeless:
             for pending in batch:
@@ -218,21 +204,22 @@ class Writer:
             left = [each for each in batch if self._is_in_work(each, result)]
             await self._failed(left, error, result)
 
-    async def _transact(self, batch: Sequence[Pending], result: _Result) -> None:
+    async def _transact(self, batch: Sequence[Pending], result: Result) -> None:
         for pending in batch:
             pending.attempts += 1
         try:
             if any(pending.uncertain for pending in batch):
                 batch = await self._without_applied(batch, result)
-                if not batch:
-                    return
+            batch = await self._still_wanted(batch, result)
+            if not batch:
+                return
             await self._backend.write([pending.change for pending in batch])
         except (BackendConflict, BackendRejected) as error:
             result.answered = True
             if len(batch) == 1:
                 await self._offender(batch[0], error, result)
                 return
-            for part in _split(batch, await self._named(batch, error)):
+            for part in split(batch, await self._named(batch, error)):
                 await self._take(part, result)
             return
         except BackendLater as error:
@@ -245,7 +232,36 @@ class Writer:
             # NOERROR is no proof: it is not there, or not all of it
             await self._mismatched(pending, result)
 
-    async def _failed(self, batch: Sequence[Pending], error: Exception, result: _Result) -> None:
+    async def _still_wanted(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
+        """Those whose word still counts; a revoked key's change ends here. Raises BackendError."""
+        rest = []
+        for pending in batch:
+            if time.monotonic() - pending.since > SETTLED_IN:
+                try:
+                    await pending.case.check_standing()
+                except Refusal as refusal:
+                    await self._withdraw(pending, refusal, result)
+                    continue
+                except StoreUnavailable as error:
+                    pending.trouble = error.reason
+                    result.later = True
+                    self._set_aside([pending])
+                    continue
+            rest.append(pending)
+        return rest
+
+    async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
+        """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
+        failed = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+        if pending.written:
+            held = (await self._read(pending)).delegation
+            if held != pending.origin and pending.may_have_left(held):
+                failed = replace(
+                    failed, reason=failed.reason + await take_back(self._backend, pending, held, self._about(pending))
+                )
+        self._fail(pending, failed, result)
+
+    async def _failed(self, batch: Sequence[Pending], error: Exception, result: Result) -> None:
         """It is not known whether a batch was written; a server that answers and does not write may like a part."""
         if not isinstance(error, BackendError | StoreUnavailable):
             # a defect of an adapter or of ours must not end the writer: what is accepted stays in work
@@ -259,11 +275,17 @@ class Writer:
         elif len(batch) == 1:
             result.alone += batch
         else:
-            for part in _split(batch, frozenset()):
+            for part in split(batch, frozenset()):
                 await self._take(part, result)
 
-    def _is_in_work(self, pending: Pending, result: _Result) -> bool:
-        return not pending.settled.done() and pending not in result.left and self._queue.aside(pending.child) is None
+    def _is_in_work(self, pending: Pending, result: Result) -> bool:
+        return pending not in result.left and self._is_in_hand(pending)
+
+    def _is_in_hand(self, pending: Pending) -> bool:
+        """Neither settled, nor put aside, nor being looked at."""
+        if pending.settled.done() or self._looks.are_at(pending.child):
+            return False
+        return self._queue.aside(pending.child) is None
 
     async def _named(self, batch: Sequence[Pending], error: BackendConflict | BackendRejected) -> frozenset[bytes]:
         """The children that an error is about; empty where that is not to be known."""
@@ -274,7 +296,7 @@ class Writer:
             return frozenset(await self._backend.verify(unchanged))
         return frozenset()
 
-    async def _without_applied(self, batch: Sequence[Pending], result: _Result) -> list[Pending]:
+    async def _without_applied(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Settle those that the server holds; the others. Raises BackendError."""
         missing = set(await self._backend.verify([pending.change for pending in batch]))
         result.answered = True
@@ -287,7 +309,7 @@ class Writer:
                 self._settle(pending, result)
         return rest
 
-    async def _offender(self, pending: Pending, error: BackendError, result: _Result) -> None:
+    async def _offender(self, pending: Pending, error: BackendError, result: Result) -> None:
         if isinstance(error, BackendConflict):
             await self._judge_again(pending, await self._read(pending), error.reason, result)
         else:
@@ -295,7 +317,7 @@ class Writer:
 
     # When the server holds something else
 
-    async def _judge_again(self, pending: Pending, reading: Reading, reason: str, result: _Result) -> None:
+    async def _judge_again(self, pending: Pending, reading: Reading, reason: str, result: Result) -> None:
         """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
         held = reading.delegation
         if held == pending.change.after:
@@ -304,7 +326,7 @@ class Writer:
         _log.warning("change.conflict", **self._about(pending), reason=reason, server_holds=held.to_json())
         pending.conflicts += 1
         try:
-            after = await pending.judge(reading)
+            after = await pending.case.judge_anew(reading)
         except Refusal as refusal:
             self._fail(pending, Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede), result)
             return
@@ -312,45 +334,57 @@ class Writer:
             tried = f"{reason}; tried {pending.conflicts} times"
             self._fail(pending, Outcome.unavailable("conflict", tried), result)
             return
-        if not pending.may_have_left(held):
-            pending.origin = held
-        pending.change = replace(pending.change, before=held, after=after)
-        try:
-            await self._ledger.rebase(pending.id, Change(pending.origin, after))
-        except StoreUnavailable as error:
-            _log.warning("change.rebase.delayed", change=pending.id, reason=error.reason)
+        change = replace(pending.change, before=held, after=after)
+        if after != held and pending.case.must_look(change, pending.looked_at):
+            # others' changes do not wait for what this child's servers have to say
+            result.later = True
+            self._looks.begin(pending, change)
+            return
+        await self._rebase(pending, change)
         if after == held:
             self._settle(pending, result)
         else:
             await self._take([pending], result)
 
-    async def _mismatched(self, pending: Pending, result: _Result) -> None:
+    async def _rebase(self, pending: Pending, change: Change) -> None:
+        """Go on with what was judged, and where it is enforced checked, on what the server holds now."""
+        if not pending.may_have_left(change.before):
+            pending.origin = change.before
+        if change.after != pending.change.after:
+            pending.case.watch(change, pending.id)
+        pending.change = change
+        try:
+            await self._ledger.rebase(pending.id, Change(pending.origin, change.after))
+        except StoreError as error:
+            _log.warning("change.rebase.delayed", change=pending.id, reason=error.reason)
+
+    async def _looked(self, pending: Pending, change: Change, failed: Outcome | None) -> None:
+        """What was judged again has been looked at: it is written, has failed, or is looked at once more."""
+        if failed is None:
+            pending.looked_at = change
+            await self._rebase(pending, change)
+            self._queue.put(pending)
+        elif failed.rcode != Rcode.SERVFAIL or pending.conflicts >= MAX_CONFLICTS - 1:
+            self._fail(pending, failed, Result())
+        else:
+            pending.trouble = failed.reason
+            pause = LOOK_AGAIN * 2.0 ** (pending.conflicts - 1)
+            self._queue.set_aside(pending, pause)
+            self._note([pending], pause)
+
+    async def _mismatched(self, pending: Pending, result: Result) -> None:
         """The server acknowledged a change and does not hold it: judged again, and when that helps not, taken back."""
         reading = await self._read(pending)
         held, after = reading.delegation, pending.change.after
-        reason = f"the server took the change and does not hold it{_missing(after, held)}"
+        reason = f"the server took the change and does not hold it{missing(after, held)}"
         if held != after and pending.may_have_left(held):
             pending.mismatches += 1
         if pending.mismatches < MAX_MISMATCHES:
             await self._judge_again(pending, reading, reason, result)
             return
         if held != pending.origin:
-            reason += await self._take_back(pending, held)
+            reason += await take_back(self._backend, pending, held, self._about(pending))
         self._fail(pending, Outcome.unavailable("backend-mismatch", reason), result)
-
-    async def _take_back(self, pending: Pending, held: Delegation) -> str:
-        """Undo the half of a change that the server took; what became of that, for the reason. Raises BackendError."""
-        undo = Change(held, pending.origin)
-        try:
-            await self._backend.write([undo])
-            undone = not await self._backend.verify([undo])
-        except (BackendConflict, BackendRejected) as error:
-            undone = False
-            _log.warning("change.undo.refused", **self._about(pending), reason=error.reason)
-        if undone:
-            return "; what it took of it was taken back"
-        _log.error("change.half-written", **self._about(pending), server_holds=held.to_json())
-        return "; what it took of it could not be taken back, and the delegation needs a look"
 
     async def _read(self, pending: Pending) -> Reading:
         reading = await self._backend.read(pending.child)
@@ -362,16 +396,16 @@ class Writer:
 
     # How a change ends
 
-    def _settle(self, pending: Pending, result: _Result) -> None:
+    def _settle(self, pending: Pending, result: Result) -> None:
         self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
         self._end(pending, APPLIED, result)
 
-    def _fail(self, pending: Pending, failed: Outcome, result: _Result) -> None:
+    def _fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
         _log.error("change.failed", **self._about(pending), rule=failed.rule, reason=failed.reason)
         self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
         self._end(pending, failed, result)
 
-    def _end(self, pending: Pending, how: Outcome, result: _Result) -> None:
+    def _end(self, pending: Pending, how: Outcome, result: Result) -> None:
         result.settled += 1
         if not pending.settled.done():
             pending.settled.set_result(how)
@@ -382,19 +416,3 @@ class Writer:
             "child": names.to_text(pending.child),
             "change": pending.id,
         }
-
-
-def _split(batch: Sequence[Pending], named: frozenset[bytes]) -> list[list[Pending]]:
-    """Parts of a batch that failed: the offenders alone where they are known, else halves."""
-    offenders = [pending for pending in batch if pending.child in named]
-    rest = [pending for pending in batch if pending.child not in named]
-    if offenders and rest:
-        return [rest, *([pending] for pending in offenders)]
-    middle = len(batch) // 2
-    return [list(batch[:middle]), list(batch[middle:])]
-
-
-def _missing(wanted: Delegation, held: Delegation) -> str:
-    """The first record that should be there, in words; nothing where only too much is there."""
-    there = set(held.records)
-    return next((f": {record.to_text()} is missing" for record in wanted.records if record not in there), "")

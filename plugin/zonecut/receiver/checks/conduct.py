@@ -79,6 +79,13 @@ class Checks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._overflowing = False
 
+    def must_look(self, change: Change, looked_at: Change | None) -> bool:
+        """Whether a change has to pass what is enforced, although `looked_at` has; None: nothing has."""
+        checks = self._in_mode("enforce", change)
+        if looked_at is None or looked_at.after != change.after:
+            return bool(checks)
+        return not set(checks).issubset(self._in_mode("enforce", looked_at))
+
     async def enforce(self, change: Change) -> bool:
         """Look at what is enforced, for `time_limit` seconds at most; False if there was nothing to look at.
 

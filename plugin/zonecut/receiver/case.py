@@ -1,0 +1,59 @@
+"""What stands behind a change until it is settled: the request, the word that counts for it, the rules, the checks.
+
+What is judged again, since the server holds something else than was believed, is checked again before it is written.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from zonecut.plugin import Change, Reading
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.update import DelegationChange
+from zonecut.receiver.judgement import judge
+from zonecut.receiver.policy import Rules
+
+if TYPE_CHECKING:
+    from zonecut.receiver.checks.conduct import Checks
+
+Standing = Callable[[], Awaitable[None]]
+"""Raises Refusal once the word behind a request does not count any more; StoreUnavailable where that is not known."""
+
+
+class Case:
+    """One request, from when it is judged until its change is settled."""
+
+    def __init__(
+        self, request: DelegationChange, standing: Standing, rules: Callable[[], Rules], checks: "Checks | None"
+    ) -> None:
+        """`rules` gives those that count now; `checks` is None where all of them are off."""
+        self.request = request
+        self.check_standing = standing
+        self._rules = rules
+        self._checks = checks
+
+    def judge(self, reading: Reading) -> Delegation:
+        """What the request makes of a reading. Raises Refusal."""
+        return judge(self._rules(), self.request, reading)
+
+    async def judge_anew(self, reading: Reading) -> Delegation:
+        """What the request makes of what the server was just found to hold. Raises Refusal, StoreUnavailable.
+
+        That may have ended the trust in the key that signed the request.
+        """
+        after = self.judge(reading)
+        await self.check_standing()
+        return after
+
+    def must_look(self, change: Change, looked_at: Change | None) -> bool:
+        """Whether a change is to be checked before it is written, although another one of the same request was."""
+        return self._checks is not None and self._checks.must_look(change, looked_at)
+
+    async def look(self, change: Change) -> None:
+        """Check what is enforced. Raises Refusal for what was seen, EndsEarly when nothing conclusive was."""
+        if self._checks is not None and await self._checks.enforce(change):
+            await self.check_standing()  # that took time
+
+    def watch(self, change: Change, change_id: int) -> None:
+        """Have what is in the ledger now looked at in the background, where a check warns."""
+        if self._checks is not None:
+            self._checks.watch(change, change_id)
