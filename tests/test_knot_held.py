@@ -25,8 +25,11 @@ AAAA = RR(NS1, RRType.AAAA, IPv6Address("2610::1").packed)
 DS = bytes((18, 103, 13, 2)) + bytes(32)
 
 
+_TTLS = {"NS": "3", "DS": "2", "A": "1", "AAAA": "1"}
+
+
 def item(rtype: str, data: str, owner: str = "x.") -> Item:
-    return Item(owner, "60", rtype, data)
+    return Item(owner, _TTLS.get(rtype, "60"), rtype, data)
 
 
 STANDING = Held.of(
@@ -145,3 +148,22 @@ def test_deep_cuts_are_found_by_the_names_above_them() -> None:
     cuts.discard(OLD)
     cuts.discard(CHILD)
     assert cuts.below(CHILD) == (deep,)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_an_rrset_with_another_ttl_is_unset_and_set_as_a_whole(removed: bool) -> None:
+    """Knot 3.4 writes a journal that it cannot load where single records get another TTL than their RRset has."""
+    held = Held.of([(CHILD, [Item("x.", "60", "NS", "NS1.Child.parent.test."), item("TXT", '"x"')])])
+    before = Delegation.of(CHILD, [RR(CHILD, RRType.NS, NS1)])
+    after = Delegation.of(CHILD, [RR(CHILD, RRType.NS, AWAY), *([] if removed else before.records)])
+    unset, *rest = rules.commands(held, Change(before, after), TTLS)
+    assert unset == Command("unset", "child.parent.test.", rtype="TYPE2")
+    assert {(each.name, each.ttl) for each in rest} == {("set", "3")}
+    assert len(rest) == len(after.ns)
+
+
+def test_an_rrset_that_stays_as_it_is_keeps_the_ttl_that_it_has() -> None:
+    held = Held.of([(CHILD, [Item("x.", "60", "NS", "ns.elsewhere.test.")])])
+    before = Delegation(CHILD, (AWAY,))
+    found = rules.commands(held, Change(before, Delegation(CHILD, (AWAY,), (DS,))), TTLS)
+    assert [(each.name, each.rtype) for each in found] == [("set", "TYPE43")]

@@ -49,6 +49,14 @@ def failure(zone: str, command: str, words: str) -> BackendError:
     return BackendUnavailable(f"{head}: see its log")
 
 
+def not_loaded(zone: str) -> BackendUnavailable:
+    """The error for a zone that knotd is configured to serve and does not hold: what is missing there says nothing."""
+    return BackendUnavailable(
+        f"knotd has not loaded {zone}: it is still at it, or the zone file or journal is broken; see its log and "
+        f"`knotc zone-status {zone}`"
+    )
+
+
 def unreachable(path: Path, words: str) -> BackendError:
     """The error for a socket to which no connection came about. The system says more than libknot and knotc do."""
     head = f"no connection to knotd at {path}"

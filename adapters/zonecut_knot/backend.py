@@ -27,6 +27,7 @@ from zonecut_knot.below import DeepCuts
 from zonecut_knot.control import Connect
 from zonecut_knot.knotc import KnotcControl
 from zonecut_knot.library import LibraryControl
+from zonecut_knot.note import Note
 from zonecut_knot.options import Client, KnotOptions
 from zonecut_knot.zone import Listing, Zone, records
 
@@ -51,7 +52,9 @@ class KnotBackend(Backend):
         await self.close()
         # One thread: knotd serves one client at a time anyway, and a dead knotd holds up nobody else's threads.
         executor = ThreadPoolExecutor(1, thread_name_prefix="zonecut-knot")
-        zone = Zone(self._connect(), self._context.zone, self._context.ttls, self._options.timeout)
+        context, options = self._context, self._options
+        note = Note(context.state, names.to_text(context.zone), options.socket)
+        zone = Zone(self._connect(), context.zone, context.ttls, options.timeout, note)
         self._opened = zone, executor
         try:
             await self._in_turn(zone.check)

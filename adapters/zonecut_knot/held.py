@@ -101,10 +101,17 @@ def commands(held: Held, change: Change, ttls: Ttls) -> list[Command]:
         if there and not rdatas:
             found.append(Command("unset", text, rtype=type_text(rtype)))
             continue
-        gone = (data for data, rdata in there.items() if rdata not in rdatas)
-        found += [Command("unset", text, rtype=type_text(rtype), data=data) for data in gone]
-        ttl = str(ttls.of(rtype))
         known = held.rdatas(owner, rtype)
+        if known == set(rdatas):
+            continue
+        ttl = str(ttls.of(rtype))
+        if there and held.ttls.get((owner, rtype)) != ttls.of(rtype):
+            # Knot 3.4 would note the new TTL for the new records only, and could not load such a journal any more
+            found.append(Command("unset", text, rtype=type_text(rtype)))
+            known = frozenset()
+        else:
+            gone = (data for data, rdata in there.items() if rdata not in rdatas)
+            found += [Command("unset", text, rtype=type_text(rtype), data=data) for data in gone]
         found += [
             Command("set", text, ttl, type_text(rtype), checked_rdata_text(RR(owner, rtype, rdata)))
             for rdata in rdatas

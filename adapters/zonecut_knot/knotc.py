@@ -18,7 +18,8 @@ from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut_knot.answers import failure, unreachable
 from zonecut_knot.control import Command, Item, Reply
 
-_END = "Version: "
+_END = re.compile(r"(?:Version: )?\d+\.\d+\S*")
+"""What `status version` answers: the bare number since Knot 3.4."""
 _ERROR = re.compile(r"error: (?:\[[^\]]*\] )?\((?P<words>[^)]*)\)")
 _NO_CONNECTION = "failed to connect to socket"
 _RECORD = re.compile(r"\[[^\]]*\] (?P<sign>[+-]?)(?P<owner>\S+) (?P<ttl>\d+) (?P<type>\S+) ?(?P<data>.*)")
@@ -81,7 +82,7 @@ class KnotcControl:
     def stream(self, command: Command, rtypes: Collection[str]) -> Iterator[Item]:
         self._write([command])
         error = ""
-        while not (line := self._line(time.monotonic() + self._timeout)).startswith(_END):
+        while not _END.fullmatch(line := self._line(time.monotonic() + self._timeout)):
             if (item := _item(line)) and item.rtype in rtypes:
                 yield item
             error = self._error(line) or error
@@ -92,7 +93,7 @@ class KnotcControl:
         self._write([Command("status")])
         deadline = time.monotonic() + self._timeout
         fields = {}
-        while not (line := self._line(deadline)).startswith(_END):
+        while not _END.fullmatch(line := self._line(deadline)):
             if error := self._error(line):
                 raise failure(self._zone, "status", error)
             for field in line.partition("] ")[2].split(" | "):
@@ -104,7 +105,7 @@ class KnotcControl:
         self._send([f"conf-read {section}[{identifier}].{item}"])
         deadline = time.monotonic() + self._timeout
         value = ""
-        while not (line := self._line(deadline)).startswith(_END):
+        while not _END.fullmatch(line := self._line(deadline)):
             self._error(line)
             if line.startswith(f"{section}["):
                 value = line.partition(" = ")[2]
@@ -130,7 +131,7 @@ class KnotcControl:
     def _reply(self, deadline: float) -> Reply:
         items = []
         error = ""
-        while not (line := self._line(deadline)).startswith(_END):
+        while not _END.fullmatch(line := self._line(deadline)):
             if item := _item(line):
                 items.append(item)
             error = self._error(line) or error

@@ -19,8 +19,8 @@ _AHEAD = 64
 """How many commands are sent before the first answer is read. More gains nothing, and all of it fits into the socket's
 buffers: neither side ever waits for the other to read."""
 
-_FLAGS, _ERROR, _OWNER, _TTL, _TYPE, _DATA = 1, 2, 7, 8, 9, 10
-"""Places in a data unit (knot_ctl_idx_t)."""
+_FLAGS, _ERROR, _OWNER, _TTL, _TYPE, _DATA, _FILTERS = 1, 2, 7, 8, 9, 10, 11
+"""Places in a data unit (knot_ctl_idx_t). The sign of a difference is a flag on 3.2, a filter on 3.4."""
 _UNIT_DATA, _UNIT_EXTRA = 1, 2
 
 
@@ -139,7 +139,8 @@ class LibraryControl:
 
 
 def _item(data: Any) -> Item:
-    return Item(_text(data[_OWNER]), _text(data[_TTL]), _text(data[_TYPE]), _text(data[_DATA]), _text(data[_FLAGS]))
+    sign = data[_FLAGS] or (data[_FILTERS] if len(data) > _FILTERS else None)
+    return Item(_text(data[_OWNER]), _text(data[_TTL]), _text(data[_TYPE]), _text(data[_DATA]), _text(sign))
 
 
 def _text(octets: bytes | None) -> str:

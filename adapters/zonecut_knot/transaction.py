@@ -1,62 +1,58 @@
 """Transactions of a zone on knotd: begun, marked as ours, committed or aborted; those that a crash left are ended.
 
 A transaction belongs to the zone, not to the connection: it outlives both, refuses every other one, and keeps DNS
-UPDATEs waiting. That it is ours can be seen from a record which it sets first, and unsets before the commit. While we
-are served, no other zonecut is, since knotd serves one client at a time: a marked one that we meet is left over. One of
-a zonecut that was killed just before its commit bears no mark any more; but it does what we, who took over its ledger,
-are about to do.
+UPDATEs waiting. That it is ours can be seen from a record which it sets first, and unsets before the commit; in the
+moments without it, a note of what we were about to do proves it. While we are served, no other zonecut is, since knotd
+serves one client at a time: one of ours that we meet is left over. Whatever is not proved to be ours is somebody
+else's: it is waited for, never ended.
 """
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from zonecut.plugin import BackendError, BackendUnavailable
 from zonecut.protocol import names
-from zonecut.protocol.delegation import RR
-from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure
+from zonecut_knot.answers import ABSENT, NO_TRANSACTION, PRESENT, TOO_MANY_TRANSACTIONS, failure, not_loaded
 from zonecut_knot.control import Command, Connect, Control, Item, Reply
-from zonecut_knot.text import DELEGATION_TYPES, any_rdata, name, type_number
+from zonecut_knot.note import Note
 
 _LOG = logging.getLogger("zonecut.knot")
 _MARK = b"\x14_zonecut-transaction"
 _GRACE = 1.0
-"""Seconds for which a marked transaction may still be somebody's: with knotc, each command is a connection."""
-_TAKEN_OVER = 2.0
-"""Seconds without a change after which an unmarked transaction that does what we are about to do is taken for left
-over by a predecessor."""
-_ABANDONED = 600.0
-"""Seconds without a change after which an unmarked transaction of nothing but our types is taken for left over."""
+"""Seconds for which one of ours may still be somebody's: with knotc, each command is a connection."""
 _PAUSE = 0.05
-
-Doing = Collection[tuple[str, RR]]
-"""Records that are about to be added (+) or removed (-)."""
-
-_OUR_TYPES = frozenset((*DELEGATION_TYPES, "KEY", "SVCB", "TYPE66", "DSYNC"))
+_NAMED = 3
+"""How many RRsets of somebody else's transaction are named."""
 
 
 class Transaction:
     """An open transaction of ours. Raises the errors of `failure`."""
 
-    def __init__(self, control: Control, zone: str, mark: Command) -> None:
+    def __init__(self, control: Control, zone: str, mark: Command, note: Note) -> None:
         self._control = control
         self._zone = zone
         self._mark = mark
-        self._soa = Command("read", zone, rtype="SOA")
+        self._note = note
+        self._changes: list[Command] = []
         self._is_marked = False
         self.committed = False
         self.serial = ""
         """Of the zone as it is served, at the last reading or commit; empty where knotd did not say."""
 
     def read(self, owners: Sequence[bytes]) -> list[tuple[bytes, tuple[Item, ...]]]:
-        """The records at these owners, as the transaction has them."""
-        *replies, soa = self._run([*_commands("get", owners), self._soa])
-        self.serial = _serial(soa)
+        """The records at these owners, as the transaction has them.
+
+        Raises BackendUnavailable if that is a zone without SOA: then nothing that is missing says anything.
+        """
+        soa, *replies = self._run([Command("get", self._zone, rtype="SOA"), *_commands("get", owners)])
+        self.serial = loaded(self._zone, soa)
         return _nodes(self._zone, "get", owners, replies)
 
     def change(self, commands: Sequence[Command]) -> None:
         """Set and unset records."""
+        self._changes += commands
         for command, reply in zip(commands, self._run(commands), strict=True):
             tolerated = PRESENT if command.name == "set" else ABSENT
             if reply.error and reply.error not in tolerated:
@@ -65,16 +61,13 @@ class Transaction:
 
     def commit(self) -> None:
         unset = Command("unset", self._mark.owner, rtype=self._mark.rtype)
-        _, reply, soa = self._run([unset, Command("commit"), self._soa])
+        self._note.commits(self.serial, self._changes)
+        _, reply, soa = self._run([unset, Command("commit"), Command("read", self._zone, rtype="SOA")])
         if reply.error:
             raise failure(self._zone, "commit", reply.error)
         self.committed = True
-        self.serial = _serial(soa)
-
-    def abort(self) -> None:
-        (reply,) = self._control.run([Command("abort")])
-        if reply.error and reply.error != NO_TRANSACTION:
-            raise failure(self._zone, "abort", reply.error)
+        self._note.restore()
+        self.serial = loaded(self._zone, soa)
 
     def _run(self, commands: Sequence[Command]) -> list[Reply]:
         """Carry commands out, the first after the mark that makes the transaction known as ours.
@@ -93,123 +86,130 @@ class Transaction:
 class Transactions:
     """What begins transactions of one zone, one at a time."""
 
-    def __init__(self, connect: Connect, zone: bytes, patience: float) -> None:
+    def __init__(self, connect: Connect, zone: bytes, patience: float, note: Note) -> None:
         self._connect = connect
         self._zone = names.to_text(zone)
         self._patience = patience
+        self._note = note
         owner = names.to_text(_MARK + zone) if len(_MARK + zone) <= names.MAX_NAME else f"_zc.{self._zone}"
         self._mark = Command("set", owner, "0", "TXT", '"zonecut"')
-        self._idle: tuple[Sequence[Item], float] | None = None
-        """The last unmarked transaction that was met, and since when it has been as it is."""
-        self._uncertain = False
-        """There may be an open transaction of ours: the session of one was lost."""
 
     @contextmanager
-    def begin(self, doing: Doing = ()) -> Iterator[Transaction]:
-        """A transaction in a session of its own; aborted at the end unless it was committed.
-
-        By `doing`, what is to be done in it, one is known that a predecessor left open.
-        """
-        with closing(self._begun(doing)) as control:
-            transaction = Transaction(control, self._zone, self._mark)
+    def begin(self) -> Iterator[Transaction]:
+        """A transaction in a session of its own; aborted at the end unless it was committed."""
+        with self._in_turn(), closing(self._begun()) as control:
+            transaction = Transaction(control, self._zone, self._mark, self._note)
             try:
                 yield transaction
             except BaseException:
                 # of a lost one nobody knows; whatever is left is ended when the next one begins
                 if not control.is_lost:
                     with suppress(BackendError):
-                        transaction.abort()
-                        self._uncertain = False
+                        self._abort(control)
                 raise
             if not transaction.committed:
-                transaction.abort()
-            self._uncertain = False
+                self._abort(control)
 
     def end_stale(self) -> None:
-        """End a transaction that a predecessor left open. One that is somebody else's, as it seems, stays open."""
+        """End a transaction that a predecessor left open. Somebody else's stays open."""
         try:
             with self.begin():
                 pass
         except BackendUnavailable as error:
             _LOG.warning("%s", error.reason)
 
-    def _begun(self, doing: Doing) -> Control:
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """While no other zonecut has a transaction of the zone, if it uses the same directory."""
+        limit = time.monotonic() + self._patience
+        while not self._note.take():
+            if time.monotonic() > limit:
+                raise BackendUnavailable(f"another zonecut has been changing {self._zone} for {self._patience:g} s")
+            time.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            self._note.leave()
+
+    def _begun(self) -> Control:
         """A session in which a transaction was begun."""
         met: float | None = None
         while True:
             with ExitStack() as stack:
                 control = stack.enter_context(closing(self._connect()))
-                try:
-                    (reply,) = control.run([Command("begin")])
-                except BackendError:
-                    self._uncertain = True
-                    raise
+                before = self._note.begins()
+                (reply,) = control.run([Command("begin")])
                 if not reply.error:
-                    self._uncertain = True
                     stack.pop_all()
                     return control
+                self._note.restore(before)
                 if reply.error != TOO_MANY_TRANSACTIONS:
                     raise failure(self._zone, "begin", reply.error)
                 now = time.monotonic()
                 met = now if met is None else met
-                self._look_at_other(control, doing, now - met)
+                self._look_at_other(control, now - met)
             time.sleep(_PAUSE)
 
-    def _look_at_other(self, control: Control, doing: Doing, waited: float) -> None:
-        """End the open transaction if it was left over; raise BackendUnavailable if we have waited enough."""
-        if waited < _GRACE and not self._uncertain:
+    def _look_at_other(self, control: Control, waited: float) -> None:
+        """End the open transaction if it is ours, left over; raise BackendUnavailable if we have waited enough."""
+        if waited < _GRACE:
             return
-        (diff,) = control.run([Command("diff")])
+        diff, soa = control.run([Command("diff"), Command("read", self._zone, rtype="SOA")])
+        if diff.error:
+            return  # it was ended meanwhile
         marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
-        like_ours = all(self._is_like_ours(item) for item in diff.items)
-        if marked or (like_ours and (self._uncertain or self._is_abandoned(diff.items, doing, waited))):
-            self._end(control, diff.items)
+        if marked or self._note.proves(diff.items, _serial(soa)):
+            _LOG.warning(
+                "ending a transaction of %s with %d differences that a zonecut left open", self._zone, len(diff.items)
+            )
+            self._abort(control)
         elif waited >= self._patience:
             raise BackendUnavailable(
-                f"somebody else's transaction of {self._zone} has been open for {waited:.0f} s: end it with "
+                f"somebody else's transaction of {self._zone} is open, for {waited:.0f} s or more: "
+                f"{_described(diff.items)}; nothing is written until somebody ends it with "
                 f"`knotc zone-commit {self._zone}` or `knotc zone-abort {self._zone}`"
             )
 
-    def _is_like_ours(self, item: Item) -> bool:
-        """True for what a zonecut may leave unmarked, when it is killed within the microseconds around its mark."""
-        return item.owner != self._zone and item.rtype in _OUR_TYPES
-
-    def _is_abandoned(self, items: Sequence[Item], doing: Doing, waited: float) -> bool:
-        """True for an unmarked transaction at which nobody works any more.
-
-        An empty one holds nothing that could be lost; a person gets time to go on with another.
-        """
-        if not items:
-            return waited >= self._patience
-        now = time.monotonic()
-        if self._idle is None or self._idle[0] != items:
-            self._idle = items, now
-        return now - self._idle[1] >= (_TAKEN_OVER if any(_does(item) in doing for item in items) else _ABANDONED)
-
-    def _end(self, control: Control, items: Sequence[Item]) -> None:
-        _LOG.warning(
-            "ending a transaction of %s with %d differences that was left open, by a zonecut as it seems",
-            self._zone,
-            len(items),
-        )
+    def _abort(self, control: Control) -> None:
         (reply,) = control.run([Command("abort")])
         if reply.error and reply.error != NO_TRANSACTION:
             raise failure(self._zone, "abort", reply.error)
-        self._uncertain = False
+        self._note.restore()
 
 
-def _does(item: Item) -> tuple[str, RR] | None:
-    """What a difference does to the zone; None for one that we cannot read, which is none of ours."""
-    try:
-        rtype = type_number(item.rtype)
-        return item.sign, RR(name(item.owner), rtype, any_rdata(rtype, item.data))
-    except (ValueError, OSError):
-        return None
+def _described(diff: Sequence[Item]) -> str:
+    """What somebody else's transaction is about, so that who began it knows it again."""
+    if not diff:
+        return "it changes nothing yet"
+    rrsets = list(dict.fromkeys(f"{item.owner} {item.rtype}" for item in diff))
+    more = f" and {len(rrsets) - _NAMED} more" if len(rrsets) > _NAMED else ""
+    return f"it changes {', '.join(rrsets[:_NAMED])}{more}"
 
 
 def read(control: Control, zone: str, owners: Sequence[bytes]) -> list[tuple[bytes, tuple[Item, ...]]]:
-    """The records at each of these owners; none where there is no such name."""
-    return _nodes(zone, "read", owners, control.run(_commands("read", owners)))
+    """The records at each of these owners; none where there is no such name.
+
+    knotd says the same of a zone that it has not loaded (yet): so where something is missing, it is looked for again
+    between two looks at the zone's SOA. Raises BackendUnavailable where that is not there.
+    """
+    commands = _commands("read", owners)
+    replies = control.run(commands)
+    if not all(reply.items for reply in replies):
+        soa = Command("read", zone, rtype="SOA")
+        before, *replies, after = control.run([soa, *commands, soa])
+        loaded(zone, before)
+        loaded(zone, after)
+    return _nodes(zone, "read", owners, replies)
+
+
+def loaded(zone: str, soa: Reply) -> str:
+    """The serial in the answer to a reading of the zone's SOA. Raises BackendUnavailable if there is none."""
+    if soa.error and soa.error not in ABSENT:
+        raise failure(zone, "read", soa.error)
+    serial = _serial(soa)
+    if not serial:
+        raise not_loaded(zone)
+    return serial
 
 
 def _commands(name: str, owners: Sequence[bytes]) -> list[Command]:

@@ -7,17 +7,21 @@ from tempfile import SpooledTemporaryFile
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Ttls
+from zonecut.protocol.delegation import Ttls
 from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_knot import held as rules
 from zonecut_knot import published
+from zonecut_knot.answers import not_loaded
 from zonecut_knot.control import Command, Connect, Item
 from zonecut_knot.durable import lost_by
 from zonecut_knot.held import Held
+from zonecut_knot.note import Note
 from zonecut_knot.text import DELEGATION_TYPES, delegation_rdata, name
-from zonecut_knot.transaction import Doing, Transaction, Transactions, read
+from zonecut_knot.transaction import Transaction, Transactions, read
 
 _SPOOLED_OCTETS = 1 << 20
+_SOA = "SOA"
+_LISTED = (*DELEGATION_TYPES, _SOA)
 
 Listing = SpooledTemporaryFile[bytes]
 
@@ -25,12 +29,12 @@ Listing = SpooledTemporaryFile[bytes]
 class Zone:
     """The parent zone. Every method raises BackendError only, and belongs to one thread at a time."""
 
-    def __init__(self, connect: Connect, zone: bytes, ttls: Ttls, patience: float) -> None:
+    def __init__(self, connect: Connect, zone: bytes, ttls: Ttls, patience: float, note: Note) -> None:
         self._connect = connect
         self._zone = zone
         self._text = names.to_text(zone)
         self._ttls = ttls
-        self._transactions = Transactions(connect, zone, patience)
+        self._transactions = Transactions(connect, zone, patience, note)
         self.known_serial: str | None = None
         """The zone's serial after our last listing or commit: with another one, somebody else changed the zone."""
 
@@ -41,7 +45,7 @@ class Zone:
         if role != "master":
             raise BackendMisconfigured(f"knotd is {role} for {self._text}, not its primary: look at `socket`")
         if not status.get("serial", "").isdigit():
-            raise BackendUnavailable(f"knotd has not loaded {self._text}: see its log")
+            raise not_loaded(self._text)
         with closing(self._connect()) as control:
             if lost := lost_by(self._text, control.setting):
                 raise BackendMisconfigured(lost)
@@ -77,7 +81,7 @@ class Zone:
             rules.check_place(change, self._zone)
         if not changes:
             return
-        with self._transactions.begin(_doing(changes)) as transaction:
+        with self._transactions.begin() as transaction:
             there = Held.of(transaction.read(_owners(changes)))
             needed = [change for change in changes if not rules.holds(there, change)]
             conflicts = [change.child for change in needed if not rules.agrees(there, change.before)]
@@ -104,9 +108,7 @@ class Zone:
     def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         """`before` becomes `after` in one transaction, if it is what the zone holds."""
         owners = sorted({rrset.owner for rrset in (*before, *after)})
-        old, new = _records(before), _records(after)
-        doing = {*(("-", record) for record in old - new), *(("+", record) for record in new - old)}
-        with self._transactions.begin(doing) as transaction:
+        with self._transactions.begin() as transaction:
             there = self._rrsets(owners, transaction.read)
             if commands := published.commands(there, before, after):
                 self._commit(transaction, commands)
@@ -114,14 +116,21 @@ class Zone:
     def spool(self) -> tuple[Listing, str]:
         """All NS, DS, A and AAAA records in a file, in knotd's order, and the serial of the zone before that.
 
-        Into a file, and not to whoever reads it: until all of it is taken, nobody else is served.
+        Into a file, and not to whoever reads it: until all of it is taken, nobody else is served. Raises
+        BackendUnavailable for a listing without SOA: that is of no zone.
         """
         listing: Listing = SpooledTemporaryFile(_SPOOLED_OCTETS)  # noqa: SIM115 - the caller closes it
         try:
             with closing(self._connect()) as control:
                 serial = control.status().get("serial", "")
-                for item in control.stream(Command("read"), DELEGATION_TYPES):
-                    listing.write(f"{item.owner} {item.ttl} {item.rtype} {item.data}\n".encode())
+                is_zone = False
+                for item in control.stream(Command("read"), _LISTED):
+                    if item.rtype == _SOA:
+                        is_zone = True
+                    else:
+                        listing.write(f"{item.owner} {item.ttl} {item.rtype} {item.data}\n".encode())
+            if not is_zone:
+                raise not_loaded(self._text)
             listing.seek(0)
         except BaseException:
             listing.close()
@@ -178,18 +187,6 @@ def records(listing: Listing, count: int) -> list[ResourceRecord]:
 
 def _owners(changes: Iterable[Change]) -> list[bytes]:
     return list(dict.fromkeys(owner for change in changes for owner in rules.owners(change)))
-
-
-def _doing(changes: Iterable[Change]) -> Doing:
-    found = set()
-    for change in changes:
-        difference = change.difference
-        found |= {*(("-", record) for record in difference.removed), *(("+", record) for record in difference.added)}
-    return found
-
-
-def _records(rrsets: Iterable[RRset]) -> set[RR]:
-    return {RR(rrset.owner, rrset.rtype, rdata) for rrset in rrsets for rdata in rrset.rdatas}
 
 
 def _is_cut(items: Iterable[Item]) -> bool:

@@ -70,7 +70,8 @@ async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIter
     from zonecut.plugin import BackendContext
 
     adapter, options = loaded.backends[section.apex]
-    backend = adapter.create(BackendContext(section.apex, section.policy.ttl.to_ttls()), options)
+    context = BackendContext(section.apex, section.policy.ttl.to_ttls(), loaded.configuration.key_directory)
+    backend = adapter.create(context, options)
     try:
         await backend.open()
         yield backend

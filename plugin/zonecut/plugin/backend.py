@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from zonecut.protocol import names
@@ -186,7 +187,12 @@ class Backend(ABC):
 
 @dataclass(frozen=True, slots=True)
 class BackendContext:
-    """What an adapter is given beside its options: the parent zone's apex and the TTLs with which to publish."""
+    """What an adapter is given beside its options: the parent zone's apex and the TTLs with which to publish.
+
+    `state` is a directory for what has to outlive the process; it may not exist yet, or not be writable. None: there
+    is none.
+    """
 
     zone: bytes
     ttls: Ttls
+    state: Path | None = None

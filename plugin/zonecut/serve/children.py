@@ -101,7 +101,7 @@ def make_side(loaded: Loaded, section: ChildSection) -> Side:
     assert directory is not None  # the configuration sees to that
     backend = _backend(loaded, apex)
     signalling = {
-        zone: adapter.create(BackendContext(zone, Ttls()), options)
+        zone: adapter.create(BackendContext(zone, Ttls(), directory), options)
         for zone, (adapter, options) in loaded.signalling[apex].items()
     }
     doors = Doors([*([backend] if backend else []), *signalling.values()], keep=section.primary is None)
@@ -119,7 +119,7 @@ def _backend(loaded: Loaded, apex: bytes) -> Backend | None:
     if apex not in loaded.child_backends:
         return None
     adapter, options = loaded.child_backends[apex]
-    return adapter.create(BackendContext(apex, Ttls()), options)
+    return adapter.create(BackendContext(apex, Ttls(), loaded.configuration.key_directory), options)
 
 
 class RunningChildren:

@@ -81,7 +81,7 @@ class RunningZones:
         }
         for section in loaded.configuration.parents:
             apex = section.apex
-            context = BackendContext(apex, section.policy.ttl.to_ttls())
+            context = BackendContext(apex, section.policy.ttl.to_ttls(), loaded.configuration.key_directory)
             methods = tuple((kind.name, options) for kind, options in loaded.methods[apex])
             looks = (methods, section.trust, section.checks, resolver, section.policy.glue_addresses)
             backend = (*loaded.backends[apex], context, looks)
