@@ -82,6 +82,22 @@ def test_a_defect_in_one_read_is_nobody_else_s(tmp_path: Path) -> None:
         world.zonecut.stop()
 
 
+def test_a_defect_in_one_write_holds_up_that_change_alone(tmp_path: Path) -> None:
+    with Faulty(tmp_path) as world:
+        world.fail("write", MANY, SECOND)
+        assert world.change(SECOND)[0] == "NOERROR"
+        assert world.change(FIRST)[0] == "NOERROR"
+        until(
+            lambda: [each["child"] for each in world.changes("--state", "accepted")] == [SECOND.text],
+            timeout=10,
+            what="the other change is written",
+        )
+        assert world.restarts("writer") == 0
+        (world.faults / "write").unlink()
+        until(lambda: not world.changes("--state", "accepted"), timeout=40, what="it is written, too")
+        stop_cleanly(world, ["writer.defect", "change.waits", "backend.unavailable"])
+
+
 def test_a_zone_whose_writer_fails_accepts_nothing_until_it_runs_again(tmp_path: Path) -> None:
     with Faulty(tmp_path) as world:
         world.fail("batch", MANY)

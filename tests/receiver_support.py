@@ -250,7 +250,7 @@ async def site(
         await zone.resume()
         running = [asyncio.create_task(zone.run()), asyncio.create_task(store.ring.run())]
         if methods:
-            running.append(asyncio.create_task(bootstrapper.run()))
+            running += [asyncio.create_task(bootstrapper.run()), asyncio.create_task(bootstrapper.waiting.run())]
         tally = Tally()
         refusals = Refusals(store)
         served_zone = ServedZone(

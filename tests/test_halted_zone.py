@@ -19,7 +19,7 @@ from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, StoreUnavailable
 
 HASTY = ZoneSettings(answer_within=0.05)
-TROUBLE = "nothing is accepted for parent.example. just now: its writer is not running"
+TROUBLE = "no requests are accepted for parent.example. just now: its writer is not running"
 
 
 class Defect:
@@ -85,6 +85,34 @@ async def test_without_its_writer_a_zone_takes_nothing_through_any_door(
         await asyncio.sleep(0.1)
         assert await here.served(CHILD) == ns_of(CHILD, "newer.example.")
         assert await here.served(OTHER) == ns_of(OTHER, "new.example.")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_without_its_bootstrapper_a_zone_takes_no_new_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+
+        async def falls(*_: object) -> None:
+            raise KeyError("a defect")
+
+        monkeypatch.setattr(here.served_zone.bootstrapper, "_start_due", falls)
+        with pytest.raises(KeyError):
+            await here.served_zone.bootstrapper.run()
+        monkeypatch.undo()
+        pair = new_pair(OTHER)
+        assert refused_for(await here.ask(upload(here, pair))) == (
+            Rcode.SERVFAIL,
+            "no keys are accepted for parent.example. just now: its bootstrapper is not running",
+        )
+        assert not await here.store.keys.find(OTHER)
+        # changes are another matter
+        assert (await here.ask(here.signed(*replace_ns(CHILD, "new.example.")))).rcode == Rcode.NOERROR
+        running = asyncio.create_task(here.served_zone.bootstrapper.run())
+        await asyncio.sleep(0)
+        assert (await here.ask(upload(here, pair))).rcode == Rcode.NOERROR
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

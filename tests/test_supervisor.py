@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from receiver_support import Clock
 from zonecut.plugin import BackendUnavailable
 from zonecut.protocol import names
-from zonecut.serve.supervisor import Pauses, Supervisor, TaskName, is_told
+from zonecut.receiver.telling import is_told
+from zonecut.serve.supervisor import Pauses, Supervisor, TaskName
 from zonecut.store import StoreUnavailable
 
 ZONE = names.from_text("parent.example.")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver_support import ZONE, ns_of
 from zonecut.plugin import (
@@ -421,6 +422,26 @@ async def test_a_defect_of_an_adapter_loses_nothing(bench: Bench) -> None:
     bench.server.faults = [ZeroDivisionError("a defect")]
     settled = [await bench.put(number) for number in range(3)]
     assert await outcomes(settled) == [APPLIED] * 3
+
+
+async def test_a_defect_at_one_child_holds_up_nobody_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    offender, write = names.from_text("child2.parent.example."), bench.server.write
+
+    async def falls(changes: Sequence[Change]) -> None:
+        if any(change.child == offender for change in changes):
+            raise KeyError("a defect")
+        await write(changes)
+
+    monkeypatch.setattr(bench.server, "write", falls)
+    with capture_logs() as logs:
+        settled = [await bench.put(number) for number in range(5)]
+        assert await outcomes([each for number, each in enumerate(settled) if number != 2]) == [APPLIED] * 4
+        await asyncio.sleep(0.2)
+    assert not settled[2].done()
+    # it is tried every few milliseconds, and told ever more seldom
+    assert 1 <= len([entry for entry in logs if entry["event"] == "writer.defect"]) <= 12
+    monkeypatch.setattr(bench.server, "write", write)
+    assert await outcomes([settled[2]]) == [APPLIED]
 
 
 async def test_a_writer_is_drained_when_all_is_settled_and_not_before(bench: Bench) -> None:

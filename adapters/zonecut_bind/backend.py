@@ -316,3 +316,6 @@ class BindBackend(Backend):
                     await self._scan()
             except BackendError as error:
                 _LOG.warning("looking for hidden delegations of %s: %s", names.to_text(self._zone), error.reason)
+            except Exception:
+                # a defect is no reason not to look again
+                _LOG.exception("looking for hidden delegations of %s", names.to_text(self._zone))

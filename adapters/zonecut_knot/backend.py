@@ -182,6 +182,9 @@ class KnotBackend(Backend):
                     await self._scan()
             except BackendError as error:
                 _LOG.warning("looking for delegations of %s: %s", names.to_text(self._context.zone), error.reason)
+            except Exception:
+                # a defect is no reason not to look again
+                _LOG.exception("looking for delegations of %s", names.to_text(self._context.zone))
 
 
 def _add(found: DeepCuts, cuts: Iterable[bytes]) -> None:

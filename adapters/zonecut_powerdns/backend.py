@@ -310,6 +310,9 @@ class PowerDnsBackend(Backend):
                 await self._scan()
             except BackendError as error:
                 _LOG.warning("looking at %s again: %s", names.to_text(self._zone), error.reason)
+            except Exception:
+                # a defect is no reason not to look again
+                _LOG.exception("looking at %s again", names.to_text(self._zone))
 
 
 async def _repeated(operation: Callable[[], Awaitable[_T]]) -> _T:

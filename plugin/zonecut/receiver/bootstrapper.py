@@ -19,6 +19,7 @@ from zonecut.plugin.bootstrap import BootstrapMethod, Candidate, Conclusion, Fin
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.bounded import Bounded
+from zonecut.receiver.duty import Duty
 from zonecut.receiver.waiting import Waiting, digest_of
 from zonecut.store import (
     Acceptance,
@@ -69,7 +70,7 @@ class Retry:
 
 
 class Bootstrapper:
-    """The bootstraps of one parent zone's children. `run` it in a task."""
+    """The bootstraps of one parent zone's children. `run` it in a task, and `waiting` in another."""
 
     def __init__(
         self,
@@ -102,7 +103,8 @@ class Bootstrapper:
         self._unpublished = unpublished
         self._clock = clock
         self._jitter = jitter
-        self._waiting = Waiting(zone, store, delegation_of, retry.cool_down, retry.longest, clock=clock)
+        self.duty = Duty(zone, "bootstrapper", "keys")
+        self.waiting = Waiting(zone, store, delegation_of, retry.cool_down, retry.longest, clock=clock)
         self._work = asyncio.Event()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._troubles: Bounded[int, int] = Bounded(REMEMBERED)
@@ -117,12 +119,15 @@ class Bootstrapper:
 
     async def seen(self, child: bytes, delegation: Delegation) -> None:
         """A delegation was read: where it has changed, keys that wait are looked at again. Raises StoreUnavailable."""
-        if self._methods and await self._waiting.seen(child, delegation):
+        if self._methods and await self.waiting.seen(child, delegation):
             self.wake()
 
     async def run(self) -> None:
         """Work until cancelled; what is under way then is taken up again after the next start."""
-        waiting = asyncio.create_task(self._waiting.run())
+        with self.duty.on():
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             while True:
                 self._work.clear()
@@ -135,7 +140,7 @@ class Bootstrapper:
                     async with asyncio.timeout(POLL):
                         await self._work.wait()
         finally:
-            tasks = (waiting, *self._running.values())
+            tasks = tuple(self._running.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -209,7 +214,7 @@ class Bootstrapper:
         if stored is None or stored.state is not KeyState.KNOWN:
             return
         is_beside = self._is_beside(bootstrap)
-        self._waiting.looks(bootstrap.owner)
+        self.waiting.looks(bootstrap.owner)
         delegation = await self._delegation_of(bootstrap.owner)
         if delegation.is_delegated:
             others = await self._trusted_others(stored)
@@ -231,7 +236,7 @@ class Bootstrapper:
 
     def _looked(self, bootstrap: Bootstrap, delegation: Delegation) -> Bootstrap:
         """A bootstrap after a look that was made on this delegation."""
-        self._waiting.looked(bootstrap.owner, delegation)
+        self.waiting.looked(bootstrap.owner, delegation)
         return replace(bootstrap, looked_at=self._clock(), wanted_at=None, judged=digest_of(delegation))
 
     async def _trusted_others(self, stored: StoredKey) -> list[StoredKey]:

@@ -1,4 +1,4 @@
-"""Whether the writer of a parent zone is running: a zone without one accepts nothing."""
+"""Whether a part of a parent zone is running: one that is not takes no work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,16 @@ from zonecut.protocol import names
 
 
 class Duty:
-    """Of one zone's writer. Before it has begun it counts as about to begin."""
+    """Of one part. Before it has begun it counts as about to begin."""
 
-    def __init__(self, zone: bytes) -> None:
-        self._zone = zone
+    def __init__(self, zone: bytes, part: str, takes: str) -> None:
+        """`takes` is what the part works on, as a child may be told."""
+        self._words = f"no {takes} are accepted for {names.to_text(zone)} just now: its {part} is not running"
         self._ended = False
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """While what is in the block goes on, the writer is running."""
+        """While what is in the block goes on, the part is running."""
         self._ended = False
         try:
             yield
@@ -25,10 +26,8 @@ class Duty:
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing is accepted, as a child may be told; None while the writer runs."""
-        if not self._ended:
-            return None
-        return f"nothing is accepted for {names.to_text(self._zone)} just now: its writer is not running"
+        """Why nothing is accepted, as a child may be told; None while the part runs."""
+        return self._words if self._ended else None
 
     def check(self) -> None:
         """Raise BackendUnavailable if nothing is accepted."""

@@ -76,7 +76,7 @@ class ParentZone:
         self._order = ChildOrder(ledger)
         self._resumed = asyncio.Event()
         self._recording = Recording()
-        self._duty = Duty(rules.zone)
+        self._duty = Duty(rules.zone, "writer", "requests")
 
     @property
     def trouble(self) -> str | None:

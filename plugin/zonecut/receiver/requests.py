@@ -120,6 +120,7 @@ class Requests:
             request = None
         if isinstance(request, KeyUpload):
             try:
+                zone.bootstrapper.duty.check()
                 await zone.delegations.check_delegated(request.child)
                 return await zone.trust.upload(authenticated, request, source, now)
             except StoreUnavailable as error:

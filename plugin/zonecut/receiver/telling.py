@@ -1,4 +1,4 @@
-"""What the log says of a change that was accepted."""
+"""What the log says of a change that was accepted, and how often of what fails again and again."""
 
 import asyncio
 from functools import partial
@@ -13,6 +13,11 @@ from zonecut.receiver.policy import Rules, shortcomings
 from zonecut.receiver.provenance import Provenance
 
 _log = structlog.get_logger(__name__)
+
+
+def is_told(failures: int) -> bool:
+    """Whether the log tells of this failure of a row: the first, the second, the fourth, the eighth..."""
+    return failures & (failures - 1) == 0
 
 
 def tell_accepted(

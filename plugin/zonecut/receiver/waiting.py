@@ -55,8 +55,6 @@ class Waiting:
             except (BackendError, StoreError) as error:
                 # the server or the store is away, which others report
                 _log.info("waiting.ended", zone=names.to_text(self._zone), reason=error.reason)
-            except Exception:
-                _log.exception("waiting.defect", zone=names.to_text(self._zone))
 
     async def once(self) -> int:
         """Read each delegation that is due to be read; how many there were. Raises BackendError, StoreError."""

@@ -22,6 +22,7 @@ from zonecut.receiver.batches import Result, missing, split
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
 from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.telling import is_told
 from zonecut.receiver.undo import take_back
 from zonecut.receiver.writequeue import Pending, WriteQueue
 from zonecut.store import Attempt, ChangeState, StoreError, StoreUnavailable
@@ -264,15 +265,18 @@ class Writer:
     async def _failed(self, batch: Sequence[Pending], error: Exception, result: Result) -> None:
         """It is not known whether a batch was written; a server that answers and does not write may like a part."""
         if not isinstance(error, BackendError | StoreUnavailable):
-            # a defect of an adapter or of ours must not end the writer: what is accepted stays in work
-            _log.exception("writer.defect", zone=names.to_text(self._zone))
+            # a defect of an adapter or of ours must not end the writer: what is accepted stays in work. It may be about
+            # one change alone, and is told ever more seldom
+            result.answered = True
+            if batch and is_told(batch[0].attempts):
+                _log.exception("writer.defect", **self._about(batch[0]), changes=len(batch))
         for pending in batch:
             pending.uncertain = pending.written = True
             pending.trouble = getattr(error, "reason", "internal error: see the log")
         if not result.answered:
             result.untried += batch
             result.away = True
-        elif len(batch) == 1:
+        elif len(batch) < 2:
             result.alone += batch
         else:
             for part in split(batch, frozenset()):

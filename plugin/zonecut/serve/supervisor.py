@@ -12,6 +12,7 @@ import structlog
 
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
+from zonecut.receiver.telling import is_told
 from zonecut.store import StoreError
 
 _log = structlog.get_logger(__name__)
@@ -38,11 +39,6 @@ class Pauses:
     def in_a_row(self, before: int, lasted: float) -> int:
         """How many failures in a row there are with one more, of a run that lasted so many seconds."""
         return 1 if lasted >= self.calm else before + 1
-
-
-def is_told(failures: int) -> bool:
-    """Whether the log tells of this failure of a row: the first, the second, the fourth, the eighth..."""
-    return failures & (failures - 1) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +181,15 @@ async def _outcome(run: Run) -> Exception | None:
         # what it waited for was cancelled, not this task
         return RuntimeError(f"something that it waited for was cancelled: {error!r}")
     except Exception as error:
-        return error
+        return _single(error)
     return None
+
+
+def _single(error: Exception) -> Exception:
+    """The one exception of a group that holds no other."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
 
 
 def reason_of(error: Exception | None) -> str:

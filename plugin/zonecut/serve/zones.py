@@ -138,6 +138,7 @@ class RunningZones:
         work = {
             WRITER: zone.delegations.run,
             "bootstrapper": zone.bootstrapper.run,
+            "waiting": zone.bootstrapper.waiting.run,
             "sweep": zone.sweep.run,
             "publisher": publisher.run,
             "watch": shared.keep_watch,
