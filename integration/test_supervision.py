@@ -176,6 +176,21 @@ def test_a_reload_while_the_store_cannot_be_read_counts_as_soon_as_it_can(ledger
     stop_cleanly(world, ["task.failed", "store.unavailable"])
 
 
+@pytest.mark.parametrize("table", ["key_events", "changes"])
+def test_a_start_while_the_store_cannot_be_read_ends_with_the_reason(ledger: World, table: str) -> None:
+    ledger.zonecut.stop()
+    rename(ledger, table, "away")
+    argv = [str(ledger.zonecut.command), "serve", "--config", str(ledger.zonecut.config_file)]
+    done = subprocess.run(argv, cwd=ledger.zonecut.directory, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert f"no such table: {table}" in done.stderr
+    assert "Traceback" not in done.stderr
+    rename(ledger, "away", table)
+    ledger.zonecut.start()
+    assert ledger.udp(FIRST.fresh()).rcode == "NOERROR"
+    stop_cleanly(ledger)
+
+
 def test_a_reload_that_is_refused_opens_no_address(ledger: World) -> None:
     """The second of two new addresses is somebody else's."""
     world = ledger

@@ -11,6 +11,7 @@ from zonecut.plugin import BackendUnavailable
 from zonecut.protocol import names
 from zonecut.receiver.telling import is_told
 from zonecut.serve.supervisor import Pauses, Supervisor, TaskName
+from zonecut.serve.unhandled import Unhandled
 from zonecut.store import StoreUnavailable
 
 ZONE = names.from_text("parent.example.")
@@ -166,6 +167,24 @@ async def test_an_error_that_says_what_is_wrong_needs_no_traceback(bench: Bench,
     (told,) = logs
     assert (told["exc_info"], told["reason"], told["zone"]) == (None, str(error), "parent.example.")
     await bench.supervisor.stop()
+
+
+async def test_the_one_error_of_a_group_is_told_for_itself(bench: Bench) -> None:
+    task = Faulty(bench, 0.0, error=ExceptionGroup("two tasks", [StoreUnavailable("the disk is full")]))
+    with capture_logs() as logs:
+        bench.supervisor.start(NAME, task.run)
+        await bench.until(lambda: task.runs)
+    assert logs[0]["reason"] == "the disk is full"
+    await bench.supervisor.stop()
+
+
+async def test_what_nobody_waits_for_is_told_ever_more_seldom() -> None:
+    handler, loop = Unhandled(), asyncio.get_running_loop()
+    with capture_logs() as logs:
+        for number in range(20):
+            handler(loop, {"message": "Task exception was never retrieved", "exception": KeyError(number)})
+        handler(loop, {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many")})
+    assert [(entry["event"], entry["count"]) for entry in logs] == [("serve.defect", n) for n in (1, 2, 4, 8, 16, 1)]
 
 
 async def test_a_task_that_returns_has_failed_as_well(bench: Bench) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pluggy
 import structlog
@@ -36,6 +35,7 @@ from zonecut.serve.scraping import Scraping
 from zonecut.serve.states import StateKeeper
 from zonecut.serve.supervisor import Supervisor, TaskName
 from zonecut.serve.tcp import Connections
+from zonecut.serve.unhandled import Unhandled
 from zonecut.serve.zones import RunningZones
 from zonecut.store import ChangeState, Store, StoreError
 
@@ -84,7 +84,11 @@ class Daemon:
 
         Raises StoreError, BackendError, CannotListen, UnusableKey or OSError if it cannot begin.
         """
-        asyncio.get_running_loop().set_exception_handler(_log_unhandled)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(Unhandled())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         try:
             await self._run()
         finally:
@@ -124,10 +128,6 @@ class Daemon:
         await self._listen(self._loaded, self._prepare_hook(self._loaded))
         await scraping.listen()
         await self._children.switch(children, self._loaded.configuration.agent.lookups)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         _log.info(
             "serve.started",
             listen=[str(endpoint) for endpoint in self._listeners.endpoints],
@@ -311,11 +311,6 @@ def _check_reloadable(old: Loaded, new: Loaded) -> None:
     problems = [f"{key}: a change of this needs a restart" for key, (one, other) in fixed.items() if one != other]
     if problems:
         raise ConfigurationError(new.path, problems)
-
-
-def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody waited for has failed: it is told like all else."""
-    _log.error("serve.defect", reason=context["message"], exc_info=context.get("exception"))
 
 
 def _log_store(trouble: str | None) -> None:
