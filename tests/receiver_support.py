@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.tally import Tally
 from zonecut.receiver.trust import Trust, TrustSettings
+from zonecut.receiver.watching import Watching
 from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, KeyState, Store
 from zonecut_zonefile import zonecut_adapters
@@ -185,8 +186,9 @@ async def site(
     responses: ResponseSettings | None = None,
     revision: Revision = Revision.KEYSTATE_03,
     checks: Callable[[Store], Checks] | None = None,
+    zones: Collection[bytes] = (ZONE,),
 ) -> AsyncIterator[Site]:
-    """A running receiver on a zone file in `directory`."""
+    """A running receiver on a zone file in `directory`; `zones` are all the parent zones that it has."""
     zone_file = directory / "parent.zone"
     if not zone_file.exists():
         zone_file.write_text(ZONE_TEXT.format(directory=directory))
@@ -230,13 +232,16 @@ async def site(
             jitter=random.Random(1),
         )
         trusted = Trust(ZONE, trust_settings, (policy or Policy()).rollover, store, keys, bootstrapper, DEFAULT)
+        watching = Watching(ZONE, trust_settings, store, keys, lambda: zones, clock)
         zone = ParentZone(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy()),
             settings or ZoneSettings(),
             backend,
             Ledger(store, ZONE),
             replay,
-            trusted.noticed,
+            watching.noticed,
+            watching.suspends,
+            bootstrapper.seen,
             max_waiting=limits.max_pending_per_child,
             monotonic=clock,
             jitter=random.Random(1),
@@ -254,7 +259,12 @@ async def site(
         tally = Tally()
         refusals = Refusals(store)
         served_zone = ServedZone(
-            zone, trusted, bootstrapper, responder, Sweep(ZONE, store, delegation_of, trust_settings.sweep)
+            zone,
+            trusted,
+            bootstrapper,
+            responder,
+            Sweep(ZONE, store, zone.look_at, watching, trust_settings),
+            watching,
         )
         requests = Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock)
         front_end = FrontEnd({ZONE: served_zone}, requests, refusals, limits, tally, clock=clock, monotonic=clock)

@@ -107,7 +107,7 @@ async def test_the_order_of_a_child_s_own_requests_is_not_disturbed(here: Site) 
     await here.trust(CHILD)
     at = here.clock.now
     assert (await here.ask(here.signed(*replace_ns(CHILD, "one.example."), signed_at=at))).rcode == Rcode.NOERROR
-    assert (await patch(here, rrset("child.parent.example.", "NS", NS))).status == HTTPStatus.NO_CONTENT
+    assert (await patch(here, rrset("child.parent.example.", "NS", NS, "one.example."))).status == HTTPStatus.NO_CONTENT
     stale = here.signed(*replace_ns(CHILD, "old.example."), signed_at=at - 10)
     assert (await here.ask(stale)).rcode != Rcode.NOERROR
     fresh = here.signed(*replace_ns(CHILD, "two.example."), signed_at=at + 1)

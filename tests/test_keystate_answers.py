@@ -167,6 +167,8 @@ async def test_9_10_when_the_automatic_methods_give_up_and_an_operator_may_decid
     [
         (KeyState.TRUSTED, 4),
         (KeyState.SUPERSEDED, 5),
+        (KeyState.ENDED, 5),
+        (KeyState.SUSPENDED, 10),
         (KeyState.REFUSED, 7),
         (KeyState.REVOKED, 7),
         (KeyState.VALIDATION_FAILED, 8),

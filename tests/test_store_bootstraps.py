@@ -1,7 +1,6 @@
 """Keys on their way to trust in the store: transitions, bounds, what goes together in one transaction."""
 
 import asyncio
-import math
 import sqlite3
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
@@ -213,7 +212,8 @@ async def test_an_upload_that_deletes_nothing_replaces_nothing(store: Store) -> 
 async def test_another_child_s_keys_are_never_touched(store: Store) -> None:
     await trust(store, key(1, OTHER))
     await accept(store, await begin(store, key(1)))
-    await store.bootstraps.forget_child(CHILD, "zonecut", "gone")
+    await store.watches.end_by_operator(CHILD, "ann", "gone")
+    await store.bootstraps.suspend_child(CHILD, "zonecut", "NS changed")
     assert await states(store, OTHER) == [TRUSTED]
 
 
@@ -245,7 +245,7 @@ async def test_a_decision_made_meanwhile_overtakes_what_a_method_found(store: St
 async def test_what_an_earlier_bootstrap_found_says_nothing_about_a_later_one(store: Store, clock: Clock) -> None:
     stored = await begin(store, key(1))
     earlier = await under_way(store, stored)
-    assert await store.bootstraps.forget_child(CHILD, "zonecut", "gone") == 1
+    assert await store.watches.end_by_operator(CHILD, "ann", "gone") == 1
     clock.now += 1
     await begin(store, key(1))  # by whoever holds the key, for a name that may have another holder now
     with pytest.raises(InvalidTransition):
@@ -451,30 +451,26 @@ async def test_of_rolls_that_come_at_once_the_offender_alone_fails(store: Store)
 # the end of a delegation, and NS that somebody else changed
 
 
-async def test_with_its_delegation_all_trust_in_a_child_ends(store: Store) -> None:
-    await trust(store, key(1))
-    await begin(store, key(2))
-    revoked, _ = await store.keys.add(key(3), REVOKED, "upload", "child")
-    assert await store.bootstraps.forget_child(CHILD, "zonecut", "the delegation is gone") == 2
-    assert await states(store) == [SUPERSEDED, SUPERSEDED, REVOKED]
-    assert await store.bootstraps.list() == []
-    assert await store.bootstraps.forget_child(CHILD, "zonecut", "the delegation is gone") == 0
-    assert await store.keys.get(revoked.id) == revoked
-
-
-async def test_suspended_keys_wait_for_an_operator_without_end(store: Store, clock: Clock) -> None:
+async def test_suspended_keys_are_not_pending_and_wait_for_an_operator_without_end(store: Store) -> None:
     stored = await trust(store, key(1))
     pending = await begin(store, key(2))
-    assert await store.bootstraps.suspend_child(CHILD, ZONE, "zonecut", "NS changed") == 1
-    assert await states(store) == [KNOWN, KNOWN]
-    suspended = await under_way(store, stored)
-    assert (suspended.manual, suspended.expires_at, suspended.reason) == (True, math.inf, "NS changed")
-    assert suspended.to_json()["expires_at"] is None
+    assert await store.bootstraps.suspend_child(CHILD, "zonecut", "NS changed") == 1
+    assert await states(store) == [KeyState.SUSPENDED, KNOWN]
+    assert (await store.keys.find(CHILD))[0].reason == "NS changed"
+    assert [each.key_id for each in await store.bootstraps.list()] == [pending.id]
+    # uploaded again it stays what it is
     assert await begin(store, key(1)) == (await store.keys.find(CHILD))[0]
-    assert [each.key_id for each in await store.bootstraps.due(ZONE, NOW + 1e9, 9, ())] == [pending.id]
-    assert [each.key_id for each in await store.bootstraps.expired(ZONE, NOW + 1e9)] == [pending.id]
+    assert [each.key_id for each in await store.bootstraps.list()] == [pending.id]
     await store.bootstraps.decide(stored.id, "ann", "asked them")
     assert await states(store) == [TRUSTED, KNOWN]
+
+
+async def test_suspended_keys_fill_no_quota_of_their_child(store: Store) -> None:
+    for number in range(1, 9):
+        await trust(store, key(number))
+    await store.bootstraps.suspend_child(CHILD, "zonecut", "NS changed")
+    # the new holder's
+    assert (await begin(store, key(9))).state is KNOWN
 
 
 # what is due, and what is durable
@@ -497,8 +493,8 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
     async with Store.open(url, clock=clock) as store:
         await trust(store, key(1))
         stored = await begin(store, key(2))
-        suspended = await trust(store, key(1, OTHER))
-        await store.bootstraps.suspend_child(OTHER, ZONE, "zonecut", "NS changed")
+        await trust(store, key(1, OTHER))
+        await store.bootstraps.suspend_child(OTHER, "zonecut", "NS changed")
         progressed = replace(
             await under_way(store, stored),
             attempts=2,
@@ -510,7 +506,7 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
         await store.bootstraps.progress(progressed)
     async with Store.open(url, clock=clock) as store:
         assert await under_way(store, stored) == progressed
-        assert (await under_way(store, suspended)).expires_at == math.inf
+        assert await states(store, OTHER) == [KeyState.SUSPENDED]
         await accept(store, stored)
         assert await states(store) == [SUPERSEDED, TRUSTED]
 

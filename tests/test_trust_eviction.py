@@ -87,7 +87,7 @@ class NonEviction(RuleBasedStateMachine):
             site(self.directory, methods=[("at-apex", self.method)], trust=SETTINGS, limits=LIMITS)
         )
         opened.clock.now = self.clock
-        await opened.zone.delegation_of(CHILD)
+        await opened.zone.look_at(CHILD)
         return opened
 
     def finds(self, candidate: Candidate) -> Finding:
@@ -303,7 +303,7 @@ class NonEviction(RuleBasedStateMachine):
         if include.exists():
             lines = include.read_text().splitlines(keepends=True)
             replace_file(include, "".join(line for line in lines if "child" not in line))
-        self.run(self.here.zone.delegation_of(CHILD))
+        self.run(self.here.zone.look_at(CHILD))
         if not self.delegated:
             self.trusted.clear()
         self.run(self.refresh())

@@ -11,6 +11,8 @@ class KeyStateChoice(StrEnum):
     VALIDATION_FAILED = "validation-failed"
     REFUSED = "refused"
     SUPERSEDED = "superseded"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
     REVOKED = "revoked"
 
 

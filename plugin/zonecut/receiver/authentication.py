@@ -52,12 +52,18 @@ class Authenticated:
         return self.stored is not None and self.stored.state is KeyState.TRUSTED
 
 
+FORGOTTEN = (KeyState.SUPERSEDED, KeyState.ENDED)
+"""States of keys that are unknown to who signs with them: their holders may begin anew, and have to learn that."""
+
+
 def candidates(keys: Sequence[RingKey], signature: Signature) -> list[RingKey]:
-    """The keys that a signature may have been made with, the order kept: trusted ones first."""
+    """The keys that a signature may have been made with, the order kept: trusted ones first; none that is forgotten."""
     tag, algorithm = signature.key_tag, signature.algorithm
-    return [each for each in keys if each.stored.key.tag == tag and each.stored.key.algorithm == algorithm][
-        :MAX_CANDIDATES
-    ]
+    return [
+        each
+        for each in keys
+        if each.stored.key.tag == tag and each.stored.key.algorithm == algorithm and each.stored.state not in FORGOTTEN
+    ][:MAX_CANDIDATES]
 
 
 def authenticate(
@@ -148,6 +154,9 @@ def authenticate_upload(
 def untrusted(stored: StoredKey, waits_for_operator: bool, codepoints: CodePoints) -> Refusal:
     """The refusal of a request that a key signed which is known and not trusted: only its holder gets to hear it."""
     text = f"key {stored.key.tag} of {names.to_text(stored.key.owner)}"
+    if stored.state is KeyState.SUSPENDED:
+        ede = codepoints.ede_manual_bootstrap_required
+        return Refusal("key-trusted", f"{text} is suspended until an operator trusts it anew: {stored.reason}", ede=ede)
     if stored.state is KeyState.KNOWN and waits_for_operator:
         ede = codepoints.ede_manual_bootstrap_required
         return Refusal("key-trusted", f"{text} is known and waits for an operator to trust it", ede=ede)

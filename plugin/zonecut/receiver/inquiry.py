@@ -87,7 +87,8 @@ class Inquiries:
         code = _CODES.get(known.stored.state)
         if code is None:
             return None
-        reason = known.stored.reason if code is ReceiverState.VALIDATION_FAILED else ""
+        tells = code in (ReceiverState.VALIDATION_FAILED, ReceiverState.BOOTSTRAP_MANUAL)
+        reason = known.stored.reason if tells else ""
         return KeyStateOption(asked.key_id, code, 0, reason)
 
     async def of_known(self, trust: Trust, asked: Inquiry | Malformed, known: RingKey | None) -> KeyStateOption:
@@ -140,4 +141,6 @@ _CODES = {
     KeyState.REVOKED: ReceiverState.REFUSED,
     # its holder may upload it again, as one that was never seen
     KeyState.SUPERSEDED: ReceiverState.UNKNOWN,
+    KeyState.ENDED: ReceiverState.UNKNOWN,
+    KeyState.SUSPENDED: ReceiverState.BOOTSTRAP_MANUAL,
 }

@@ -56,23 +56,29 @@ class ParentZone:
         ledger: Ledger,
         replay: ReplayMemory,
         noticed: Callable[[bytes, Reading], Awaitable[None]],
+        suspends: Callable[[bytes, Reading], Awaitable[bool]],
+        seen: Callable[[bytes, Delegation], Awaitable[None]],
         *,
         max_waiting: int,
         monotonic: Callable[[], float],
         jitter: random.Random,
         checks: "Checks | None" = None,
     ) -> None:
-        """`noticed` is told of each delegation that was read; `checks` is None where all of them are off."""
+        """`noticed` is told of each look at a delegation; `suspends` says whether that would suspend its child's keys.
+
+        `seen` is told of whatever is read. `checks` is None where all of them are off.
+        """
         self.rules = rules
         self._settings = settings
         self._backend = backend
         self._ledger = ledger
         self._replay = replay
         self._checks = checks
-        self.writer = Writer(rules.zone, backend, ledger, noticed, settings.max_batch, jitter)
+        self._suspends = suspends
+        self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
+        self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
         self.counts = ChangeCounts()
         self._turns = Turns(max_waiting)
-        self._readings = Readings(rules.zone, backend, noticed, monotonic)
         self._order = ChildOrder(ledger)
         self._resumed = asyncio.Event()
         self._recording = Recording()
@@ -141,8 +147,15 @@ class ParentZone:
         await self._backend.close()
 
     async def delegation_of(self, child: bytes) -> Delegation:
-        """What the server holds for a child now. Raises BackendError, StoreUnavailable."""
+        """What the server holds for a child now: no look. Raises BackendError, StoreUnavailable."""
         return (await self._read(child)).delegation
+
+    async def look_at(self, child: bytes) -> Delegation:
+        """What the server holds for a child now, and what follows from that for its keys is done.
+
+        Raises BackendError, StoreUnavailable.
+        """
+        return (await self._readings.look(child, self._settings.answer_within)).delegation
 
     async def check_delegated(self, child: bytes) -> None:
         """Raise Refusal unless a name is a child that is delegated; BackendError, StoreUnavailable."""
@@ -187,7 +200,7 @@ class ParentZone:
         try:
             async with self._turn(provenance, request, now, standing) as turn:
                 case = self._case(request, standing)
-                change = await self._decide(case)
+                change = await self._decide(case, signed=provenance.key_id is not None)
                 await case.look(change)
                 if accepting is not None:
                     await accepting(change)
@@ -305,7 +318,7 @@ class ParentZone:
     async def _look_again(self, child: bytes) -> None:
         """What made an accepted change fail may mean something for the child's keys."""
         with suppress(BackendError, StoreUnavailable):
-            await self._read(child)
+            await self._readings.look(child, self._settings.answer_within)
 
     def _accepted(self, provenance: Provenance, now: float) -> None:
         self._replay.accept(provenance.identity, provenance.expires_at)
@@ -314,14 +327,15 @@ class ParentZone:
     def _case(self, request: DelegationChange, standing: Standing) -> Case:
         return Case(request, standing, lambda: self.rules, self._checks)
 
-    async def _decide(self, case: Case) -> Change:
+    async def _decide(self, case: Case, *, signed: bool) -> Change:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
-        that nothing is to be done, the server is asked.
+        that nothing is to be done, the server is asked. What is read for a request that is refused has no effect on
+        the child's keys, and a signed one does not get past what the next look will mean for them.
         """
         child = case.request.child
-        believed = self._readings.believed(child)
+        believed = self._readings.believed(child, noticed=True)
         if believed is not None:
             before = believed.delegation
             try:
@@ -331,7 +345,16 @@ class ParentZone:
             if after != before:
                 return Change(before, after)
         reading = await self._read(child)
-        return Change(reading.delegation, await case.judge_anew(reading))
+        if signed and await self._suspends(child, reading):
+            raise Refusal(
+                "foreign-ns",
+                f"the name servers of {names.to_text(child)} were changed by somebody else: an operator has to trust"
+                " its keys anew",
+                ede=EdeCode.PROHIBITED,
+            )
+        change = Change(reading.delegation, await case.judge_anew(reading))
+        await self._readings.notice(child, reading)
+        return change
 
     def _hand_over(self, pending: Pending, identity: bytes | None) -> "asyncio.Future[Outcome]":
         """Give an accepted change to the writer; the child's turn ends when it is settled."""

@@ -19,18 +19,23 @@ _log = structlog.get_logger(__name__)
 
 
 class Readings:
-    """The reading side of one parent zone. `noticed` is told of each delegation that was read."""
+    """The reading side of one parent zone.
+
+    `seen` is told of each delegation that was read, as a hint; `noticed` only of looks: not every reading is one.
+    """
 
     def __init__(
         self,
         zone: bytes,
         backend: Backend,
         noticed: Callable[[bytes, Reading], Awaitable[None]],
+        seen: Callable[[bytes, Delegation], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
         self._zone = zone
         self._backend = backend
         self._noticed = noticed
+        self._seen = seen
         self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
         self._activity = Activity()
         self._tried = asyncio.Event()
@@ -57,15 +62,36 @@ class Readings:
         self.trouble = None
         self._tried.set()
 
-    def believed(self, child: bytes) -> Reading | None:
-        """What is believed of a child; None if nothing is."""
-        return self._beliefs.of(child)
+    def believed(self, child: bytes, *, noticed: bool = False) -> Reading | None:
+        """What is believed of a child; None if nothing is. `noticed`: of a look, or what we left there ourselves."""
+        return self._beliefs.of(child, noticed=noticed)
 
     async def read(self, child: bytes, patience: float) -> Reading:
-        """What the server holds for a child now. Raises BackendError, StoreUnavailable.
+        """What the server holds for a child now: nothing follows from it for keys that are trusted.
 
+        Raises BackendError, StoreUnavailable.
         `patience` is for how many seconds a backend that was not tried yet is waited for.
         """
+        reading, is_settled = await self._read(child, patience)
+        if is_settled:
+            await self._seen(child, reading.delegation)
+        return reading
+
+    async def look(self, child: bytes, patience: float) -> Reading:
+        """What the server holds for a child now, noticed. Raises as `read`, StoreUnavailable."""
+        reading, is_settled = await self._read(child, patience)
+        if is_settled:
+            await self.notice(child, reading)
+        return reading
+
+    async def notice(self, child: bytes, reading: Reading) -> None:
+        """Have it noticed what was read of a child. Raises StoreUnavailable."""
+        await self._seen(child, reading.delegation)
+        await self._noticed(child, reading)
+        self._beliefs.believe(child, reading, noticed=True)
+
+    async def _read(self, child: bytes, patience: float) -> tuple[Reading, bool]:
+        """What the server holds, and False where that may be half of a change of ours."""
         try:
             async with asyncio.timeout(patience):
                 await self._tried.wait()
@@ -79,10 +105,9 @@ class Readings:
             # it may be half of our own change, which nobody shall be blamed for: what stays is there
             first, reading = reading, await self._backend.read(child)
             if first != reading:
-                return reading
+                return reading, False
         self._beliefs.believe(child, reading)
-        await self._noticed(child, reading)
-        return reading
+        return reading, True
 
     async def around(self, name: bytes, patience: float, *, afresh: bool = False) -> Reading | None:
         """The delegation at or above a name below the apex, the topmost one; None where there is none.
@@ -107,4 +132,4 @@ class Readings:
         if after is None:
             self._beliefs.doubt(child)
         else:
-            self._beliefs.believe(child, Reading(after))
+            self._beliefs.believe(child, Reading(after), noticed=True)

@@ -84,7 +84,7 @@ class Requests:
         self._pending += 1
         try:
             return await zone.delegations.change(
-                provenance, request, now, _counts, lambda change: zone.trust.displaced(change, provenance.actor)
+                provenance, request, now, _counts, lambda change: zone.watching.displaced(change, provenance.actor)
             )
         finally:
             self._pending -= 1

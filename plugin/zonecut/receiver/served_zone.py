@@ -8,6 +8,7 @@ from zonecut.receiver.policy import Rules
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
+from zonecut.receiver.watching import Watching
 from zonecut.receiver.zonesettings import ZoneSettings
 
 
@@ -20,6 +21,7 @@ class ServedZone:
     bootstrapper: Bootstrapper
     responder: Responder
     sweep: Sweep
+    watching: Watching
 
     def reconfigure(self, rules: Rules, settings: ZoneSettings) -> None:
         """Go on with other rules and settings: they count for what is judged from now on."""

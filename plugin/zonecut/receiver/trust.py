@@ -1,35 +1,31 @@
 """The life of a child's key: how it comes in, how another one takes its place, and what it is worth to who asks.
 
-    (nothing) -> known -> trusted -> superseded, revoked
-                 known -> validation-failed, refused, superseded, revoked
-    validation-failed, superseded -> known (uploaded again) ; refused -> trusted (by an operator) ; revoked is final
+    (nothing) -> known -> trusted -> superseded, suspended, ended, revoked
+                 known -> validation-failed, refused, ended, revoked
+    validation-failed, superseded, ended -> known (uploaded again)
+    refused, suspended -> trusted (by an operator) ; revoked is final
 
-Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted.
+Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted. What takes trust
+without either, because of what becomes of the delegation, is in `watching`.
 """
 
-import asyncio
 from socket import AF_INET6, inet_ntop
 from typing import Literal
 
-import structlog
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from zonecut.plugin import Change, Reading
-from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
 from zonecut.protocol.update import Action, KeyRoll, KeyUpload
 from zonecut.receiver.admission import Source, source_key
-from zonecut.receiver.authentication import Authenticated
-from zonecut.receiver.bootstrapper import ACTOR, Bootstrapper
-from zonecut.receiver.drift import drift
+from zonecut.receiver.authentication import Authenticated, untrusted
+from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
-    AuditEntry,
     Bootstrap,
     ChangeKind,
     InvalidTransition,
@@ -43,10 +39,6 @@ from zonecut.store import (
     Upload,
 )
 
-_FOREIGN_CHANGE = "delegation.foreign-change"
-
-_log = structlog.get_logger(__name__)
-
 
 class TrustSettings(BaseModel):
     """`trust` of a parent zone: what is taken of keys; times in seconds."""
@@ -58,8 +50,18 @@ class TrustSettings(BaseModel):
     pending_in_all: PositiveInt = Field(10_000, description="Keys that may be on their way to trust.")
     trusted_per_child: PositiveInt = Field(8, description="Keys of one child that may be trusted at a time.")
     pending_expires: PositiveFloat = Field(14 * 86400, description="After so long a pending key is given up.")
-    foreign_ns: Literal["keep", "alarm", "suspend"] = Field(
-        "alarm", description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew."
+    foreign_ns: Literal["auto", "keep", "alarm", "suspend"] = Field(
+        "auto",
+        description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew; `auto`"
+        " says so while a name server is in common, and suspends where all are new.",
+    )
+    gone_after: PositiveFloat = Field(
+        86400, description="Trust ends when the delegation was away at every look for so long."
+    )
+    gone_at_most: NonNegativeInt | None = Field(
+        None,
+        description="When more delegations are away at a time, no trust ends by itself; default: ten, or one in a"
+        " hundred, whichever is more.",
     )
     sweep: PositiveFloat = Field(
         3600, description="How often the delegations of all children with trusted keys are looked at."
@@ -118,8 +120,6 @@ class Trust:
         self._keys = keys
         self._bootstrapper = bootstrapper
         self._codepoints = codepoints
-        self._told: dict[bytes, dict[str, list[str]]] = {}
-        self._telling = asyncio.Lock()
 
     async def upload(self, authenticated: Authenticated, request: KeyUpload, source: Source, now: float) -> Outcome:
         """Take in a key that a message brings and is signed with. A key that is there already is no error.
@@ -148,8 +148,8 @@ class Trust:
             raise Refusal("pending-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
         # its holder may ask at once what it is worth
         await self._keys.refresh(stored.key.owner)
-        if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
-            raise Refusal("key-trusted", f"key {stored.key.tag} is {stored.state.value}", ede=EdeCode.PROHIBITED)
+        if stored.state in (KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED):
+            raise untrusted(stored, True, self._codepoints)
         if stored.state is KeyState.KNOWN:
             self._bootstrapper.wake()
         return Outcome()
@@ -211,80 +211,6 @@ class Trust:
             # who is told that its key is trusted may sign with it from then on
             await self._keys.refresh(stored.key.owner)
         return current, None
-
-    async def noticed(self, child: bytes, reading: Reading) -> None:
-        """What a reading means for a child's keys. Raises StoreUnavailable.
-
-        With its delegation the trust in a child's keys ends: the name may come back with another holder. What somebody
-        else changed is told, and what it means for the keys where NS were changed is a matter of policy.
-        """
-        held = reading.delegation
-        await self._bootstrapper.seen(child, held)
-        if not held.is_delegated:
-            ended = await self._store.bootstraps.forget_child(child, ACTOR, "the delegation is gone")
-            if ended:
-                await self._keys.refresh(child)
-                _log.warning("trust.ended", zone=names.to_text(self._zone), child=names.to_text(child), keys=ended)
-        record = await self._store.changes.latest(child)
-        applied, unsettled = record.applied, record.unsettled
-        # what is about to be written, or was written and is about to be settled, is ours
-        ours = () if unsettled is None else (unsettled.before, unsettled.after)
-        difference = drift(applied, ours, held)
-        if applied is None or not difference:
-            return
-        is_ns = applied.ns != held.ns and held.is_delegated
-        if is_ns and self.settings.foreign_ns == "keep":
-            return
-        seen = {"applied": _texts(applied.ns), "found": _texts(held.ns), **difference.to_json()}
-        # a change and a bootstrap may read the same delegation at the same time
-        async with self._telling:
-            await self._foreign_change(child, seen, suspends=is_ns and self.settings.foreign_ns == "suspend")
-
-    async def displaced(self, change: Change, actor: str) -> None:
-        """What it means for a child's keys that somebody else is about to have its NS changed through us.
-
-        To be called before the change is recorded: a crash in between leaves keys that count for less, not for more.
-        Raises StoreUnavailable.
-        """
-        before, after = change.before.ns, change.after.ns
-        if before == after or self.settings.foreign_ns == "keep":
-            return
-        if not any(each.stored.state is KeyState.TRUSTED for each in await self.keys_of(change.child)):
-            return
-        seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
-        await self._tell(change.child, seen, actor, suspends=self.settings.foreign_ns == "suspend")
-
-    async def _foreign_change(self, child: bytes, seen: dict[str, list[str]], *, suspends: bool) -> None:
-        """Tell what was changed by somebody else, once, and do what the policy says. Raises StoreUnavailable."""
-        if not await self._was_told(child, seen):
-            await self._tell(child, seen, ACTOR, suspends=suspends)
-
-    async def _tell(self, child: bytes, seen: dict[str, list[str]], actor: str, *, suspends: bool) -> None:
-        _log.warning(
-            _FOREIGN_CHANGE,
-            zone=names.to_text(self._zone),
-            child=names.to_text(child),
-            actor=actor,
-            **seen,
-            suspended=suspends,
-        )
-        if suspends:
-            await self._store.bootstraps.suspend_child(child, self._zone, actor, "NS were changed by somebody else")
-            await self._keys.refresh(child)
-        detail = {**seen, "suspended": suspends}
-        await self._store.audit.record(AuditEntry(_FOREIGN_CHANGE, actor, zone=self._zone, child=child, detail=detail))
-
-    async def _was_told(self, child: bytes, seen: dict[str, list[str]]) -> bool:
-        """Whether this is the foreign change of a child that was told last: an operator may have dealt with it."""
-        if self._told.get(child) == seen:
-            return True
-        for record in await self._store.audit.list(child=child, event=_FOREIGN_CHANGE, limit=1):
-            self._told[child] = {what: record.entry.detail.get(what, []) for what in seen}
-        return self._told.get(child) == seen
-
-
-def _texts(servers: tuple[bytes, ...]) -> list[str]:
-    return [names.to_text(name) for name in servers]
 
 
 def _source_text(source: Source) -> str:

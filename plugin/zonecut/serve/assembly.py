@@ -1,7 +1,7 @@
 """One parent zone put together of its parts, as the configuration asks."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from zonecut.config import Loaded, ParentSection
@@ -19,6 +19,7 @@ from zonecut.receiver.responder import Responder
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
+from zonecut.receiver.watching import Watching
 from zonecut.serve.worlds import Nowhere, make_checks, make_world
 from zonecut.store import Store
 
@@ -33,17 +34,22 @@ class ZoneParts:
     replay: ReplayMemory
     keys: KeyLookup
     identities: Identities
+    apexes: Callable[[], Collection[bytes]]
+    """Of all zones that are served now."""
     clock: Callable[[], float]
     monotonic: Callable[[], float]
 
 
 class _Delegations:
-    """The bootstrapper reads delegations through the zone, which is told of readings through the trust."""
+    """The bootstrapper and the sweep read delegations through the zone, which is made after them."""
 
     zone: ParentZone
 
     async def of(self, child: bytes) -> Delegation:
         return await self.zone.delegation_of(child)
+
+    async def look(self, child: bytes) -> Delegation:
+        return await self.zone.look_at(child)
 
 
 def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
@@ -75,13 +81,16 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         jitter=jitter,
     )
     trust = Trust(apex, trust_settings, section.policy.rollover, parts.store, parts.keys, bootstrapper, codepoints)
+    watching = Watching(apex, trust_settings, parts.store, parts.keys, parts.apexes, parts.clock)
     delegations.zone = ParentZone(
         rules,
         section.settings(),
         backend,
         Ledger(parts.store, apex),
         parts.replay,
-        trust.noticed,
+        watching.noticed,
+        watching.suspends,
+        bootstrapper.seen,
         max_waiting=receiver.limits.max_pending_per_child,
         monotonic=parts.monotonic,
         jitter=jitter,
@@ -96,5 +105,5 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         clock=parts.clock,
         monotonic=parts.monotonic,
     )
-    sweep = Sweep(apex, parts.store, delegations.of, trust_settings.sweep)
-    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep)
+    sweep = Sweep(apex, parts.store, delegations.look, watching, trust_settings)
+    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching)

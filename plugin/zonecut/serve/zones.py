@@ -152,7 +152,15 @@ class RunningZones:
         health = Health(context.zone, self._clock, self._states_changed)
         shared = SharedBackend(adapter.create(context, options), context.zone, health, self._written)
         parts = ZoneParts(
-            loaded, section, self._store, self._replay, self._keys, self._identities, self._clock, self._monotonic
+            loaded,
+            section,
+            self._store,
+            self._replay,
+            self._keys,
+            self._identities,
+            self._zones.keys,
+            self._clock,
+            self._monotonic,
         )
         return make_zone(parts, shared), backend, shared
 

@@ -33,6 +33,7 @@ from zonecut.store.keyring import KeyRing, RingKey
 from zonecut.store.keys import KeyState, KeyTable, StoredKey
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
+from zonecut.store.watches import Away, Watch, WatchTable
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
@@ -57,6 +58,9 @@ __all__ = [
     "ZoneStates",
     "ZoneState",
     "ServerState",
+    "WatchTable",
+    "Watch",
+    "Away",
     "Statistics",
     "Waiting",
     "Remembered",

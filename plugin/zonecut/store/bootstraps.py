@@ -28,7 +28,7 @@ from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll
 from zonecut.store.change_values import ChangeState
 from zonecut.store.changes import append
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
-from zonecut.store.keys import KeyState, StoredKey, add_key, keys_of, set_state
+from zonecut.store.keys import ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
 
 _TABLE = tables.bootstraps
@@ -59,8 +59,8 @@ class BootstrapTable:
     async def begin(self, upload: Upload) -> StoredKey:
         """Take in an uploaded key as known, with a bootstrap that begins; the key as it stands then.
 
-        A key that is trusted, refused or revoked stays as it is. One whose bootstrap is under way goes on with it, and
-        is looked at again when the upload's `cool_down` has passed since the latest look.
+        A key that is trusted, suspended, refused or revoked stays as it is. One whose bootstrap is under way goes on
+        with it, and is looked at again when the upload's `cool_down` has passed since the latest look.
         Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
         """
         return await self._thread.write(self._begin, upload)
@@ -154,13 +154,9 @@ class BootstrapTable:
         """
         return await self._thread.write(self._roll, roll)
 
-    async def forget_child(self, owner: bytes, actor: str, reason: str) -> int:
-        """A child's delegation ended: no key of it is trusted or pending any more. How many keys that concerned."""
-        return await self._thread.write(self._forget, (owner, actor, reason))
-
-    async def suspend_child(self, owner: bytes, zone: bytes, actor: str, reason: str) -> int:
+    async def suspend_child(self, owner: bytes, actor: str, reason: str) -> int:
         """A child's trusted keys count no more until an operator trusts them anew. How many that concerned."""
-        return await self._thread.write(self._suspend, (owner, zone, actor, reason))
+        return await self._thread.write(self._suspend, (owner, actor, reason))
 
     async def _first(self, condition: Any) -> Bootstrap | None:
         query = select(_TABLE).where(condition)
@@ -176,7 +172,7 @@ class BootstrapTable:
         now, key, actor = self._clock(), upload.key, upload.actor or names.to_text(upload.key.owner)
         stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
         if stored is not None:
-            if stored.state in (KeyState.TRUSTED, KeyState.REFUSED, KeyState.REVOKED):
+            if stored.state in (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED):
                 return stored
             if connection.execute(select(_TABLE.c.key_id).where(_TABLE.c.key_id == stored.id)).first():
                 uploaded_again(connection, stored, upload, now)
@@ -300,40 +296,25 @@ class BootstrapTable:
             roll.check(key)
             stored = held.get(rdata)
             if stored is None:
-                add_key(connection, now, key, KeyState.TRUSTED, "rollover", roll.actor, "added under a trusted key")
+                add_key(connection, now, key, KeyState.TRUSTED, ROLLOVER, roll.actor, "added under a trusted key")
                 continue
             if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
                 raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
             reason = "added under a trusted key"
-            set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method="rollover")
+            set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
         for rdata in sorted(trusted - after):
             reason = "deleted under a trusted key"
             set_state(connection, now, held[rdata].id, KeyState.SUPERSEDED, roll.actor, reason)
         append(connection, now, [roll.record], ChangeState.APPLIED)
         return keys_of(connection, roll.owner)
 
-    def _forget(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
+    def _suspend(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
         now = self._clock()
         counts = []
         for owner, actor, reason in items:
-            ended = 0
-            for stored in keys_of(connection, owner):
-                if stored.state in (KeyState.TRUSTED, KeyState.KNOWN):
-                    set_state(connection, now, stored.id, KeyState.SUPERSEDED, actor, reason)
-                    ended += 1
-            counts.append(ended)
-        return counts
-
-    def _suspend(self, connection: Connection, items: Sequence[tuple[bytes, bytes, str, str]]) -> Sequence[int]:
-        now = self._clock()
-        counts = []
-        for owner, zone, actor, reason in items:
             trusted = [each for each in keys_of(connection, owner) if each.state is KeyState.TRUSTED]
             for stored in trusted:
-                set_state(connection, now, stored.id, KeyState.KNOWN, actor, reason)
-                insert_row(
-                    connection, stored, zone, "", replaces=False, manual=True, now=now, next_at=now, reason=reason
-                )
+                set_state(connection, now, stored.id, KeyState.SUSPENDED, actor, reason)
             counts.append(len(trusted))
         return counts
 

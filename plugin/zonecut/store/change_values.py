@@ -192,6 +192,8 @@ class ChildRecord:
     """The delegation after the latest change that was applied."""
     unsettled: StoredChange | None
     """The change that is accepted and not yet applied or failed; there is one at most."""
+    applied_at: float | None = None
+    """When the change of `applied` was recorded as such, in seconds since the epoch."""
 
 
 class Remembered(NamedTuple):

@@ -194,6 +194,7 @@ class ChangeTable:
         return ChildRecord(
             None if applied is None else Delegation.from_wire(applied.after),
             None if unsettled is None else StoredChange.from_row(unsettled[1:]),
+            None if applied is None else applied.settled_at,
         )
 
     async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:

@@ -3,9 +3,10 @@
 A key is its owner and its whole RDATA. Adding one never replaces, hides or evicts another.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -42,12 +43,19 @@ class KeyState(StrEnum):
     REFUSED = "refused"
     """An operator rejected it; only an operator can change that."""
     SUPERSEDED = "superseded"
-    """It was trusted until another key took its place, or its delegation ended; it may be uploaded again."""
+    """It was trusted until another key took its place; it may be uploaded again."""
+    SUSPENDED = "suspended"
+    """It was trusted until the delegation looked like another holder's; an operator trusts it anew, or does not."""
+    ENDED = "ended"
+    """Its delegation was gone for so long that the name may come back with another holder; it may be uploaded again."""
     REVOKED = "revoked"
     """For ever."""
 
 
 _STATES = {state.value: state for state in KeyState}
+
+ROLLOVER = "rollover"
+"""The method of a key that came in under a trusted one: the trust in its child goes on and does not begin."""
 
 COLUMNS = (
     _TABLE.c.id,
@@ -182,14 +190,18 @@ class KeyTable:
             lambda connection: tuple(StoredKey.from_row(row) for row in connection.execute(query))
         )
 
-    async def list(self, owner: bytes | None = None, state: KeyState | None = None) -> AsyncIterator[StoredKey]:
-        """Keys, oldest first, read page by page while they are taken. Raises StoreUnavailable."""
+    async def list(
+        self, owner: bytes | None = None, state: KeyState | None = None, *, after: int = 0
+    ) -> AsyncIterator[StoredKey]:
+        """Keys, oldest first, those `after` a number, read page by page while they are taken.
+
+        Raises StoreUnavailable.
+        """
         query = select(*COLUMNS).order_by(_TABLE.c.id).limit(PAGE)
         if owner is not None:
             query = query.where(_TABLE.c.owner == owner)
         if state is not None:
             query = query.where(_TABLE.c.state == state.value)
-        after = 0
         while True:
             page = await self._thread.read(
                 lambda connection, after=after: [  # type: ignore[misc]
@@ -201,6 +213,13 @@ class KeyTable:
             if len(page) < PAGE:
                 return
             after = page[-1].id
+
+    async def changed_since(self, event: int | None) -> tuple[int, Sequence[bytes]]:
+        """The number of the newest event of a key, and whose keys changed since an earlier one; None: only the number.
+
+        Raises StoreUnavailable.
+        """
+        return await self._thread.read(partial(_changed_since, event=event))
 
     # Handlers: called in the store thread, inside a transaction.
 
@@ -230,6 +249,14 @@ class KeyTable:
             set_state(connection, now, item.id, item.state, item.actor, item.reason, method=item.method)
             for item in items
         ]
+
+
+def _changed_since(connection: Connection, event: int | None) -> tuple[int, Sequence[bytes]]:
+    newest = connection.execute(select(func.max(_EVENTS.c.seq))).scalar() or 0
+    if event is None or newest == event:
+        return newest, ()
+    query = select(_EVENTS.c.owner).where(_EVENTS.c.seq > event, _EVENTS.c.seq <= newest).distinct()
+    return newest, connection.execute(query).scalars().all()
 
 
 def _identity(key: Key) -> tuple[bytes, bytes]:
@@ -266,12 +293,24 @@ def _insert(
         # Of equal keys in one group the first made the row.
         by_identity = dict(zip(reversed(identities), reversed(items), strict=True))
         _announce(connection, [owner for owner, _ in created])
+        began = {by_identity[identity].key.owner for identity in created if _begins(by_identity[identity])}
+        forget_watches(connection, began)
         insert_entries(
             connection,
             now,
             [_entry("key.added", number, by_identity[identity]) for identity, number in created.items()],
         )
     return created
+
+
+def _begins(item: _Addition) -> bool:
+    return item.state is KeyState.TRUSTED and item.method != ROLLOVER
+
+
+def forget_watches(connection: Connection, owners: Collection[bytes]) -> None:
+    """Trust in these children begins, now: what is seen of their delegations next is what it began with."""
+    if owners:
+        connection.execute(delete(tables.watches).where(tables.watches.c.child.in_(list(owners))))
 
 
 def _announce(connection: Connection, owners: Sequence[bytes]) -> None:
@@ -345,7 +384,10 @@ def set_state(
         .values(state=state.value, method=method, reason=reason, actor=actor, changed_at=now)
     )
     connection.execute(delete(tables.bootstraps).where(tables.bootstraps.c.key_id == key_id))
+    item = _Addition(stored.key, state, method, actor, reason)
+    if _begins(item):
+        forget_watches(connection, [stored.key.owner])
     _announce(connection, [stored.key.owner])
-    entry = _entry(f"key.{state.value}", key_id, _Addition(stored.key, state, method, actor, reason))
+    entry = _entry(f"key.{state.value}", key_id, item)
     insert_entries(connection, now, [entry])
     return StoredKey(key_id, stored.key, state, method, reason, actor, stored.created_at, now)

@@ -19,6 +19,7 @@ from zonecut.store.keys import KeyTable
 from zonecut.store.schema import upgrade
 from zonecut.store.statistics import Statistics
 from zonecut.store.thread import StoreThread
+from zonecut.store.watches import WatchTable
 from zonecut.store.zone_states import ZoneStates
 
 
@@ -40,6 +41,7 @@ class Store:
         self.zones = ZoneStates(self.thread, clock)
         self.statistics = Statistics(self.thread)
         self.bootstraps = BootstrapTable(self.thread, clock)
+        self.watches = WatchTable(self.thread, clock)
         self.agents = AgentTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)
 

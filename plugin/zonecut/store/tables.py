@@ -133,6 +133,24 @@ bootstraps = Table(
 Index("ix_bootstraps_next_at", bootstraps.c.manual, bootstraps.c.next_at)
 Index("ix_bootstraps_owner", bootstraps.c.owner)
 
+watches = Table(
+    "watches",
+    metadata,
+    Column("child", Octets, primary_key=True),
+    Column("zone", Octets, nullable=False),
+    Column("began", Octets),
+    Column("began_at", Double, nullable=False),
+    Column("seen", Octets),
+    Column("seen_at", Double, nullable=False),
+    Column("absent_since", Double),
+    Column("absent_at", Double, nullable=False),
+    Column("absent_for", Double, nullable=False),
+    Column("looks", Integer, nullable=False),
+)
+_ABSENT = text("absent_since IS NOT NULL")
+Index("ix_watches_absent", watches.c.zone, watches.c.child, sqlite_where=_ABSENT, postgresql_where=_ABSENT)
+Index("ix_watches_zone", watches.c.zone)
+
 agents = Table(
     "agents",
     metadata,

@@ -1,0 +1,34 @@
+"""When the absence of a delegation is proven: away at every look of a period (PROTOCOL section 4, "Trust ends"). Pure.
+
+A zone file is saved in two writes, an old copy is there for a moment, a server comes up without its zones: one look, or
+some looks at one time, prove nothing. An absence that nobody looked at for long is not known to have lasted.
+"""
+
+from dataclasses import replace
+
+from zonecut.store import Watch
+
+PART = 4
+"""No time between two looks counts for more than one in so many of the period: that makes five looks at least."""
+
+
+def pause(gone_after: float) -> float:
+    """Seconds within which what is away is to be looked at again, so that all of the time counts."""
+    return gone_after / (2 * PART)
+
+
+def away(watch: Watch, now: float, gone_after: float) -> Watch:
+    """A watch after a look at which the delegation was away; `now` in seconds since the epoch."""
+    if watch.absent_since is None:
+        return replace(watch, absent_since=now, absent_at=now, absent_for=0.0, looks=1)
+    counts = min(max(0.0, now - watch.absent_at), gone_after / PART)
+    return replace(watch, absent_at=now, absent_for=watch.absent_for + counts, looks=watch.looks + 1)
+
+
+def there(watch: Watch, ns: tuple[bytes, ...], now: float) -> Watch:
+    """A watch after a look at which the delegation was there, with these name servers."""
+    return replace(watch, seen=ns, seen_at=now, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0)
+
+
+def is_proven(watch: Watch, gone_after: float) -> bool:
+    return watch.is_absent and watch.looks > PART and watch.absent_for >= gone_after

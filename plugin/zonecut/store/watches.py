@@ -1,0 +1,220 @@
+"""What was seen of the delegations of children whose keys are trusted: what trust began with, and absences.
+
+A row comes with the first look after trust in a child began, and goes when it begins anew. Only proven absence takes
+it, and the child's keys with it, in one transaction that holds it against what else is away.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.store import tables, timestamps
+from zonecut.store.keys import KeyState, keys_of, set_state
+from zonecut.store.thread import StoreThread
+
+_TABLE = tables.watches
+_KEYS = tables.keys
+AT_MOST = 10
+"""Delegations that may be away at a time where nobody says how many, or `SHARE` of all, whichever is more."""
+SHARE = 100
+"""One in so many."""
+ENDS = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.KNOWN)
+"""The states of keys that go with their delegation."""
+
+_IS_ABSENT = _TABLE.c.absent_since.is_not(None)
+_HAS_TRUSTED = exists().where(_KEYS.c.owner == _TABLE.c.child, _KEYS.c.state == literal_column("'trusted'"))
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What was seen of one child's delegation in a zone; times in seconds since the epoch, spans in seconds.
+
+    `began` is what it was when trust began, None where it was away then; `began_at` also tells this watch from an
+    earlier one. `seen` are the name servers that were seen last, at `seen_at` for the first time. While it is away,
+    `absent_since` is the first look at which it was, `absent_at` the latest, and `absent_for` how much of the time
+    between `looks` counts as absence.
+    """
+
+    child: bytes
+    zone: bytes
+    began: Delegation | None
+    began_at: float
+    seen: tuple[bytes, ...] = ()
+    seen_at: float = 0.0
+    absent_since: float | None = None
+    absent_at: float = 0.0
+    absent_for: float = 0.0
+    looks: int = 0
+
+    @property
+    def is_absent(self) -> bool:
+        return self.absent_since is not None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "child": names.to_text(self.child),
+            "zone": names.to_text(self.zone),
+            "seen": [names.to_text(server) for server in self.seen],
+            "absent_since": timestamps.to_optional_text(self.absent_since),
+            "absent_for": self.absent_for,
+            "looks": self.looks,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """How many delegations of a zone are away, of how many that are watched, and how many may be."""
+
+    count: int
+    watched: int
+    most: int
+
+    @property
+    def is_too_many(self) -> bool:
+        return self.count > self.most
+
+
+class WatchTable:
+    """The watches of a store. All methods raise StoreUnavailable."""
+
+    def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def of(self, child: bytes) -> Watch | None:
+        """The watch of a child, if there was a look at its delegation since trust in it began."""
+        query = select(_TABLE).where(_TABLE.c.child == child)
+        row = await self._thread.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else _from_row(row)
+
+    async def begin(self, watch: Watch) -> None:
+        """Record the first look; one that is there stays."""
+        await self._thread.write(_begin, watch)
+
+    async def update(self, watch: Watch) -> None:
+        """Record a further look; where trust began anew meanwhile, nothing."""
+        await self._thread.write(_update, watch)
+
+    async def end(self, watch: Watch, at_most: int | None, actor: str, reason: str) -> int | Away:
+        """Its delegation was absent over the whole period: the keys of a child end. How many that concerned.
+
+        Not where more delegations of the zone are away than `at_most` (None: ten, or one in a hundred): how many.
+        """
+        return await self._thread.write(self._end, (watch, at_most, actor, reason))
+
+    async def end_by_operator(self, child: bytes, actor: str, reason: str) -> int:
+        """An operator says that a child's delegation ended. How many keys that concerned."""
+        return await self._thread.write(self._end_by_operator, (child, actor, reason))
+
+    async def absent(self, zone: bytes, after: bytes, limit: int) -> Sequence[Watch]:
+        """Children of a zone with trusted keys whose delegation is away, in the order of names `after` one."""
+        query = select(_TABLE).where(_of_absent(zone), _TABLE.c.child > after).order_by(_TABLE.c.child).limit(limit)
+        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+
+    async def away(self, zone: bytes, at_most: int | None) -> Away:
+        """How many delegations of a zone are away now."""
+        return await self._thread.read(partial(_away, zone=zone, at_most=at_most))
+
+    async def all_away(self) -> Mapping[bytes, int]:
+        """How many delegations are away, of each zone of which some are."""
+        query = select(_TABLE.c.zone, func.count()).where(_IS_ABSENT, _HAS_TRUSTED).group_by(_TABLE.c.zone)
+        return await self._thread.read(
+            lambda connection: {zone: int(count) for zone, count in connection.execute(query)}
+        )
+
+    # Handlers: called in the store thread, inside a transaction.
+
+    def _end(self, connection: Connection, items: Sequence[tuple[Watch, int | None, str, str]]) -> Sequence[int | Away]:
+        return [self._end_one(connection, *item) for item in items]
+
+    def _end_one(
+        self, connection: Connection, watch: Watch, at_most: int | None, actor: str, reason: str
+    ) -> int | Away:
+        unchanged = select(_TABLE.c.child).where(
+            _is(watch), _TABLE.c.absent_since == watch.absent_since, _TABLE.c.looks == watch.looks
+        )
+        # who trusts the child anew just now is waited for, or waits
+        if connection.execute(unchanged.with_for_update()).first() is None:
+            return 0
+        away = _away(connection, watch.zone, at_most)
+        return away if away.is_too_many else self._end_child(connection, watch.child, actor, reason)
+
+    def _end_by_operator(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
+        return [self._end_child(connection, *item) for item in items]
+
+    def _end_child(self, connection: Connection, child: bytes, actor: str, reason: str) -> int:
+        now = self._clock()
+        ended = [stored for stored in keys_of(connection, child) if stored.state in ENDS]
+        for stored in ended:
+            set_state(connection, now, stored.id, KeyState.ENDED, actor, reason)
+        connection.execute(delete(_TABLE).where(_TABLE.c.child == child))
+        return len(ended)
+
+
+def _begin(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(_TABLE).on_conflict_do_nothing(index_elements=["child"])
+    connection.execute(statement, [_to_row(watch) for watch in watches])
+    return [None] * len(watches)
+
+
+def _update(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
+    for watch in watches:
+        connection.execute(update(_TABLE).where(_is(watch)).values(_to_row(watch)))
+    return [None] * len(watches)
+
+
+def _is(watch: Watch) -> ColumnElement[bool]:
+    """The row of this watch, and of no other that the same child had or has."""
+    return (_TABLE.c.child == watch.child) & (_TABLE.c.began_at == watch.began_at)
+
+
+def _of_absent(zone: bytes) -> ColumnElement[bool]:
+    return (_TABLE.c.zone == zone) & _IS_ABSENT & _HAS_TRUSTED
+
+
+def _away(connection: Connection, zone: bytes, at_most: int | None) -> Away:
+    watched = connection.execute(select(func.count()).select_from(_TABLE).where(_TABLE.c.zone == zone)).scalar_one()
+    count = connection.execute(select(func.count()).select_from(_TABLE).where(_of_absent(zone))).scalar_one()
+    return Away(count, watched, max(AT_MOST, watched // SHARE) if at_most is None else at_most)
+
+
+def _to_row(watch: Watch) -> dict[str, Any]:
+    return {
+        "child": watch.child,
+        "zone": watch.zone,
+        "began": None if watch.began is None else watch.began.to_wire(),
+        "began_at": watch.began_at,
+        # names end themselves
+        "seen": b"".join(watch.seen),
+        "seen_at": watch.seen_at,
+        "absent_since": watch.absent_since,
+        "absent_at": watch.absent_at,
+        "absent_for": watch.absent_for,
+        "looks": watch.looks,
+    }
+
+
+def _from_row(row: Any) -> Watch:
+    values = dict(row._mapping)
+    began = values["began"]
+    values["began"] = None if began is None else Delegation.from_wire(began)
+    values["seen"] = _names_in(values["seen"] or b"")
+    return Watch(**values)
+
+
+def _names_in(octets: bytes) -> tuple[bytes, ...]:
+    found, start, at = [], 0, 0
+    while at < len(octets):
+        length = octets[at]
+        at += 1 + length
+        if not length:
+            found.append(octets[start:at])
+            start = at
+    return tuple(found)
