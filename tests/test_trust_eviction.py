@@ -2,8 +2,9 @@
 
 A key that is trusted stays trusted unless an operator rejected or revoked it, a trusted key's own signature deleted it
 while another remained, another key of the child was accepted with a validated RRset that lacks it after an upload that
-asked to replace (or an operator trusted such an upload), or the delegation ended. Only these make a key trusted: an
-operator, an accepted bootstrap, a trusted key's signature.
+asked to replace (or an operator trusted such an upload), the delegation was away at every look of the period, or it
+came back with other name servers. Only these make a key trusted: an operator, an accepted bootstrap, a trusted key's
+signature. Whatever is sent to a zone of ours or seen in it, a child of another one that is nearer keeps its keys.
 """
 
 import asyncio
@@ -22,10 +23,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from receiver_support import CHILD, NOW, ZONE_TEXT, Site, replace_ns, site
+from receiver_support import CHILD, NOW, ZONE, Site, replace_ns, site
 from trust_support import Scripted, accepts, delete_keys, key_record, new_pair, states, stored_of, upload
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
-from zonecut.protocol import message
+from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.receiver.admission import Limits
 from zonecut.receiver.trust import TrustSettings
@@ -34,7 +35,13 @@ from zonecut.store import Bootstrap, InvalidTransition, KeyState
 KNOWN, TRUSTED = KeyState.KNOWN, KeyState.TRUSTED
 PAIRS = [new_pair() for _ in range(5)]
 """The first two belong to the owner; who holds the others makes no difference to what is right."""
-SETTINGS = TrustSettings(attempts=3, retry_first=5, pending_expires=100, trusted_per_child=4)
+GONE_AFTER = 40.0
+SETTINGS = TrustSettings(
+    attempts=3, retry_first=5, pending_expires=100, trusted_per_child=4, gone_after=GONE_AFTER, gone_at_most=1
+)
+INNER = names.from_text("inner.parent.example.")
+"""Another parent zone of ours, which the outer one does not delegate."""
+INNER_PAIR = new_pair(names.from_text("child.inner.parent.example."))
 LIMITS = Limits(source_burst=100_000, child_burst=100_000, upload_burst=100_000)
 NUMBERS = st.integers(0, len(PAIRS) - 1)
 SETS = st.sets(NUMBERS, max_size=3)
@@ -64,12 +71,18 @@ class NonEviction(RuleBasedStateMachine):
         self.trusted: set[bytes] = set()
         """What is trusted, by what the rules say."""
         self.delegated = True
+        self.vanished_at = 0.0
+        self.holders = 0
+        self.before: tuple[str, str] = ("", "")
+        """The zone's files when the delegation was there."""
         self.stack = AsyncExitStack()
         self.here = self.run(self.start())
         for number in trusted:
             self.run(self.here.add(PAIRS[number].key, TRUSTED))
             self.trusted.add(rdata(number))
             self.here.pairs[CHILD] = PAIRS[number]
+        self.run(self.here.add(INNER_PAIR.key, TRUSTED))
+        self.run(self.sweep())
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -84,7 +97,13 @@ class NonEviction(RuleBasedStateMachine):
     async def start(self) -> Site:
         self.method = Scripted(self.finds)
         opened = await self.stack.enter_async_context(
-            site(self.directory, methods=[("at-apex", self.method)], trust=SETTINGS, limits=LIMITS)
+            site(
+                self.directory,
+                methods=[("at-apex", self.method)],
+                trust=SETTINGS,
+                limits=LIMITS,
+                zones=(ZONE, INNER),
+            )
         )
         opened.clock.now = self.clock
         await opened.zone.look_at(CHILD)
@@ -127,7 +146,7 @@ class NonEviction(RuleBasedStateMachine):
         if forge:
             wire = wire[:-1] + bytes([wire[-1] ^ 1])
         rcode = self.run(self.send(wire))
-        if rdata(signer) in self.trusted and not forge and self.delegated and form in (1, 2):
+        if rdata(signer) in self.trusted and not forge and form in (1, 2):
             # as a trusted key it may, but for the last one; deleted and added again in one message it stays
             after = self.trusted - {rdata(victim)}
             if form == 2:
@@ -161,6 +180,7 @@ class NonEviction(RuleBasedStateMachine):
     def a_change_of_the_delegation(self, number: int) -> None:
         """What trust is for: whoever is trusted may, nobody else."""
         rcode = self.run(self.send(self.signed(number, *replace_ns(CHILD, f"ns{number}.ns.example."))))
+        self.take_ended()
         assert (rcode == Rcode.NOERROR) == (rdata(number) in self.trusted and self.delegated)
 
     # what the receiver finds
@@ -231,6 +251,7 @@ class NonEviction(RuleBasedStateMachine):
         if bootstrap.replaces:
             self.trusted &= validated.validated
         self.trusted.add(rdata(number))
+        self.run(self.sweep())
 
     @rule(choice=NUMBERS, conclusion=st.sampled_from(list(Conclusion)), published=SETS)
     def a_bootstrap_is_not_accepted(self, choice: int, conclusion: Conclusion, published: set[int]) -> None:
@@ -264,6 +285,7 @@ class NonEviction(RuleBasedStateMachine):
             return  # without a delegation it would end with the next reading
         stored = self.run(stored_of(self.here, PAIRS[number].key))
         bootstrap = self.run(self.here.store.bootstraps.get(stored.id))
+        self.clock = self.here.clock.now = self.clock + 1
         try:
             self.run(self.here.store.bootstraps.decide(stored.id, "ann", "compared"))
         except InvalidTransition:
@@ -273,6 +295,7 @@ class NonEviction(RuleBasedStateMachine):
             self.trusted.clear()
         self.trusted.add(rdata(number))
         self.run(self.refresh())
+        self.run(self.sweep())
 
     @rule(number=NUMBERS, state=st.sampled_from([KeyState.REFUSED, KeyState.REVOKED]))
     def an_operator_rejects(self, number: int, state: KeyState) -> None:
@@ -287,26 +310,86 @@ class NonEviction(RuleBasedStateMachine):
     async def refresh(self) -> None:
         await self.here.store.ring.fetch([CHILD])
 
-    @rule(at_once=st.sampled_from([True, True, True, False]))
-    def the_delegation_ends_or_comes_back(self, at_once: bool) -> None:
-        self.end_or_come_back()
-        if at_once and not self.delegated:
-            self.end_or_come_back()
+    @rule(looks=st.lists(st.sampled_from([0, 1, 9, 15, 50]), max_size=8), other=st.booleans(), comes_back=st.booleans())
+    def the_delegation_is_away(self, looks: list[int], other: bool, comes_back: bool) -> None:
+        """A file that is saved in two writes, an old copy, or the end; looked at after these pauses, in seconds."""
+        if self.delegated:
+            self.vanishes()
+        for pause in looks:
+            self.a_sweep(pause)
+        if comes_back:
+            self.comes_back(other)
 
-    def end_or_come_back(self) -> None:
-        zone_file, include = self.directory / "parent.zone", self.directory / "parent.example.delegations"
-        self.delegated = not self.delegated
-        text = ZONE_TEXT.format(directory=self.directory)
-        if not self.delegated:
-            text = "".join(line for line in text.splitlines(keepends=True) if "child" not in line)
-        replace_file(zone_file, text)
-        if include.exists():
-            lines = include.read_text().splitlines(keepends=True)
-            replace_file(include, "".join(line for line in lines if "child" not in line))
-        self.run(self.here.zone.look_at(CHILD))
-        if not self.delegated:
+    def vanishes(self) -> None:
+        zone_file, include = self.files
+        self.before = zone_file.read_text(), include.read_text() if include.exists() else ""
+        self.delegated, self.vanished_at = False, self.clock
+        self.write(*map(_without_child, self.before))
+
+    def comes_back(self, other: bool) -> None:
+        self.delegated = True
+        if not other:
+            self.write(*self.before)
+        else:
+            self.holders += 1
+            zone_text, included = map(_without_child, self.before)
+            head, last = zone_text.split("$INCLUDE")
+            self.write(f"{head}child NS ns.holder{self.holders}.example.\n$INCLUDE{last}", included)
+        self.a_sweep(1)
+        if other:
+            # with all new name servers, it may be another holder's
+            assert {*self.state().values()}.isdisjoint({TRUSTED})
             self.trusted.clear()
-        self.run(self.refresh())
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        return self.directory / "parent.zone", self.directory / "parent.example.delegations"
+
+    def write(self, zone_text: str, included: str) -> None:
+        zone_file, include = self.files
+        replace_file(zone_file, zone_text)
+        if include.exists():
+            replace_file(include, included)
+
+    @rule(seconds=st.sampled_from([0, 1, 9, 15, 50]))
+    def a_sweep(self, seconds: int) -> None:
+        self.clock += seconds
+        self.here.clock.now = self.clock
+        self.run(self.sweep())
+        self.take_ended()
+
+    async def sweep(self) -> None:
+        sweep = self.here.served_zone.sweep
+        await sweep.once()
+        await sweep.absent()
+        await self.refresh()
+
+    def take_ended(self) -> None:
+        """Trust may have ended, for all keys of the child, if its delegation was away for all of the period."""
+        held = self.state()
+        ended = {key for key in self.trusted if held[key] is KeyState.ENDED}
+        if ended:
+            assert not self.delegated
+            assert self.clock - self.vanished_at >= GONE_AFTER
+            assert ended == self.trusted
+            self.trusted.clear()
+
+    @rule(number=NUMBERS, broken=st.sampled_from(["no zone", "", "$INCLUDE nothing\n"]))
+    def readings_fail(self, number: int, broken: str) -> None:
+        zone_file, _ = self.files
+        text = zone_file.read_text()
+        replace_file(zone_file, broken)
+        self.a_sweep(50)
+        self.here.clock.now = self.clock
+        self.run(self.send(upload(self.here, PAIRS[number], identity=int(self.clock) % 65536)))
+        replace_file(zone_file, text)
+
+    @rule(replace=st.booleans())
+    def a_stranger_uploads_a_key_for_a_child_of_the_inner_zone(self, replace: bool) -> None:
+        pair = new_pair(INNER_PAIR.key.owner)
+        self.here.clock.now = self.clock
+        wire = upload(self.here, pair, replace=replace, identity=int(self.clock) % 65536)
+        assert self.run(self.send(wire)) == Rcode.REFUSED
 
     # what must hold
 
@@ -315,6 +398,15 @@ class NonEviction(RuleBasedStateMachine):
         if hasattr(self, "here"):
             held = {key for key, state in self.state().items() if state is TRUSTED}
             assert held == self.trusted
+
+    @invariant()
+    def the_outer_zone_says_nothing_of_the_inner_one_s_child(self) -> None:
+        if hasattr(self, "here"):
+            assert self.run(states(self.here, INNER_PAIR.key.owner)) == {INNER_PAIR.key.rdata: TRUSTED}
+
+
+def _without_child(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if "child" not in line)
 
 
 @pytest.fixture(autouse=True)

@@ -205,8 +205,8 @@ class Watching:
         if is_ns and self._settings.foreign_ns == "keep":
             return None
         # a change of ours that is not settled may be the last one that took place
-        before = {server for each in (reference, *known.ours) for server in each.ns}
-        suspends = is_ns and bool(known.trusted) and self._is_suspicious(before, held.ns)
+        servers = {server for each in (reference, *known.ours) for server in each.ns}
+        suspends = is_ns and bool(known.trusted) and self._is_suspicious(servers, held.ns)
         return _Foreign(_seen(reference, held, difference.to_json()), suspends, FOREIGN)
 
     def _is_suspicious(self, before: Collection[bytes], after: Collection[bytes]) -> bool:
