@@ -72,27 +72,20 @@ class Refusals:
     audited: list[tuple[str, int, str, str]] = field(default_factory=list)
     """Child, key tag, rule and RCODE of every refusal that the audit trail has to hold, in their order."""
 
-    def of_child(
-        self, refused: Refused, signer: Signer, *, edns: bool, preceded_by: str | None = None
-    ) -> dict[str, Any]:
-        """The refusal of a verified child: told, logged and audited. The first event of the log for it.
-
-        `preceded_by` is an event that has to be logged before the refusal.
-        """
+    def of_child(self, refused: Refused, signer: Signer, *, edns: bool) -> None:
+        """The refusal of a verified child: told, logged and audited."""
         self.audited.append((signer.text, signer.tag, refused.rule, refused.rcode))
         logged = len(self.world.zonecut.log_events())
         self._check(refused, refused.make(edns), edns=edns)
         events = self.world.zonecut.log_events()[logged:]
-        expected = ["change.refused"] if preceded_by is None else [preceded_by, "change.refused"]
-        assert [event["event"] for event in events] == expected, events
-        event = events[-1]
+        assert [event["event"] for event in events] == ["change.refused"], events
+        (event,) = events
         assert (event["child"], event["key"]) == (signer.text, signer.tag)
         assert (event["rule"], event["rcode"]) == (refused.rule, refused.rcode)
         assert (event["zone"], event["level"]) == (PARENT, "warning")
         assert event["source"].startswith("127.0.0.1#")
         for words in refused.reason:
             assert words in event["reason"]
-        return events[0]
 
     def of_stranger(self, refused: Refused, *, edns: bool) -> None:
         """The refusal of somebody who is nobody: told in few octets, and never audited."""
