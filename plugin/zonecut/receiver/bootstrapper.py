@@ -220,7 +220,8 @@ class Bootstrapper:
             others = await self._trusted_others(stored)
             method, finding = await self._examine(bootstrap, stored, delegation, bool(others))
         else:
-            method, finding = "", Finding(Conclusion.UNDECIDED, "the child is not delegated")
+            # it may be away for a moment: what ends with it ends by proven absence, or when the key's time is over
+            method, finding = "", Finding(Conclusion.UNDECIDED, "the child is not delegated", is_ours=True)
         if finding.is_ours:
             await self._put_off(bootstrap, finding.reason, finding.evidence)
             return
