@@ -13,6 +13,7 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.receiver.admission import Source
 from zonecut.receiver.ordering import dated
+from zonecut.receiver.trust import TrustSettings
 from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import KeyState
 
@@ -22,7 +23,8 @@ PORTAL = "portal.ns.example."
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as opened:
+    # a portal is somebody else to a child's keys, which is none of the matter here
+    async with site(tmp_path, trust=TrustSettings(foreign_ns="keep")) as opened:
         await opened.trust(CHILD)
         yield opened
 
@@ -110,10 +112,11 @@ async def signed_by_a_fast_clock(here: Site) -> None:
 async def test_the_order_survives_a_restart_whatever_the_channel(
     tmp_path: Path, newer: Callable[[Site], Awaitable[None]], back: int
 ) -> None:
-    async with site(tmp_path) as here:
+    trust = TrustSettings(foreign_ns="keep")
+    async with site(tmp_path, trust=trust) as here:
         pair = await here.trust(CHILD)
         await newer(here)
-    async with site(tmp_path) as here:
+    async with site(tmp_path, trust=trust) as here:
         here.pairs[CHILD] = pair
         here.clock.now += 10
         assert (await change(here, C, 10 + back)).rcode == Rcode.BADTIME
