@@ -474,7 +474,7 @@ async def test_a_change_that_meets_a_foreign_one_first_does_not_go_through_under
         answer = await here.ask(here.signed(*replace_ns(CHILD, A, B)))
         assert answer.rcode == Rcode.REFUSED
         assert answer.error is not None
-        assert ("is not trusted any more" if believed else "were changed by somebody else") in answer.error.text
+        assert ("is suspended by now" if believed else "were changed by somebody else") in answer.error.text
         assert (await here.served()).ns == (names.from_text(B),)
         # what a message that is refused made us look at has no effect; the next look has
         assert await state_of(here, owner.key) is (KeyState.SUSPENDED if believed else KeyState.TRUSTED)
