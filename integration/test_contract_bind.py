@@ -1,5 +1,6 @@
 """The adapter `bind` under the adapter contract, on a real named."""
 
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ class NamedServer(ContractServer):
         # By default named refuses names of servers that are no host names.
         options = "check-names primary ignore;"
         self.named = Named(directory, ParentZone(PARENT, text=master_file, signing=signing), options=options).start()
+        self._configuration = directory / "named.conf"
 
     def backend(self) -> BindBackend:
         return self._backend(PARENT, self.named.tsig_file)
@@ -49,6 +51,24 @@ class NamedServer(ContractServer):
         self.named.kill()
 
     def start(self) -> None:
+        self.named.start()
+
+    def lose_zone(self) -> None:
+        """Taken out of the configuration, where a zone above it stays: that answers for all names, with authority."""
+        self.named.kill()
+        above = PARENT.partition(".")[2]
+        file = self.named.directory / "above.zone"
+        file.write_text(f"{above} 60 SOA ns h 1 3600 900 604800 300\n{above} 60 NS ns\nns 60 A 127.0.0.1\n")
+        self._text = self._configuration.read_text()
+        (clause,) = re.findall(rf'^zone "{re.escape(PARENT)}".*$', self._text, re.MULTILINE)
+        self._configuration.write_text(
+            self._text.replace(clause, f'zone "{above}" {{ type primary; file "{file}"; }};')
+        )
+        self.named.start_lacking_zones()
+
+    def find_zone(self) -> None:
+        self.named.kill()
+        self._configuration.write_text(self._text)
         self.named.start()
 
     def hold(self) -> None:

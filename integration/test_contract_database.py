@@ -51,6 +51,12 @@ class ContractDatabase(ContractServer):
             ),
         )
 
+    def lose_zone(self) -> None:
+        self._registry.lose(self.zone_name)
+
+    def find_zone(self) -> None:
+        self._registry.find(self.zone_name)
+
     def _backend(self, zone: str = zone_name, **options: object) -> Backend:
         given = {**self._registry.backend(), "timeout": _PATIENCE, **options}
         del given["adapter"]

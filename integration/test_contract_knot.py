@@ -62,6 +62,17 @@ class KnotServer(ContractServer):
     def start(self) -> None:
         self.knotd.start()
 
+    def lose_zone(self) -> None:
+        self.knotd.kill()
+        self._text = self.knotd.zone_file(PARENT).read_text()
+        self.knotd.zone_file(PARENT).write_text(f"{self._text}this is ( no zone\n")
+        self.knotd.start_lacking_zones()
+
+    def find_zone(self) -> None:
+        self.knotd.kill()
+        self.knotd.zone_file(PARENT).write_text(self._text)
+        self.knotd.start()
+
     def hold(self) -> None:
         self.knotd.send_signal(signal.SIGSTOP)
 

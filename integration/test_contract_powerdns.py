@@ -32,6 +32,7 @@ class ContractPowerDns(ContractServer):
     def __init__(self, pdns: PowerDns, *, by_dns: bool) -> None:
         self._pdns = pdns
         self._dns = pdns.server if by_dns else None
+        self._kept = pdns.directory / "kept.sqlite3"
 
     def backend(self) -> Backend:
         return self._backend(self._pdns.zones[0].name, self._pdns.api_key_file)
@@ -58,6 +59,17 @@ class ContractPowerDns(ContractServer):
         self._pdns.kill()
 
     def start(self) -> None:
+        self._pdns.start()
+
+    def lose_zone(self) -> None:
+        self._pdns.stop()
+        shutil.copy(self._pdns.database, self._kept)
+        self._pdns.pdnsutil("delete-zone", self._pdns.zones[0].name)
+        self._pdns.start_lacking_zones()
+
+    def find_zone(self) -> None:
+        self._pdns.stop()
+        shutil.copy(self._kept, self._pdns.database)
         self._pdns.start()
 
     def hold(self) -> None:

@@ -51,6 +51,12 @@ class ContractProvisioning(ContractServer):
     def start(self) -> None:
         self._system.start()
 
+    def lose_zone(self) -> None:
+        self._system.zone.lose()
+
+    def find_zone(self) -> None:
+        self._system.zone.find()
+
     def hold(self) -> None:
         self._system.send_signal(signal.SIGSTOP)
 

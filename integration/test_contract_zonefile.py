@@ -64,6 +64,13 @@ class ZoneFiles(ContractServer):
     def start(self) -> None:
         self.named.start()
 
+    def lose_zone(self) -> None:
+        self._text = self.zone_file.read_text()
+        self.zone_file.write_text("")
+
+    def find_zone(self) -> None:
+        self.zone_file.write_text(self._text)
+
     def hold(self) -> None:
         self.named.send_signal(signal.SIGSTOP)
 

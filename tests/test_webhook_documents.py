@@ -68,13 +68,22 @@ def test_a_delegation_is_read_as_it_was_written(delegation: Delegation) -> None:
 
 
 def test_a_look_up_tells_what_lies_around_a_name() -> None:
-    document = {"child": "Child.Parent.Example", "ns": ["NS.elsewhere.example"]}
+    document = {"child": "Child.Parent.Example", "ns": ["NS.elsewhere.example"], "ds": []}
     held = Delegation(CHILD, (names.from_text("ns.elsewhere.example."),))
     assert documents.reading_of(document) == Reading(held)
     around = {"enclosing": "parent.example.", "nested": ["b.child.parent.example.", "a.child.parent.example."]}
     reading = documents.reading_of(document | around)
     assert reading.enclosing == ZONE
     assert list(map(names.to_text, reading.nested)) == ["a.child.parent.example.", "b.child.parent.example."]
+
+
+@pytest.mark.parametrize("missing", ["ns", "ds"])
+def test_what_is_not_there_is_said_by_an_empty_list(missing: str) -> None:
+    document = {"child": "child.parent.example.", "ns": [], "ds": [], "glue": {}}
+    assert documents.reading_of(document) == Reading(Delegation(CHILD))
+    for wrong in ({key: value for key, value in document.items() if key != missing}, {**document, missing: None}):
+        with pytest.raises(ValueError, match=f"a delegation without '{missing}'"):
+            documents.reading_of(wrong)
 
 
 @given(delegations)

@@ -42,7 +42,7 @@ class ZoneTables:
         self._in_zone = RECORDS.c.zone == self._text
 
     def check(self, connection: Connection) -> None:
-        """Raises BackendMisconfigured unless the database has the zone."""
+        """Raises BackendMisconfigured unless the database has the zone: what is missing says nothing without it."""
         if connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first() is None:
             self._refuse()
 
@@ -61,7 +61,10 @@ class ZoneTables:
             raise BackendRejected(f"{names.to_text(child)} is not below {self._text}")
         held = Held()
         held.take(map(Row._make, connection.execute(self._around(child)).all()))
-        return self._reading_of(held, child, held.cuts_below(child), orphans=False)
+        found = self._reading_of(held, child, held.cuts_below(child), orphans=False)
+        if not found.delegation.is_delegated:
+            self.check(connection)
+        return found
 
     def page(self, connection: Connection, after: str) -> tuple[list[Reading], str | None]:
         """The delegations of some children that follow a name in the order of the database, and the last of those.
@@ -72,6 +75,7 @@ class ZoneTables:
         following = select(child).where(self._in_zone, child > after, child != self._text).order_by(child).limit(_PAGE)
         texts = list(dict.fromkeys(connection.execute(following).scalars()))
         if not texts:
+            self.check(connection)
             return [], None
         children = [self._child_of(text) for text in texts]
         held = self._held(connection, children, {name for child in children for name in self._between(child)})
@@ -82,6 +86,7 @@ class ZoneTables:
     def missing(self, connection: Connection, changes: Sequence[Change]) -> tuple[bytes, ...]:
         """The children of those changes whose `after` the database does not have."""
         held = self._held(connection, [change.child for change in changes], _owners(changes))
+        self.check(connection)
         return tuple(change.child for change in changes if not held.holds(change))
 
     def commit(self, connection: Connection, changes: Sequence[Change]) -> None:
@@ -94,6 +99,7 @@ class ZoneTables:
         """All RRsets at these names."""
         for name in places:
             self._check_own(connection, name)
+        self.check(connection)
         return tuple(
             RRset(owner, rtype, min(each.ttl for each in rows), tuple(each.rr.rdata for each in rows))
             for (owner, rtype), rows in self._own(connection, places).items()

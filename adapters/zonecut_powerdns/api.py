@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
 from zonecut_powerdns.answers import failure
 from zonecut_powerdns.bodies import Holdings, SwitchedOff, holdings
 from zonecut_powerdns.content import name_text, zone_id
@@ -19,6 +20,8 @@ from zonecut_powerdns.switchedoff import Document, switched_off
 
 _REQUESTS_AT_A_TIME = 4
 """PowerDNS 4.7 has a short queue for connections, and makes a new one of every request: with sixteen, some wait 1 s."""
+
+_SOA = b"\tSOA\t"
 
 _MOST_FOUND = 100_000
 """Results of a search, which are filtered here: names are found in contents, too."""
@@ -53,6 +56,18 @@ class Api:
                 f"PowerDNS sent a record at {names.to_text(owner)} that cannot be read: {error}"
             ) from None
 
+    async def check_soa(self) -> None:
+        """Raises BackendUnavailable for a zone without SOA: what is missing there says nothing.
+
+        That is what one looks like that is being filled anew. The serial in the zone's document may be a cached one.
+        """
+        apex = await self.at(self._zone)
+        if (self._zone, int(RRType.SOA)) not in apex.rrsets:
+            raise self._without_soa()
+
+    def _without_soa(self) -> BackendUnavailable:
+        return BackendUnavailable(f"PowerDNS holds no SOA of {names.to_text(self._zone)}: is it being loaded anew?")
+
     async def patch(self, body: bytes) -> None:
         """Carry out replacements of RRsets, all or none. What was cached of the zone is forgotten, too."""
         await self._request("PATCH", self._path, content=body, patience=self._options.write_timeout)
@@ -69,13 +84,17 @@ class Api:
     async def export(self) -> AsyncGenerator[list[bytes], None]:
         """The lines of the whole zone as text, some at a time and in the server's order; to be closed with aclosing.
 
-        The time limit is one of progress. Raises BackendUnavailable when the text ends early.
+        The time limit is one of progress. Raises BackendUnavailable when the text ends early, or has no SOA.
         """
         rest = b""
+        is_zone = False
         async with aclosing(self._stream(f"{self._path}/export", "text/plain", self._options.timeout)) as chunks:
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
+                is_zone = is_zone or any(_SOA in line for line in lines)
                 yield lines
+        if not is_zone and _SOA not in rest:
+            raise self._without_soa()
         if rest:
             yield [rest]
 

@@ -142,4 +142,6 @@ class Client:
             raise BackendUnavailable(f"{self._url} cannot be reached: {error}") from error
 
     def _late(self, patience: float) -> BackendUnavailable:
-        return BackendUnavailable(f"{self._url} did not answer within {patience:g} s")
+        return BackendUnavailable(
+            f"{self._url} did not answer within {patience:g} s; its database may be locked by another writer"
+        )

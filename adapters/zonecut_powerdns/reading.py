@@ -42,7 +42,7 @@ class Reader:
         self._export_seconds: float | None = None
 
     async def at(self, owners: Collection[bytes]) -> Holdings:
-        """What the zone holds at these names; one request a name."""
+        """What the zone holds at these names; one request a name, and one for its SOA where something is missing."""
         began = time.monotonic()
         found = Holdings()
         for each in await asyncio.gather(*map(self._api.at, owners)):
@@ -50,6 +50,8 @@ class Reader:
         if owners:
             seconds = (time.monotonic() - began) / len(owners)
             self._name_seconds += _SMOOTHING * (seconds - self._name_seconds)
+        if not {owner for owner, _ in found.rrsets}.issuperset(owners):
+            await self._api.check_soa()
         return found
 
     async def differing(self, delegations: Sequence[_Expected], *, flush: bool = True) -> tuple[bytes, ...]:

@@ -62,6 +62,9 @@ def _check_writable(record: RR) -> None:
 
 def delegation_of(child: bytes, document: Any) -> Delegation:
     """The value of NS, DS and glue in a document. Raises ValueError for anything else."""
+    for key in ("ns", "ds"):
+        if isinstance(document, dict) and document.get(key) is None:
+            raise ValueError(f"a delegation without {key!r}: what is not there is said by an empty list")
     records = [RR(child, RRType.NS, names.from_text(_text(target))) for target in _list(document, "ns")]
     records += [RR(child, RRType.DS, _ds(_text(text))) for text in _list(document, "ds")]
     glue = document.get("glue") or {}

@@ -199,7 +199,7 @@ class PowerDns(Server):
         try:
             return super()._serves(zone) and bool(self.api("GET", "?rrsets=false", zone=zone.name))
         except LabError:
-            return False
+            return self._lacks_zones
 
 
 StartPowerDns = Callable[..., PowerDns]

@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self, document: dict[str, Any]) -> Answer:
         parts = urlsplit(self.path)
         zone = self.server.zone
-        if self.command == "POST" and normal(document["zone"]) != zone.name:
+        if zone.is_lost or (self.command == "POST" and normal(document["zone"]) != zone.name):
             return Answer(404, {"reason": f"this is {zone.name}"})
         match self.command, parts.path.removeprefix(BASE):
             case "GET", "":

@@ -72,6 +72,7 @@ class Zone:
     def __init__(self, file: Path, name: str) -> None:
         self.name = name
         self._file = file
+        self._lost = file.with_suffix(".lost")
         with self.database(write=True) as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
@@ -148,6 +149,17 @@ class Zone:
         with self.database(write=True) as database:
             for owner, rtype in rrsets:
                 database.execute("DELETE FROM record WHERE place = ? AND type = ?", (place(owner), rtype))
+
+    def lose(self) -> None:
+        """Know nothing of the zone any more, until it is found."""
+        self._lost.touch()
+
+    def find(self) -> None:
+        self._lost.unlink()
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost.exists()
 
     def decide(self, child: str, verdict: str, reason: str = "", *, again_in: int = 1, delay: float = 0.0) -> None:
         """What is to become of a child's changes from now on: `accept`, `reject`, `later`; after `delay` seconds."""

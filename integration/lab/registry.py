@@ -31,6 +31,7 @@ class Registry(AbstractContextManager["Registry"]):
 
     def __init__(self) -> None:
         self.zones: tuple[ParentZone, ...] = ()
+        self._lost: dict[str, list[tuple[Any, ...]]] = {}
 
     @abstractmethod
     def backend(self) -> dict[str, Any]:
@@ -65,6 +66,16 @@ class Registry(AbstractContextManager["Registry"]):
         cuts = {owner for owner, rtype, _, _ in found if rtype == "NS" and owner != zone}
         self.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", (zone,)))
         self.insert((zone, _child(record, zone, cuts), *_row(record)) for record in found)
+
+    def lose(self, zone: str) -> None:
+        """A zone is taken out of the tables, until it is found again: without its history."""
+        self._lost[zone] = self.execute((f"SELECT {_COLUMNS} FROM zonecut_records WHERE zone = ?", (zone,)))
+        tables = ("zonecut_records", "zonecut_history", "zonecut_zones")
+        self.execute(*((f"DELETE FROM {table} WHERE zone = ?", (zone,)) for table in tables))
+
+    def find(self, zone: str) -> None:
+        self.execute(("INSERT INTO zonecut_zones (zone) VALUES (?)", (zone,)))
+        self.insert(self._lost.pop(zone))
 
     def edit(self, zone: str, *edits: Edit) -> None:
         """Somebody edits a zone, in one transaction."""

@@ -50,6 +50,14 @@ class ContractServer(ABC):
         """Start it again, and return when it answers."""
 
     @abstractmethod
+    def lose_zone(self) -> None:
+        """Have the server answer without the zone, as after a start with a broken zone file or by a mistake of hand."""
+
+    @abstractmethod
+    def find_zone(self) -> None:
+        """Undo `lose_zone`."""
+
+    @abstractmethod
     def hold(self) -> None:
         """Make it so slow that no answer comes, as with SIGSTOP."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from zonecut.plugin.backend import Backend, BackendMisconfigured, BackendUnavailable, Change
 from zonecut.plugin.contract.base import ContractTests
-from zonecut.plugin.contract.looking import opened, unchanged
+from zonecut.plugin.contract.looking import listed, opened, shows, unchanged
 from zonecut.plugin.contract.server import ContractServer, generated
 from zonecut.protocol.delegation import Delegation
 
@@ -59,6 +59,32 @@ class TroubleContract(ContractTests):
             await backend.open()
         assert refused.value.reason
         await backend.close()
+
+    async def test_a_zone_that_is_gone_is_no_zone_without_delegations(self, server: ContractServer) -> None:
+        """What is missing says something only where it could have been seen."""
+        there, nobody = generated(self.zone_name, 1), Delegation(self.name("nobody"))
+        async with opened(server) as backend:
+            assert (await backend.read(there.child)).delegation == there
+            server.lose_zone()
+            try:
+                for operation in (
+                    backend.read(there.child),
+                    backend.read(nobody.child),
+                    backend.read(self.name("below.nobody")),
+                    backend.verify([Change(there, Delegation(there.child))]),
+                    backend.verify([Change(nobody, self.full("nobody"))]),
+                    listed(backend),
+                    backend.read_rrsets([self.name("updater")]),
+                    backend.write([Change(there, Delegation(there.child))]),
+                    backend.replace_rrsets((), self.announcements()),
+                ):
+                    await self.fails(server, operation)
+                late = server.backend()
+                await self.fails(server, late.open())
+                await late.close()
+            finally:
+                server.find_zone()
+            await shows(backend, there)
 
     async def test_a_backend_may_be_opened_again_and_closed_twice(self, server: ContractServer) -> None:
         backend = server.backend()
