@@ -7,6 +7,8 @@ PYTHON ?= /usr/bin/python3
 ADAPTER ?= zonefile
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 100
+RELEASE ?= trixie
+MIRROR ?=
 
 # The pip that reads dependency groups and build constraints; the one that comes with Debian 12 does neither.
 PIP_VERSION := 26.3
@@ -22,10 +24,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit integration bench soak fuzz lint format constraints servers venv clean
+.PHONY: help demo test test-on unit integration bench soak fuzz lint format constraints servers venv clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
 	    printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 demo: $(VENV)/.runtime ## A guided tour of both sides, on loopback, step by step (ADAPTER=bind|knot|powerdns: a real server)
@@ -36,6 +38,9 @@ demo: $(VENV)/.runtime ## A guided tour of both sides, on loopback, step by step
 	@$(BIN)/zonecut demo --adapter '$(ADAPTER)'
 
 test: lint unit integration ## Everything that must hold: lint, unit tests, tests against real servers
+
+test-on: ## All of that on another Debian release, in a fresh root: RELEASE=trixie (root and debootstrap needed; MIRROR=URL)
+	@MIRROR='$(MIRROR)' integration/test-on --fresh '$(RELEASE)'
 
 unit: $(VENV)/.development ## The tests that need no server (seconds)
 	$(BIN)/pytest tests

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,20 +41,26 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a fresh virtual environment with zonecut and the example, and nothing of this checkout's."""
+    """The programs of a fresh virtual environment with zonecut and the example, and nothing of this checkout's.
+
+    No registry is asked: both are built with what this environment has, and find there what they need.
+    """
     directory = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", directory)
-    pip = (directory / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, ROOT, f"{package}[test]", constraints=ROOT / "constraints.txt")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", directory / "bin/python")
+    offline = ("--quiet", "--no-index", "--no-build-isolation", "--no-deps")
+    # what is to build the two has to be seen from there
+    ours, theirs = sysconfig.get_path("purelib"), sysconfig.get_path("purelib", vars={"base": str(directory)})
+    (Path(theirs) / "beside.pth").write_text(f"{ours}\n")
+    run(*pip, "install", *offline, ROOT, package)
+    run(*pip, "check")
+    assert str(directory) in run(directory / "bin/python", "-c", "import zonecut; print(zonecut.__file__)")
     return directory / "bin"
 
 
-def run(*argv: str | Path, cwd: Path | None = None, constraints: Path | None = None, **variables: str) -> str:
+def run(*argv: str | Path, cwd: Path | None = None, **variables: str) -> str:
     """What a program prints, run without anything of this test's environment; it has to succeed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    if constraints is not None:
-        # also for what a package is built with
-        variables |= {"PIP_CONSTRAINT": str(constraints)}
     done = subprocess.run(
         list(map(str, argv)), cwd=cwd, env=kept | variables, capture_output=True, text=True, timeout=INSTALL_SECONDS
     )
