@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +11,9 @@ from zonecut.plugin.backend import Backend, BackendMisconfigured, BackendUnavail
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import listed, opened, shows, unchanged
 from zonecut.plugin.contract.server import ContractServer, generated
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.rrset import ResourceRecord
 
 
 class TroubleContract(ContractTests):
@@ -59,6 +62,30 @@ class TroubleContract(ContractTests):
             await backend.open()
         assert refused.value.reason
         await backend.close()
+
+    async def test_after_every_kind_of_change_the_server_starts_with_it(self, server: ContractServer) -> None:
+        """Also where somebody has another TTL in an RRset that is changed."""
+        child = self.name("child1")
+        glue = {"ns1": ["11.3.0.1"], "ns2": ["11.3.0.2", "2610::3:2"]}
+        states = [
+            generated(self.zone_name, 1),
+            self.delegation("child1", ["ns1", "ns2", "ns.elsewhere.test."], [7, 8], {**glue, "ns1": ["11.3.0.9"]}),
+            self.delegation("child1", ["ns1", "ns2"], [8], glue),
+            self.delegation("child1", ["ns.elsewhere.test."]),
+            Delegation(child),
+            generated(self.zone_name, 1),
+        ]
+        async with opened(server) as backend:
+            for before, after in pairwise(states):
+                await shows(backend, before)
+                if before.is_delegated:
+                    server.edit([(child, RRType.NS)], [ResourceRecord(child, RRType.NS, 17, ns) for ns in before.ns])
+                    await shows(backend, before)
+                change = Change(before, after)
+                await self.carried_out(backend, [change])
+                server.stop()
+                server.start()
+                assert await backend.verify([change]) == ()
 
     async def test_a_zone_that_is_gone_is_no_zone_without_delegations(self, server: ContractServer) -> None:
         """What is missing says something only where it could have been seen."""
