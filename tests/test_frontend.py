@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
@@ -158,7 +159,7 @@ async def test_what_a_crash_left_is_written_after_it(tmp_path: Path) -> None:
     include = tmp_path / "parent.example.delegations"
     # as it was when the ledger had the change and the zone had not
     include.write_text(include.read_text().replace(NS, "old.ns.example."))
-    with sqlite3.connect(tmp_path / "zonecut.db") as database:
+    with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
         before = ns_of(CHILD, "old.ns.example.").to_wire()
         database.execute("UPDATE changes SET state = 'accepted', before = ?", (before,))
     database.close()
@@ -174,7 +175,7 @@ async def test_what_a_crash_left_is_judged_again_where_somebody_edited(tmp_path:
         assert (await patch(here, rrset("child.parent.example.", "DS"))).status == 204
     include = tmp_path / "parent.example.delegations"
     include.write_text(include.read_text().replace("ns1.child.parent.example.", "ns2.child.parent.example."))
-    with sqlite3.connect(tmp_path / "zonecut.db") as database:
+    with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
         database.execute("UPDATE changes SET state = 'accepted' WHERE id = 2")
     database.close()
     async with site(tmp_path) as here:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -284,7 +285,7 @@ async def test_a_change_that_was_accepted_before_a_crash_is_written_after_it(tmp
     zone_file, include = tmp_path / "parent.zone", tmp_path / "parent.example.delegations"
     # as it was when the ledger had the change and the zone had not
     include.write_text(include.read_text().replace(A, "old.ns.example."))
-    with sqlite3.connect(tmp_path / "zonecut.db") as database:
+    with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
         database.execute(
             "UPDATE changes SET state = 'accepted', before = ?", (ns_of(CHILD, "old.ns.example.").to_wire(),)
         )

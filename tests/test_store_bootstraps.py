@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Collection
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,7 +304,7 @@ async def test_a_failure_half_way_leaves_the_replaced_key_and_the_new_one_as_the
     await trust(store, key(1))
     stored = await begin(store, key(2))
     bootstrap = await under_way(store, stored)
-    with sqlite3.connect(tmp_path / "zonecut.db") as database:
+    with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
         database.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON keys WHEN NEW.state = 'superseded'"
             " BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -313,7 +314,7 @@ async def test_a_failure_half_way_leaves_the_replaced_key_and_the_new_one_as_the
         await accept(store, stored)
     assert await states(store) == [TRUSTED, KNOWN]
     assert await under_way(store, stored) == bootstrap
-    with sqlite3.connect(tmp_path / "zonecut.db") as database:
+    with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
         database.execute("DROP TRIGGER full")
     database.close()
     await accept(store, stored)

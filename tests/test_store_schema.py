@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_an_older_store_is_upgraded_and_a_newer_one_refused(tmp_path: Path) -> N
     path = tmp_path / "zonecut.db"
     url = f"sqlite:///{path}"
     Store.open(url)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(StoreUnusable, match=rf"version 9999.*up to {REVISIONS[-1]}.*a newer zonecut wrote it"):
@@ -93,12 +94,12 @@ def test_an_older_store_is_upgraded_and_a_newer_one_refused(tmp_path: Path) -> N
 
 def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE songs (title TEXT)")
     connection.close()
     with pytest.raises(StoreUnusable, match="another program"):
         Store.open(f"sqlite:///{path}")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
     connection.close()
 
