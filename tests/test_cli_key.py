@@ -1,5 +1,7 @@
 """`zonecut key`: import, list, show, trust, revoke."""
 
+import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from vectors_of import CHILD, DIRECTORY, KEYS
 from zonecut.cli import actor
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
+from zonecut.store import Bootstrap, KeyState
 
 TAGS = [18590, 26831, 46020]
 FINGERPRINT = KEYS[46020].fingerprint()
@@ -173,3 +176,92 @@ def test_what_an_operator_does_is_in_the_audit_trail(house: House, monkeypatch: 
     assert "operator:joan" in shown
     assert "\x1b" not in shown
     assert "by\\x1b[2Jtelephone" in shown
+
+
+# key retry
+
+
+AUTOMATIC = "    bootstrap: [at-apex, manual]\n"
+
+
+@pytest.fixture
+def automatic(house: House) -> House:
+    """A parent zone with a method that looks."""
+    house.config.write_text(house.config.read_text() + AUTOMATIC)
+    return house
+
+
+def _set_state(house: House, state: KeyState) -> None:
+    async def set_state() -> None:
+        async with house.store() as store:
+            (stored,) = await store.keys.find(CHILD)
+            await store.keys.set_state(stored.id, state, "zonecut", "the look found nothing")
+
+    asyncio.run(set_state())
+
+
+def _bootstrap(house: House) -> Bootstrap:
+    async def find() -> Bootstrap:
+        async with house.store() as store:
+            (bootstrap,) = await store.bootstraps.list(CHILD)
+            return bootstrap
+
+    return asyncio.run(find())
+
+
+def test_a_key_on_its_way_is_looked_at_again_with_all_its_attempts(automatic: House) -> None:
+    automatic.imported(DIRECTORY / ED25519)
+
+    async def wait() -> None:
+        async with automatic.store() as store:
+            (bootstrap,) = await store.bootstraps.list(CHILD)
+            later = bootstrap.next_at + 1e6
+            await store.bootstraps.progress(replace(bootstrap, manual=True, attempts=9, next_at=later))
+
+    asyncio.run(wait())
+    ended = automatic.zonecut("key", "retry", "child.sig0.test.", "--reason", "they have mended it")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        "child.sig0.test. key tag 46020: at-apex run as soon as zonecut serve runs; after 16 looks in vain it waits for"
+        " an operator\n"
+    )
+    bootstrap = _bootstrap(automatic)
+    assert (bootstrap.manual, bootstrap.attempts) == (False, 0)
+    assert bootstrap.next_at <= time.time()
+    trail = automatic.zonecut("audit", "--json").document
+    (entry,) = [entry for entry in trail if entry["event"] == "key.retry"]
+    assert entry["detail"]["reason"] == "they have mended it"
+
+
+def test_a_key_whose_validation_failed_is_looked_at_again(automatic: House) -> None:
+    automatic.imported(DIRECTORY / ED25519)
+    _set_state(automatic, KeyState.VALIDATION_FAILED)
+    ended = automatic.zonecut("key", "retry", "child.sig0.test.", "--json")
+    assert ended.code == 0
+    assert [key["state"] for key in ended.document["keys"]] == ["known"]
+    assert _bootstrap(automatic).next_at <= time.time()
+    assert "attempt 1 at" in automatic.zonecut("key", "show", "child.sig0.test.").out
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (KeyState.TRUSTED, "there is nothing to do"),
+        (KeyState.REFUSED, "zonecut key trust"),
+        (KeyState.REVOKED, "the child needs a new key"),
+    ],
+)
+def test_no_look_changes_what_was_decided(automatic: House, state: KeyState, words: str) -> None:
+    automatic.imported(DIRECTORY / ED25519)
+    _set_state(automatic, state)
+    ended = automatic.zonecut("key", "retry", "child.sig0.test.")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"key 46020 of child.sig0.test. is {state.value}" in ended.err
+    assert words in ended.err
+
+
+def test_where_only_an_operator_decides_nothing_is_looked_at(house: House) -> None:
+    house.imported(DIRECTORY / ED25519)
+    ended = house.zonecut("key", "retry", "child.sig0.test.")
+    assert (ended.code, ended.out) == (1, "")
+    assert "an operator decides: zonecut key trust" in ended.err

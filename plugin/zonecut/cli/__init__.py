@@ -27,6 +27,7 @@ from zonecut.cli import (
     key_import,
     key_list,
     key_reject,
+    key_retry,
     key_revoke,
     key_show,
     key_trust,
@@ -75,6 +76,7 @@ _keys.command("list")(key_list.command)
 _keys.command("show")(key_show.command)
 _keys.command("trust")(key_trust.command)
 _keys.command("reject")(key_reject.command)
+_keys.command("retry")(key_retry.command)
 _keys.command("revoke")(key_revoke.command)
 app.add_typer(_keys, name="key")
 

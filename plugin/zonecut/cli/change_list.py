@@ -9,15 +9,13 @@ import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.choices import ChangeStateChoice
+from zonecut.cli.heard import SILENT
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
     from zonecut.config import Loaded
     from zonecut.store import StoredChange, Waiting, ZoneState
-
-SILENT = 60.0
-"""Seconds after which a daemon that has said nothing is not believed to run: it says something every twenty."""
 
 
 def command(

@@ -53,12 +53,16 @@ def say_bootstrap(bootstrap: "Bootstrap") -> None:
     """Write how far a key is on its way to trust."""
     document = bootstrap.to_json()
     waits = "an operator" if bootstrap.manual else f"attempt {bootstrap.attempts + 1} at {document['next_at']}"
+    if document["wanted_at"]:
+        waits += f"; before that, a look at {document['wanted_at']}, since its key came again or its delegation changed"
     output.say_fields(
         "on its way to trust",
         {
             "uploaded": f"{document['started_at']} from {bootstrap.source or 'nowhere'}",
             "waits for": waits,
+            "then goes": "every key of the child that is not validated with it" if bootstrap.replaces else "",
             "method": bootstrap.method,
+            "looked at": document["looked_at"],
             "found last": bootstrap.reason,
             "given up": document["expires_at"],
         },

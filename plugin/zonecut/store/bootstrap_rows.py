@@ -98,6 +98,31 @@ def uploaded_again(connection: Connection, stored: StoredKey, upload: Upload, no
         bring_forward(connection, _TABLE.c.key_id == stored.id, stored.key.owner, upload.cool_down, now)
 
 
+def begin_anew(connection: Connection, stored: StoredKey, upload: Upload, now: float) -> None:
+    """Have a known key looked at now, with all its attempts before it."""
+    values = {
+        "zone": upload.zone,
+        "manual": upload.manual,
+        "attempts": 0,
+        "next_at": now,
+        "wanted_at": None,
+        "expires_at": upload.expires_at,
+        "asked": _TABLE.c.asked + 1,
+    }
+    if not connection.execute(update(_TABLE).where(_TABLE.c.key_id == stored.id).values(values)).rowcount:
+        insert_row(
+            connection,
+            stored,
+            upload.zone,
+            upload.source,
+            replaces=upload.replaces,
+            manual=upload.manual,
+            now=now,
+            next_at=now,
+            expires_at=upload.expires_at,
+        )
+
+
 def bring_forward(
     connection: Connection, condition: ColumnElement[bool], owner: bytes, cool_down: float, now: float
 ) -> int:

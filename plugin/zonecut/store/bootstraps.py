@@ -5,7 +5,7 @@ that replaces it has become trusted: a message that anybody can make must not ev
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
@@ -15,6 +15,7 @@ from zonecut.protocol.keys import Key
 from zonecut.store import tables
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bootstrap_rows import (
+    begin_anew,
     bring_forward,
     check_quota,
     from_row,
@@ -32,6 +33,8 @@ from zonecut.store.keys import ROLLOVER, KeyState, StoredKey, add_key, keys_of, 
 from zonecut.store.thread import StoreThread
 
 _TABLE = tables.bootstraps
+_SETTLED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
+"""What an upload does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class BootstrapTable:
         Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
         """
         return await self._thread.write(self._begin, upload)
+
+    async def retry(self, upload: Upload) -> StoredKey:
+        """Have a key that is not trusted looked at anew and at once, as an operator wants it; all attempts before him.
+
+        `upload` says by whom and why; its bounds on what may be pending do not count. Raises NotInStore;
+        InvalidTransition for a key that no method makes trusted; StoreUnavailable.
+        """
+        return await self._thread.write(self._retry, upload)
 
     async def get(self, key_id: int) -> Bootstrap | None:
         """The bootstrap of a key, or None. Raises StoreUnavailable."""
@@ -172,7 +183,7 @@ class BootstrapTable:
         now, key, actor = self._clock(), upload.key, upload.actor or names.to_text(upload.key.owner)
         stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
         if stored is not None:
-            if stored.state in (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED):
+            if stored.state in _SETTLED:
                 return stored
             if connection.execute(select(_TABLE.c.key_id).where(_TABLE.c.key_id == stored.id)).first():
                 uploaded_again(connection, stored, upload, now)
@@ -195,6 +206,24 @@ class BootstrapTable:
             expires_at=upload.expires_at,
             looked_at=looked_at,
         )
+        return stored
+
+    def _retry(self, connection: Connection, uploads: Sequence[Upload]) -> Sequence[StoredKey]:
+        return [self._retry_one(connection, upload) for upload in uploads]
+
+    def _retry_one(self, connection: Connection, upload: Upload) -> StoredKey:
+        now, key = self._clock(), upload.key
+        text = f"key {key.tag} of {names.to_text(key.owner)}"
+        stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
+        if stored is None:
+            raise NotInStore(f"{text} is not in the store")
+        if stored.state in _SETTLED:
+            raise InvalidTransition(f"{text} is {stored.state.value}, and no look changes that")
+        if stored.state is not KeyState.KNOWN:
+            stored = set_state(connection, now, stored.id, KeyState.KNOWN, upload.actor, upload.reason)
+        begin_anew(connection, stored, upload, now)
+        entry = AuditEntry("key.retry", upload.actor, zone=upload.zone, child=key.owner, key_tag=key.tag)
+        insert_entries(connection, now, [replace(entry, detail={"key": stored.id, "reason": upload.reason})])
         return stored
 
     def _progress(self, connection: Connection, items: Sequence[tuple[Bootstrap, float]]) -> Sequence[None]:
