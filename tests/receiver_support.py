@@ -25,6 +25,7 @@ from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.receiver import Receiver
@@ -258,6 +259,17 @@ async def site(
             running += [asyncio.create_task(bootstrapper.run()), asyncio.create_task(bootstrapper.waiting.run())]
         tally = Tally()
         refusals = Refusals(store)
+        on_demand = OnDemand(
+            ZONE,
+            lookups,
+            zone.check_delegated,
+            lambda key, source: trusted.fetched(key, source, clock()),
+            trust_settings.cool_down,
+            signatures,
+            DEFAULT,
+            clock=clock,
+            monotonic=clock,
+        )
         served_zone = ServedZone(
             zone,
             trusted,
@@ -265,6 +277,7 @@ async def site(
             responder,
             Sweep(ZONE, store, zone.look_at, watching, trust_settings),
             watching,
+            on_demand if trust_settings.on_demand else None,
         )
         requests = Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock)
         front_end = FrontEnd({ZONE: served_zone}, requests, refusals, limits, tally, clock=clock, monotonic=clock)

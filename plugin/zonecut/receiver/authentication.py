@@ -20,6 +20,8 @@ from zonecut.store import KeyState, RingKey, StoredKey
 
 _KEY = int(RRType.KEY)
 
+UNKNOWN_SIGNER = "key-known"
+"""The rule that a message breaks which no key of its signer that is known here can have made."""
 MAX_CANDIDATES = 4
 """Keys of one owner, tag and algorithm that are tried: tags collide and can be made to."""
 
@@ -102,7 +104,7 @@ def authenticate(
     if tried:
         raise Refusal("signature", "the signature does not verify", Rcode.BADSIG, None)
     signer = names.to_text(admitted.signer)
-    raise Refusal("key-known", f"no key of {signer} with this tag is known here", Rcode.BADKEY, None)
+    raise Refusal(UNKNOWN_SIGNER, f"no key of {signer} with this tag is known here", Rcode.BADKEY, None)
 
 
 def brought_keys(admitted: Admitted) -> Iterator[tuple[Signature, Key]]:

@@ -7,7 +7,7 @@ from the store first, goes on as a task.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,11 @@ from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
 from zonecut.protocol.keystate import Inquiry, Malformed
+from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.receiver import responder
 from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns, source_key
 from zonecut.receiver.authentication import (
+    UNKNOWN_SIGNER,
     Authenticated,
     SignatureSettings,
     authenticate,
@@ -155,6 +157,11 @@ class Receiver:
                 refusal = error if isinstance(error, Refusal) else _format_error(error)
                 self._refuse_stranger(envelope, refusal, source, respond)
                 return
+            if known is None and not verified:
+                signed = [
+                    each for each in signatures(envelope, self._codepoints.signature_type) if each.signer == child
+                ]
+                self._unknown_signer(zone, envelope, signed, child, source)
             self.tally.end("keystate" if verified else "keystate-unverified", Result.ANSWERED, self._monotonic())
             send = partial(self._send, zone, envelope, source, respond, verified=verified)
             told = self._inquiries.settled(asked, known)
@@ -227,6 +234,8 @@ class Receiver:
             self._stranger(refusal.rule, refusal.reason, source)
             zone = self._zones[admitted.zone]
             self._send(zone, admitted.envelope, source, respond, Answer.of(refusal), verified=False)
+            if refusal.rule == UNKNOWN_SIGNER:
+                self._unknown_signer(zone, admitted.envelope, admitted.signatures, admitted.signer, source)
             return
         self._start(self._work(authenticated, source, now, respond))
 
@@ -252,6 +261,20 @@ class Receiver:
             if uploaded is not None:
                 return uploaded
         raise refusal
+
+    def _unknown_signer(
+        self, zone: ServedZone, envelope: Envelope, signed: Sequence[Signature], child: bytes, source: Source
+    ) -> None:
+        """Have the key looked up with which a child signs, where that is wanted. It costs as much as an upload."""
+        if (
+            zone.on_demand is None
+            or not signed
+            or not self._uploads.take(source_key(source.address), self._monotonic())
+        ):
+            return
+        work = zone.on_demand.heard(envelope.wire, signed, child, source)
+        if work is not None:
+            self._start(work)
 
     # after a signature has verified: a child, or who says so
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from zonecut.receiver.bootstrapper import Bootstrapper
+from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Rules
 from zonecut.receiver.responder import Responder
@@ -22,6 +23,8 @@ class ServedZone:
     responder: Responder
     sweep: Sweep
     watching: Watching
+    on_demand: OnDemand | None = None
+    """Looks up keys that nobody uploaded; None where that is off."""
 
     def reconfigure(self, rules: Rules, settings: ZoneSettings) -> None:
         """Go on with other rules and settings: they count for what is judged from now on."""

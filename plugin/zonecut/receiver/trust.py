@@ -9,6 +9,7 @@ Only an operator, a bootstrap that succeeded, or a trusted key's own signature m
 without either, because of what becomes of the delegation, is in `watching`.
 """
 
+from dataclasses import replace
 from socket import AF_INET6, inet_ntop
 from typing import Literal
 
@@ -73,6 +74,9 @@ class TrustSettings(BaseModel):
         60,
         description="The shortest time from one look at a child to the next for which there is a reason: its key came"
         " again, or its delegation changed.",
+    )
+    on_demand: bool = Field(
+        False, description="Whether the KEY of a child that signs with an unknown key is looked up, without an upload."
     )
     unpublished: Unpublished = Field(
         Unpublished.ALARM,
@@ -153,6 +157,18 @@ class Trust:
         if stored.state is KeyState.KNOWN:
             self._bootstrapper.wake()
         return Outcome()
+
+    async def fetched(self, key: Key, source: Source, now: float) -> None:
+        """Take in a key that was found where a child publishes it, as if it had been uploaded.
+
+        Raises Refusal, StoreError.
+        """
+        self.check_key(key)
+        manual = not self._bootstrapper.has_automatic_methods
+        upload = upload_of(key, self._zone, _source_text(source), self.settings, now, replaces=False, manual=manual)
+        await self._store.bootstraps.begin(replace(upload, method="on-demand", reason="it signed, and was looked up"))
+        await self._keys.refresh(key.owner)
+        self._bootstrapper.wake()
 
     async def roll(self, provenance: Provenance, request: KeyRoll) -> None:
         """Add and delete keys under the signature of a trusted one; the ledger has it when this returns.

@@ -13,6 +13,7 @@ from zonecut.receiver.bootstrapper import Bootstrapper, Retry
 from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.responder import Responder
@@ -106,4 +107,17 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         monotonic=parts.monotonic,
     )
     sweep = Sweep(apex, parts.store, delegations.look, watching, trust_settings)
-    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching)
+    on_demand = None
+    if trust_settings.on_demand:
+        on_demand = OnDemand(
+            apex,
+            lookups,
+            delegations.zone.check_delegated,
+            lambda key, source: trust.fetched(key, source, parts.clock()),
+            trust_settings.cool_down,
+            receiver.signatures,
+            codepoints,
+            clock=parts.clock,
+            monotonic=parts.monotonic,
+        )
+    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching, on_demand)

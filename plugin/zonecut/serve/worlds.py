@@ -24,11 +24,12 @@ _log = structlog.get_logger(__name__)
 def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float]) -> "World | None":
     """Look-ups for one parent zone; servers are asked only at addresses that its policy accepts as glue.
 
-    None where no method and no check wants any, or where there are only checks and this machine has no resolver.
+    None where nothing wants any, or where there are only checks and this machine has no resolver.
     Reads the trust anchors. Raises ConfigurationError.
     """
     methods = loaded.methods[section.apex]
-    if not methods and section.checks.are_off:
+    looks_for_keys = bool(methods) or section.trust.on_demand
+    if not looks_for_keys and section.checks.are_off:
         return None
     from zonecut.receiver.world import VantagePoint, World
     from zonecut.serve.resolvers import NoResolver, make_resolver
@@ -37,7 +38,7 @@ def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float
     try:
         resolver = make_resolver(loaded, clock, reach)
     except NoResolver as error:
-        if methods:
+        if looks_for_keys:
             raise
         reason = error.problems[0].removeprefix("resolver: ")
         _log.warning("checks.no-vantage", zone=names.to_text(section.apex), reason=reason)
