@@ -59,13 +59,16 @@ class TrustWorld(World):
         )
         stubs = dict.fromkeys(parents, f"{LOOPBACK}@{self.server.port}")
         self.unbound = Unbound(directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
+        self.elsewhere = Unbound(directory / "elsewhere", self.tree, stubs=stubs, options=_CACHE)
         self.zonecut.configure(
             {
                 **self.configuration,
                 "resolver": {
                     "nameservers": [f"{LOOPBACK}:{self.unbound.port}"],
                     "trust_anchors": str(self.tree.anchors),
-                    "vantage_points": [{"name": "second", "source": VANTAGE}],
+                    "vantage_points": [
+                        {"name": "second", "source": VANTAGE, "resolver": f"{LOOPBACK}:{self.elsewhere.port}"}
+                    ],
                 },
             }
         )
@@ -75,6 +78,7 @@ class TrustWorld(World):
         self.tree.crown({zone.name: self._ds_of(zone.name) for zone in self.server.zones})
         running.enter_context(self.tree)
         running.enter_context(self.unbound)
+        running.enter_context(self.elsewhere)
 
     def _ds_of(self, zone: str) -> list[str]:
         origin = dns.name.from_text(zone)

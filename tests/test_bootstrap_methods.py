@@ -1,6 +1,7 @@
 """Each bootstrap method as a function of what can be seen."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,6 +62,12 @@ class TestAtApex:
     async def test_a_signature_of_another_zone_contradicts(self, signer: bytes | None) -> None:
         world = World({CHILD: found(KEY, security=SECURE, signer=signer)})
         assert (await look(self.METHOD, world, SIGNED)).conclusion is CONTRADICTED
+
+    async def test_a_resolver_that_does_not_answer_is_no_fault_of_the_child(self) -> None:
+        for is_ours in (True, False):
+            world = World({CHILD: replace(SILENCE, is_ours=is_ours)})
+            finding = await look(self.METHOD, world, SIGNED)
+            assert (finding.conclusion, finding.is_ours) == (UNDECIDED, is_ours)
 
     async def test_another_key_contradicts(self) -> None:
         world = World({CHILD: found(OTHER_KEY, security=SECURE, signer=CHILD)})
@@ -125,6 +132,12 @@ class TestAtNs:
         skipped = Sighting("there", presence, INSECURE, frozenset({OTHER_KEY.rdata}))
         world = self.world(found(KEY, security=SECURE), skipped)
         assert (await look(self.STRICT, world, UNSIGNED)).conclusion is ACCEPTED
+
+    async def test_a_resolver_that_does_not_answer_is_no_fault_of_the_child(self) -> None:
+        ours = replace(SILENCE, is_ours=True)
+        for method in (self.STRICT, self.ANY):
+            assert (await look(method, self.world(ours, ours), UNSIGNED)).is_ours
+            assert not (await look(method, self.world(ours, SILENCE), UNSIGNED)).is_ours
 
     async def test_without_any_secure_signalling_record_nothing_is_accepted(self) -> None:
         world = self.world(found(KEY), found(KEY))
@@ -293,6 +306,78 @@ class TestUnsigned:
         watch = Watch()
         watch.world = World(servers=(found(KEY),), elsewhere={"far": ()})
         assert (await watch.look()).conclusion is UNDECIDED
+
+    async def test_an_answer_that_a_resolver_keeps_from_an_earlier_round_is_none(self) -> None:
+        """One that was fetched once with a long TTL would satisfy all rounds."""
+        watch, ttl = Watch(rounds=5), 1000
+        began, good = watch.now, watch.world
+        looks = 0
+        while True:
+            kept = replace(found(KEY, where="through far"), ttl=round(ttl - (watch.now - began)))
+            watch.world = World(servers=good.servers, elsewhere={"far": (kept,)})
+            finding = await watch.look()
+            looks += 1
+            assert finding.conclusion is UNDECIDED
+            assert finding.again_in is not None
+            if looks > 1:
+                assert finding.evidence["count"] == 1
+                assert "the answer of an earlier round" in finding.reason
+                break
+            watch.now += finding.again_in
+        # it is asked again when the resolver must have fetched it anew
+        assert watch.now + finding.again_in >= began + ttl
+        watch.now += finding.again_in
+        fresh = replace(found(KEY, where="through far"), ttl=ttl)
+        watch.world = World(servers=good.servers, elsewhere={"far": (fresh,)})
+        assert (await watch.look()).evidence["count"] == 2
+
+    async def test_answers_that_are_fetched_anew_each_time_count(self) -> None:
+        watch = Watch(rounds=5)
+        answer = replace(found(KEY, where="through far"), ttl=20)
+        watch.world = World(servers=watch.world.servers, elsewhere={"far": (answer,)})
+        assert await watch.until_the_end() == (100.0, 5)
+
+    async def test_looks_made_for_another_reason_are_no_rounds(self) -> None:
+        """Who uploads again and again does not bring all rounds into the first minutes."""
+        watch = Watch(rounds=5)
+        first = await watch.look()
+        for _ in range(20):
+            watch.now += 0.5
+            finding = await watch.look()
+            assert (finding.conclusion, finding.evidence["count"]) == (UNDECIDED, 1)
+        assert finding.again_in == pytest.approx((first.again_in or 0) - 10)
+        watch.now += finding.again_in or 0
+        assert (await watch.look()).evidence["count"] == 2
+
+    @pytest.mark.parametrize("far", [False, True])
+    async def test_a_passing_fault_of_our_own_is_not_the_child_s_silence(self, far: bool) -> None:
+        watch = Watch(rounds=5)
+        for _ in range(3):
+            watch.now += (await watch.look()).again_in or 0
+        good = watch.world
+        answers = (found(KEY), replace(SILENCE, is_ours=True))
+        watch.world = World(
+            servers=good.servers if far else answers, elsewhere={"far": answers if far else good.servers}
+        )
+        finding = await watch.look()
+        assert (finding.conclusion, finding.is_ours, finding.evidence["count"]) == (UNDECIDED, True, 3)
+        watch.world = good
+        watch.now += 5
+        assert (await watch.look()).evidence["count"] == 4
+
+    async def test_a_fault_of_our_own_that_lasts_starts_over(self) -> None:
+        watch = Watch(rounds=5)
+        watch.now += (await watch.look()).again_in or 0
+        watch.world = World(servers=(found(KEY), replace(SILENCE, is_ours=True)), elsewhere=watch.world.elsewhere)
+        watch.now += watch.HOLD / 2
+        finding = await watch.look()
+        assert (finding.conclusion, finding.is_ours, finding.evidence) == (UNDECIDED, False, {})
+
+    async def test_whoever_contradicts_is_heard_beside_a_fault_of_our_own(self) -> None:
+        watch = Watch(rounds=5)
+        await watch.look()
+        watch.world = World(servers=(replace(SILENCE, is_ours=True), found(OTHER_KEY)), elsewhere=watch.world.elsewhere)
+        assert (await watch.look()).conclusion is CONTRADICTED
 
     async def test_it_never_comes_beside_a_trusted_key(self) -> None:
         assert not Unsigned(UnsignedOptions()).replaces_trusted

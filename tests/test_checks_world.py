@@ -18,8 +18,8 @@ from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.world import MAX_ADDRESSES, ServerAddress, World
-from zonecut.resolve import Addresses, Answer, ResolveError, Resolver, Status, Verdict
+from zonecut.receiver.world import MAX_ADDRESSES, ServerAddress, VantagePoint, World
+from zonecut.resolve import Addresses, Answer, Direct, ResolveError, Resolver, Status, Verdict
 from zonecut.serve.worlds import Nowhere, make_world
 
 SERVER = names.from_text(OUTSIDE)
@@ -57,7 +57,7 @@ async def addresses(ipv4: Answer, ipv6: Answer) -> list[ServerAddress]:
 
 async def test_all_addresses_of_both_families_are_asked() -> None:
     found = await addresses(answer("1.1.1.1", "1.1.1.2"), answer("2610::1"))
-    assert found == [ServerAddress(SERVER, address) for address in ("1.1.1.1", "1.1.1.2", "2610::1")]
+    assert found == [ServerAddress(SERVER, address, is_secure=False) for address in ("1.1.1.1", "1.1.1.2", "2610::1")]
 
 
 async def test_a_host_without_addresses_is_certain_and_one_that_cannot_be_looked_up_is_not() -> None:
@@ -80,7 +80,7 @@ async def test_a_host_without_addresses_is_certain_and_one_that_cannot_be_looked
 async def test_a_family_that_is_not_known_is_an_address_that_is_not_asked(missing: Answer) -> None:
     """Every address of every server; silence is failure."""
     first, second = await addresses(answer("1.1.1.1"), missing)
-    assert first == ServerAddress(SERVER, "1.1.1.1")
+    assert first == ServerAddress(SERVER, "1.1.1.1", is_secure=False)
     assert (second.address, second.certain) == (None, False)
 
 
@@ -108,6 +108,83 @@ async def test_glue_is_asked_for_servers_in_the_child_and_nobody_looks_them_up()
     without = Delegation(names.from_text(CHILD_NAME), (names.from_text(NS1),))
     (found,) = await here.server_addresses(without)
     assert found.certain
+
+
+# What vantage points see
+
+
+class Place:
+    """A resolver, and the servers that it knows."""
+
+    def __init__(self, host: Answer, keys: Answer | None = None, *, works: bool = True) -> None:
+        self.host = host
+        self.keys = keys
+        self.asked: list[tuple[str, str | None]] = []
+        self._works = works
+
+    async def addresses(self, name: bytes) -> Addresses:
+        return Addresses(self.host, answer())
+
+    async def lookup(self, name: bytes, rtype: int) -> Answer:
+        assert self.keys is not None
+        return self.keys
+
+    async def works(self) -> bool:
+        return self._works
+
+    def may_ask(self, address: str) -> bool:
+        return True
+
+    async def ask(self, address: str, port: int, name: bytes, rtype: int, *, source: str | None = None) -> Direct:
+        self.asked.append((address, source))
+        return Direct(address, port, name, rtype, Status.FOUND, "", 0, authoritative=True, rdatas=(b"key",), ttl=9)
+
+
+def placed(ours: Place, **places: tuple[Place | None, str | None]) -> World:
+    points = {name: VantagePoint(cast(Resolver | None, place), source) for name, (place, source) in places.items()}
+    return World(cast(Resolver, ours), points)
+
+
+async def test_a_vantage_point_with_a_resolver_of_its_own_asks_where_that_one_says_the_servers_are() -> None:
+    ours, theirs = Place(answer("1.1.1.1")), Place(answer("1.1.1.9"))
+    here = placed(ours, far=(theirs, "192.0.2.7"))
+    await here.keys_from_servers(delegation(OUTSIDE))
+    (seen,) = await here.keys_from_servers(delegation(OUTSIDE), "far")
+    assert ours.asked == [("1.1.1.1", None), ("1.1.1.9", "192.0.2.7")]
+    assert (seen.presence, seen.ttl) == (Presence.FOUND, None)
+
+
+async def test_a_vantage_point_without_one_takes_no_unsigned_address_from_the_resolver_that_we_ask() -> None:
+    for verdict, presence in ((Verdict.INSECURE, Presence.FAILED), (Verdict.SECURE, Presence.FOUND)):
+        ours = Place(answer("1.1.1.1", verdict=verdict))
+        (seen,) = await placed(ours, far=(None, "192.0.2.7")).keys_from_servers(delegation(OUTSIDE), "far")
+        assert (seen.presence, seen.is_ours) == (presence, False)
+    (seen,) = await placed(ours, far=(None, "192.0.2.7")).keys_from_servers(delegation(NS1), "far")
+    assert seen.presence is Presence.FOUND  # glue is the parent's word
+
+
+async def test_an_answer_of_a_resolver_says_how_long_it_is_kept_there() -> None:
+    keys = Answer(SERVER, RRType.KEY, Verdict.INSECURE, Status.FOUND, "", (b"key",), ttl=17)
+    here = placed(Place(answer()), far=(Place(answer(), keys), None))
+    (seen,) = await here.keys_from_servers(delegation(OUTSIDE), "far")
+    assert (seen.ttl, seen.is_ours) == (17, False)
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_resolver_that_answers_nothing_at_all_is_our_own_fault(works: bool) -> None:
+    failed = Answer(SERVER, RRType.KEY, Verdict.INDETERMINATE, Status.FAILED, "silent")
+    seen = await placed(Place(answer(), failed, works=works)).keys_at(SERVER)
+    assert (seen.presence, seen.is_ours) == (Presence.FAILED, not works)
+    bogus = Answer(SERVER, RRType.KEY, Verdict.BOGUS, Status.FAILED, "broken")
+    assert not (await placed(Place(answer(), bogus, works=works)).keys_at(SERVER)).is_ours
+
+
+async def test_an_address_that_cannot_be_looked_up_is_not_the_server_s_silence() -> None:
+    unknown = answer(status=Status.FAILED, verdict=Verdict.INDETERMINATE)
+    (seen,) = await placed(Place(unknown)).keys_from_servers(delegation(OUTSIDE))
+    assert (seen.presence, seen.is_ours) == (Presence.FAILED, True)
+    (seen,) = await placed(Place(answer())).keys_from_servers(delegation(OUTSIDE))
+    assert (seen.presence, seen.is_ours) == (Presence.FAILED, False)
 
 
 # What serve makes of the configuration
@@ -172,6 +249,19 @@ def test_a_configured_resolver_is_used_and_the_policy_says_who_is_asked(tmp_path
         world = made(loaded(tmp_path, resolver, policy={"glue_addresses": glue}))
         assert world is not None
         assert world.may_ask(ServerAddress(SERVER, "127.53.0.1")) is allowed
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"name": "far"}, "`resolver` or `source` says where it is"),
+        ({"name": "far", "resolver": "127.0.0.1:53", "source": "192.0.2.1"}, "name a resolver elsewhere"),
+    ],
+)
+def test_a_vantage_point_is_another_place(tmp_path: Path, point: dict[str, str], words: str) -> None:
+    resolver = {"nameservers": ["127.0.0.1:53"], "vantage_points": [point]}
+    with pytest.raises(ConfigurationError, match=words):
+        loaded(tmp_path, {"resolver": resolver})
 
 
 def test_a_bare_off_in_the_file_is_off(tmp_path: Path) -> None:

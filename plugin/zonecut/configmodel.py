@@ -167,13 +167,16 @@ class VantagePointSection(_Section):
     """An entry of `resolver.vantage_points`: a further place from which unsigned children are looked at."""
 
     name: str = Field(description="How it is called in reasons.")
-    resolver: str | None = Field(None, description="A resolver elsewhere, as tls://192.0.2.53#dns.example.")
-    source: str | None = Field(None, description="An address of this host to ask from.")
+    resolver: str | None = Field(
+        None,
+        description="A resolver elsewhere, as tls://192.0.2.53#dns.example; with `source`, it says where servers are.",
+    )
+    source: str | None = Field(None, description="An address of this host to ask name servers from.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "VantagePointSection":
-        if (self.resolver is None) == (self.source is None):
-            raise ValueError("either `resolver` or `source` says where it is")
+        if self.resolver is None and self.source is None:
+            raise ValueError("`resolver` or `source` says where it is, or both do")
         if self.resolver is not None:
             _nameserver(self.resolver)
         if self.source is not None:
@@ -195,6 +198,16 @@ class ResolverSection(_Section):
         for text in nameservers or ():
             _nameserver(text)
         return nameservers
+
+    @model_validator(mode="after")
+    def _independent(self) -> "ResolverSection":
+        for point in self.vantage_points:
+            if point.resolver is not None and point.resolver in (self.nameservers or ()):
+                raise ValueError(
+                    f"vantage_points: {point.name}: {point.resolver} is one of `nameservers`, and says what it says"
+                    " there; name a resolver elsewhere"
+                )
+        return self
 
 
 class ParentSection(ZoneSettings):

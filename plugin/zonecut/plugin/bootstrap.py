@@ -50,6 +50,11 @@ class Sighting:
     signer: bytes | None = None
     """The zone whose signature makes it secure."""
     reason: str = ""
+    ttl: int | None = None
+    """Where a resolver said it: for how many seconds it will say the same without asking anybody. None: it was asked
+    of the server itself."""
+    is_ours: bool = False
+    """With FAILED: what failed is a look-up of ours, and not a server of the child that was asked."""
 
     @property
     def is_secure(self) -> bool:

@@ -212,6 +212,8 @@ class Bootstrapper:
         """Look once, and draw the conclusion. Raises BackendError, StoreError."""
         stored = await self._store.keys.get(bootstrap.key_id)
         if stored is None or stored.state is not KeyState.KNOWN:
+            # somebody decided just now; if there is a row all the same, it is not due at once again
+            await self._put_off(bootstrap, bootstrap.reason, bootstrap.evidence)
             return
         is_beside = self._is_beside(bootstrap)
         self.waiting.looks(bootstrap.owner)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 
 from zonecut.plugin.bootstrap import Presence, Security, Sighting
@@ -35,7 +36,10 @@ _PRESENCE = {
 
 @dataclass(frozen=True, slots=True)
 class VantagePoint:
-    """A place from which to look: a resolver somewhere else, or one of our own addresses to send from."""
+    """A place from which to look: a resolver somewhere else, or one of our own addresses to send from.
+
+    With both, the servers are asked from that address, and where they are says that resolver.
+    """
 
     resolver: Resolver | None = None
     source: str | None = None
@@ -50,6 +54,8 @@ class ServerAddress:
     reason: str = ""
     certain: bool = False
     """To look its address up again would not help."""
+    is_secure: bool = True
+    """Nobody but its zone could have said it; glue is the parent's own word."""
 
     def __str__(self) -> str:
         return f"{names.to_text(self.server)} ({self.address})" if self.address else names.to_text(self.server)
@@ -72,25 +78,35 @@ class World:
 
     async def keys_at(self, name: bytes) -> Sighting:
         """The KEY RRset at a name, validated by our own means."""
-        return _sighting(await self.resolver.lookup(name, RRType.KEY), f"KEY at {names.to_text(name)}")
+        return await self._sighting(self.resolver, name, f"KEY at {names.to_text(name)}")
 
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         """The KEY RRset at the child's apex from every address of its servers, or as a vantage point sees it."""
         place = self._vantage_points[vantage_point] if vantage_point is not None else VantagePoint()
-        if place.resolver is not None:
+        if place.resolver is not None and place.source is None:
             where = f"KEY at {names.to_text(delegation.child)} through {vantage_point}"
-            return [_sighting(await place.resolver.lookup(delegation.child, RRType.KEY), where)]
-        servers = await self.server_addresses(delegation)
+            sighting = await self._sighting(place.resolver, delegation.child, where)
+            return [replace(sighting, is_ours=sighting.presence is Presence.FAILED)]
+        servers = await self.server_addresses(delegation, place.resolver)
+        if vantage_point is not None and place.resolver is None:
+            # who deceives the resolver that both ask deceives both
+            servers = [each if each.is_secure else _shared(each, vantage_point) for each in servers]
         return await asyncio.gather(*(self._keys_from(delegation.child, each, place.source) for each in servers))
 
-    async def server_addresses(self, delegation: Delegation) -> Sequence[ServerAddress]:
-        """Every address of every name server: glue for those in the child zone, look-ups for the others."""
+    async def server_addresses(
+        self, delegation: Delegation, resolver: Resolver | None = None
+    ) -> Sequence[ServerAddress]:
+        """Every address of every name server: glue for those in the child zone, look-ups for the others.
+
+        They are looked up through `resolver`, or ours.
+        """
+        look_up = partial(self._addresses, resolver or self.resolver)
         glue: dict[bytes, list[str]] = {}
         for owner, _, address in delegation.glue:
             glue.setdefault(owner, []).append(str(ip_address(address)))
         in_domain = set(delegation.in_domain_ns())
         outside = [server for server in delegation.ns if server not in in_domain]
-        found = dict(zip(outside, await asyncio.gather(*map(self._addresses, outside)), strict=True))
+        found = dict(zip(outside, await asyncio.gather(*map(look_up, outside)), strict=True))
         addresses: list[ServerAddress] = []
         for server in delegation.ns:
             if server not in in_domain:
@@ -114,14 +130,14 @@ class World:
             return None
         return await self.resolver.ask(server.address, self._port, name, rtype, source=source)
 
-    async def _addresses(self, server: bytes) -> list[ServerAddress]:
+    async def _addresses(self, resolver: Resolver, server: bytes) -> list[ServerAddress]:
         """The addresses of a host outside the child zone, and an entry without one for all that could not be had."""
-        answers = await self.resolver.addresses(server)
+        answers = await resolver.addresses(server)
         both = (answers.ipv4, answers.ipv6)
         if any(_is_believed(answer) and answer.status is Status.ALIAS for answer in both):
             return [ServerAddress(server, None, _IS_ALIAS, certain=True)]
         addresses = [
-            ServerAddress(server, str(ip_address(rdata)))
+            ServerAddress(server, str(ip_address(rdata)), is_secure=answer.verdict is Verdict.SECURE)
             for answer in both
             if _is_believed(answer)
             for rdata in answer.rdatas
@@ -134,27 +150,43 @@ class World:
         ]
         return addresses or [ServerAddress(server, None, _NO_ADDRESS, certain=True)]
 
+    async def _sighting(self, resolver: Resolver, name: bytes, where: str) -> Sighting:
+        """The KEY RRset at a name as a resolver has it."""
+        answer = await resolver.lookup(name, RRType.KEY)
+        is_ours = answer.status is Status.FAILED and answer.verdict is not Verdict.BOGUS and not await resolver.works()
+        return Sighting(
+            where,
+            _PRESENCE[answer.status],
+            _SECURITY[answer.verdict],
+            frozenset(answer.rdatas),
+            answer.signer,
+            answer.reason,
+            ttl=answer.ttl,
+            is_ours=is_ours,
+        )
+
     async def _keys_from(self, child: bytes, server: ServerAddress, source: str | None) -> Sighting:
         where = f"KEY at {names.to_text(child)} from {server}" + (f" seen from {source}" if source else "")
         direct = await self.ask(server, child, RRType.KEY, source)
         if direct is None:
-            return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=server.reason)
+            is_ours = not server.certain
+            return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=server.reason, is_ours=is_ours)
         if not direct.is_answer:
             return Sighting(where, Presence.FAILED, Security.INDETERMINATE, reason=direct.reason or "not authoritative")
         keys = frozenset(direct.rdatas)
         return Sighting(where, _PRESENCE[direct.status], Security.INSECURE, keys, reason=direct.reason)
 
 
+def _shared(server: ServerAddress, vantage_point: str) -> ServerAddress:
+    """The place in stead of an address that another place looks up in the same way, where that proves nothing."""
+    if server.address is None:
+        return server
+    reason = (
+        f"its address is not signed, and the vantage point {vantage_point} looks it up through the resolver that we"
+        " ask, too: give it a `resolver` of its own"
+    )
+    return ServerAddress(server.server, None, reason, certain=True)
+
+
 def _is_believed(answer: Answer) -> bool:
     return answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is not Status.FAILED
-
-
-def _sighting(answer: Answer, where: str) -> Sighting:
-    return Sighting(
-        where,
-        _PRESENCE[answer.status],
-        _SECURITY[answer.verdict],
-        frozenset(answer.rdatas),
-        answer.signer,
-        answer.reason,
-    )

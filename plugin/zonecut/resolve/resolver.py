@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from dns.rdatatype import RdataType
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
 from zonecut.resolve.delegation import rcode_text
@@ -181,6 +181,16 @@ class Resolver:
             return failure
         except Undecided as failure:
             return NoAnswer(str(failure))
+
+    async def works(self) -> bool:
+        """Whether the nameservers answer at all: asked about a zone with a trust anchor, which is always there."""
+        work = Work(self._limits)
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                reply = await self._reply(next(iter(self._anchors.zones)), RRType.SOA, work)
+        except TimeoutError:
+            return False
+        return not isinstance(reply, NoAnswer) and reply.rcode == Rcode.NOERROR
 
     async def _validates(self, work: Work) -> bool:
         """True if the trusted resolver has vouched for a trust anchor lately. One that never does proves nothing."""

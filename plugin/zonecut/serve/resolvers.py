@@ -19,8 +19,16 @@ Reach = Literal["global", "any"]
 """Which addresses may be asked themselves: those that the world can reach, or any."""
 
 
-def make_resolver(loaded: Loaded, clock: Callable[[], float], reach: Reach, elsewhere: str | None = None) -> Resolver:
+def make_resolver(
+    loaded: Loaded,
+    clock: Callable[[], float],
+    reach: Reach,
+    elsewhere: str | None = None,
+    source: str | None = None,
+) -> Resolver:
     """The resolver of `resolver` in the configuration, or with its trust anchors the one at another place.
+
+    That one is asked from `source`.
 
     `clock` gives seconds since the epoch. Reads the trust anchors. Raises ConfigurationError; NoResolver if the
     configuration names none and this machine has none.
@@ -30,7 +38,8 @@ def make_resolver(loaded: Loaded, clock: Callable[[], float], reach: Reach, else
     try:
         anchors = TrustAnchors.from_file(settings.trust_anchors) if settings.trust_anchors else ROOT_ANCHORS
         if elsewhere is not None:
-            return Resolver([Nameserver.from_text(elsewhere)], anchors, clock=clock, allowed=allowed)
+            place = [Nameserver.from_text(elsewhere)]
+            return Resolver(place, anchors, clock=clock, source=source, allowed=allowed)
         if settings.nameservers is not None:
             nameservers = tuple(Nameserver.from_text(text) for text in settings.nameservers)
         else:

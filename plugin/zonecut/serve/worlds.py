@@ -45,7 +45,9 @@ def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float
         return None
     places = {}
     for point in loaded.configuration.resolver.vantage_points:
-        elsewhere = None if point.resolver is None else make_resolver(loaded, clock, reach, point.resolver)
+        elsewhere = (
+            None if point.resolver is None else make_resolver(loaded, clock, reach, point.resolver, point.source)
+        )
         places[point.name] = VantagePoint(elsewhere, point.source)
     return World(resolver, places)
 

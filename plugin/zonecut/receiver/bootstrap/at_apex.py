@@ -32,7 +32,8 @@ class AtApex(BootstrapMethod):
             return Finding(Conclusion.NOT_APPLICABLE, "the child has no DS")
         seen = await lookups.keys_at(child)
         if seen.presence is Presence.FAILED or seen.security in (Security.BOGUS, Security.INDETERMINATE):
-            return Finding(Conclusion.UNDECIDED, f"{seen.where}: {seen.security}: {seen.reason}")
+            reason = f"{seen.where}: {seen.security}: {seen.reason}"
+            return Finding(Conclusion.UNDECIDED, reason, is_ours=seen.is_ours)
         if not seen.is_secure:
             # the parent has a DS, so this answer was given before it, or past it
             return Finding(Conclusion.UNDECIDED, f"{seen.where}: insecure although the child has a DS: {seen.reason}")

@@ -55,10 +55,12 @@ class AtNs(BootstrapMethod):
                 # what any of them vouches for is vouched for: no key goes that one of them still publishes
                 vouched = frozenset().union(*(each.keys for each in secure))
                 return Finding(Conclusion.ACCEPTED, f"{secure[0].where}: secure", validated=vouched)
-            return Finding(Conclusion.UNDECIDED, f"no secure signalling record: {_first_reason(seen)}")
+            is_ours = all(each.is_ours for each in seen)
+            return Finding(Conclusion.UNDECIDED, f"no secure signalling record: {_first_reason(seen)}", is_ours=is_ours)
         unclear = [each for each in seen if not each.is_secure and each.security is not Security.INSECURE]
         if unclear:
-            return Finding(Conclusion.UNDECIDED, f"{unclear[0].where}: {unclear[0].security}: {unclear[0].reason}")
+            reason = f"{unclear[0].where}: {unclear[0].security}: {unclear[0].reason}"
+            return Finding(Conclusion.UNDECIDED, reason, is_ours=all(each.is_ours for each in unclear))
         if not secure:
             return Finding(Conclusion.CONTRADICTED, "no name server's signalling name is in a signed zone")
         return await self._at_every_server(candidate, lookups, secure)
