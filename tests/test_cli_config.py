@@ -59,8 +59,9 @@ def test_the_schema_is_one_json_document_with_the_options_of_the_adapters(house:
 
 @pytest.fixture
 def fresh_structlog() -> object:
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.mark.usefixtures("fresh_structlog")

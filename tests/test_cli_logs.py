@@ -15,8 +15,9 @@ from zonecut.cli.logs import LogFormat
 
 @pytest.fixture(autouse=True)
 def _restored() -> object:
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def test_what_a_full_disk_does_not_take_is_counted_and_fails_nobody(tmp_path: Path) -> None:
