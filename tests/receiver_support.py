@@ -243,6 +243,7 @@ async def site(
             watching.noticed,
             watching.suspends,
             bootstrapper.seen,
+            watching.displaced,
             max_waiting=limits.max_pending_per_child,
             monotonic=clock,
             jitter=random.Random(1),

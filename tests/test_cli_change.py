@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from test_cli_support import House, delegation, now_held
-from vectors_of import VECTORS, ZONE
+from vectors_of import CHILD, VECTORS, ZONE
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import Attempt, ChangeState, ServerState, ZoneState
+from zonecut.store import Attempt, ChangeState, NewChange, ServerState, ZoneState
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -260,3 +261,51 @@ def test_an_export_that_fails_leaves_the_old_file(house: House) -> None:
     nowhere = house.zonecut("delegation", "export", "sig0.test.", "--output", house.directory / "none" / "x")
     assert nowhere.code == 1
     assert "No such file" in nowhere.err
+
+
+def held(house: House) -> int:
+    """A held change; its number."""
+
+    async def record() -> int:
+        async with house.store() as store:
+            key = (await store.keys.find(CHILD))[0]
+            new = NewChange(ZONE, now_held(), LESS, "127.0.0.1#5353", "child.sig0.test.", VECTOR.wire, key_id=key.id)
+            return await store.changes.append(replace(new, held_because="child.sig0.test. DS: the last DS is removed"))
+
+    return asyncio.run(record())
+
+
+def test_a_held_change_is_listed_and_approved(house: House) -> None:
+    number = held(house)
+    (listing,) = listed(house, "--state", "held")
+    assert (listing["id"], listing["state"], listing["waiting_seconds"]) == (number, "held", None)
+    assert "the last DS is removed" in house.zonecut("change", "list").out
+    ended = house.zonecut("change", "approve", number, "--reason", "by telephone")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"change {number}: child.sig0.test. in sig0.test., accepted" in ended.out
+    assert "by telephone" in ended.out
+    assert "it is judged again on what the server holds now" in ended.out
+    (entry,) = house.zonecut("audit", "--event", "change.approved", "--json").document
+    assert entry["actor"].startswith("operator:")
+    again = house.zonecut("change", "approve", number)
+    assert (again.code, again.out) == (1, "")
+    assert "waits for the server, not for an operator" in again.err
+
+
+def test_a_change_is_rejected_while_it_is_held_or_waits_and_not_later(house: House) -> None:
+    number = held(house)
+    document = house.zonecut("change", "reject", number, "--reason", "unknown there", "--json").document
+    assert (document["state"], document["decision"], document["decided_because"]) == (
+        "failed",
+        "rejected",
+        "unknown there",
+    )
+    assert document["reason"].endswith(": unknown there")
+    ended = house.zonecut("change", "reject", number)
+    assert (ended.code, ended.out) == (1, "")
+    assert "is failed already" in ended.err
+    waits = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+    ended = house.zonecut("change", "reject", waits)
+    assert ended.code == 0
+    assert "unless the server has it already" in ended.out
+    assert house.zonecut("change", "reject", 99).err == "there is no change number 99\n"

@@ -26,6 +26,8 @@ COMMANDS = (
     "child inquire",
     "change list",
     "change show",
+    "change approve",
+    "change reject",
     "delegation show",
     "delegation export",
 )

@@ -17,6 +17,7 @@ from zonecut.receiver.policy import (
     check,
     check_child,
     check_place,
+    held_because,
     shortcomings,
     without_orphans,
 )
@@ -214,6 +215,15 @@ def test_a_good_delegation_has_no_shortcomings_and_another_s_are_told_by_rule_an
 def test_what_changes_nothing_is_never_refused(before: Delegation, after: Delegation) -> None:
     for one in (before, after):
         check(rules(min_ns=3), one, one)
+
+
+def test_going_insecure_may_wait_for_an_operator() -> None:
+    secure, hold = delegation(ds=(DS,)), rules(going_insecure="hold")
+    check(hold, secure, GOOD)
+    assert held_because(hold, secure, GOOD) == "child.parent.example. DS: the last DS is removed"
+    for before, after in ((GOOD, GOOD), (GOOD, secure), (secure, secure)):
+        assert held_because(hold, before, after) is None
+    assert held_because(rules(), secure, GOOD) is None
 
 
 def test_going_insecure_is_a_policy() -> None:

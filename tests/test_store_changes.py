@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.store import (
     Attempt,
     ChangeState,
+    Decision,
     InvalidTransition,
     NewChange,
     NotInStore,
@@ -22,6 +24,7 @@ from zonecut.store import (
 from zonecut.store import changes as store_changes
 from zonecut.store.audit import AuditEntry
 from zonecut.store.changes import _IS_UNSETTLED, _LATEST
+from zonecut.store.decisions import _IS_DECIDED, _IS_HELD
 from zonecut.store.tables import changes
 
 ZONE = names.from_text("parent.example.")
@@ -183,6 +186,75 @@ async def test_the_same_signed_data_is_accepted_once_unless_it_failed(store: Sto
     assert [type(result) for result in results] == [int, StoreConflict, int]
     await store.changes.settle(1, ChangeState.FAILED, "refused")
     assert await store.changes.append(change(1))
+
+
+async def test_an_operator_decides_about_what_is_open_and_about_nothing_else(store: Store) -> None:
+    held = await store.changes.append(replace(change(1), held_because="the last DS"))
+    waits = await store.changes.append(change(2))
+    done = await store.changes.append(change(3))
+    await store.changes.settle(done, ChangeState.APPLIED)
+    assert [stored.id for stored in await store.decisions.held(ZONE)] == [held]
+    assert [stored.id for stored in await store.changes.unsettled()] == [waits]
+    for number, decision, words in (
+        (done, Decision.REJECTED, "is applied already: there is nothing to decide"),
+        (waits, Decision.APPROVED, "waits for the server, not for an operator"),
+    ):
+        with pytest.raises(InvalidTransition, match=words):
+            await store.decisions.decide(number, decision, "ann", "")
+    with pytest.raises(NotInStore):
+        await store.decisions.decide(99, Decision.REJECTED, "ann", "")
+    approved = await store.decisions.decide(held, Decision.APPROVED, "ann", "by telephone")
+    assert (approved.state, approved.verdict, approved.reason) == (
+        ChangeState.ACCEPTED,
+        "approved by ann: by telephone",
+        None,
+    )
+    rejected = await store.decisions.decide(waits, Decision.REJECTED, "ann", "")
+    assert (rejected.state, rejected.verdict) == (ChangeState.ACCEPTED, "rejected by ann")
+    assert [stored.id for stored in await store.decisions.since(ZONE, held)] == [held, waits]
+    assert [stored.id for stored in await store.decisions.since(ZONE, waits)] == [waits]
+    # what was judged again may have to wait after all
+    await store.decisions.hold(waits, delegation("a.example."), delegation("b.example."), "the last DS")
+    again = await store.changes.get(waits)
+    assert again is not None
+    assert (again.state, again.before, again.reason) == (ChangeState.HELD, delegation("a.example."), "the last DS")
+    with pytest.raises(InvalidTransition, match="is held, and cannot be held"):
+        await store.decisions.hold(waits, delegation(), delegation(), "again")
+    events = [(record.entry.event, record.entry.actor) for record in reversed(await store.audit.list(child=CHILD))]
+    assert [each for each in events if each[0] not in ("change.accepted", "change.applied")] == [
+        ("change.held", "zonecut"),
+        ("change.approved", "ann"),
+        ("change.rejected", "ann"),
+        ("change.held", "zonecut"),
+    ]
+
+
+async def test_a_held_change_ends_in_the_transaction_of_the_one_that_replaces_it(store: Store) -> None:
+    held = await store.changes.append(replace(change(1), held_because="the last DS"))
+    later = await store.changes.append(replace(change(2), replaces=held))
+    replaced = await store.changes.get(held)
+    assert replaced is not None
+    assert (replaced.state, replaced.reason) == (ChangeState.FAILED, f"replaced by change {later}")
+    await store.changes.settle(later, ChangeState.APPLIED)
+    # what has ended stays as it is
+    last = await store.changes.append(replace(change(3), replaces=later))
+    applied = await store.changes.get(later)
+    assert applied is not None
+    assert (applied.state, last) == (ChangeState.APPLIED, 3)
+
+
+async def test_what_is_held_and_decided_is_found_by_indexes(store: Store) -> None:
+    def plans(connection: Connection) -> str:
+        lines: list[str] = []
+        for condition in (_IS_HELD, _IS_DECIDED):
+            query = select(changes).where(changes.c.zone == ZONE, condition).order_by(changes.c.id)
+            compiled = query.compile(connection)
+            lines += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", (ZONE,))]
+        return "\n".join(lines)
+
+    plan = await store.thread.read(plans)
+    assert "ix_changes_held" in plan
+    assert "ix_changes_decided" in plan
 
 
 async def test_changes_are_listed_newest_first(store: Store) -> None:

@@ -192,7 +192,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr("zonecut.receiver.writer.BACKOFF", (0.001, 0.01))
+    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.001, 0.01))
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         bench = Bench(Server(), store)
         running = asyncio.create_task(bench.writer.run())
@@ -390,7 +390,7 @@ async def test_a_server_that_takes_nothing_is_not_asked_about_each(bench: Bench)
 async def test_the_ledger_knows_what_an_unsettled_change_waits_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.BACKOFF", (30.0, 30.0))
+    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (30.0, 30.0))
     bench.server.faults = [BackendUnavailable("away")]
     began = time.time()
     await bench.put(1)

@@ -8,7 +8,9 @@ from typer.main import get_command
 
 from zonecut.cli import (
     audit,
+    change_approve,
     change_list,
+    change_reject,
     change_show,
     check_config,
     child_bootstrap,
@@ -101,6 +103,8 @@ app.add_typer(_children, name="child")
 _changes = _group("The changes that children made.")
 _changes.command("list")(change_list.command)
 _changes.command("show")(change_show.command)
+_changes.command("approve")(change_approve.command)
+_changes.command("reject")(change_reject.command)
 app.add_typer(_changes, name="change")
 
 _delegations = _group("What the servers hold.")

@@ -31,7 +31,8 @@ def command(
     writer of the zone has failed and is about to be started again, and nothing is accepted until then; stopped: it does
     not run; unknown: it never did, or ended without a word.
 
-    A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it.
+    A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
+    held: it waits for you, zonecut change approve or reject.
     Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain.
 
     Example: zonecut change list --state accepted

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from zonecut.store import StoredChange, StoredKey
 
 
+NumberArgument = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The change's number, as in `change list`.")
+]
+
+
 def command(
-    number: Annotated[
-        int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The change's number, as in `change list`.")
-    ],
+    number: NumberArgument,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,9 +33,9 @@ def command(
     loaded = session.load(config)
     change, key = session.run(_find(loaded, number))
     if as_json:
-        _say_json(change, key)
+        say_change_json(change, key)
     else:
-        _say(change, key, loaded)
+        say_change(change, key, loaded)
 
 
 async def _find(loaded: "Loaded", number: int) -> "tuple[StoredChange, StoredKey | None]":
@@ -44,7 +47,8 @@ async def _find(loaded: "Loaded", number: int) -> "tuple[StoredChange, StoredKey
         return change, key
 
 
-def _say_json(change: "StoredChange", key: "StoredKey | None") -> None:
+def say_change_json(change: "StoredChange", key: "StoredKey | None") -> None:
+    """A change as one JSON document."""
     from zonecut.protocol.delegation import Difference
 
     difference = Difference.between(change.before, change.after).to_json()
@@ -53,7 +57,8 @@ def _say_json(change: "StoredChange", key: "StoredKey | None") -> None:
     output.say_json({**change.to_json(), "difference": difference, "key": signer, "message": message})
 
 
-def _say(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded") -> None:
+def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded") -> None:
+    """A change for people."""
     from zonecut.protocol.delegation import Difference
 
     document = change.to_json()
@@ -66,6 +71,7 @@ def _say(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded") -> N
             "signed by": signer,
             "signed at": document["inception"],
             "settled": document["settled_at"],
+            "decided": change.verdict,
             "attempts": change.attempts,
             "last error" if change.next_at else "reason": change.reason,
             "next attempt": document["next_at"],

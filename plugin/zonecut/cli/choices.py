@@ -22,3 +22,4 @@ class ChangeStateChoice(StrEnum):
     ACCEPTED = "accepted"
     APPLIED = "applied"
     FAILED = "failed"
+    HELD = "held"

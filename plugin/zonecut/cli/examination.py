@@ -249,8 +249,11 @@ class _Examination:
         self._pass(f"server: it holds {len(reading.delegation.records)} records of {names.to_text(request.child)}")
         self.findings.before = reading.delegation
         self.findings.after = judge(rules, request, reading)
+        why = policy.held_because(rules, reading.delegation, self.findings.after)
         self._pass(f"judgement: {len(request.prerequisites)} prerequisites hold, {len(policy.RULES)} rules are kept")
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
+        if why is not None:
+            self.findings.reason = f"accepted and held: it waits for an operator: {why}"
 
     async def _check_order(
         self, store: "Store", authenticated: Authenticated, request: DelegationChange, section: "ParentSection"

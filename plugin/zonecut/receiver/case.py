@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from zonecut.plugin import Change, Reading
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.update import DelegationChange
+from zonecut.receiver import policy
 from zonecut.receiver.judgement import judge
-from zonecut.receiver.policy import Rules
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -23,11 +23,13 @@ class Case:
     """One request, from when it is judged until its change is settled."""
 
     def __init__(
-        self, request: DelegationChange, standing: Standing, rules: Callable[[], Rules], checks: "Checks | None"
+        self, request: DelegationChange, standing: Standing, rules: Callable[[], policy.Rules], checks: "Checks | None"
     ) -> None:
         """`rules` gives those that count now; `checks` is None where all of them are off."""
         self.request = request
         self.check_standing = standing
+        self.approved = False
+        """Whether an operator has said yes to what would be held."""
         self._rules = rules
         self._checks = checks
 
@@ -43,6 +45,10 @@ class Case:
         after = self.judge(reading)
         await self.check_standing()
         return after
+
+    def held_because(self, change: Change) -> str | None:
+        """Why a change has to wait for an operator; None if it need not, or one has approved it."""
+        return None if self.approved else policy.held_because(self._rules(), change.before, change.after)
 
     def must_look(self, change: Change, looked_at: Change | None) -> bool:
         """Whether a change is to be checked before it is written, although another one of the same request was."""

@@ -41,9 +41,33 @@ class Ledger:
         self._failing: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
-    async def append(self, provenance: Provenance, change: Change) -> int:
-        """The id of the change, once it is on disk. Raises StoreUnavailable, StoreConflict."""
-        return await self._store.changes.append(provenance.record(self._zone, change.before, change.after))
+    async def append(
+        self, provenance: Provenance, change: Change, *, held_because: str | None = None, replaces: int | None = None
+    ) -> int:
+        """The id of the change, once it is on disk. Raises StoreUnavailable, StoreConflict.
+
+        `held_because`: why it waits for an operator. `replaces`: the held change of the child that ends with it.
+        """
+        record = provenance.record(
+            self._zone, change.before, change.after, held_because=held_because, replaces=replaces
+        )
+        return await self._store.changes.append(record)
+
+    async def hold(self, change_id: int, change: Change, reason: str) -> None:
+        """Have an accepted change wait for an operator. Raises StoreError."""
+        await self._store.decisions.hold(change_id, change.before, change.after, reason)
+
+    async def held(self) -> Sequence[StoredChange]:
+        """The changes that wait for an operator. Raises StoreUnavailable."""
+        return await self._store.decisions.held(self._zone)
+
+    async def decided(self, lowest: int) -> Sequence[StoredChange]:
+        """The changes about which an operator decided, with this number and higher ones. Raises StoreUnavailable."""
+        return await self._store.decisions.since(self._zone, lowest)
+
+    async def get(self, change_id: int) -> StoredChange | None:
+        """The change with this number. Raises StoreUnavailable."""
+        return await self._store.changes.get(change_id)
 
     async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:
         """The latest changes that were accepted of a child, whatever became of them. Raises StoreUnavailable."""

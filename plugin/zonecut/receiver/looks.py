@@ -45,7 +45,7 @@ class Looks:
         try:
             await pending.case.look(change)
         except Refusal as refusal:
-            failed = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+            failed = Outcome.of(refusal)
         except EndsEarly as early:
             failed = early.outcome
         except StoreUnavailable as error:

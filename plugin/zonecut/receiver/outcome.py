@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,7 @@ class Outcome:
     """What the child is told: NOERROR, or the RCODE, the extended error and the reason why not.
 
     `rule` names the rule that was broken, as in a Refusal; empty for NOERROR. `pending`: it is accepted, and it is not
-    known yet whether the server has it.
+    known yet whether the server has it. `held`: it waits for an operator.
     """
 
     rcode: Rcode = Rcode.NOERROR
@@ -18,6 +19,18 @@ class Outcome:
     reason: str = ""
     ede: int | None = None
     pending: bool = False
+    held: bool = False
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> "Outcome":
+        """That of a request that is refused."""
+        return cls(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+
+    @classmethod
+    def waits_for_operator(cls, reason: str) -> "Outcome":
+        """It is in the ledger, and goes to the server when an operator says so."""
+        reason = f"accepted, and waits for an operator of the parent: {reason}"
+        return cls(reason=reason, ede=EdeCode.OTHER, pending=True, held=True)
 
     @classmethod
     def unavailable(cls, rule: str, reason: str) -> "Outcome":

@@ -4,9 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -15,13 +12,13 @@ from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Re
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
-from zonecut.protocol.update import DelegationChange, KeyRoll, read_request
+from zonecut.protocol.update import DelegationChange, KeyRoll
 from zonecut.receiver import policy
 from zonecut.receiver.case import Case, Standing
-from zonecut.receiver.changecounts import ChangeCounts
+from zonecut.receiver.decisions import Decisions
 from zonecut.receiver.duty import Duty
+from zonecut.receiver.inwork import Held, InWork
 from zonecut.receiver.judgement import check_place, judge
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
@@ -35,7 +32,7 @@ from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, StoreConflict, StoredChange, StoreUnavailable
+from zonecut.store import ChangeState, Decision, StoreConflict, StoreUnavailable
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -58,6 +55,7 @@ class ParentZone:
         noticed: Callable[[bytes, Reading], Awaitable[None]],
         suspends: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
+        displaced: Callable[[Change, str], Awaitable[None]],
         *,
         max_waiting: int,
         monotonic: Callable[[], float],
@@ -66,7 +64,8 @@ class ParentZone:
     ) -> None:
         """`noticed` is told of each look at a delegation; `suspends` says whether that would suspend its child's keys.
 
-        `seen` is told of whatever is read. `checks` is None where all of them are off.
+        `seen` is told of whatever is read; `displaced`, before it is recorded, of what somebody else than the child is
+        about to change, and who that is. `checks` is None where all of them are off.
         """
         self.rules = rules
         self._settings = settings
@@ -77,9 +76,14 @@ class ParentZone:
         self._suspends = suspends
         self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
         self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
-        self.counts = ChangeCounts()
         self._turns = Turns(max_waiting)
         self._order = ChildOrder(ledger)
+        self._displaced = displaced
+        self._in_work = InWork(rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case)
+        self.counts = self._in_work.counts
+        self._decisions = Decisions(
+            rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh, displaced
+        )
         self._resumed = asyncio.Event()
         self._recording = Recording()
         self._duty = Duty(rules.zone, "writer", "requests")
@@ -106,11 +110,17 @@ class ParentZone:
         """
         if self._resumed.is_set():
             return
-        unsettled = await self._ledger.unsettled()
+        unsettled, held = await self._ledger.unsettled(), list(await self._ledger.held())
+        # what was approved is judged again before it is written, as everything that waited for an operator
+        held += [stored for stored in unsettled if stored.decision is Decision.APPROVED]
+        unsettled = [stored for stored in unsettled if stored.decision is not Decision.APPROVED]
+        for stored in held:
+            waits = Outcome.waits_for_operator(stored.reason or "")
+            self._in_work.hold(Held(stored.id, Change(stored.before, stored.after), stored.identity), waits)
         newest = {stored.child: stored for stored in unsettled}
         for stored in unsettled:
             if newest[stored.child] is stored:
-                await self._resume(stored)
+                await self._in_work.resume(stored)
             else:
                 # a later change of the child is accepted only once the earlier one is settled: to write that one
                 # again would undo the later
@@ -129,9 +139,11 @@ class ParentZone:
         """
         with self._duty.on():
             await self.resume()
-            await self._readings.open(self.writer.held_up)
-            _log.info("zone.ready", zone=names.to_text(self.zone))
-            await self.writer.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._decisions.run())
+                await self._readings.open(self.writer.held_up)
+                _log.info("zone.ready", zone=names.to_text(self.zone))
+                await self.writer.run()
 
     async def drain(self, patience: float) -> None:
         """Write what is accepted, for `patience` seconds at most."""
@@ -183,17 +195,11 @@ class ParentZone:
             return Change(reading.delegation, judge(self.rules, request, reading))
 
     async def change(
-        self,
-        provenance: Provenance,
-        request: DelegationChange,
-        now: float,
-        standing: Standing,
-        accepting: Callable[[Change], Awaitable[None]] | None = None,
+        self, provenance: Provenance, request: DelegationChange, now: float, standing: Standing
     ) -> Outcome:
         """Judge and record a request, and wait for the backend as long as an answer may wait.
 
-        `now` in seconds since the epoch. `accepting` is called with what is about to be recorded; it may raise
-        StoreUnavailable. Raises Refusal; what fails in the end is an Outcome.
+        `now` in seconds since the epoch. Raises Refusal; what fails in the end is an Outcome.
         """
         child = request.child
         settled: asyncio.Future[Outcome] | None = None
@@ -202,13 +208,20 @@ class ParentZone:
                 case = self._case(request, standing)
                 change = await self._decide(case, signed=provenance.key_id is not None)
                 await case.look(change)
-                if accepting is not None:
-                    await accepting(change)
+                earlier = self._in_work.held(child)
+                replaces = None if earlier is None else earlier.id
+                if (why := case.held_because(change)) is not None:
+                    return await self._hold(provenance, change, why, now)
+                if provenance.key_id is None:
+                    await self._displaced(change, provenance.actor)
                 with self.writer.expecting():
-                    change_id = await self._record(lambda: self._ledger.append(provenance, change))
+                    change_id = await self._record(lambda: self._ledger.append(provenance, change, replaces=replaces))
                     self.counts.accepted += 1
+                    self._in_work.drop(child, APPLIED)
                     self._accepted(provenance, now)
-                    settled = self._hand_over(Pending(change_id, change, case, looked_at=change), provenance.identity)
+                    settled = self._in_work.hand_over(
+                        Pending(change_id, change, case, looked_at=change), provenance.identity
+                    )
                 turn.keep()
                 case.watch(change, change_id)
         except EndsEarly as early:
@@ -220,6 +233,23 @@ class ParentZone:
             await self._look_again(child)
         else:
             tell_accepted(self.rules, change_id, change, provenance, settled)
+        return outcome
+
+    async def _hold(self, provenance: Provenance, change: Change, why: str, now: float) -> Outcome:
+        """Have a change wait for an operator, in place of the one of this child that does, unless it is the same."""
+        child, earlier = change.child, self._in_work.held(change.child)
+        outcome = Outcome.waits_for_operator(why)
+        if earlier is None or (earlier.change.before, earlier.change.after) != (change.before, change.after):
+            replaces = None if earlier is None else earlier.id
+            number = await self._record(
+                lambda: self._ledger.append(provenance, change, held_because=why, replaces=replaces)
+            )
+            self._in_work.drop(child, APPLIED)
+            self._accepted(provenance, now)
+            self._in_work.hold(Held(number, change, provenance.identity), outcome)
+        else:
+            self._accepted(provenance, now)
+            self._replay.tell(provenance.identity, outcome)
         return outcome
 
     async def roll(
@@ -302,6 +332,8 @@ class ParentZone:
             return Outcome.unavailable("store", error.reason)
         if earlier is None:
             return Outcome.unavailable("repeated", "the same request has failed just now; it may be sent again")
+        if earlier.state is ChangeState.HELD:
+            return Outcome.waits_for_operator(earlier.reason or "")
         return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -344,6 +376,11 @@ class ParentZone:
                 after = before
             if after != before:
                 return Change(before, after)
+        return await self._decide_afresh(case, signed)
+
+    async def _decide_afresh(self, case: Case, signed: bool) -> Change:
+        """As `_decide`, on what the server holds now, whatever is believed."""
+        child = case.request.child
         reading = await self._read(child)
         if signed and await self._suspends(child, reading):
             raise Refusal(
@@ -355,41 +392,6 @@ class ParentZone:
         change = Change(reading.delegation, await case.judge_anew(reading))
         await self._readings.notice(child, reading)
         return change
-
-    def _hand_over(self, pending: Pending, identity: bytes | None) -> "asyncio.Future[Outcome]":
-        """Give an accepted change to the writer; the child's turn ends when it is settled."""
-        pending.change = replace(pending.change, identity=identity or b"")
-        self._readings.begins(pending.child)
-        pending.settled.add_done_callback(partial(self._settled, pending, identity))
-        self.writer.put(pending)
-        return pending.settled
-
-    def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
-        child = pending.change.child
-        if settled.cancelled() or settled.result().rcode:
-            self._readings.ends(child, None)
-            if identity is not None and not settled.cancelled():
-                # sent again, it is answered like this until it can be tried again
-                self._replay.tell(identity, settled.result())
-                self._ledger.when_failed(pending.id, partial(self._replay.reject, identity))
-            self.counts.failed += not settled.cancelled()
-        else:
-            self.counts.applied += 1
-            if identity is not None:
-                self._replay.settle(identity)
-            self._readings.ends(child, pending.change.after)
-        self._turns.give_back(child)
-
-    async def _resume(self, stored: StoredChange) -> None:
-        request = read_request(walk(stored.message), self.zone, stored.child, b"")
-        if not isinstance(request, DelegationChange):
-            raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
-        await self._turns.take(stored.child, 0)
-        case = self._case(request, partial(self._ledger.check_signer, stored))
-        pending = Pending(
-            stored.id, Change(stored.before, stored.after), case, stored.attempts, uncertain=True, since=-inf
-        )
-        self._hand_over(pending, stored.identity)
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble

@@ -51,7 +51,9 @@ class Policy(BaseModel):
     ds_algorithms: frozenset[int] = Field(
         frozenset((8, 10, 13, 14, 15, 16)), description="DNSKEY algorithms that a DS may name (RFC 8624)."
     )
-    going_insecure: Literal["allow", "deny"] = Field("allow", description="May a child remove its last DS?")
+    going_insecure: Literal["allow", "deny", "hold"] = Field(
+        "allow", description="May a child remove its last DS? `hold` has an operator decide: `zonecut change approve`."
+    )
     rollover: Literal["allow", "deny"] = Field("allow", description="May a trusted key add and delete keys?")
     reserved: tuple[str, ...] = Field((), description="Further names of the zone that no child may be or hold.")
     ttl: TtlSettings = Field(default_factory=TtlSettings)
@@ -128,6 +130,13 @@ def check(rules: Rules, before: Delegation, after: Delegation) -> None:
     if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
         reason = f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
         raise _prohibited("going-insecure", reason)
+
+
+def held_because(rules: Rules, before: Delegation, after: Delegation) -> str | None:
+    """Why a change has to wait for an operator; None if it need not."""
+    if rules.policy.going_insecure == "hold" and before.ds and not after.ds:
+        return f"{names.to_text(after.child)} DS: the last DS is removed"
+    return None
 
 
 def shortcomings(rules: Rules, delegation: Delegation) -> tuple[str, ...]:

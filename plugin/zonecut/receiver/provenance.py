@@ -56,9 +56,16 @@ class Provenance:
         return cls(child, actor, f"{source}{_BY}{actor}", message, secrets.token_bytes(32), now)
 
     def record(
-        self, zone: bytes, before: Delegation, after: Delegation, kind: ChangeKind = ChangeKind.DELEGATION
+        self,
+        zone: bytes,
+        before: Delegation,
+        after: Delegation,
+        kind: ChangeKind = ChangeKind.DELEGATION,
+        *,
+        held_because: str | None = None,
+        replaces: int | None = None,
     ) -> NewChange:
-        """What the ledger records of a change."""
+        """What the ledger records of a change: why it waits for an operator, and which held one it puts an end to."""
         return NewChange(
             zone=zone,
             actor=self.actor,
@@ -72,6 +79,8 @@ class Provenance:
             expires_at=self.expires_at,
             inception=self.inception,
             kind=kind,
+            held_because=held_because,
+            replaces=replaces,
         )
 
 
@@ -80,5 +89,9 @@ def channel_of(source: str) -> str:
 
     It came without a child's signature.
     """
-    actor = source.rpartition(_BY)[2]
-    return f"the {actor.partition(':')[0]}"
+    return f"the {actor_of(source).partition(':')[0]}"
+
+
+def actor_of(source: str) -> str:
+    """Who asked for what has this source in the ledger; it came without a child's signature."""
+    return source.rpartition(_BY)[2]

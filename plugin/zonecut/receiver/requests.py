@@ -83,9 +83,7 @@ class Requests:
         self._check_limits(request.child)
         self._pending += 1
         try:
-            return await zone.delegations.change(
-                provenance, request, now, _counts, lambda change: zone.watching.displaced(change, provenance.actor)
-            )
+            return await zone.delegations.change(provenance, request, now, _counts)
         finally:
             self._pending -= 1
 

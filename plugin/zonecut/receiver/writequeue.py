@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 
 from zonecut.plugin import Change
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case
 from zonecut.receiver.outcome import Outcome
 
@@ -34,6 +35,8 @@ class Pending:
     """When it was accepted, or taken up again; monotonic, in seconds."""
     trouble: str = ""
     """Why the last attempt was in vain."""
+    withdrawn: Refusal | None = None
+    """Why it must not be written any more, whatever else speaks for it."""
     suspect: bool = False
     """The server took others and not this one: it is tried alone, so that it holds up nobody."""
     pauses: int = 0
@@ -124,6 +127,12 @@ class WriteQueue:
         """Take one back that comes again, at the end, after so many seconds."""
         timer = asyncio.get_running_loop().call_later(seconds, self._bring_back, pending.child)
         self._aside[pending.child] = pending, timer
+
+    def hurry(self, child: bytes) -> None:
+        """Have what was set aside of a child come again at once."""
+        if child in self._aside:
+            self._aside[child][1].cancel()
+            self._bring_back(child)
 
     def aside(self, child: bytes) -> Pending | None:
         """The change of a child that was set aside, if one was."""

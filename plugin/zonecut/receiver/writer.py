@@ -24,15 +24,14 @@ from zonecut.receiver.looks import Looks
 from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.undo import take_back
+from zonecut.receiver.waits import Waits, about
 from zonecut.receiver.writequeue import Pending, WriteQueue
-from zonecut.store import Attempt, ChangeState, StoreError, StoreUnavailable
+from zonecut.store import ChangeState, StoreError, StoreUnavailable
 
 MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
 MAX_MISMATCHES = 2
 """How often a change that the server acknowledges and does not hold is written, before it ends as failed."""
-BACKOFF = (0.1, 30.0)
-"""The first and the longest pause, in seconds, before what the server would not take is tried again."""
 GATHERING = (0.25, 0.1)
 """For what part of the time that the last transaction took the next one waits while most of what could share it is only
 just being recorded; and for how many seconds at most."""
@@ -63,8 +62,8 @@ class Writer:
         self._ledger = ledger
         self._noticed = noticed
         self.max_batch = max_batch
-        self._jitter = jitter
         self._queue = WriteQueue()
+        self._waits = Waits(zone, self._queue, ledger, jitter)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -96,9 +95,13 @@ class Writer:
         pending = self._queue.aside(child)
         return None if pending is None else pending.trouble
 
+    def hurry(self, child: bytes) -> None:
+        """Have a child's change that was put aside taken to the server again at once."""
+        self._queue.hurry(child)
+
     def held_up(self, reason: str, retry_in: float) -> None:
         """Record that nothing is written for the time being, and that the server is tried again in so many seconds."""
-        self._note(self._queue.first(self.max_batch), retry_in, reason)
+        self._waits.note(self._queue.first(self.max_batch), retry_in, reason)
 
     async def run(self) -> None:
         """Write until cancelled. Whatever else ends it leaves what is accepted in the queue, for the next run."""
@@ -120,9 +123,9 @@ class Writer:
                 failures = 0
                 self._recovered()
                 self._queue.put_back(result.untried, ())
-                self._set_aside(result.alone)
+                self._waits.set_aside(result.alone)
             elif batch[0].suspect:
-                self._set_aside(result.left)
+                self._waits.set_aside(result.left)
             else:
                 self._queue.put_back(result.untried, result.alone)
                 await self._pause(result.left, failures)
@@ -148,41 +151,9 @@ class Writer:
         if self.trouble != reason:
             _log.error("backend.unavailable", zone=names.to_text(self._zone), reason=reason, waiting=len(self._queue))
         self.trouble = reason
-        pause = self._backoff(failures)
-        self._note(left, pause)
+        pause = self._waits.backoff(failures)
+        self._waits.note(left, pause)
         await asyncio.sleep(pause)
-
-    def _set_aside(self, suspects: Sequence[Pending]) -> None:
-        """Have these come again later, each after a time of its own."""
-        for pending in suspects:
-            if not pending.suspect:
-                _log.error("change.waits", **self._about(pending), reason=pending.trouble)
-            pause = self._backoff(pending.pauses)
-            pending.suspect = True
-            pending.pauses += 1
-            self._queue.set_aside(pending, pause)
-            self._note([pending], pause)
-
-    def _put_aside(self, batch: Sequence[Pending], error: BackendLater, result: Result) -> list[Pending]:
-        """Have those wait that the server has yet to decide; the others."""
-        result.later = True
-        named = set(error.children).intersection(pending.child for pending in batch)
-        waiting = [pending for pending in batch if not named or pending.child in named]
-        for pending in waiting:
-            if pending.trouble != error.reason:
-                _log.info("change.later", **self._about(pending), reason=error.reason, again_in=error.again_in)
-            # somebody may carry it out meanwhile, other than by our writing
-            pending.trouble, pending.uncertain = error.reason, True
-            self._queue.set_aside(pending, error.again_in)
-        self._note(waiting, error.again_in)
-        return [pending for pending in batch if pending not in waiting]
-
-    def _note(self, waiting: Sequence[Pending], retry_in: float, reason: str | None = None) -> None:
-        self._ledger.note([Attempt(each.id, each.attempts, reason or each.trouble, retry_in) for each in waiting])
-
-    def _backoff(self, failures: int) -> float:
-        first, longest = BACKOFF
-        return min(first * 2.0 ** min(failures, 32), longest) * self._jitter.uniform(0.5, 1.0)
 
     def _recovered(self) -> None:
         if self.trouble is not None:
@@ -224,7 +195,7 @@ class Writer:
                 await self._take(part, result)
             return
         except BackendLater as error:
-            if others := self._put_aside(batch, error, result):
+            if others := self._waits.put_aside(batch, error, result):
                 await self._take(others, result)
             return
         for pending in batch:
@@ -237,6 +208,9 @@ class Writer:
         """Those whose word still counts; a revoked key's change ends here. Raises BackendError."""
         rest = []
         for pending in batch:
+            if pending.withdrawn is not None:
+                await self._withdraw(pending, pending.withdrawn, result)
+                continue
             if time.monotonic() - pending.since > SETTLED_IN:
                 try:
                     await pending.case.check_standing()
@@ -246,19 +220,20 @@ class Writer:
                 except StoreUnavailable as error:
                     pending.trouble = error.reason
                     result.later = True
-                    self._set_aside([pending])
+                    self._waits.set_aside([pending])
                     continue
             rest.append(pending)
         return rest
 
     async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
         """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
-        failed = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+        failed = Outcome.of(refusal)
         if pending.written:
             held = (await self._read(pending)).delegation
             if held != pending.origin and pending.may_have_left(held):
                 failed = replace(
-                    failed, reason=failed.reason + await take_back(self._backend, pending, held, self._about(pending))
+                    failed,
+                    reason=failed.reason + await take_back(self._backend, pending, held, about(self._zone, pending)),
                 )
         self._fail(pending, failed, result)
 
@@ -269,7 +244,7 @@ class Writer:
             # one change alone, and is told ever more seldom
             result.answered = True
             if batch and is_told(batch[0].attempts):
-                _log.exception("writer.defect", **self._about(batch[0]), changes=len(batch))
+                _log.exception("writer.defect", **about(self._zone, batch[0]), changes=len(batch))
         for pending in batch:
             pending.uncertain = pending.written = True
             pending.trouble = getattr(error, "reason", "internal error: see the log")
@@ -327,18 +302,24 @@ class Writer:
         if held == pending.change.after:
             self._settle(pending, result)
             return
-        _log.warning("change.conflict", **self._about(pending), reason=reason, server_holds=held.to_json())
+        _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         pending.conflicts += 1
         try:
             after = await pending.case.judge_anew(reading)
         except Refusal as refusal:
-            self._fail(pending, Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede), result)
+            self._fail(pending, Outcome.of(refusal), result)
             return
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
             self._fail(pending, Outcome.unavailable("conflict", tried), result)
             return
         change = replace(pending.change, before=held, after=after)
+        why = None if pending.may_have_left(held) else pending.case.held_because(change)
+        if why is not None:
+            await self._ledger.hold(pending.id, change, why)
+            pending.change = change
+            self._end(pending, Outcome.waits_for_operator(why), result)
+            return
         if after != held and pending.case.must_look(change, pending.looked_at):
             # others' changes do not wait for what this child's servers have to say
             result.later = True
@@ -373,8 +354,7 @@ class Writer:
         else:
             pending.trouble = failed.reason
             pause = LOOK_AGAIN * 2.0 ** (pending.conflicts - 1)
-            self._queue.set_aside(pending, pause)
-            self._note([pending], pause)
+            self._waits.set_aside_for(pending, pause)
 
     async def _mismatched(self, pending: Pending, result: Result) -> None:
         """The server acknowledged a change and does not hold it: judged again, and when that helps not, taken back."""
@@ -387,7 +367,7 @@ class Writer:
             await self._judge_again(pending, reading, reason, result)
             return
         if held != pending.origin:
-            reason += await take_back(self._backend, pending, held, self._about(pending))
+            reason += await take_back(self._backend, pending, held, about(self._zone, pending))
         self._fail(pending, Outcome.unavailable("backend-mismatch", reason), result)
 
     async def _read(self, pending: Pending) -> Reading:
@@ -405,7 +385,7 @@ class Writer:
         self._end(pending, APPLIED, result)
 
     def _fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
-        _log.error("change.failed", **self._about(pending), rule=failed.rule, reason=failed.reason)
+        _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
         self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
         self._end(pending, failed, result)
 
@@ -413,10 +393,3 @@ class Writer:
         result.settled += 1
         if not pending.settled.done():
             pending.settled.set_result(how)
-
-    def _about(self, pending: Pending) -> dict[str, object]:
-        return {
-            "zone": names.to_text(self._zone),
-            "child": names.to_text(pending.child),
-            "change": pending.id,
-        }

@@ -92,6 +92,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         watching.noticed,
         watching.suspends,
         bootstrapper.seen,
+        watching.displaced,
         max_waiting=receiver.limits.max_pending_per_child,
         monotonic=parts.monotonic,
         jitter=jitter,

@@ -13,6 +13,7 @@ from zonecut.store.change_values import (
     ChangeKind,
     ChangeState,
     ChildRecord,
+    Decision,
     NewChange,
     Remembered,
     Settlement,
@@ -20,6 +21,7 @@ from zonecut.store.change_values import (
 )
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
+from zonecut.store.decisions import DecisionTable
 from zonecut.store.errors import (
     InvalidTransition,
     NotInStore,
@@ -47,6 +49,8 @@ __all__ = [
     "NewChange",
     "AcceptedChange",
     "Attempt",
+    "Decision",
+    "DecisionTable",
     "Settlement",
     "StoredChange",
     "ChangeState",

@@ -19,6 +19,16 @@ class ChangeState(StrEnum):
     """In the ledger, not yet confirmed by the backend."""
     APPLIED = "applied"
     FAILED = "failed"
+    HELD = "held"
+    """In the ledger, and waits for an operator to approve or reject it."""
+
+
+class Decision(StrEnum):
+    """What an operator decided about a change."""
+
+    APPROVED = "approved"
+    """It is judged again on what the server holds then, and written."""
+    REJECTED = "rejected"
 
 
 class ChangeKind(StrEnum):
@@ -30,6 +40,7 @@ class ChangeKind(StrEnum):
 
 
 _KINDS = {kind.value: kind for kind in ChangeKind}
+_DECISIONS: dict[str | None, Decision | None] = {None: None, **{decision.value: decision for decision in Decision}}
 _STATES = {state.value: state for state in ChangeState}
 
 COLUMNS = (
@@ -50,6 +61,9 @@ COLUMNS = (
     _TABLE.c.message,
     _TABLE.c.kind,
     _TABLE.c.next_at,
+    _TABLE.c.decision,
+    _TABLE.c.decided_by,
+    _TABLE.c.decided_because,
 )
 """The columns of which `StoredChange.from_row` makes a value, in its order."""
 
@@ -75,6 +89,10 @@ class NewChange:
     expires_at: float | None = None
     inception: int | None = None
     kind: ChangeKind = ChangeKind.DELEGATION
+    held_because: str | None = None
+    """Why it has to wait for an operator; None if it goes to the server at once."""
+    replaces: int | None = None
+    """The number of the child's held change, which this one puts an end to."""
 
     @property
     def child(self) -> bytes:
@@ -84,6 +102,8 @@ class NewChange:
 @dataclass(frozen=True, slots=True)
 class StoredChange:
     """A row of the ledger; times are in seconds since the epoch.
+
+    The last three are an operator's, who decided about it.
 
     `attempts` counts how often the change was taken to the server. While it is unsettled, `reason` says what the last
     attempt failed with, and `next_at` when the next one is due; both are None before the first has failed.
@@ -106,12 +126,25 @@ class StoredChange:
     message: bytes
     kind: ChangeKind
     next_at: float | None
+    decision: Decision | None = None
+    decided_by: str | None = None
+    decided_because: str | None = None
+
+    @property
+    def verdict(self) -> str | None:
+        """What an operator decided, who, and why; None where none has."""
+        if self.decision is None:
+            return None
+        return f"{self.decision.value} by {self.decided_by}" + (
+            f": {self.decided_because}" if self.decided_because else ""
+        )
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "StoredChange":
         """The value of a row of `COLUMNS`."""
         number, zone, child, key_id, source, accepted_at, before, after, *rest = row
-        state, reason, attempts, settled_at, inception, identity, message, kind, next_at = rest
+        state, reason, attempts, settled_at, inception, identity, message, kind, next_at, *decided = rest
+        decision, decided_by, decided_because = decided
         return cls(
             number,
             zone,
@@ -130,6 +163,9 @@ class StoredChange:
             message,
             _KINDS[kind],
             next_at,
+            _DECISIONS[decision],
+            decided_by,
+            decided_because,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -150,6 +186,9 @@ class StoredChange:
             "next_at": timestamps.to_optional_text(self.next_at),
             "settled_at": timestamps.to_optional_text(self.settled_at),
             "inception": timestamps.to_optional_text(self.inception),
+            "decision": None if self.decision is None else self.decision.value,
+            "decided_by": self.decided_by,
+            "decided_because": self.decided_because,
         }
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import tables
+from zonecut.store import decisions, tables
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import (
@@ -49,7 +49,8 @@ _TABLE = tables.changes
 # Written out, not bound: only then the database can use the index of unsettled changes.
 _IS_UNSETTLED = _TABLE.c.state == literal_column("'accepted'")
 
-_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name not in ("reason", "next_at")])
+_LATER = ("reason", "next_at", "decision", "decided_by", "decided_because")
+_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name not in _LATER])
 _LAST_NUMBER = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'"
 _TAKE_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('changes', 'id')) FROM generate_series(1, :count)")
 _SETTLE = Bulk(
@@ -257,7 +258,14 @@ class ChangeTable:
     # Handlers: called in the store thread, inside a transaction.
 
     def _append(self, connection: Connection, changes: Sequence[NewChange]) -> Sequence[int]:
-        return append(connection, self._clock(), changes, ChangeState.ACCEPTED)
+        now = self._clock()
+        numbers = append(connection, now, changes, ChangeState.ACCEPTED)
+        for number, change in zip(numbers, changes, strict=True):
+            if change.held_because is not None:
+                decisions.hold(connection, now, number, change.held_because)
+            if change.replaces is not None:
+                decisions.replace(connection, now, change.replaces, number)
+        return numbers
 
     def _settle(self, connection: Connection, groups: Sequence[Sequence[Settlement]]) -> Sequence[None]:
         now = self._clock()

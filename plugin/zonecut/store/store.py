@@ -13,6 +13,7 @@ from zonecut.store.audit import AuditTable
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import ChildLedgers
+from zonecut.store.decisions import DecisionTable
 from zonecut.store.engine import check_writable, create_file, make_engine, parse_url
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
@@ -37,6 +38,7 @@ class Store:
         self.ring = KeyRing(self.thread, code_points, ring_owners)
         """Not started: who looks keys up calls `start`, and has `run` run."""
         self.changes = ChangeTable(self.thread, clock)
+        self.decisions = DecisionTable(self.thread, clock)
         self.ledgers = ChildLedgers(self.thread)
         self.zones = ZoneStates(self.thread, clock)
         self.statistics = Statistics(self.thread)

@@ -87,6 +87,9 @@ changes = Table(
     Column("inception", BigInteger),
     Column("kind", Text, nullable=False, server_default="delegation"),
     Column("next_at", Double),
+    Column("decision", Text),
+    Column("decided_by", Text),
+    Column("decided_because", Text),
     sqlite_autoincrement=True,
 )
 Index("ix_changes_child", changes.c.child, changes.c.id)
@@ -99,6 +102,14 @@ Index(
     sqlite_where=_UNSETTLED,
     postgresql_where=_UNSETTLED,
 )
+for _name, _condition in (("ix_changes_held", "state = 'held'"), ("ix_changes_decided", "decision IS NOT NULL")):
+    Index(
+        _name,
+        changes.c.zone,
+        changes.c.id,
+        sqlite_where=text(_condition),
+        postgresql_where=text(_condition),
+    )
 # The same signed data is accepted once, whoever receives it; after a failure its sender may try again.
 _REMEMBERED = text("state <> 'failed'")
 Index(

@@ -1,0 +1,47 @@
+"""What `change approve` and `change reject` have in common: an operator decides about one change."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zonecut.cli import actor, output, session
+from zonecut.cli.change_show import NumberArgument, say_change, say_change_json
+
+if TYPE_CHECKING:
+    from zonecut.config import Loaded
+    from zonecut.store import StoredChange, StoredKey
+
+__all__ = ["NumberArgument", "run"]
+
+
+def run(number: int, reason: str, config: Path | None, as_json: bool, *, approves: bool) -> None:
+    """Record what an operator decided, and show the change. A running daemon acts on it within a second."""
+    loaded = session.load(config)
+    change, key = session.run(_decide(loaded, number, reason, approves=approves))
+    if as_json:
+        say_change_json(change, key)
+        return
+    say_change(change, key, loaded)
+    output.say(f"\n{_follows(change, approves=approves)}")
+
+
+async def _decide(
+    loaded: "Loaded", number: int, reason: str, *, approves: bool
+) -> "tuple[StoredChange, StoredKey | None]":
+    from zonecut.store import Decision
+
+    decision = Decision.APPROVED if approves else Decision.REJECTED
+    async with session.open_store(loaded) as store:
+        change = await store.decisions.decide(number, decision, actor.operator(), reason)
+        return change, None if change.key_id is None else await store.keys.get(change.key_id)
+
+
+def _follows(change: "StoredChange", *, approves: bool) -> str:
+    from zonecut.store import ChangeState
+
+    if approves:
+        return (
+            "it is judged again on what the server holds now, and written: within a second, or when the daemon starts"
+        )
+    if change.state is ChangeState.FAILED:
+        return "it is not written"
+    return "it is not written, unless the server has it already: change show tells, once the server can be asked"

@@ -1,0 +1,148 @@
+"""What operators decide about changes takes effect: within a second where a daemon runs, else when one starts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from zonecut.plugin import BackendError, Change
+from zonecut.protocol import names
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.case import Case
+from zonecut.receiver.inwork import Held, InWork, rejection
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
+from zonecut.receiver.provenance import actor_of
+from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.writequeue import Pending
+from zonecut.receiver.writer import Writer
+from zonecut.store import Attempt, ChangeState, Decision, StoredChange, StoreUnavailable
+
+PERIOD = 0.4
+"""Seconds between two looks at what was decided."""
+AGAIN = (1.0, 60.0)
+"""The first and the longest pause, in seconds, before an approved change that could not be judged is tried again."""
+PATIENCE = 2.0
+"""Seconds for which an approved change waits for the child's turn."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Decisions:
+    """Carries them out in one parent zone."""
+
+    def __init__(
+        self,
+        zone: bytes,
+        ledger: Ledger,
+        in_work: InWork,
+        writer: Writer,
+        turns: Turns,
+        judge: Callable[[Case, bool], Awaitable[Change]],
+        displaced: Callable[[Change, str], Awaitable[None]],
+    ) -> None:
+        """`judge` tells what a case, signed or not, makes of what the server holds now; it raises as ParentZone.change.
+
+        `displaced` is told of what is about to be written that did not come from the child.
+        """
+        self._zone = zone
+        self._ledger = ledger
+        self._in_work = in_work
+        self._writer = writer
+        self._turns = turns
+        self._judge = judge
+        self._displaced = displaced
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Look for decisions until cancelled."""
+        try:
+            while True:
+                with suppress(StoreUnavailable):  # it is looked at again at once
+                    await self._look()
+                await asyncio.sleep(PERIOD)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def _look(self) -> None:
+        held = {each.id: each for each in self._in_work.all_held()}
+        pending = self._in_work.pending
+        if not held and not pending:
+            return
+        for stored in await self._ledger.decided(min((*held, *pending))):
+            if stored.id in pending:
+                self._withdraw(pending[stored.id], stored)
+            elif stored.id in held:
+                self._decided(held[stored.id], stored)
+
+    def _withdraw(self, pending: Pending, stored: StoredChange) -> None:
+        """What the writer has already ends by its hand, as soon as it is known that the server does not have it."""
+        if stored.decision is Decision.REJECTED and pending.withdrawn is None:
+            pending.withdrawn = rejection(stored)
+            self._writer.hurry(pending.child)
+
+    def _decided(self, held: Held, stored: StoredChange) -> None:
+        child = stored.child
+        if stored.state is ChangeState.FAILED:
+            _log.warning("change.rejected", **self._about(stored), by=stored.decided_by)
+            self._in_work.drop(child, Outcome.of(rejection(stored)))
+        elif stored.state is ChangeState.ACCEPTED and stored.id not in self._tasks:
+            _log.info("change.approved", **self._about(stored), by=stored.decided_by)
+            task = self._tasks[stored.id] = asyncio.create_task(self._take_up(held))
+            task.add_done_callback(lambda _: self._tasks.pop(stored.id, None))
+
+    async def _take_up(self, held: Held) -> None:
+        pause, longest = AGAIN
+        while True:
+            try:
+                return await self._reconsider(held)
+            except (TurnTimeout, TooManyWaiting):
+                reason = "an earlier change of this child waits"
+            except EndsEarly as early:
+                reason = early.outcome.reason
+            except (BackendError, StoreUnavailable) as error:
+                reason = error.reason
+            except Exception:
+                # a defect of ours: nothing is written that was not judged
+                _log.exception("change.defect", zone=names.to_text(self._zone), change=held.id)
+                reason = "internal error: see the log"
+            self._ledger.note([Attempt(held.id, 0, reason, pause)])
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def _reconsider(self, held: Held) -> None:
+        """Judge an approved change on what there is now, as if it had just come, and have it written."""
+        child = held.change.child
+        await self._turns.take(child, PATIENCE)
+        turn_is_ours = True
+        try:
+            stored = await self._ledger.get(held.id)
+            if stored is None or stored.state is not ChangeState.ACCEPTED:
+                return  # its child asked for something else meanwhile
+            case = self._in_work.case_of(stored)
+            try:
+                change = await self._judge(case, stored.inception is not None)
+                await case.look(change)
+            except Refusal as refusal:
+                _log.error("change.failed", **self._about(stored), rule=refusal.rule, reason=refusal.reason)
+                self._ledger.settle(stored.id, ChangeState.FAILED, f"{refusal.rule}: {refusal.reason}", stored.attempts)
+                self._in_work.drop(child, Outcome.of(refusal))
+                self._in_work.failed(stored.id, stored.identity, Outcome.of(refusal))
+                self._in_work.counts.failed += 1
+                return
+            if stored.inception is None:
+                await self._displaced(change, actor_of(stored.source))
+            await self._ledger.rebase(stored.id, change)
+            self._in_work.drop(child, APPLIED)
+            pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
+            self._in_work.hand_over(pending, stored.identity)
+            turn_is_ours = False
+            case.watch(change, stored.id)
+        finally:
+            if turn_is_ours:
+                self._turns.give_back(child)
+
+    def _about(self, stored: StoredChange) -> dict[str, object]:
+        return {"zone": names.to_text(self._zone), "child": names.to_text(stored.child), "change": stored.id}

@@ -1,0 +1,151 @@
+"""What operators decide about changes: one that is held is approved or rejected, one that waits may be rejected.
+
+A daemon learns of a decision by asking, and a change that it may have begun to write ends by its hand only.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace as replaced
+from typing import NamedTuple
+
+from sqlalchemy import Connection, literal_column, select, update
+
+from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
+from zonecut.store import tables
+from zonecut.store.audit import AuditEntry, insert_entries
+from zonecut.store.change_values import COLUMNS, ChangeState, Decision, StoredChange
+from zonecut.store.errors import InvalidTransition, NotInStore
+from zonecut.store.thread import StoreThread
+
+_TABLE = tables.changes
+# written out, not bound: only then the database can use the indexes
+_IS_HELD = _TABLE.c.state == literal_column("'held'")
+_IS_DECIDED = _TABLE.c.decision.is_not(None)
+_OPEN = (ChangeState.HELD.value, ChangeState.ACCEPTED.value)
+
+
+class _Ruling(NamedTuple):
+    change_id: int
+    decision: Decision
+    actor: str
+    reason: str
+
+
+class _Hold(NamedTuple):
+    change_id: int
+    before: Delegation
+    after: Delegation
+    reason: str
+
+
+class DecisionTable:
+    """Of the changes of a store."""
+
+    def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
+        self._thread = thread
+        self._clock = clock
+
+    async def decide(self, change_id: int, decision: Decision, actor: str, reason: str) -> StoredChange:
+        """The change after an operator's decision.
+
+        One that is held goes to the server, or has failed. One that waits for the server already is rejected by whoever
+        writes it, as soon as it is known that the server does not have it. Raises NotInStore, InvalidTransition for one
+        that has ended, StoreUnavailable.
+        """
+        return await self._thread.write(self._decide, _Ruling(change_id, decision, actor, reason))
+
+    async def hold(self, change_id: int, before: Delegation, after: Delegation, reason: str) -> None:
+        """Have an accepted change wait for an operator; that of which it was judged again comes along.
+
+        Raises NotInStore, InvalidTransition for one that is not accepted, StoreUnavailable.
+        """
+        await self._thread.write(self._hold, _Hold(change_id, before, after, reason))
+
+    async def held(self, zone: bytes) -> Sequence[StoredChange]:
+        """The changes of a zone that wait for an operator, oldest first. Raises StoreUnavailable."""
+        query = select(*COLUMNS).where(_TABLE.c.zone == zone, _IS_HELD).order_by(_TABLE.c.id)
+        return await self._thread.read(
+            lambda connection: [StoredChange.from_row(row) for row in connection.execute(query)]
+        )
+
+    async def since(self, zone: bytes, lowest: int) -> Sequence[StoredChange]:
+        """The changes of a zone about which was decided, with this number and higher ones. Raises StoreUnavailable."""
+        query = select(*COLUMNS).where(_TABLE.c.zone == zone, _IS_DECIDED, _TABLE.c.id >= lowest)
+        return await self._thread.read(
+            lambda connection: [StoredChange.from_row(row) for row in connection.execute(query)]
+        )
+
+    # Handlers: called in the store thread, inside a transaction.
+
+    def _decide(self, connection: Connection, rulings: Sequence[_Ruling]) -> Sequence[StoredChange]:
+        return [_rule(connection, self._clock(), ruling) for ruling in rulings]
+
+    def _hold(self, connection: Connection, holds: Sequence[_Hold]) -> Sequence[None]:
+        for each in holds:
+            found = _get(connection, each.change_id)
+            if found.state is not ChangeState.ACCEPTED:
+                raise InvalidTransition(f"{_which(found)} is {found.state.value}, and cannot be held")
+            values = {"before": each.before.to_wire(), "after": each.after.to_wire()}
+            connection.execute(update(_TABLE).where(_TABLE.c.id == each.change_id).values(**values))
+            hold(connection, self._clock(), each.change_id, each.reason)
+        return [None] * len(holds)
+
+
+def hold(connection: Connection, now: float, change_id: int, reason: str) -> None:
+    """Have an accepted change wait for an operator; inside a transaction of the store thread."""
+    values = {"state": ChangeState.HELD.value, "reason": reason, "next_at": None}
+    connection.execute(update(_TABLE).where(_TABLE.c.id == change_id).values(**values))
+    _audit(connection, now, "change.held", _get(connection, change_id), "zonecut", reason)
+
+
+def replace(connection: Connection, now: float, change_id: int, by: int) -> None:
+    """End a held change since its child asked for something else; inside a transaction of the store thread."""
+    found = _get(connection, change_id)
+    if found.state.value in _OPEN:
+        reason = f"replaced by change {by}"
+        values = {"state": ChangeState.FAILED.value, "reason": reason, "settled_at": now}
+        connection.execute(update(_TABLE).where(_TABLE.c.id == change_id).values(**values))
+        _audit(connection, now, "change.failed", found, "zonecut", reason)
+
+
+def _rule(connection: Connection, now: float, ruling: _Ruling) -> StoredChange:
+    found = _get(connection, ruling.change_id)
+    values: dict[str, object] = {
+        "decision": ruling.decision.value,
+        "decided_by": ruling.actor,
+        "decided_because": ruling.reason,
+    }
+    if found.state.value not in _OPEN:
+        because = f" ({found.reason})" if found.reason else ""
+        raise InvalidTransition(f"{_which(found)} is {found.state.value} already{because}: there is nothing to decide")
+    if ruling.decision is Decision.APPROVED:
+        if found.state is not ChangeState.HELD:
+            raise InvalidTransition(f"{_which(found)} is accepted and waits for the server, not for an operator")
+        values |= {"state": ChangeState.ACCEPTED.value, "reason": None}
+    elif found.state is ChangeState.HELD:
+        values |= {"state": ChangeState.FAILED.value, "settled_at": now}
+    connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
+    _audit(connection, now, f"change.{ruling.decision.value}", found, ruling.actor, ruling.reason)
+    decided = _get(connection, found.id)
+    if decided.state is ChangeState.FAILED:
+        reason = decided.verdict
+        connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(reason=reason))
+        return replaced(decided, reason=reason)
+    return decided
+
+
+def _get(connection: Connection, number: int) -> StoredChange:
+    row = connection.execute(select(*COLUMNS).where(_TABLE.c.id == number).with_for_update()).one_or_none()
+    if row is None:
+        raise NotInStore(f"there is no change number {number}")
+    return StoredChange.from_row(row)
+
+
+def _audit(connection: Connection, now: float, event: str, change: StoredChange, actor: str, reason: str) -> None:
+    detail = {"change": change.id, "reason": reason}
+    entry = AuditEntry(event, actor, change.source, change.zone, change.child, detail=detail)
+    insert_entries(connection, now, [entry])
+
+
+def _which(change: StoredChange) -> str:
+    return f"change {change.id} of {names.to_text(change.child)}"

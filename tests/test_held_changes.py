@@ -1,0 +1,314 @@
+"""Changes that wait for an operator: what a child is told, what puts an end to them, and what a decision does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from receiver_support import CHILD, ZONE, Answer, Site, replace_ns, site
+from zonecut.plugin import BackendUnavailable, Change
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.receiver.admission import Source
+from zonecut.receiver.policy import Policy
+from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.store import ChangeState, Decision, InvalidTransition, KeyState, StoredChange
+
+DS = bytes.fromhex("b40e0f02") + bytes(range(32))
+OTHER_DS = bytes.fromhex("b40f0f02") + bytes(range(32))
+NEW = "a.ns.example."
+SETTINGS = ZoneSettings(answer_within=0.5)
+Open = Callable[..., AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.02)
+    monkeypatch.setattr("zonecut.receiver.decisions.AGAIN", (0.02, 0.1))
+    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.01, 0.05))
+
+    @asynccontextmanager
+    async def opened(**further: object) -> AsyncIterator[Site]:
+        """A receiver that holds what makes a child insecure, and a child with a DS."""
+        policy = Policy(going_insecure="hold")
+        async with site(tmp_path, policy=policy, settings=SETTINGS, **further) as here:  # type: ignore[arg-type]
+            if not await here.store.changes.list():
+                await here.trust(CHILD)
+                assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+                await ended(here, 1, ChangeState.APPLIED)
+                here.clock.now += 1
+            yield here
+
+    return opened
+
+
+def remove_ds(here: Site, *more: bytes) -> bytes:
+    return here.signed(message.delete_rrset(CHILD, RRType.DS), *more)
+
+
+def assert_held(answer: Answer) -> None:
+    assert answer.rcode == Rcode.NOERROR
+    assert answer.error is not None
+    assert answer.error.code == EdeCode.OTHER
+    assert answer.error.text.startswith("accepted, and waits for an operator of the parent: child.parent.example. DS")
+
+
+async def ended(here: Site, number: int, state: ChangeState) -> StoredChange:
+    """A change once it is in a state."""
+    async with asyncio.timeout(5):
+        while True:
+            stored = await here.store.changes.get(number)
+            if stored is not None and stored.state is state:
+                return stored
+            await asyncio.sleep(0.01)
+
+
+async def newest(here: Site) -> StoredChange:
+    return (await here.store.changes.list(limit=1))[0]
+
+
+async def decide(here: Site, number: int, decision: Decision) -> StoredChange:
+    return await here.store.decisions.decide(number, decision, "operator:ann", "ticket 7")
+
+
+async def test_removing_the_last_ds_is_recorded_held_and_answered_noerror_with_a_word(opened: Open) -> None:
+    async with opened() as here:
+        wire = remove_ds(here)
+        for _ in range(2):
+            assert_held(await here.ask(wire))
+        held = await newest(here)
+        assert (held.state, held.reason) == (ChangeState.HELD, "child.parent.example. DS: the last DS is removed")
+        assert [change.id for change in await here.store.changes.list(state=ChangeState.HELD)] == [held.id]
+        assert (await here.served()).ds == (DS,)
+        (entry,) = await here.store.audit.list(event="change.held")
+        assert entry.entry.detail["change"] == held.id
+        # one of two may go
+        here.clock.now += 1
+        more = here.signed(message.add(CHILD, RRType.DS, 1, OTHER_DS))
+        assert (await here.ask(more)).error is None
+
+
+async def test_what_is_approved_is_written_within_a_second_and_what_is_rejected_is_not(opened: Open) -> None:
+    async with opened() as here:
+        wire = remove_ds(here)
+        assert_held(await here.ask(wire))
+        number = (await newest(here)).id
+        approved = await decide(here, number, Decision.APPROVED)
+        assert (approved.state, approved.verdict) == (ChangeState.ACCEPTED, "approved by operator:ann: ticket 7")
+        await ended(here, number, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+        answer = await here.ask(wire)
+        assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
+        here.clock.now += 1
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+        here.clock.now += 1
+        again = remove_ds(here)
+        assert_held(await here.ask(again))
+        number = (await newest(here)).id
+        rejected = await decide(here, number, Decision.REJECTED)
+        assert (rejected.state, rejected.reason) == (ChangeState.FAILED, "rejected by operator:ann: ticket 7")
+        async with asyncio.timeout(5):
+            while (answer := await here.ask(again)).rcode == Rcode.NOERROR:  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+        assert answer.error is not None
+        assert answer.error.text == "an operator of the parent rejected it: ticket 7"
+        assert (await here.served()).ds == (DS,)
+        actors = {entry.entry.event: entry.entry.actor for entry in await here.store.audit.list(child=CHILD)}
+        assert (actors["change.approved"], actors["change.rejected"]) == ("operator:ann", "operator:ann")
+        with pytest.raises(InvalidTransition, match=r"is failed already \(rejected by operator:ann: ticket 7\)"):
+            await decide(here, number, Decision.APPROVED)
+
+
+async def test_decisions_count_that_were_made_while_no_daemon_ran(opened: Open) -> None:
+    async with opened() as here:
+        pair = here.pairs[CHILD]
+        wire = remove_ds(here)
+        assert_held(await here.ask(wire))
+        number = (await newest(here)).id
+    async with opened() as here:
+        here.pairs[CHILD] = pair
+        assert_held(await here.ask(wire))  # it is known still
+    async with opened() as here:
+        await decide(here, number, Decision.APPROVED)
+    async with opened() as here:
+        await ended(here, number, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+
+
+async def test_the_child_s_next_change_puts_an_end_to_the_held_one(opened: Open) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        here.clock.now += 1
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+        later = (await newest(here)).id
+        replaced = await ended(here, held, ChangeState.FAILED)
+        assert replaced.reason == f"replaced by change {later}"
+        with pytest.raises(InvalidTransition, match=f"replaced by change {later}"):
+            await decide(here, held, Decision.APPROVED)
+
+
+async def test_a_held_change_that_was_approved_just_now_gives_way_to_the_child_s_next_one(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.3)
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        await asyncio.sleep(0.05)
+        await decide(here, held, Decision.APPROVED)
+        here.clock.now += 1
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+        await ended(here, held, ChangeState.FAILED)
+        await asyncio.sleep(0.5)
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_the_same_wish_again_waits_under_the_same_number(opened: Open) -> None:
+    async with opened() as here:
+        for _ in range(3):
+            assert_held(await here.ask(remove_ds(here)))
+            here.clock.now += 1
+        assert len(await here.store.changes.list()) == 2
+        assert_held(await here.ask(remove_ds(here, *replace_ns(CHILD, NEW))))
+        states = [change.state for change in await here.store.changes.list()]
+        assert states == [ChangeState.HELD, ChangeState.FAILED, ChangeState.APPLIED]
+
+
+async def test_an_approved_change_is_judged_on_what_is_there_then(opened: Open, tmp_path: Path) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here, message.add(CHILD, RRType.NS, 1, names.from_text(NEW)))))
+        held = (await newest(here)).id
+        include = tmp_path / "parent.example.delegations"
+        include.write_text(
+            include.read_text().replace("ns1.child", "ns1.child") + "child.parent.example. NS by.hand.\n"
+        )
+        await decide(here, held, Decision.APPROVED)
+        applied = await ended(here, held, ChangeState.APPLIED)
+        served = await here.served()
+        assert names.from_text("by.hand.") in served.ns
+        assert names.from_text(NEW) in served.ns
+        assert served.ds == ()
+        assert applied.after == served
+
+
+async def test_an_approved_change_whose_key_was_revoked_fails(opened: Open) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        (stored,) = await here.store.keys.find(CHILD)
+        await here.store.keys.set_state(stored.id, KeyState.REVOKED, "operator:ann", "stolen")
+        await decide(here, held, Decision.APPROVED)
+        failed = await ended(here, held, ChangeState.FAILED)
+        assert failed.reason is not None
+        assert "is revoked by now" in failed.reason
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_an_approved_change_waits_for_a_server_that_is_away(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        read = here.backend.read
+
+        async def away(child: bytes) -> object:
+            raise BackendUnavailable("it is away")
+
+        monkeypatch.setattr(here.backend, "read", away)
+        await decide(here, held, Decision.APPROVED)
+        async with asyncio.timeout(5):
+            while (await newest(here)).reason != "it is away":  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(here.backend, "read", read)
+        await ended(here, held, ChangeState.APPLIED)
+
+
+async def test_a_change_that_would_be_the_last_ds_only_after_an_edit_is_held_then(opened: Open, tmp_path: Path) -> None:
+    async with opened() as here:
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, OTHER_DS)))).rcode == Rcode.NOERROR
+        include = tmp_path / "parent.example.delegations"
+        kept = [line for line in include.read_text().splitlines(keepends=True) if "46095" not in line]
+        include.write_text("".join(kept))  # somebody takes the other one out, which is not known here
+        here.clock.now += 1
+        wire = here.signed(message.delete_record(CHILD, RRType.DS, DS))
+        assert_held(await here.ask(wire))
+        assert (await newest(here)).state is ChangeState.HELD
+        assert (await here.served()).ds == (DS,)
+        assert_held(await here.ask(wire))
+        await decide(here, (await newest(here)).id, Decision.APPROVED)
+        await ended(here, (await newest(here)).id, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+
+
+async def test_a_held_change_is_no_hindrance_for_the_writer(opened: Open) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        assert await here.zone.writer.drain(1)
+        assert (await here.store.statistics.waiting()) == {}
+
+
+async def patch(here: Site, *rrsets: dict[str, object]) -> HTTPStatus:
+    body = json.dumps({"rrsets": rrsets}).encode()
+    return (await here.front_end.patch(ZONE, body, "hook:portal", Source("127.0.0.1", 1, udp=False))).status
+
+
+async def test_what_a_front_end_posts_is_held_too_and_means_for_the_keys_what_it_does_when_it_is_approved(
+    opened: Open,
+) -> None:
+    async with opened(trust=TrustSettings(foreign_ns="suspend")) as here:
+        ns = [{"content": NEW, "disabled": False}]
+        name = "child.parent.example."
+        status = await patch(
+            here,
+            {"name": name, "type": "NS", "changetype": "REPLACE", "ttl": 1, "records": ns},
+            {"name": name, "type": "DS", "changetype": "DELETE"},
+        )
+        assert status == HTTPStatus.ACCEPTED
+        (stored,) = await here.store.keys.find(CHILD)
+        assert stored.state is KeyState.TRUSTED
+        held = (await newest(here)).id
+        await decide(here, held, Decision.APPROVED)
+        await ended(here, held, ChangeState.APPLIED)
+        (stored,) = await here.store.keys.find(CHILD)
+        assert stored.state is not KeyState.TRUSTED
+
+
+# What waits for the server
+
+
+async def away(changes: Sequence[Change]) -> None:
+    raise BackendUnavailable("it is away")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_change_that_waits_for_the_server_is_not_written_once_it_is_rejected(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    async with opened() as here:
+        before, write = await here.served(), here.backend.write
+        monkeypatch.setattr(here.backend, "write", away)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, NEW)))).rcode == Rcode.NOERROR
+        waits = (await newest(here)).id
+        with pytest.raises(InvalidTransition, match="waits for the server, not for an operator"):
+            await decide(here, waits, Decision.APPROVED)
+        if not restarts:
+            await decide(here, waits, Decision.REJECTED)
+            await asyncio.sleep(0.1)
+            monkeypatch.setattr(here.backend, "write", write)
+            failed = await ended(here, waits, ChangeState.FAILED)
+            assert failed.reason == "rejected: an operator of the parent rejected it: ticket 7"
+            assert await here.served() == before
+    if restarts:
+        async with opened() as here:
+            monkeypatch.setattr(here.backend, "write", away)
+            await decide(here, waits, Decision.REJECTED)
+        async with opened() as here:
+            await ended(here, waits, ChangeState.FAILED)
+            assert await here.served() == before
