@@ -13,9 +13,9 @@ from zonecut.agent.settings import ParentSettings
 from zonecut.agent.stream import NoAnswer
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import DEFAULT, RRType
+from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import read_options, walk
+from zonecut.protocol.envelope import PREREQUISITE, read_options, walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keys import Key, KeyPair, verifier
 from zonecut.protocol.keystate import KeyStateOption
@@ -131,6 +131,36 @@ async def test_an_update_is_for_the_parent_zone_uncompressed_with_opt_and_signed
     assert (signature.signer, signature.key_tag, signature.inception) == (CHILD, OWN.key.tag, NOW - AGE)
     assert signature.expiration - signature.inception <= 3600
     assert verifier(OWN.key, DEFAULT)(signature.signature, signed_data(wire, signature))
+
+
+CONDITION = message.rrset_holds(CHILD, RRType.NS, names.from_text("ns1.child.parent.example."))
+
+
+@pytest.mark.parametrize(
+    ("acts", "conditions", "result"),
+    [
+        ((answer,), [1], Result.ACCEPTED),
+        ((refusing(Rcode.NXRRSET),), [1], Result.PREREQUISITE),
+        ((refusing(Rcode.REFUSED),), [1], Result.REFUSED),
+        ((refusing(Rcode.NOTIMP), answer), [1, 0], Result.ACCEPTED),
+        ((refusing(Rcode.FORMERR), answer), [1, 0], Result.ACCEPTED),
+        ((refusing(Rcode.FORMERR),), [1, 0], Result.MALFORMED),
+    ],
+)
+async def test_a_receiver_that_cannot_read_prerequisites_gets_the_change_without(
+    acts: Sequence[Act], conditions: list[int], result: Result
+) -> None:
+    network = Network(*acts)
+    outcome = await conversation(network).update(RECORDS, prerequisites=[CONDITION])
+    assert outcome.result is result
+    assert [len(list(walk(wire).section(PREREQUISITE))) for _, wire in network.sent] == conditions
+
+
+async def test_nobody_takes_the_prerequisites_away_with_an_answer_that_is_not_signed() -> None:
+    network = Network(refusing(Rcode.FORMERR, signer=None))
+    outcome = await conversation(network, patience=Patience(0.01, 1)).update(RECORDS, prerequisites=[CONDITION])
+    assert outcome.result is not Result.MALFORMED
+    assert all(list(walk(wire).section(PREREQUISITE)) for _, wire in network.sent)
 
 
 async def test_an_inquiry_asks_for_key_at_the_child_with_the_option() -> None:

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zonecut.agent.plan import Style, update_records
+from zonecut.agent.plan import Style, prerequisites, update_records
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.envelope import UPDATE, walk
-from zonecut.protocol.update import DelegationChange, read_request
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request
 
 PARENT, CHILD = names.from_text("parent.example."), names.from_text("child.parent.example.")
 SERVERS = [names.from_text(text) for text in ("ns1.child.parent.example.", "ns2.child.parent.example.", "ns.net.")]
@@ -66,3 +67,44 @@ def test_names_are_not_compressed_and_ttls_those_of_their_type() -> None:
     ttls = {record.rtype: record.ttl for record in envelope.section(UPDATE)}
     assert ttls == {RRType.NS: 300, RRType.DS: 60, RRType.A: 200, RRType.AAAA: 200}
     assert all(envelope.wire.startswith(envelope.name(record.start), record.start) for record in envelope.records)
+
+
+def judged(before: Delegation, after: Delegation, found: Delegation) -> Delegation:
+    """What a receiver that finds this makes of a change that starts from `before`. Raises Refusal."""
+    wire = message.update(1, PARENT, prerequisites(before, after), update_records(before, after, Style.DELTA, TTLS))
+    request = read_request(walk(wire), PARENT, CHILD, b"")
+    assert isinstance(request, DelegationChange)
+    assert request.says_what_it_starts_from
+    check_prerequisites(request.prerequisites, found)
+    return request.apply(found)
+
+
+@given(before=DELEGATIONS, after=DELEGATIONS)
+def test_a_change_holds_for_the_delegation_from_which_it_starts(before: Delegation, after: Delegation) -> None:
+    assert judged(before, after, before) == after
+
+
+@given(before=DELEGATIONS, after=DELEGATIONS, found=DELEGATIONS)
+def test_a_change_that_was_held_back_undoes_nothing(before: Delegation, after: Delegation, found: Delegation) -> None:
+    """On another delegation it is void, unless what it touches and the name servers are the same there."""
+    try:
+        result = judged(before, after, found)
+    except Refusal:
+        assert found != before
+    else:
+        assert set(found.records) - set(result.records) == set(before.records) - set(after.records)
+        assert set(result.records) - set(found.records) == set(after.records) - set(before.records)
+        assert found.ns == before.ns
+
+
+def test_prerequisites_name_ds_only_where_ds_differ() -> None:
+    ns, ds = RECORDS[0], RECORDS[3]
+    assert ds.rtype == RRType.DS
+    before = Delegation.of(CHILD, [ns, ds])
+    assert prerequisites(before, Delegation.of(CHILD, [RECORDS[1], ds])) == (
+        message.rrset_holds(CHILD, RRType.NS, ns.rdata),
+    )
+    assert prerequisites(Delegation.of(CHILD, [ns]), before) == (
+        message.rrset_holds(CHILD, RRType.NS, ns.rdata),
+        message.rrset_absent(CHILD, RRType.DS),
+    )

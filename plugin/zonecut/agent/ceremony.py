@@ -131,11 +131,13 @@ def upload_records(key: Key, ttl: int) -> tuple[bytes, ...]:
     return (message.delete_rrset(key.owner, RRType.KEY), message.add(key.owner, RRType.KEY, ttl, key.rdata))
 
 
-async def send(place: Workplace, own: OwnKey, party: Party, records: tuple[bytes, ...]) -> Heard:
+async def send(
+    place: Workplace, own: OwnKey, party: Party, records: tuple[bytes, ...], prerequisites: tuple[bytes, ...] = ()
+) -> Heard:
     """Send an UPDATE with these records; what came of it. Raises Left."""
 
     async def talk(conversation: Conversation) -> tuple[Heard, None]:
-        outcome = await conversation.update(records)
+        outcome = await conversation.update(records, prerequisites=prerequisites)
         return Heard(outcome.result, outcome.reason), None
 
     heard, _ = await place.say(party, own, talk)

@@ -107,16 +107,27 @@ class Conversation:
         self._patience = patience
         self._exchange = exchange
 
-    async def update(self, records: Sequence[bytes], *, additional: Sequence[bytes] = ()) -> Outcome:
+    async def update(
+        self, records: Sequence[bytes], *, prerequisites: Sequence[bytes] = (), additional: Sequence[bytes] = ()
+    ) -> Outcome:
         """Send an UPDATE of the parent zone with these records in its update section, as `message` makes them.
 
-        Nothing is sent to a receiver whose answers cannot be believed. `additional` stand before the OPT record.
+        A receiver that says that it cannot read prerequisites gets it once more without. Nothing is sent to one whose
+        answers cannot be believed. `additional` stand before the OPT record.
         """
         if not self.party.believable(self._settings):
             reason = f"nothing is sent, since no answer could be believed: {self.party.reason}"
             return Outcome(Result.UNBELIEVABLE, None, reason, 0, 0.0)
-        wire = message.update(secrets.randbits(16), self.party.parent, (), records, [*additional, message.opt_record()])
-        return await self._say(wire)
+        outcome = await self._update(records, prerequisites, additional)
+        if prerequisites and outcome.result in (Result.MALFORMED, Result.UNSUPPORTED):
+            outcome = await self._update(records, (), additional)
+        return outcome
+
+    async def _update(
+        self, records: Sequence[bytes], prerequisites: Sequence[bytes], additional: Sequence[bytes]
+    ) -> Outcome:
+        more = [*additional, message.opt_record()]
+        return await self._say(message.update(secrets.randbits(16), self.party.parent, prerequisites, records, more))
 
     async def inquire(self) -> Inquired:
         """Ask what the receiver makes of our key (draft-berra-dnsop-keystate)."""

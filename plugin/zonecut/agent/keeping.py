@@ -11,7 +11,7 @@ from zonecut.agent.meaning import Result
 from zonecut.agent.notices import NotifyOutcome, send_notify
 from zonecut.agent.parent_view import ParentView, view_parent
 from zonecut.agent.party import Party
-from zonecut.agent.plan import Style, update_records
+from zonecut.agent.plan import Style, prerequisites, update_records
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Unsuitable, wanted
 from zonecut.agent.workplace import Parent, Workplace, met
@@ -97,15 +97,19 @@ async def _send(
     after: Delegation,
     digest: str,
 ) -> AgentState:
-    """Send what differs. Where the parent's servers do not agree, whole RRsets are sent: right whatever is there."""
+    """Send what differs, void once the delegation is another one than was seen.
+
+    Where the parent's servers do not agree, whole RRsets are sent: right whatever is there.
+    """
     before = view.agreed
+    conditions = () if before is None else prerequisites(before, after)
     if before is None or place.settings.style == "replace":
         others = [each.delegation for each in view.servers if each.delegation is not None]
         before = Delegation.of(place.zone, {record for other in others for record in other.records})
         records = update_records(before, after, Style.REPLACE, SENT_TTLS)
     else:
         records = update_records(before, after, Style.DELTA, SENT_TTLS)
-    heard = await send(place, own, party, records)
+    heard = await send(place, own, party, records, conditions)
     await place.record(
         "agent.change",
         own,

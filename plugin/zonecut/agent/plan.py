@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from zonecut.protocol import message
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference, Ttls
 
 
@@ -28,6 +29,23 @@ def update_records(before: Delegation, after: Delegation, style: Style, ttls: Tt
         *(message.add(owner, rtype, ttls.of(rtype), rdata) for owner, rtype, rdata in difference.added),
         *(message.delete_record(owner, rtype, rdata) for owner, rtype, rdata in difference.removed),
     )
+
+
+def prerequisites(before: Delegation, after: Delegation) -> tuple[bytes, ...]:
+    """The prerequisites under which an UPDATE turns one delegation into another (RFC 2136 sections 2.4.2 and 2.4.3).
+
+    They say what the NS RRset and all that differ hold before: somebody who holds the message back while the
+    delegation becomes another one has nothing in hand.
+    """
+    difference = Difference.between(before, after)
+    differing = {(record.owner, record.rtype) for record in (*difference.removed, *difference.added)}
+    found: list[bytes] = []
+    for owner, rtype in sorted({(before.child, int(RRType.NS)), *differing}):
+        rdatas = before.rrsets.get((owner, rtype), ())
+        found += [message.rrset_holds(owner, rtype, rdata) for rdata in rdatas]
+        if not rdatas:
+            found.append(message.rrset_absent(owner, rtype))
+    return tuple(found)
 
 
 def _replacements(after: Delegation, difference: Difference, ttls: Ttls) -> tuple[bytes, ...]:
