@@ -170,7 +170,7 @@ def test_a_server_that_is_away_makes_a_change_wait(tmp_path: Path, section: dict
         assert (pending.status, pending.document["pending"]) == (202, [f"child0.{PARENT}"])
         # what the server holds for this one is not known
         unknown = portal.patch(rrset("child1", "DS"))
-        assert (unknown.status, "cannot be reached" in unknown.error) == (503, True)
+        assert (unknown.status, "the parent's server cannot be read" in unknown.error) == (503, True)
         waits = portal.patch(rrset("child0", "DS"))
         assert (waits.status, "an earlier change of this child waits" in waits.error) == (503, True)
         world.server.start()

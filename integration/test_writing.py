@@ -137,7 +137,7 @@ def test_a_change_on_which_the_server_fails_holds_up_nobody_else(tmp_path: Path)
         answer = world.tcp(BESIDE.fresh())
         assert answer.rcode == "SERVFAIL"
         assert answer.extended_error is not None
-        assert answer.extended_error[1].startswith("an earlier change of this child waits: named answers update with")
+        assert answer.extended_error[1] == "an earlier change of this child waits"
         set_limit(named, 100)
         named.rndc("reconfig")
         until(lambda: not world.changes("--state", "accepted"), timeout=45, what="the change is written")

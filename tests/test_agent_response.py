@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_support import CHILD, TARGET, pair
-from zonecut.agent.meaning import MAX_TEXT, Result, explain, judge
+from zonecut.agent.meaning import Result, explain, judge
 from zonecut.agent.response import Response, Signed, read_response
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message
@@ -13,6 +13,7 @@ from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.foreigntext import MAX_QUOTED
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import sign_request, sign_response
 
@@ -88,4 +89,4 @@ def test_the_sentence_about_a_response_is_printable_and_bounded(text: str) -> No
     )
     sentence = explain(response, DEFAULT)
     assert sentence.isprintable()
-    assert len(sentence) < 8 * 2 * (MAX_TEXT + 100)
+    assert len(sentence) < 8 * 2 * (MAX_QUOTED + 100)

@@ -108,14 +108,14 @@ class BindBackend(Backend):
         if answer.rcode == Rcode.REFUSED and (unfit := updates.no_host_names(changes)):
             # the same answer as to a key that may not do this: named says in its log alone which it was
             said = "; ".join(record.to_text() for record in unfit)
-            raise BackendRejected(
+            raise BackendRejected.telling(
                 f"named answers update with REFUSED: by default its `check-names` takes no name that is "
                 f"not a host's: {said}",
                 tuple(dict.fromkeys(unfit.values())),
             )
         if answer.rcode == Rcode.SERVFAIL and (unfit_children := updates.too_many_records(changes)):
             # the same answer as while a zone is being signed, when it would help to wait
-            raise BackendRejected(
+            raise BackendRejected.telling(
                 f"named answers update with SERVFAIL: by default its `max-records-per-type` is "
                 f"{updates.MAX_RECORDS_PER_TYPE}, and {'; '.join(unfit_children.values())}",
                 tuple(unfit_children),

@@ -225,7 +225,7 @@ def edit(held: Held, changes: Sequence[Change], zone: bytes, ttls: Ttls) -> Edit
             continue
         alias = held.alias_at(_wanted(change))
         if alias is not None:
-            raise BackendRejected(
+            raise BackendRejected.telling(
                 f"the database has a CNAME or DNAME at {alias}: nothing goes beside it", [change.child]
             )
         found.add(names.to_text(change.child), rows, _wanted(change), ttls)
@@ -253,12 +253,12 @@ def _check_place(change: Change, zone: bytes) -> None:
     """Raises BackendRejected for a child that is not below the apex, glue that is not its, and no records at all."""
     child = change.child
     if not names.is_below(child, zone):
-        raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(zone)}", [child])
+        raise BackendRejected.telling(f"{names.to_text(child)} is not below {names.to_text(zone)}", [child])
     for rr in change.after.glue:
         if not names.is_at_or_below(rr.owner, child):
-            raise BackendRejected(f"{rr.to_text()} is no glue of {names.to_text(child)}", [child])
+            raise BackendRejected.telling(f"{rr.to_text()} is no glue of {names.to_text(child)}", [child])
     for rr in change.after.records:
         try:
             columns_of(*rr)
         except BackendRejected as error:
-            raise BackendRejected(error.reason, [child]) from error
+            raise BackendRejected(error.reason, [child], told=error.told) from error

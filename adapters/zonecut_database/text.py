@@ -87,7 +87,7 @@ def columns_of(owner: bytes, rtype: int, rdata: bytes) -> tuple[str, str, str]:
     Raises BackendRejected for a type of a delegation whose RDATA is none: no zone could hold it.
     """
     if not _is_whole(rtype, rdata):
-        raise BackendRejected(f"{names.to_text(owner)}: {rdata.hex()} is no data of {RRType(rtype).text}")
+        raise BackendRejected.telling(f"{names.to_text(owner)}: {rdata.hex()} is no data of {RRType(rtype).text}")
     if rtype in _UNKNOWN_TO_SERVERS or rtype not in _MNEMONICS.values():
         return names.to_text(owner), f"TYPE{rtype}", generic_text(rdata)
     return names.to_text(owner), RRType(rtype).text, rdata_text(rtype, rdata)

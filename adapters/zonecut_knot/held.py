@@ -95,7 +95,7 @@ def commands(held: Held, change: Change, ttls: Ttls) -> list[Command]:
     for owner, rtype in _keys(change):
         rdatas = wanted.get((owner, rtype), ())
         if rdatas and owner in held.aliases:
-            raise BackendRejected(f"{names.to_text(owner)} is a CNAME in the zone: nothing goes beside it")
+            raise BackendRejected.telling(f"{names.to_text(owner)} is a CNAME in the zone: nothing goes beside it")
         there = held.rrsets.get((owner, rtype), {})
         text = names.to_text(owner)
         if there and not rdatas:
@@ -127,10 +127,10 @@ def check_place(change: Change, zone: bytes) -> None:
     """
     child = change.child
     if not names.is_below(child, zone):
-        raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(zone)}")
+        raise BackendRejected.telling(f"{names.to_text(child)} is not below {names.to_text(zone)}")
     for record in (*change.before.glue, *change.after.glue):
         if not names.is_at_or_below(record.owner, child):
-            raise BackendRejected(f"{record.to_text()} is no glue of {names.to_text(child)}")
+            raise BackendRejected.telling(f"{record.to_text()} is no glue of {names.to_text(child)}")
     for record in change.after.records:
         checked_rdata_text(record)
 

@@ -93,7 +93,7 @@ def checked_rdata_text(record: RR) -> str:
     else:
         well_formed = len(rdata) == (4 if record.rtype == RRType.A else 16)
     if not well_formed or not _is_name(record.owner):
-        raise BackendRejected(
+        raise BackendRejected.telling(
             f"a record of type {record.rtype} with the octets {rdata.hex() or 'none'} cannot be: they are no such data"
         )
     return generic_text(rdata)

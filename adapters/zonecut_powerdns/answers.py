@@ -31,7 +31,7 @@ def failure(status: int, body: bytes, *, zone: str, server_id: str, key_file: st
             "whether its configuration says api=yes"
         )
     if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.CONFLICT):
-        return BackendRejected(f"PowerDNS will not have it: {said or status}")
+        return BackendRejected.telling(f"PowerDNS will not have it: {said or status}")
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return BackendRejected(f"{head}: the request is larger than its webserver-max-bodysize")
     if status == HTTPStatus.TOO_MANY_REQUESTS:

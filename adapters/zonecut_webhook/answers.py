@@ -39,7 +39,7 @@ def failure(
     if status == HTTPStatus.CONFLICT:
         return BackendConflict(said or "the provisioning system holds something else than was expected", children)
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        return BackendRejected(said or "the provisioning system rejects it without a reason", children)
+        return BackendRejected.telling(said or "the provisioning system rejects it without a reason", children)
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
         return BackendRejected(head, children)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

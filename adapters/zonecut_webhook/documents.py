@@ -55,7 +55,7 @@ def _check_writable(record: RR) -> None:
     else:
         right = len(record.rdata) == _ADDRESS_LENGTH.get(RRType(record.rtype), len(record.rdata))
     if not right:
-        raise BackendRejected(
+        raise BackendRejected.telling(
             f"{names.to_text(record.owner)} {type_text(record.rtype)}: {record.rdata.hex()} is no data of this type"
         )
 

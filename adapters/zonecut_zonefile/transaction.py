@@ -60,19 +60,19 @@ def holds(held: Delegation, change: Change) -> bool:
 def _check_place(change: Change, apex: bytes) -> None:
     child = change.child
     if not names.is_below(child, apex):
-        raise BackendRejected(f"{names.to_text(child)} is not below the zone {names.to_text(apex)}")
+        raise BackendRejected.telling(f"{names.to_text(child)} is not below the zone {names.to_text(apex)}")
     for rr in change.after.glue:
         if not names.is_at_or_below(rr.owner, child):
-            raise BackendRejected(f"{rr.to_text()} is no glue of {names.to_text(child)}")
+            raise BackendRejected.telling(f"{rr.to_text()} is no glue of {names.to_text(child)}")
     for target in change.after.ns:
         if not _is_name(target):
-            raise BackendRejected(f"{names.to_text(child)} has an NS that is no name: {target.hex()}")
+            raise BackendRejected.telling(f"{names.to_text(child)} has an NS that is no name: {target.hex()}")
 
 
 def _check_aliases(after: Delegation, aliases: Collection[bytes]) -> None:
     for rr in after.records if after.is_delegated else ():
         if rr.owner in aliases:
-            raise BackendRejected(
+            raise BackendRejected.telling(
                 f"the zone file holds a CNAME or DNAME at {names.to_text(rr.owner)}: nothing goes beside it"
             )
 
@@ -83,7 +83,8 @@ def _check_movable(child: bytes, zone: Zone) -> None:
         record = min(fixed, key=lambda record: (record.file, record.line))
         raise BackendRejected(
             f"{record.file}, line {record.line}: {record.rr.to_text()} stands {record.fixed}, where zonecut "
-            f"changes nothing; move the delegation of {names.to_text(child)} to the zone file itself"
+            f"changes nothing; move the delegation of {names.to_text(child)} to the zone file itself",
+            told=f"{record.rr.to_text()} stands in the parent's zone where it can be changed by hand only",
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zonecut.agent.delivery import USUAL, Delivery, Exchange, Patience
-from zonecut.agent.meaning import Result, explain, judge, printable
+from zonecut.agent.meaning import Result, explain, judge
 from zonecut.agent.party import Party, Worth
 from zonecut.agent.response import Response, Signed, read_response
 from zonecut.agent.settings import ParentSettings
@@ -18,6 +18,7 @@ from zonecut.agent.stream import over_tcp
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
 from zonecut.protocol.sig0 import sign_request
@@ -74,7 +75,7 @@ class Inquired:
                 "code": told.key_state,
                 "state": state_text(told.key_state),
                 "data": told.key_data,
-                "text": printable(told.extra_text),
+                "text": quoted(told.extra_text),
             },
             "believed": self.believed,
             "reason": self.reason,

@@ -8,9 +8,7 @@ from enum import StrEnum
 from zonecut.agent.response import Response, Signed
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
 from zonecut.protocol.ede import describe
-
-MAX_TEXT = 300
-"""What a receiver wrote is cut to so many characters, for log and status."""
+from zonecut.protocol.foreigntext import quoted
 
 
 class Result(StrEnum):
@@ -100,7 +98,7 @@ def say(response: Response, codepoints: CodePoints) -> str:
     if response.truncated:
         text += ", truncated"
     for error in response.errors:
-        said = f" {printable(error.text)!r}" if error.text else ""
+        said = f" {quoted(error.text)!r}" if error.text else ""
         text += f", {describe(error.code, codepoints)} ({error.code}){said}"
     return text
 
@@ -120,9 +118,3 @@ def rcode_text(rcode: int) -> str:
     if rcode == Rcode.BADSIG:
         return "BADSIG"
     return Rcode(rcode).name if rcode in Rcode.__members__.values() else f"RCODE{rcode}"
-
-
-def printable(text: str) -> str:
-    """A stranger's text without control characters, and not too long."""
-    cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
-    return "".join(character if character.isprintable() else "?" for character in cut)

@@ -13,7 +13,7 @@ from typing import Any
 
 from zonecut.agent.datagram import over_udp
 from zonecut.agent.delivery import Delivery, Exchange, Patience
-from zonecut.agent.meaning import explain, printable, rcode_text
+from zonecut.agent.meaning import explain, rcode_text
 from zonecut.agent.party import Party
 from zonecut.agent.response import Response, read_response
 from zonecut.agent.stream import over_tcp
@@ -21,6 +21,7 @@ from zonecut.agent.zone_view import has_route
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
 
 PATIENCE = Patience(timeout=2.5, retries=1)
@@ -65,7 +66,7 @@ class KeyWord:
             "tag": self.tag,
             "code": self.told.key_state,
             "state": state_text(self.told.key_state),
-            "text": printable(self.told.extra_text),
+            "text": quoted(self.told.extra_text),
             "signed": self.signed,
         }
 

@@ -78,11 +78,11 @@ def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded"
         },
     )
     difference = Difference.between(change.before, change.after)
-    output.say(f"\ndifference\n{_indented(difference.to_text() or 'none')}")
-    output.say(f"\nbefore\n{_indented(_records(change.before))}")
-    output.say(f"\nafter\n{_indented(_records(change.after))}")
+    output.say_block(f"\ndifference\n{_indented(difference.to_text() or 'none')}")
+    output.say_block(f"\nbefore\n{_indented(_records(change.before))}")
+    output.say_block(f"\nafter\n{_indented(_records(change.after))}")
     if change.message:
-        output.say(f"\nmessage\n{_indented(_rendered(change.message, loaded))}")
+        output.say_block(f"\nmessage\n{_indented(_rendered(change.message, loaded))}")
 
 
 def _rendered(message: bytes, loaded: "Loaded") -> str:

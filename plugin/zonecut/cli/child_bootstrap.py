@@ -58,7 +58,7 @@ async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -
 
         state = await child_work.work(agent, begin, lambda state: state.phase in before, tell)
     if not as_json and state.advice:
-        output.say(state.advice)
+        output.say_block(state.advice)
     return state
 
 

@@ -114,7 +114,7 @@ def _to_json(asked: _Asked) -> dict[str, object]:
 
 
 def _say(asked: _Asked) -> None:
-    from zonecut.agent.meaning import printable
+    from zonecut.protocol.foreigntext import quoted
     from zonecut.protocol.keystate import state_text
 
     key, inquired, party = asked.own.key, asked.inquired, asked.party
@@ -128,7 +128,7 @@ def _say(asked: _Asked) -> None:
             "fingerprint": key.fingerprint(),
             "state": None if told is None else f"{state_text(told.key_state)} ({told.key_state})",
             "means": None if told is None else _MEANINGS.get(told.key_state),
-            "it says": None if told is None else printable(told.extra_text),
+            "it says": None if told is None else quoted(told.extra_text),
             "believed": "yes" if inquired.believed else f"no: {inquired.reason}",
             "answer": inquired.outcome.reason,
             "signed": signed,

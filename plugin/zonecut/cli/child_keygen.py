@@ -54,7 +54,7 @@ def command(
         return
     for own in made or found:
         _say(own, section, codepoints, made=own in made)
-    output.say(_next(section, another=bool(before)) if made else "There is a key already; --new makes another.")
+    output.say_block(_next(section, another=bool(before)) if made else "There is a key already; --new makes another.")
 
 
 def _say_plan(

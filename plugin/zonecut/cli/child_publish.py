@@ -43,7 +43,7 @@ def command(
         )
     else:
         text = publication.to_text(codepoints).rstrip("\n")
-        output.say(text or f"; {names.to_text(zone)}: nothing to change")
+        output.say_block(text or f"; {names.to_text(zone)}: nothing to change")
         for each in seen:
             output.say(f"; {names.to_text(each.owner)}: {'the world sees it' if each.seen else each.reason}")
     raise typer.Exit(_code(publication, dry_run))

@@ -76,7 +76,7 @@ class Plan(NamedTuple):
                 output.say(f"; {server} is behind")
         text = self.difference.to_text().rstrip("\n")
         if text:
-            output.say(text)
+            output.say_block(text)
         elif not self.differs:
             output.say(f"; {zone} and {parent} are in sync")
 
@@ -187,7 +187,7 @@ class _Run:
         if not self._quiet and line != self._said:
             output.say(line)
             if state.advice:
-                output.say(state.advice)
+                output.say_block(state.advice)
         self._said = line
 
 

@@ -93,7 +93,7 @@ async def _export(
                         _advance(count, progress, comparison)
             else:
                 async for comparison in compared:
-                    output.say(comparison.to_text(time()), file=file)
+                    output.say_block(comparison.to_text(time()), file=file)
                     _advance(count, progress, comparison)
 
 

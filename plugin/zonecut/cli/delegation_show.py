@@ -30,7 +30,7 @@ def command(child: ChildArgument, config: ConfigOption = None, as_json: JsonOpti
     if as_json:
         output.say_json(comparison.to_json(section.apex))
     else:
-        output.say(comparison.to_text(time()))
+        output.say_block(comparison.to_text(time()))
         if comparison.difference is None:
             output.say("; the ledger holds no applied change of this child")
         elif not comparison.difference:

@@ -12,6 +12,7 @@ from zonecut.cli import output, session
 from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ChildArgument, JsonOption
 from zonecut.protocol import names
+from zonecut.protocol.foreigntext import printable
 
 if TYPE_CHECKING:
     from zonecut.agent.doctor import Finding, Report, Section
@@ -165,7 +166,7 @@ def _say(seen: "Examination", report: "Report") -> None:
     lines = [f"{names.to_text(seen.child)}  {report.verdict}"]
     for section in report.sections:
         lines += ["", *_section_lines(section, width)]
-    output.say("\n".join(lines))
+    output.say_lines(lines)
 
 
 def _section_lines(section: "Section", width: int) -> list[str]:
@@ -193,7 +194,7 @@ def _finding_lines(finding: "Finding", width: int) -> list[str]:
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
     """Text behind a head, its further lines below its first; what strangers wrote cannot make lines of its own."""
-    plain = output.printable(" ".join(text.split("\n")))
+    plain = printable(" ".join(text.split("\n")))
     room = max(width, len(head) + 20)
     return textwrap.wrap(
         plain,

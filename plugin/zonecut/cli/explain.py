@@ -82,17 +82,18 @@ def _rendered(findings: "Findings", loaded: "Loaded | None") -> str | None:
 
 
 def _say(findings: "Findings", loaded: "Loaded | None", octets: int) -> None:
-    output.say(_rendered(findings, loaded) or f";; {octets} octets that are no message")
-    output.say("\nsigned by")
+    output.say_block(_rendered(findings, loaded) or f";; {octets} octets that are no message")
+    _title("signed by")
     for finding in findings.signatures:
         output.say(f"  {finding.to_text()}")
     if not findings.signatures:
         output.say("  nobody, or not in a form that counts")
     if findings.passed:
-        output.say("\nsteps")
+        _title("steps")
     for step in findings.passed:
         output.say(f"  {step}")
-    output.say(f"\nverdict\n  {findings.verdict.value}{f', {findings.rcode}' if findings.rcode else ''}")
+    _title("verdict")
+    output.say(f"  {findings.verdict.value}{f', {findings.rcode}' if findings.rcode else ''}")
     if findings.rule:
         output.say(f"  by the rule {findings.rule}: {findings.reason}")
     elif findings.reason:
@@ -103,6 +104,11 @@ def _say(findings: "Findings", loaded: "Loaded | None", octets: int) -> None:
         output.say(f"  left out: {findings.left_out}")
     difference = findings.difference
     if difference is not None:
-        output.say("\ndifference that it makes" if findings.verdict == "accepted" else "\ndifference that it asks for")
+        _title("difference that it makes" if findings.verdict == "accepted" else "difference that it asks for")
         for line in difference.to_text().splitlines() or ["none: the server holds that already"]:
             output.say(f"  {line}")
+
+
+def _title(text: str) -> None:
+    output.say("")
+    output.say(text)

@@ -57,7 +57,8 @@ def _report_usage(error: TyperException, program: str) -> int:
     path = context.command_path if context else program
     message = error.format_message()
     if message.lstrip().startswith("Usage:"):  # a group without a command: the message is its help
-        output.complain(message)
+        for line in message.splitlines():
+            output.complain(line)
     else:
         output.complain(f"{path}: {message} (see {path} --help)")
     return Exit.USAGE

@@ -4,9 +4,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from enum import StrEnum
 from io import UnsupportedOperation
 from typing import Any, TextIO
+
+from zonecut.protocol.foreigntext import clip, printable
+
+_TRACES = ("exception", "stack")
+"""Values of several lines, longer than a reason."""
 
 
 class LogFormat(StrEnum):
@@ -29,13 +35,15 @@ def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info"
     console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and stream.isatty())
     renderers: list[Any]
     if console:
-        renderers = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)]
+        renderers = [_indent_traces, structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)]
     else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_serialize)]
+        renderers = [structlog.processors.JSONRenderer(serializer=_serialize)]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _clip,
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -43,6 +51,22 @@ def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info"
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
+
+
+def _clip(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What strangers wrote moves no cursor and fills no disk."""
+    for name, value in event.items():
+        if isinstance(value, str) and name not in _TRACES:
+            event[name] = clip(value)
+    return event
+
+
+def _indent_traces(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception's message may have line breaks, too: what follows one is seen not to be an event."""
+    for name in _TRACES:
+        if name in event:
+            event[name] = "\n".join(f"    {printable(line)}" for line in str(event[name]).split("\n"))
+    return event
 
 
 class _Lines:

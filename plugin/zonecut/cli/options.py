@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from zonecut.protocol import names
+from zonecut.protocol.foreigntext import clip
 
 
 def _name(text: str) -> bytes:
@@ -38,7 +39,9 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit trail.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", parser=clip, help="Why; it is kept in the audit trail.")
+]
 ChildArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="CHILD", help="A child zone's name.")]
 ZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A parent zone's name.")]
 ChildZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A child zone's name.")]

@@ -1,31 +1,41 @@
 """What a command writes: text for people, or one JSON document; complaints go to standard error."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import IO, Any, Self
 
 import typer
 
+from zonecut.protocol.foreigntext import printable
+
 BLOCK = 500
 """Rows of a table that are laid out together."""
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+def say(line: str, file: IO[str] | None = None) -> None:
+    """Write one line to standard output, or to a file: what strangers wrote in it makes no line of its own."""
+    typer.echo(_one_line(line), file=file)
 
 
-def printable(text: str) -> str:
-    """The text with its control characters made visible: some of it comes from strangers, and a terminal obeys."""
-    return text.translate(_CONTROLS)
+def say_lines(lines: Iterable[str], file: IO[str] | None = None) -> None:
+    """Write several lines."""
+    for line in lines:
+        say(line, file)
 
 
-def say(text: str, file: IO[str] | None = None) -> None:
-    """Write text and a line end to standard output, or to a file."""
-    typer.echo(printable(text), file=file)
+def say_block(text: str, file: IO[str] | None = None) -> None:
+    """Write a text that has line breaks of our own, and none of strangers: records, advice."""
+    say_lines(text.split("\n"), file)
 
 
 def complain(line: str) -> None:
-    """Write a line to standard error."""
-    typer.echo(printable(line), err=True)
+    """Write one line to standard error."""
+    typer.echo(_one_line(line), err=True)
+
+
+def _one_line(text: str) -> str:
+    return "\t".join(map(printable, text.split("\t")))  # between the fields of a record
 
 
 def say_json(document: Any) -> None:
@@ -71,7 +81,7 @@ class Table:
 
     def add(self, *cells: object) -> None:
         """A row; None is an empty cell."""
-        self._rows.append(["" if cell is None else str(cell) for cell in cells])
+        self._rows.append(["" if cell is None else printable(str(cell)) for cell in cells])
         if len(self._rows) >= BLOCK:
             self.flush()
 
@@ -97,7 +107,10 @@ class Table:
 
 
 def say_fields(title: str, fields: dict[str, object]) -> None:
-    """A title and below it the fields that have a value, one a line."""
+    """A title and below it the fields that have a value, one a line; of a list, each element has a line."""
     width = max(map(len, fields), default=0)
-    lines = [f"  {name.ljust(width)}  {value}" for name, value in fields.items() if value not in (None, "")]
-    say("\n".join([title, *lines]))
+    say(title)
+    for name, value in fields.items():
+        lines = value if isinstance(value, list | tuple) else () if value in (None, "") else (value,)
+        for number, line in enumerate(lines):
+            say(f"  {('' if number else name).ljust(width)}  {line}")

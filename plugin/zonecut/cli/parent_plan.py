@@ -50,7 +50,7 @@ class Parent:
             output.say(f"; no `addresses` are configured: those of {self.target} stay as they are")
         if not self.announcement.holds_target:
             output.say(f"; {self.target} lies outside the zone: only the DSYNC records are ours")
-        output.say(text.rstrip("\n") if text else f"; {self.zone}: nothing to change")
+        output.say_block(text.rstrip("\n") if text else f"; {self.zone}: nothing to change")
 
     async def record(self, event: str, difference: "RRsetDifference") -> None:
         """Note in the audit trail what an operator had written, if anything."""

@@ -74,7 +74,9 @@ def _say(parent: Parent, status: _Status) -> None:
         fields["new key signs"] = key["signs_at"]
         fields["old key goes"] = key["ends_at"]
     output.say_fields(parent.zone, fields)
-    output.say("".join(rrset.to_text(codepoints) for rrset in status.held).rstrip("\n") or "; the zone holds nothing")
+    output.say_block(
+        "".join(rrset.to_text(codepoints) for rrset in status.held).rstrip("\n") or "; the zone holds nothing"
+    )
     if status.difference:
         output.say("; to be as configured (-: too much, +: missing):")
     parent.say_difference(status.difference)

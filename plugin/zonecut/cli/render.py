@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
-from zonecut.cli.output import printable
 from zonecut.protocol import ede, names
 from zonecut.protocol.codepoints import EDNS_OPTION_EDE, CodePoints, Opcode, Rcode, RRClass, RRType
 from zonecut.protocol.delegation import rdata_text
@@ -115,12 +114,8 @@ def _option(code: int, data: bytes, codepoints: CodePoints) -> str:
     if code != EDNS_OPTION_EDE:
         return f"; OPT={code}: {data.hex(' ')}".rstrip(" :")
     error = ExtendedError.from_data(data)
-    text = f": ({_one_line(error.text)})" if error.text else ""
+    text = f": ({error.text})" if error.text else ""
     return f"; EDE: {error.code} ({ede.describe(error.code, codepoints)}){text}"
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _question(envelope: Envelope, question: Question) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zonecut.demo.report import Check, DemoFailure, Exhibit, Report, Step
+from zonecut.protocol.foreigntext import printable
 
 WIDTH = 100
 """The longest line that is printed, in columns."""
@@ -113,7 +114,7 @@ class Narrator:
 
     def _print(self, line: str, style: str = "") -> None:
         self._checking = False
-        self._console.print(Text(line, style), soft_wrap=True)
+        self._console.print(Text(printable(line), style), soft_wrap=True)
 
 
 def difference(before: Sequence[str], after: Sequence[str]) -> str:

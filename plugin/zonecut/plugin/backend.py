@@ -9,6 +9,7 @@ from typing import Any
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference, Ttls, rdata_text
+from zonecut.protocol.foreigntext import clip
 from zonecut.protocol.rrset import RRset
 
 
@@ -73,11 +74,11 @@ class Reading:
 
 
 class BackendError(Exception):
-    """Base of what an adapter raises; `reason` is a sentence for the log and, where it is its fault, for the child."""
+    """Base of what an adapter raises; `reason` is a sentence for the log and the operator, never for a child."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = clip(reason)
+        super().__init__(self.reason)
 
 
 class BackendUnavailable(BackendError):
@@ -102,12 +103,20 @@ class BackendConflict(BackendError):
 class BackendRejected(BackendError):
     """The server will not hold what it was given, now or later: nothing of the transaction was written.
 
-    `children` names those whose changes it is about where the server tells; empty where it does not.
+    `children` names those whose changes it is about where the server tells; empty where it does not. `told` is the
+    reason in words for the child: about its own records, without paths, addresses and URLs of the parent's side. Where
+    it is empty, the child is told that the server does not take it.
     """
 
-    def __init__(self, reason: str, children: Sequence[bytes] = ()) -> None:
+    def __init__(self, reason: str, children: Sequence[bytes] = (), *, told: str = "") -> None:
         super().__init__(reason)
         self.children = tuple(children)
+        self.told = clip(told)
+
+    @classmethod
+    def telling(cls, reason: str, children: Sequence[bytes] = ()) -> "BackendRejected":
+        """One whose reason is about the child's records alone: the child is told it as it is."""
+        return cls(reason, children, told=reason)
 
 
 class BackendLater(BackendUnavailable):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.foreigntext import clip
 from zonecut.protocol.keys import Key
 
 
@@ -119,6 +120,10 @@ class Finding:
     """With UNDECIDED: look again in so many seconds, and do not count this attempt as a failed one."""
     is_ours: bool = False
     """With UNDECIDED: a fault of our own kept it from telling. The look is made again, and costs the child nothing."""
+
+    def __post_init__(self) -> None:
+        # it tells what servers answered
+        object.__setattr__(self, "reason", clip(self.reason))
 
 
 class BootstrapMethod(ABC):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import EDNS_OPTION_EDE, CodePoints, EdeCode
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.foreigntext import clip
 
 MAX_TEXT = 400
 """EXTRA-TEXT that we send is cut to so many octets, so that a response stays one small datagram."""
@@ -16,6 +17,10 @@ class ExtendedError:
 
     code: int
     text: str = ""
+
+    def __post_init__(self) -> None:
+        # what comes in is shown, and what goes out quotes what came in
+        object.__setattr__(self, "text", clip(self.text, MAX_TEXT))
 
     def to_option(self) -> bytes:
         """The EDNS option; text that is too long is cut at a character's boundary."""

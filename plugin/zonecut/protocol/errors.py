@@ -1,6 +1,7 @@
 """What zonecut says no with: every error carries what the other side should be told."""
 
 from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.foreigntext import clip
 
 
 class MalformedMessage(Exception):
@@ -12,21 +13,31 @@ class MalformedMessage(Exception):
     rcode = Rcode.FORMERR
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = clip(reason)
+        super().__init__(self.reason)
 
 
 class Refusal(Exception):
     """A request that is understood and refused.
 
     `rule` is the stable name of the rule that was broken (as in logs, the audit trail and the policy's settings),
-    `reason` the sentence for people, which names the record. `ede` is the INFO-CODE of RFC 8914, or None for an
+    `reason` the sentence for people, which names the record, and `told` the one for whoever asked: the same, unless the
+    reason holds more than he wrote himself and anybody may know. `ede` is the INFO-CODE of RFC 8914, or None for an
     RCODE that says it all.
     """
 
-    def __init__(self, rule: str, reason: str, rcode: Rcode = Rcode.REFUSED, ede: int | None = EdeCode.OTHER) -> None:
-        super().__init__(f"{rule}: {reason}")
+    def __init__(
+        self,
+        rule: str,
+        reason: str,
+        rcode: Rcode = Rcode.REFUSED,
+        ede: int | None = EdeCode.OTHER,
+        *,
+        told: str | None = None,
+    ) -> None:
         self.rule = rule
-        self.reason = reason
+        self.reason = clip(reason)
+        super().__init__(f"{rule}: {self.reason}")
+        self.told = self.reason if told is None else clip(told)
         self.rcode = rcode
         self.ede = ede

@@ -24,6 +24,7 @@ from zonecut.protocol.algorithms import (
     suites,
 )
 from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.foreigntext import clip
 
 __all__ = [
     "HOST_KEY",
@@ -57,8 +58,8 @@ class UnusableKey(Exception):
     where they are known."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = clip(reason)
+        super().__init__(self.reason)
 
 
 @dataclass(frozen=True, slots=True)

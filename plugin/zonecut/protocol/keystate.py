@@ -11,6 +11,7 @@ from enum import StrEnum
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import ChildState, CodePoints, ReceiverState
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.foreigntext import printable
 
 __all__ = [
     "ChildState",
@@ -88,7 +89,7 @@ class KeyStateOption:
                 f"KEY-ID {self.key_id}, KEY-STATE {self.key_state}, KEY-DATA {self.key_data}: out of range"
             )
         if self.extra_text:
-            text = self.extra_text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+            text = printable(self.extra_text).encode()[:MAX_TEXT].decode(errors="ignore")
             object.__setattr__(self, "extra_text", text)
 
     @property

@@ -110,7 +110,7 @@ class FrontEnd:
         except _Told as told:
             return Reply.error(told.status, told.reason)
         except (BackendError, StoreUnavailable) as error:
-            return Reply.error(HTTPStatus.SERVICE_UNAVAILABLE, error.reason)
+            return _unavailable(apex, error)
 
     async def rrsets(self, apex: bytes, owner: bytes) -> Reply:
         """What a zone holds at a name as far as it is part of a delegation, as PowerDNS shows a zone."""
@@ -123,7 +123,7 @@ class FrontEnd:
         try:
             reading = None if owner == apex else await zone.delegations.around(owner, afresh=True)
         except (BackendError, StoreUnavailable) as error:
-            return Reply.error(HTTPStatus.SERVICE_UNAVAILABLE, error.reason)
+            return _unavailable(apex, error)
         text = names.to_text(apex)
         document = {"id": text, "name": text, "rrsets": [] if reading is None else _rrsets(reading, owner)}
         return Reply(HTTPStatus.OK, document)
@@ -152,14 +152,13 @@ class FrontEnd:
         try:
             outcome = await self._requests.posted(zone, provenance, asked.request, now)
         except Refusal as refusal:
-            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+            outcome = Outcome.of(refusal)
         except Exception:
             # a defect of ours: nothing is acknowledged that is not in the ledger
             _log.exception("request.defect", child=child, actor=actor)
             outcome = Outcome.unavailable("internal", "internal error")
         if outcome.rcode:
-            failure = Refusal(outcome.rule, outcome.reason, outcome.rcode, outcome.ede)
-            parts.failed.append(self._tell(zone.delegations.zone, asked.child, failure, actor, source))
+            parts.failed.append(self._tell(zone.delegations.zone, asked.child, outcome.refusal, actor, source))
         else:
             self._tally.end("posted", Result.ACCEPTED, self._monotonic())
             (parts.pending if outcome.pending else parts.applied).append(child)
@@ -194,6 +193,13 @@ def _no_zone(apex: bytes) -> Reply:
     return Reply.error(HTTPStatus.NOT_FOUND, f"Could not find domain '{names.to_text(apex)}'")
 
 
+def _unavailable(apex: bytes, error: BackendError | StoreUnavailable) -> Reply:
+    """The answer while a zone cannot be read; the log has the reason."""
+    outcome = Outcome.unavailable("backend" if isinstance(error, BackendError) else "store", error.reason)
+    _log.warning("hook.unavailable", zone=names.to_text(apex), rule=outcome.rule, reason=outcome.reason)
+    return Reply.error(HTTPStatus.SERVICE_UNAVAILABLE, outcome.told)
+
+
 def _status_of(refusal: Refusal) -> HTTPStatus:
     if refusal.ede in _OVERDONE:
         return HTTPStatus.TOO_MANY_REQUESTS
@@ -203,9 +209,9 @@ def _status_of(refusal: Refusal) -> HTTPStatus:
 
 
 def _words(child: bytes, refusal: Refusal) -> str:
-    """The reason, which names the record or at least the child, and the rule."""
+    """What is told, which names the record or at least the child, and the rule."""
     text = names.to_text(child)
-    return f"{refusal.reason if text in refusal.reason else f'{text}: {refusal.reason}'} ({refusal.rule})"
+    return f"{refusal.told if text in refusal.told else f'{text}: {refusal.told}'} ({refusal.rule})"
 
 
 def _rrsets(reading: Reading, owner: bytes) -> list[dict[str, Any]]:

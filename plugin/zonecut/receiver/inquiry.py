@@ -67,14 +67,14 @@ class Inquiries:
 
     def examine(
         self, envelope: Envelope, child: bytes, asked: Inquiry | Malformed, keys: tuple[RingKey, ...], now: int
-    ) -> tuple[RingKey | None, bool]:
-        """The key that an inquiry is about, if it is known, and whether the inquiry's own signature verified.
+    ) -> tuple[RingKey | None, StoredKey | None]:
+        """The key that an inquiry is about, if it is known, and the one under which its own signature verified.
 
         `now` in seconds since the epoch. Raises Refusal with BADSIG or BADTIME, MalformedMessage.
         """
         carrier = self._codepoints.signature_type
         verified = verified_key(envelope, keys, child, now, self._settings, carrier)
-        return _key_asked_about(keys, asked.key_id, verified), verified is not None
+        return _key_asked_about(keys, asked.key_id, verified), verified
 
     def settled(self, asked: Inquiry | Malformed, known: RingKey | None) -> KeyStateOption | None:
         """What to tell where the key's state alone says it; None for a known key, whose bootstrap must be looked at."""

@@ -302,8 +302,9 @@ class ParentZone:
                     await self._resumed.wait()
             waited = await self._turns.take(child, self._settings.answer_within)
         except (TimeoutError, TurnTimeout):
-            waits = self._trouble("an earlier change of this child waits", self.writer.waits_for(child))
-            raise EndsEarly(Outcome.unavailable("one-change-at-a-time", waits)) from None
+            told = "an earlier change of this child waits"
+            waits = self._trouble(told, self.writer.waits_for(child))
+            raise EndsEarly(Outcome.unavailable("one-change-at-a-time", waits, told=told)) from None
         except TooManyWaiting:
             raise Refusal(
                 "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA

@@ -15,6 +15,7 @@ from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import TYPES, ds_from_text
 from zonecut.protocol.envelope import MAX_MESSAGE, walk
 from zonecut.protocol.errors import Refusal
+from zonecut.protocol.foreigntext import clip, quoted
 from zonecut.protocol.update import DelegationChange, read_request
 
 _TYPES = {RRType(rtype).text: RRType(rtype) for rtype in TYPES}
@@ -23,6 +24,9 @@ _AT_CUT = (RRType.NS, RRType.DS)
 
 class MalformedPatch(Exception):
     """The body is no PATCH of a zone; the message says where it stops making sense."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(clip(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,43 +83,44 @@ def _edit(rrset: Any, zone: bytes) -> Edit:
     text, type_text, change = (rrset.get(key) for key in ("name", "type", "changetype"))
     if not isinstance(text, str) or not isinstance(type_text, str) or not isinstance(change, str):
         raise MalformedPatch("an RRset has a `name`, a `type` and a `changetype`")
-    owner = _understood(text, type_text, _name, text)
+    rrset_text = f"{quoted(text)} {quoted(type_text)}"
+    owner = _understood(rrset_text, _name, text)
     if not names.is_at_or_below(owner, zone):
-        raise Refusal("owner-in-zone", f"{text} is not in {names.to_text(zone)}", Rcode.NOTZONE)
+        raise Refusal("owner-in-zone", f"{quoted(text)} is not in {names.to_text(zone)}", Rcode.NOTZONE)
     rtype = _TYPES.get(type_text.upper())
     if rtype is None:
-        raise Refusal("delegation-types", f"{text} {type_text}: a delegation consists of NS, DS, A and AAAA")
+        raise Refusal("delegation-types", f"{rrset_text}: a delegation consists of NS, DS, A and AAAA")
     if rrset.get("comments"):
-        raise Refusal("no-comments", f"{text} {type_text}: comments are not kept here")
+        raise Refusal("no-comments", f"{rrset_text}: comments are not kept here")
     match change.upper():
         case "DELETE":
             return Edit(owner, rtype, ())
         case "REPLACE":
-            return Edit(owner, rtype, _rdatas(rrset, text, rtype))
-    raise Refusal("changetype", f"{text} {type_text}: changetype {change!r}; REPLACE and DELETE are taken here")
+            return Edit(owner, rtype, _rdatas(rrset, rrset_text, rtype))
+    raise Refusal("changetype", f"{rrset_text}: changetype '{quoted(change)}'; REPLACE and DELETE are taken here")
 
 
 def _rdatas(rrset: Mapping[str, Any], text: str, rtype: RRType) -> tuple[bytes, ...]:
     records = rrset.get("records")
     if not isinstance(records, list):
-        raise MalformedPatch(f"{text} {rtype.text}: a replacement has a list `records`")
+        raise MalformedPatch(f"{text}: a replacement has a list `records`")
     found = []
     for record in records:
         content = record.get("content") if isinstance(record, dict) else None
         if not isinstance(content, str):
-            raise MalformedPatch(f"{text} {rtype.text}: a record has a `content`")
+            raise MalformedPatch(f"{text}: a record has a `content`")
         if record.get("disabled"):
-            reason = f"{text} {rtype.text} {content}: a record that is switched off is no part of a delegation"
+            reason = f"{text} {quoted(content)}: a record that is switched off is no part of a delegation"
             raise Refusal("record-enabled", reason)
-        found.append(_understood(text, rtype.text, _READ[rtype], content))
+        found.append(_understood(text, _READ[rtype], content))
     return tuple(found)
 
 
-def _understood(owner: str, type_text: str, read: Callable[[str], bytes], text: str) -> bytes:
+def _understood(rrset: str, read: Callable[[str], bytes], text: str) -> bytes:
     try:
         return read(text)
     except ValueError as error:
-        raise Refusal("record-readable", f"{owner} {type_text} {text!r} cannot be read: {error}") from None
+        raise Refusal("record-readable", f"{rrset} '{quoted(text)}' cannot be read: {quoted(str(error))}") from None
 
 
 def _name(text: str) -> bytes:

@@ -38,7 +38,7 @@ from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Answer
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Result, Tally
-from zonecut.store import RingKey
+from zonecut.store import KeyState, RingKey
 
 Respond = Callable[[bytes], None]
 
@@ -157,13 +157,15 @@ class Receiver:
                 refusal = error if isinstance(error, Refusal) else _format_error(error)
                 self._refuse_stranger(envelope, refusal, source, respond)
                 return
-            if known is None and not verified:
+            if known is None and verified is None:
                 signed = [
                     each for each in signatures(envelope, self._codepoints.signature_type) if each.signer == child
                 ]
                 self._unknown_signer(zone, envelope, signed, child, source)
-            self.tally.end("keystate" if verified else "keystate-unverified", Result.ANSWERED, self._monotonic())
-            send = partial(self._send, zone, envelope, source, respond, verified=verified)
+            rule = "keystate-unverified" if verified is None else "keystate"
+            self.tally.end(rule, Result.ANSWERED, self._monotonic())
+            trusted = verified is not None and verified.state is KeyState.TRUSTED
+            send = partial(self._send, zone, envelope, source, respond, verified=verified is not None, trusted=trusted)
             told = self._inquiries.settled(asked, known)
             if told is not None:
                 send(Answer(keystate=told))
@@ -216,7 +218,7 @@ class Receiver:
 
     def _no_keys(self, envelope: Envelope, source: Source, respond: Respond, reason: str) -> None:
         self._stranger("store", reason, source, Result.FAILED)
-        failure = responder.unavailable(reason)
+        failure = responder.unavailable("store")
         self._tell(respond, responder.respond(envelope, failure, verified=not source.udp), failure.rcode)
 
     def _stranger(self, rule: str, reason: str, source: Source, result: Result = Result.REFUSED) -> None:
@@ -282,7 +284,7 @@ class Receiver:
         envelope, zone = authenticated.admitted.envelope, self._zones[authenticated.admitted.zone]
         try:
             outcome = await self._requests.outcome(zone, authenticated, source, now)
-            answer = Answer(outcome.rcode, _error(outcome))
+            answer = Answer(outcome.rcode, _error(outcome, trusted=authenticated.is_trusted))
             if outcome.rcode:
                 self._refused(authenticated, outcome.rule, outcome.reason, outcome.rcode, source)
             elif authenticated.is_trusted:
@@ -303,7 +305,15 @@ class Receiver:
         except MalformedMessage:
             told = None
         verified = authenticated.stored is not None
-        self._send(zone, envelope, source, respond, Answer(answer.rcode, answer.error, told), verified=verified)
+        self._send(
+            zone,
+            envelope,
+            source,
+            respond,
+            Answer(answer.rcode, answer.error, told),
+            verified=verified,
+            trusted=authenticated.is_trusted,
+        )
 
     def _send(
         self,
@@ -314,8 +324,9 @@ class Receiver:
         answer: Answer,
         *,
         verified: bool,
+        trusted: bool = False,
     ) -> None:
-        response = zone.responder.respond(envelope, answer, verified=verified, udp=source.udp)
+        response = zone.responder.respond(envelope, answer, verified=verified, trusted=trusted, udp=source.udp)
         self._tell(respond, response, answer.rcode)
 
     def _tell(self, respond: Respond, response: bytes, rcode: Rcode) -> None:
@@ -356,5 +367,9 @@ def _format_error(error: MalformedMessage) -> Refusal:
     return Refusal("malformed", error.reason, Rcode.FORMERR)
 
 
-def _error(outcome: Outcome) -> ExtendedError | None:
-    return None if outcome.ede is None else ExtendedError(outcome.ede, outcome.reason)
+def _error(outcome: Outcome, *, trusted: bool) -> ExtendedError | None:
+    """What failed here is named to strangers, and put in words for children."""
+    if outcome.ede is None:
+        return None
+    told = outcome.told if trusted or outcome.rcode != Rcode.SERVFAIL else ""
+    return ExtendedError(outcome.ede, told or outcome.rule)

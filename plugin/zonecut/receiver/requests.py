@@ -68,7 +68,7 @@ class Requests:
             outcome = await self._trusted(zone, authenticated, source, now)
             return outcome
         except Refusal as refusal:
-            outcome = Outcome(refusal.rcode, refusal.rule, refusal.reason, refusal.ede)
+            outcome = Outcome.of(refusal)
             raise
         finally:
             self._pending -= 1

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import HEADER_LENGTH, MAX_MESSAGE, QUERY_RESPONSE, Envelope
+from zonecut.protocol.envelope import ADDITIONAL, HEADER_LENGTH, MAX_MESSAGE, QUERY_RESPONSE, Envelope
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption
@@ -24,7 +24,8 @@ SOA_TIMES = (0, 3600, 600, 86400, 300)
 """Serial, refresh, retry, expire and minimum, in seconds, of the SOA that answers a client which looks for the zone."""
 
 _HEAD = Struct("!HHHHHH")
-_KEPT_FLAGS = 0x7800  # the opcode
+_KEPT_FLAGS = 0x7900
+"""The opcode, and RD, which a response copies whatever it means there (RFC 1035 section 4.1.1)."""
 _AUTHORITATIVE = 0x0400
 _TRUNCATED = 0x0200
 _UDP_WITHOUT_EDNS = 512
@@ -35,7 +36,9 @@ class ResponseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sign: Literal["all", "keystate"] = Field("all", description="`keystate`: leave responses to UPDATEs unsigned.")
+    sign: Literal["all", "keystate"] = Field(
+        "all", description="`keystate`: leave responses to UPDATEs unsigned; `all`: sign those to signed requests."
+    )
     form: Literal["rfc2931", "message-only"] = Field(
         "rfc2931", description="Sign over request and response, or over the response alone."
     )
@@ -55,7 +58,7 @@ class Answer:
 
     @classmethod
     def of(cls, refusal: Refusal) -> "Answer":
-        return cls(refusal.rcode, None if refusal.ede is None else ExtendedError(refusal.ede, refusal.reason))
+        return cls(refusal.rcode, None if refusal.ede is None else ExtendedError(refusal.ede, refusal.told))
 
 
 Signer = Callable[[float], KeyPair | None]
@@ -83,16 +86,19 @@ class Responder:
         self._clock = clock
         self._monotonic = monotonic
 
-    def respond(self, envelope: Envelope, answer: Answer, *, verified: bool, udp: bool) -> bytes:
-        """The response; `verified` if a signature of the request did verify."""
-        pair = self._pair(answer, verified)
+    def respond(self, envelope: Envelope, answer: Answer, *, verified: bool, trusted: bool, udp: bool) -> bytes:
+        """The response; `verified` if a signature of the request did verify, `trusted` if the key is trusted, too.
+
+        A key that is merely known is anybody's, and an address that it writes from may be forged.
+        """
+        pair = self._pair(envelope, answer, verified)
         if pair is None:
-            return respond(envelope, answer, verified=verified or not udp)
+            return respond(envelope, answer, verified=trusted or not udp)
         signed = self._sign(envelope, assemble(envelope, answer.rcode, self._options(answer)), pair)
-        most = _most_octets(envelope, verified, udp)
-        if len(signed) > most and answer.error is not None and envelope.opt is not None:
-            # the code of the extended error is worth more than its text
-            answer = replace(answer, error=_shorten(answer.error, len(signed) - most))
+        most = _most_octets(envelope, trusted, udp)
+        if len(signed) > most and envelope.opt is not None:
+            # the codes are worth more than the texts
+            answer = _shorter(answer, len(signed) - most)
             signed = self._sign(envelope, assemble(envelope, answer.rcode, self._options(answer)), pair)
         if len(signed) <= most:
             return signed
@@ -101,12 +107,17 @@ class Responder:
         signed = self._sign(envelope, short, pair)
         return signed if len(signed) <= most else short
 
-    def _pair(self, answer: Answer, verified: bool) -> KeyPair | None:
-        if answer.keystate is None and self._settings.sign == "keystate":
+    def _pair(self, envelope: Envelope, answer: Answer, verified: bool) -> KeyPair | None:
+        if answer.keystate is None and (self._settings.sign == "keystate" or not self._bears_signature(envelope)):
+            # who does not sign does not verify, and some take a SIG that they did not ask for as malformed
             return None
         if not verified and not self._budget.take("unverified", self._monotonic()):
             return None
         return self._signer(self._clock())
+
+    def _bears_signature(self, envelope: Envelope) -> bool:
+        carrier = self._codepoints.signature_type
+        return any(record.rtype == carrier for record in envelope.section(ADDITIONAL))
 
     def _options(self, answer: Answer) -> bytes:
         options = answer.error.to_option() if answer.error else b""
@@ -124,12 +135,12 @@ class Responder:
         )
 
 
-def _most_octets(envelope: Envelope, verified: bool, udp: bool) -> int:
+def _most_octets(envelope: Envelope, trusted: bool, udp: bool) -> int:
     """The most octets of a response (RFC 1035 section 4.2.1, RFC 6891 section 6.2.5)."""
     if not udp:
         return MAX_MESSAGE
     room = _UDP_WITHOUT_EDNS if envelope.opt is None else max(_UDP_WITHOUT_EDNS, envelope.opt.rclass)
-    return room if verified else min(room, len(envelope.wire) + MAX_GROWTH)
+    return room if trusted else min(room, len(envelope.wire) + MAX_GROWTH)
 
 
 def malformed(wire: bytes) -> bytes:
@@ -198,9 +209,25 @@ def _assemble(
     return head + questions + record + opt
 
 
+def _shorter(answer: Answer, excess: int) -> Answer:
+    """The same with so many octets less of text, as far as there is any."""
+    error, keystate = answer.error, answer.keystate
+    if error is not None:
+        shortened = _shorten(error, excess)
+        excess -= len(error.text.encode()) - len(shortened.text.encode())
+        error = shortened
+    if keystate is not None and excess > 0:
+        keystate = replace(keystate, extra_text=_cut(keystate.extra_text, excess))
+    return Answer(answer.rcode, error, keystate)
+
+
+def _cut(text: str, excess: int) -> str:
+    octets = text.encode()
+    return octets[: max(0, len(octets) - excess)].decode(errors="ignore")
+
+
 def _shorten(error: ExtendedError, excess: int) -> ExtendedError:
-    text = error.text.encode()
-    return ExtendedError(error.code, text[: max(0, len(text) - excess)].decode(errors="ignore"))
+    return ExtendedError(error.code, _cut(error.text, excess))
 
 
 def is_soa_query(envelope: Envelope) -> bool:
@@ -211,6 +238,6 @@ def is_soa_query(envelope: Envelope) -> bool:
     return question.qtype == RRType.SOA and question.qclass == RRClass.IN
 
 
-def unavailable(reason: str) -> Answer:
-    """SERVFAIL for what cannot be done now: backend or store cannot take it."""
-    return Answer(Rcode.SERVFAIL, ExtendedError(EdeCode.OTHER, reason))
+def unavailable(told: str) -> Answer:
+    """SERVFAIL for what cannot be done now; the log has the reason."""
+    return Answer(Rcode.SERVFAIL, ExtendedError(EdeCode.OTHER, told))

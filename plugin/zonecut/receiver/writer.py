@@ -16,7 +16,7 @@ import structlog
 
 from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Reading
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result, missing, split
 from zonecut.receiver.ledger import Ledger
@@ -288,11 +288,12 @@ class Writer:
                 self._settle(pending, result)
         return rest
 
-    async def _offender(self, pending: Pending, error: BackendError, result: Result) -> None:
+    async def _offender(self, pending: Pending, error: BackendConflict | BackendRejected, result: Result) -> None:
         if isinstance(error, BackendConflict):
             await self._judge_again(pending, await self._read(pending), error.reason, result)
         else:
-            self._fail(pending, Outcome(Rcode.SERVFAIL, "backend-rejected", error.reason, EdeCode.OTHER), result)
+            told = error.told or "the parent's server does not take it"
+            self._fail(pending, Outcome.unavailable("backend-rejected", error.reason, told=told), result)
 
     # When the server holds something else
 
@@ -311,7 +312,8 @@ class Writer:
             return
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
-            self._fail(pending, Outcome.unavailable("conflict", tried), result)
+            told = "somebody else changes this delegation at the same time"
+            self._fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
             return
         change = replace(pending.change, before=held, after=after)
         why = None if pending.may_have_left(held) else pending.case.held_because(change)
@@ -368,7 +370,7 @@ class Writer:
             return
         if held != pending.origin:
             reason += await take_back(self._backend, pending, held, about(self._zone, pending))
-        self._fail(pending, Outcome.unavailable("backend-mismatch", reason), result)
+        self._fail(pending, Outcome.unavailable("backend-mismatch", reason, told=reason), result)
 
     async def _read(self, pending: Pending) -> Reading:
         reading = await self._backend.read(pending.child)

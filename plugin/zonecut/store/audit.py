@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from zonecut.protocol import names
+from zonecut.protocol.foreigntext import clip
 from zonecut.store import tables, timestamps
 from zonecut.store.bulk import Bulk
 from zonecut.store.thread import StoreThread
@@ -71,14 +72,18 @@ def insert_entries(connection: Connection, at: float, entries: Sequence[AuditEnt
                     "zone": entry.zone,
                     "child": entry.child,
                     "key_tag": entry.key_tag,
-                    "actor": entry.actor,
-                    "source": entry.source,
+                    "actor": clip(entry.actor),
+                    "source": clip(entry.source),
                     "rule": entry.rule,
-                    "detail": json.dumps(entry.detail) if entry.detail else "{}",
+                    "detail": json.dumps(_clipped(entry.detail)) if entry.detail else "{}",
                 }
                 for entry in entries
             ],
         )
+
+
+def _clipped(detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: clip(value) if isinstance(value, str) else value for name, value in detail.items()}
 
 
 class AuditTable:

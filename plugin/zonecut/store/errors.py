@@ -1,12 +1,14 @@
 """What the store says no with. Each carries `reason`, a sentence for people; none is an error of SQLAlchemy's."""
 
+from zonecut.protocol.foreigntext import clip
+
 
 class StoreError(Exception):
     """Base of what this package raises."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = clip(reason)
+        super().__init__(self.reason)
 
 
 class StoreUnavailable(StoreError):

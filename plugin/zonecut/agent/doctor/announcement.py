@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
 from zonecut.agent.examination import Examination, ReceiverView
-from zonecut.agent.meaning import printable, say
+from zonecut.agent.meaning import say
 from zonecut.agent.party import Worth
 from zonecut.agent.reach import KeyWord, Reached
 from zonecut.agent.response import Signed
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, ReceiverState, RRType
+from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.keys import algorithm_text
 from zonecut.protocol.keystate import state_text
 from zonecut.resolve import Verdict
@@ -87,7 +88,7 @@ def _reached_fact(each: Reached, codepoints: CodePoints) -> str:
 
 
 def _word_fact(word: KeyWord) -> str:
-    text = f": {printable(word.told.extra_text)}" if word.told.extra_text else ""
+    text = f": {quoted(word.told.extra_text)}" if word.told.extra_text else ""
     return f"{state_text(word.told.key_state)} ({word.told.key_state}){text}{'' if word.signed else ', unsigned'}"
 
 

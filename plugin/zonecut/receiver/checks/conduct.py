@@ -45,6 +45,9 @@ def concerned(change: Change) -> Iterable[str]:
         yield DS_CONTINUITY
 
 
+_BUSY = "too many changes wait for their checks"
+
+
 @dataclass(slots=True)
 class _Job:
     """What is to be looked at in the background: a child's delegation, by these checks, for these changes."""
@@ -100,7 +103,7 @@ class Checks:
             async with asyncio.timeout_at(ends_at):
                 await self._places.acquire()
         except TimeoutError:
-            raise EndsEarly(Outcome.unavailable(checks[0], "too many changes wait for their checks")) from None
+            raise EndsEarly(Outcome.unavailable(checks[0], _BUSY, told=_BUSY)) from None
         try:
             findings = await self._look(change.after, checks, ends_at - loop.time())
         finally:
@@ -110,7 +113,7 @@ class Checks:
                 raise Refusal(rule, finding.reason, ede=EdeCode.PROHIBITED)
         for rule, finding in findings.items():
             if finding.conclusion is Conclusion.UNDECIDED:
-                raise EndsEarly(Outcome.unavailable(rule, finding.reason))
+                raise EndsEarly(Outcome.unavailable(rule, finding.reason, told=finding.reason))
         return True
 
     def watch(self, change: Change, change_id: int) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.foreigntext import clip
 from zonecut.receiver.world import ServerAddress
 from zonecut.resolve import Direct
 
@@ -56,6 +57,10 @@ class Finding:
 
     conclusion: Conclusion
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        # it tells what servers answered
+        object.__setattr__(self, "reason", clip(self.reason))
 
 
 PASSED = Finding(Conclusion.PASSED)
