@@ -303,7 +303,7 @@ async def test_a_change_that_failed_is_not_accepted_when_it_is_sent_again_before
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def reject(changes: Sequence[Change]) -> None:
-        raise BackendRejected("the server will not have it", [change.child for change in changes])
+        raise BackendRejected.telling("the server will not have it", [change.child for change in changes])
 
     settle_many, locked = here.store.changes.settle_many, asyncio.Event()
 

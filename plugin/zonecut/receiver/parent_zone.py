@@ -295,7 +295,7 @@ class ParentZone:
         child = provenance.child
         policy.check_child(self.rules, child)
         if (trouble := self._duty.trouble) is not None:
-            raise EndsEarly(Outcome.unavailable("not-running", trouble))
+            raise EndsEarly(Outcome.unavailable("not-running", trouble, told=trouble))
         try:
             if not self._resumed.is_set():
                 async with asyncio.timeout(self._settings.answer_within):
@@ -332,7 +332,8 @@ class ParentZone:
         except StoreUnavailable as error:
             return Outcome.unavailable("store", error.reason)
         if earlier is None:
-            return Outcome.unavailable("repeated", "the same request has failed just now; it may be sent again")
+            told = "the same request has failed just now; it may be sent again"
+            return Outcome.unavailable("repeated", told, told=told)
         if earlier.state is ChangeState.HELD:
             return Outcome.waits_for_operator(earlier.reason or "")
         return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
