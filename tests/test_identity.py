@@ -1,7 +1,6 @@
 """The receiver's own key: how it is kept, and how another one takes its place, with the time as an argument."""
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -186,16 +185,6 @@ def test_a_roll_goes_through_its_phases_on_disk(directory: KeyDirectory) -> None
     stem = keyfiles.file_stem(old.key)
     assert retired == {f"{stem}.key", f"{stem}.private"}
     assert not list(directory.path.glob(f"{stem}.*"))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands files over")
-def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(tmp_path: Path) -> None:
-    os.chown(tmp_path, 1234, 1234)
-    directory = KeyDirectory(tmp_path / "keys", DEFAULT)
-    directory.ensure(TARGET, Algorithm.ED25519)
-    directory.begin_roll(TARGET, Algorithm.ED25519, 100)
-    directory.update(TARGET, lambda identity: identity.rolled())
-    assert {path.stat().st_uid for path in tmp_path.rglob("*") if path.parent.name != "retired"} == {1234}
 
 
 # In memory

@@ -60,7 +60,8 @@ async def test_a_crash_before_the_files_are_renamed_leaves_nothing_in_the_way(pa
     backend = await parent.opened()
     await backend.write([change(NOTHING, ONE)])
     assert parent.served() == OWN | served(ONE)
-    assert sorted(path.name for path in parent.directory.iterdir()) == [parent.include.name, parent.zone_file.name]
+    found = {path.name for path in parent.directory.iterdir()}
+    assert found == {parent.include.name, parent.zone_file.name, files.LOCK_FILE}
 
 
 async def test_an_operator_who_sets_the_serial_has_the_last_word(parent: Parent) -> None:
@@ -235,7 +236,7 @@ async def test_a_full_disk_is_told_and_both_files_are_as_before(parent: Parent, 
     done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True)
     assert done.stdout == f"{parent.directory / file}: File too large\n"
     assert (parent.zone_file.read_bytes(), parent.include.read_bytes()) == state
-    assert len(list(parent.directory.iterdir())) == 2
+    assert len(list(parent.directory.iterdir())) == 3
 
 
 async def test_files_that_are_not_there_are_a_misconfiguration(tmp_path: Path) -> None:

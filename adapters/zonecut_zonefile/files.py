@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _READ_ATTEMPTS = 5
+LOCK_FILE = ".zonecut-lock"
+"""In the directory of the generated files."""
 _LOCK_ATTEMPTS = 1000
 _LOCK_PAUSE = 0.01
 """Seconds between attempts."""
@@ -77,19 +79,43 @@ def _is_settled(stamp: Stamp) -> bool:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Keep other processes of ours from writing: a command may do so beside the daemon. Raises OSError, also when
-    the lock is not to be had within some seconds."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    the lock is not to be had within some seconds.
+
+    The lock is on a file that nobody else can open: who can open a file, be it to read, can lock it.
+    """
+    path = directory / LOCK_FILE
+    for _ in range(_LOCK_ATTEMPTS):
+        if (descriptor := _lock(path)) is not None:
+            break
+        time.sleep(_LOCK_PAUSE)
+    else:
+        raise BlockingIOError(errno.EAGAIN, "another process keeps it locked", str(path))
     try:
-        for _ in range(_LOCK_ATTEMPTS):
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(_LOCK_PAUSE)
-        else:
-            raise BlockingIOError(errno.EAGAIN, "another process keeps it locked", str(directory))
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    """The descriptor that holds the lock, None while another one does. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid() or status.st_nlink > 1:
+            raise PermissionError(errno.EPERM, "it is no lock that we have made: take it away", str(path))
+        if status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # somebody may have tidied up meanwhile: the lock counts on the file that others find
+        if os.path.samestat(status, os.lstat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 class Staged:
@@ -153,9 +179,11 @@ def _take_after(descriptor: int, like: Path) -> None:
         except PermissionError as error:
             owner = f"{status.st_uid}:{status.st_gid}"
             raise PermissionError(error.errno, f"a new file cannot be given its owner {owner}", str(like)) from error
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)  # no zone file runs as somebody
     # Access control lists and the like; a file system without them has none to lose.
     with suppress(OSError):
         for attribute in os.listxattr(like):
+            if attribute == "security.capability":
+                continue
             with suppress(OSError):
                 os.setxattr(descriptor, attribute, os.getxattr(like, attribute))

@@ -6,6 +6,7 @@ own, which has the new serial. A crash in between is mended from what stands the
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from zonecut.plugin import (
@@ -43,6 +44,7 @@ class ParentZone:
         self._zone_path = zone_file
         self._generated_path = directory / file_name(context.zone)
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._file: MasterFile | None = None
         self._generated: Generated | None = None
         self._outer = Index(self._apex)
@@ -61,10 +63,10 @@ class ParentZone:
 
     def open(self) -> None:
         """Check that both files are as they must be, create the generated one, finish what a crash left half done."""
-        with self._lock, explained(self._generated_path):
+        with self._lock:
             self._load_zone_file()
-            with files.locked(self._generated_path.parent):
-                self._open_generated()
+        with self._writing():
+            self._open_generated()
 
     def _open_generated(self) -> None:
         if not self._generated_path.exists():
@@ -112,7 +114,7 @@ class ParentZone:
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of these changes or none."""
-        with self._lock, explained(self._generated_path), files.locked(self._generated_path.parent):
+        with self._writing():
             for _ in self._attempts():
                 try:
                     self._refresh()
@@ -130,7 +132,7 @@ class ParentZone:
 
     def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         """Replace RRsets, all of them or none."""
-        with self._lock, explained(self._generated_path), files.locked(self._generated_path.parent):
+        with self._writing():
             for _ in self._attempts():
                 try:
                     self._refresh()
@@ -139,6 +141,12 @@ class ParentZone:
                 except _Changed:
                     continue
                 return
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """While nobody else of ours writes. Who reads waits for what is written, and not for its turn."""
+        with self._turn, explained(self._generated_path), files.locked(self._generated_path.parent), self._lock:
+            yield
 
     def _attempts(self) -> Iterator[int]:
         yield from range(_ATTEMPTS)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from zonecut.cli import output, session
+from zonecut.cli import output, owner, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
 from zonecut.cli.progress import ProgressLine
@@ -152,17 +152,25 @@ def _destination(target: Path | None) -> Iterator[IO[str] | None]:
     if target is None:
         yield None
         return
-    if target.exists() and not target.is_file():
-        with target.open("w", encoding="utf-8") as file:
+    with owner.as_caller():
+        is_special = target.exists() and not target.is_file()
+    if is_special:
+        with owner.as_caller():
+            file = target.open("w", encoding="utf-8")
+        with file:
             yield file
         return
-    real = Path(os.path.realpath(target))
+    with owner.as_caller():
+        real = Path(os.path.realpath(target))
     partial = real.with_name(f".{real.name}.{os.getpid()}")
     try:
-        with partial.open("x", encoding="utf-8") as file:
+        with owner.as_caller():
+            file = partial.open("x", encoding="utf-8")
+        with file:
             yield file
-        partial.replace(real)
+        with owner.as_caller():
+            partial.replace(real)
     except BaseException:
-        with suppress(OSError):
+        with suppress(OSError), owner.as_caller():
             partial.unlink()
         raise

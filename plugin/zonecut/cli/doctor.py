@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zonecut.cli import output, session
+from zonecut.cli import output, owner, session
 from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ChildArgument, JsonOption
 from zonecut.protocol import names
@@ -147,9 +147,11 @@ def _resolver(
         texts = texts or (None if configured.nameservers is None else list(configured.nameservers))
         anchors = anchors or configured.trust_anchors
     try:
+        with owner.as_caller():
+            start = TrustAnchors.from_file(anchors) if anchors is not None else ROOT_ANCHORS
         return Resolver(
             [Nameserver.from_text(text) for text in texts] if texts else None,
-            TrustAnchors.from_file(anchors) if anchors is not None else ROOT_ANCHORS,
+            start,
             allowed=is_global_unicast if reach == "global" else _any,
         )
     except ResolveError as error:

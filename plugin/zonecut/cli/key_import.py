@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zonecut.cli import actor, output, session
+from zonecut.cli import actor, output, owner, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ReasonOption
 from zonecut.cli.progress import ProgressLine
@@ -91,7 +91,8 @@ class _Importer:
 
     def find(self, given: Sequence[Path]) -> tuple[list[Path], int]:
         """The key files that were named, those in directories included, and how many they are."""
-        found = [path for each in given for path in self._files(each)]
+        with owner.as_caller():
+            found = [path for each in given for path in self._files(each)]
         return found, len(found)
 
     def _files(self, path: Path) -> Iterator[Path]:
@@ -109,7 +110,8 @@ class _Importer:
 
     async def take(self, store: "Store", paths: Sequence[Path]) -> list[tuple[Path, "StoredKey"]]:
         """Take the keys of some files in; those that are in the store now."""
-        keys = [(path, key) for path in paths if (key := self._read(path)) is not None]
+        with owner.as_caller():
+            keys = [(path, key) for path in paths if (key := self._read(path)) is not None]
         added = await asyncio.gather(*(self._add(store, path, key) for path, key in keys))
         return [(path, stored) for (path, _), stored in zip(keys, added, strict=True) if stored is not None]
 

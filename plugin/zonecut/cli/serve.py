@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zonecut.cli import logs
+from zonecut.cli import logs, owner
 from zonecut.cli.logs import LogFormat
 from zonecut.cli.options import ConfigOption
 
@@ -34,6 +34,7 @@ def command(
 
     manager = create_manager()
     loaded = configuration.load(config or configuration.DEFAULT_PATH, manager)
+    owner.refuse_root(loaded)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(loaded, manager))
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zonecut.cli import owner
 from zonecut.cli.failures import UsageFailure
 from zonecut.protocol import names
 
@@ -23,11 +24,16 @@ def run(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def load(path: Path | None) -> "Loaded":
-    """The configuration in a file, by default the usual one. Raises ConfigurationError."""
+    """The configuration in a file, by default the usual one. Raises ConfigurationError, UsageFailure.
+
+    Root acts as the user of the daemon from here on: see `owner`.
+    """
     from zonecut import config
     from zonecut.plugin.registry import create_manager
 
-    return config.load(path or config.DEFAULT_PATH, create_manager())
+    loaded = config.load(path or config.DEFAULT_PATH, create_manager())
+    owner.take_identity(loaded)
+    return loaded
 
 
 def open_store(loaded: "Loaded") -> "Store":

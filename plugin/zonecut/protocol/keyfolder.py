@@ -6,7 +6,7 @@ The keys are BIND key files. What counts of them, and when, is said by those who
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zonecut.protocol import keyfiles
@@ -32,12 +32,8 @@ class KeyFolder:
 
     def make(self) -> None:
         """Make the directory if it is not there."""
-        try:
+        with suppress(FileExistsError):
             self.path.mkdir(mode=0o700)
-        except FileExistsError:
-            return
-        # root may come first: the files still belong to whom the directory above belongs to, the daemon's user
-        _give(self.path, self.path.parent)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -67,7 +63,6 @@ class KeyFolder:
             if f"{pair.key.tag:05d}.key" not in taken:
                 break
         path = keyfiles.write_pair(self.path, pair, self._codepoints, ttl)
-        self.hand_over(path, path.with_suffix(".private"))
         return path, pair
 
     def retire(self, key: Key) -> None:
@@ -81,11 +76,6 @@ class KeyFolder:
         sync(retired)
         sync(self.path)
 
-    def hand_over(self, *paths: Path) -> None:
-        """Give what root has made in the directory to whom the directory belongs."""
-        for path in paths:
-            _give(path, self.path)
-
     @property
     def _lock_file(self) -> Path:
         return self.path / ".lock"
@@ -94,7 +84,6 @@ class KeyFolder:
     def _locked(self, kind: int) -> Iterator[None]:
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            self.hand_over(self._lock_file)
             fcntl.flock(descriptor, kind)
             yield
         finally:
@@ -113,9 +102,3 @@ def sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _give(path: Path, like: Path) -> None:
-    if os.geteuid() == 0:
-        status = like.stat()
-        os.chown(path, status.st_uid, status.st_gid)

@@ -144,7 +144,6 @@ class KeyDirectory:
             file.write(json.dumps(document, indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._folder.hand_over(temporary)
         temporary.rename(target)
         sync(self.path)
 

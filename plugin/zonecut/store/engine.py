@@ -73,8 +73,7 @@ def make_engine(url: URL) -> Engine:
 def create_file(url: URL) -> None:
     """Make an empty SQLite file that only its owner can read, unless the file is there.
 
-    Root makes it for the owner of the directory: the daemon is to open what an operator's first command created.
-    SQLite gives `-wal` and `-shm` mode and owner of the file itself. Raises StoreUnusable.
+    SQLite gives `-wal` and `-shm` the mode of the file itself. Raises StoreUnusable.
     """
     if url.get_backend_name() != "sqlite":
         return
@@ -82,13 +81,13 @@ def create_file(url: URL) -> None:
     if path.exists():
         return
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            if os.geteuid() == 0:
-                owner = path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_symlink() and not path.exists():
+            raise StoreUnusable(
+                f"store url {display(url)!r}: {path} is a link to nothing; make an empty file where it points, or take "
+                "it away"
+            ) from None
     except FileNotFoundError:
         raise StoreUnusable(
             f"store url {display(url)!r}: there is no directory {str(path.parent)!r}; create it first"
