@@ -106,10 +106,7 @@ async def test_without_its_bootstrapper_a_zone_takes_no_new_keys(
             await here.served_zone.bootstrapper.run()
         monkeypatch.undo()
         pair = new_pair(OTHER)
-        assert refused_for(await here.ask(upload(here, pair))) == (
-            Rcode.SERVFAIL,
-            "no keys are accepted for parent.example. just now: its bootstrapper is not running",
-        )
+        assert refused_for(await here.ask(upload(here, pair))) == (Rcode.SERVFAIL, "backend")
         assert not await here.store.keys.find(OTHER)
         # changes are another matter
         assert (await here.ask(here.signed(*replace_ns(CHILD, "new.example.")))).rcode == Rcode.NOERROR
