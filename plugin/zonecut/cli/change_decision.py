@@ -21,7 +21,8 @@ def run(number: int, reason: str, config: Path | None, as_json: bool, *, approve
         say_change_json(change, key)
         return
     say_change(change, key, loaded)
-    output.say(f"\n{_follows(change, approves=approves)}")
+    output.say("")
+    output.say(_follows(change, approves=approves))
 
 
 async def _decide(
