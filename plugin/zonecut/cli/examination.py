@@ -259,7 +259,7 @@ class _Examination:
         self, store: "Store", authenticated: Authenticated, request: DelegationChange, section: "ParentSection"
     ) -> None:
         record = await store.changes.latest(authenticated.key.owner)
-        newest = Newest.of(await store.changes.accepted(authenticated.key.owner))
+        newest = Newest(await store.changes.accepted(authenticated.key.owner))
         check_order(newest, authenticated.signature.inception, int(self._now), section.settings(), request)
         self._pass("order: no newer change of this child is in its way")
         if record.unsettled is not None:

@@ -7,7 +7,6 @@ which it was accepted; over that, a message dated before it goes only where its 
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.errors import Refusal
@@ -21,33 +20,27 @@ from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import AcceptedChange
 
 
-class Newest(NamedTuple):
+class Newest:
     """The newest changes accepted from a child: of those that were signed, and of those through another channel."""
 
-    signed: AcceptedChange | None = None
-    posted: AcceptedChange | None = None
+    __slots__ = ("posted", "posted_at", "signed", "signed_at")
 
-    @classmethod
-    def of(cls, accepted: Iterable[AcceptedChange]) -> "Newest":
-        newest = cls()
+    def __init__(self, accepted: Iterable[AcceptedChange] = ()) -> None:
+        self.signed: AcceptedChange | None = None
+        self.posted: AcceptedChange | None = None
+        self.signed_at = self.posted_at = 0
+        """As when they count in the order, in seconds since the epoch; 0: there is none."""
         for each in accepted:
-            newest = newest.with_(each)
-        return newest
+            self.add(each)
 
-    def with_(self, accepted: AcceptedChange) -> "Newest":
-        """These, once another change was accepted."""
+    def add(self, accepted: AcceptedChange) -> None:
+        """Another change was accepted."""
+        at = dated(accepted.inception, int(accepted.at))
         if accepted.inception is None:
-            return self if _is_older(accepted, self.posted) else self._replace(posted=accepted)
-        return self if _is_older(accepted, self.signed) else self._replace(signed=accepted)
-
-
-def _is_older(one: AcceptedChange, other: AcceptedChange | None) -> bool:
-    return other is not None and counts_as(one) < counts_as(other)
-
-
-def counts_as(accepted: AcceptedChange) -> int:
-    """The time as which a change counts in the order, in seconds since the epoch."""
-    return dated(accepted.inception, int(accepted.at))
+            if at >= self.posted_at:
+                self.posted, self.posted_at = accepted, at
+        elif at >= self.signed_at:
+            self.signed, self.signed_at = accepted, at
 
 
 def dated(inception: int | None, now: int) -> int:
@@ -70,17 +63,16 @@ def check_order(
         return
     tolerance = settings.ordering_tolerance if settings.ordering == "tolerant" else 0
     at = dated(inception, now)
-    signed, posted = newest
-    if signed is not None and counts_as(signed) - at > tolerance:
-        raise _stale(inception, at, now, signed, tolerance)
-    if posted is not None and (behind := counts_as(posted) - at) > 0:
+    if newest.signed is not None and newest.signed_at - at > tolerance:
+        raise _stale(inception, newest.signed_at - at, now, newest.signed, tolerance)
+    if newest.posted is not None and (behind := newest.posted_at - at) > 0:
         if behind > tolerance:
-            raise _stale(inception, at, now, posted, tolerance)
+            raise _stale(inception, behind, now, newest.posted, tolerance)
         if isinstance(request, DelegationChange) and not request.says_what_it_starts_from:
-            raise _stale(inception, at, now, posted, None)
+            raise _stale(inception, behind, now, newest.posted, None)
 
 
-def _stale(inception: int, at: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
+def _stale(inception: int, behind: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
     if newer.inception is None:
         what = f"a change through {channel_of(newer.source)}, accepted at {int(newer.at)}"
     else:
@@ -91,7 +83,7 @@ def _stale(inception: int, at: int, now: int, newer: AcceptedChange, tolerance: 
         if tolerance is None
         else f"more than the {tolerance:g} s that are tolerated"
     )
-    reason = f"stale: signed at {inception}, {counts_as(newer) - at} s before {what}, {because}; it is {now} here"
+    reason = f"stale: signed at {inception}, {behind} s before {what}, {because}; it is {now} here"
     return Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
 
 
@@ -111,12 +103,11 @@ class ChildOrder:
         child = provenance.child
         newest = self._newest.get(child)
         if newest is None:
-            newest = self._newest[child] = Newest.of(await self._ledger.accepted(child))
+            newest = self._newest[child] = Newest(await self._ledger.accepted(child))
         check_order(newest, provenance.inception, int(now), settings, request)
 
     def accepted(self, provenance: Provenance, now: float) -> None:
         """A change is in the ledger. `now` in seconds since the epoch."""
         newest = self._newest.get(provenance.child)
         if newest is not None:  # else the ledger tells of it
-            accepted = AcceptedChange(now, provenance.inception, provenance.key_tag, provenance.source)
-            self._newest[provenance.child] = newest.with_(accepted)
+            newest.add(AcceptedChange(now, provenance.inception, provenance.key_tag, provenance.source))
