@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, NOW, OTHER, ZONE, Clock
-from trust_support import key, same_tag
+from trust_support import delegation, key, same_tag
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
@@ -200,6 +200,20 @@ async def test_trusted_keys_go_only_with_the_new_one_and_only_if_the_validated_r
     assert first.reason == f"replaced by key {key(3).tag}"
     assert first.changed_at == third.changed_at
     assert await store.bootstraps.list() == []
+
+
+async def test_the_delegation_on_which_a_method_judged_is_what_trust_begins_with(store: Store) -> None:
+    async def accepted(stored: StoredKey, server: str) -> Delegation:
+        where = delegation(server)
+        judged = replace(acceptance(await under_way(store, stored), {stored.key.rdata}), delegation=where)
+        await store.bootstraps.accept(judged)
+        return where
+
+    for number, server in ((1, "ns.example."), (2, "ns.elsewhere.example.")):
+        where = await accepted(await begin(store, key(number)), server)
+        watch = await store.watches.of(CHILD)
+        assert watch is not None
+        assert (watch.began, watch.zone, watch.seen, watch.is_absent) == (where, ZONE, where.ns, False)
 
 
 async def test_an_upload_that_deletes_nothing_replaces_nothing(store: Store) -> None:

@@ -23,6 +23,7 @@ from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.receiver import responder
 from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns, source_key
 from zonecut.receiver.authentication import (
+    FORGOTTEN,
     UNKNOWN_SIGNER,
     Authenticated,
     SignatureSettings,
@@ -157,7 +158,7 @@ class Receiver:
                 refusal = error if isinstance(error, Refusal) else _format_error(error)
                 self._refuse_stranger(envelope, refusal, source, respond)
                 return
-            if known is None and verified is None:
+            if verified is None and (known is None or known.stored.state in FORGOTTEN):
                 signed = [
                     each for each in signatures(envelope, self._codepoints.signature_type) if each.signer == child
                 ]

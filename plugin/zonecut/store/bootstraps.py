@@ -31,6 +31,7 @@ from zonecut.store.changes import append
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
 from zonecut.store.keys import ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
+from zonecut.store.watches import Watch, begin_watches
 
 _TABLE = tables.bootstraps
 _SETTLED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
@@ -262,6 +263,9 @@ class BootstrapTable:
         told = [] if row.replaces else unpublished
         insert_entries(connection, self._clock(), [_unpublished(other, stored, item) for other in told])
         trusted = self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
+        # what somebody else changes from now on is told by what trust began with
+        now, where = trusted.changed_at, item.delegation
+        begin_watches(connection, [Watch(where.child, item.bootstrap.zone, where, now, where.ns, now)])
         return Accepted(trusted, tuple(told))
 
     def _decide(self, connection: Connection, items: Sequence[_Decision]) -> Sequence[StoredKey]:

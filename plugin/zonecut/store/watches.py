@@ -1,7 +1,8 @@
 """What was seen of the delegations of children whose keys are trusted: what trust began with, and absences.
 
-A row comes with the first look after trust in a child began, and goes when it begins anew. Only proven absence takes
-it, and the child's keys with it, in one transaction that holds it against what else is away.
+A row comes with what a method judged on, or with the first look after trust in a child began, and goes when it begins
+anew. Only proven absence takes it, and the child's keys with it, in one transaction that holds it against what else is
+away.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ class WatchTable:
 
     async def begin(self, watch: Watch) -> None:
         """Record the first look; one that is there stays."""
-        await self._thread.write(_begin, watch)
+        await self._thread.write(begin_watches, watch)
 
     async def update(self, watch: Watch) -> None:
         """Record a further look; where trust began anew meanwhile, nothing."""
@@ -157,7 +158,8 @@ class WatchTable:
         return len(ended)
 
 
-def _begin(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
+def begin_watches(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
+    """Begin the watches of children that have none; inside a transaction of the store thread."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(_TABLE).on_conflict_do_nothing(index_elements=["child"])
     connection.execute(statement, [_to_row(watch) for watch in watches])
