@@ -227,3 +227,21 @@ def test_changes_wait_for_somebodys_transaction_and_are_written_after_it(
         assert world.changes("--state", "failed") == []
         assert {record[2] for record in registry.records(PARENT) if record[:2] == (CHILD, "NS")} == {17}
         assert replayed(registry) == set(registry.records(PARENT))
+
+
+def test_one_senseless_row_does_not_end_the_export(tmp_path: Path) -> None:
+    named = GeneratedNamed(tmp_path / "server", ParentZone(PARENT, delegations=3))
+    with World(tmp_path, server=named) as world:
+        named.registry.insert([(PARENT, f"a..{PARENT}", f"a..{PARENT}", "NS", 60, "ns.elsewhere.test.")])
+        found = world.zonecut.cli("delegation", "export", PARENT, expect=1)
+        assert {each["child"] for each in found} == {
+            f"a..{PARENT}",
+            *(f"child{number}.{PARENT}" for number in range(3)),
+        }
+        (unreadable,) = [each for each in found if "unreadable" in each]
+        assert "empty label" in unreadable["unreadable"] or "makes no sense" in unreadable["unreadable"]
+        text = world.zonecut.cli("delegation", "export", PARENT, json=False, expect=1)
+        assert [line for line in text.splitlines() if line.startswith(f"; a..{PARENT} cannot be read: ")]
+        assert text.count("\tNS\t") == 6
+        named.registry.execute(("DELETE FROM zonecut_records WHERE child = ?", (f"a..{PARENT}",)))
+        stop_cleanly(world)

@@ -1,4 +1,4 @@
-"""`zonecut key`: import, list, show, trust, revoke."""
+"""`zonecut key`: import, list, show, trust, revoke, end."""
 
 import asyncio
 import time
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from test_cli_support import ED25519, House
-from vectors_of import CHILD, DIRECTORY, KEYS
+from vectors_of import CHILD, DIRECTORY, KEYS, ZONE
 from zonecut.cli import actor
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
-from zonecut.store import Bootstrap, KeyState
+from zonecut.receiver import absence
+from zonecut.store import Bootstrap, KeyState, Watch
 
 TAGS = [18590, 26831, 46020]
 FINGERPRINT = KEYS[46020].fingerprint()
@@ -265,3 +266,48 @@ def test_where_only_an_operator_decides_nothing_is_looked_at(house: House) -> No
     ended = house.zonecut("key", "retry", "child.sig0.test.")
     assert (ended.code, ended.out) == (1, "")
     assert "an operator decides: zonecut key trust" in ended.err
+
+
+# keys that end with their delegation
+
+
+def away(house: House, child: bytes, looks: int) -> None:
+    """So many looks have seen that a child's delegation is away, an hour each."""
+    watch = Watch(child, ZONE, None, 1.0)
+    for number in range(looks):
+        watch = absence.away(watch, 3600.0 * number, 86400)
+
+    async def put() -> None:
+        async with house.store() as store:
+            await store.watches.begin(watch)
+
+    asyncio.run(put())
+
+
+def test_an_operator_ends_the_trust_in_the_keys_of_a_child(house: House) -> None:
+    house.imported(DIRECTORY, "--trust")
+    ended = house.zonecut("key", "end", "child.sig0.test.", "--reason", "the name was given up", "--json")
+    assert ended.document == {"ended": [{"child": "child.sig0.test.", "keys": len(TAGS)}], "dry_run": False}
+    keys = house.zonecut("key", "list", "--json").document
+    assert {(key["state"], key["reason"]) for key in keys} == {("ended", "the name was given up")}
+
+
+def test_a_child_or_a_zone_is_named_and_not_both(house: House) -> None:
+    for arguments in ((), ("child.sig0.test.", "--gone", "sig0.test.")):
+        assert house.zonecut("key", "end", *arguments).code == 2
+
+
+@pytest.mark.parametrize(("looks", "count"), [(10, 0), (25, 1)])
+def test_what_was_away_over_the_period_and_is_not_there_now_is_ended_at_once(
+    house: House, looks: int, count: int
+) -> None:
+    house.imported(DIRECTORY, "--trust")
+    away(house, CHILD, looks)
+    text = house.zone_file.read_text()
+    house.zone_file.write_text("".join(line for line in text.splitlines(keepends=True) if "child" not in line))
+    listed = house.zonecut("key", "end", "--gone", "sig0.test.", "--dry-run", "--json")
+    assert listed.document["ended"] == [{"child": "child.sig0.test.", "keys": 0}] * count
+    assert {key["state"] for key in house.zonecut("key", "list", "--json").document} == {"trusted"}
+    house.zonecut("key", "end", "--gone", "sig0.test.")
+    expected = {"ended"} if count else {"trusted"}
+    assert {key["state"] for key in house.zonecut("key", "list", "--json").document} == expected

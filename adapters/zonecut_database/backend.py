@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from zonecut.plugin import Backend, BackendContext, BackendUnavailable, Change, Reading
+from zonecut.plugin import Backend, BackendContext, BackendUnavailable, Change, Reading, Unreadable
 from zonecut.protocol.rrset import RRset
 from zonecut_database import schema
 from zonecut_database.engine import database_of
@@ -75,7 +75,7 @@ class DatabaseBackend(Backend):
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         return await self._reading(partial(self._tables.missing, changes=changes))
 
-    async def children(self) -> AsyncGenerator[Reading, None]:
+    async def children(self) -> AsyncGenerator[Reading | Unreadable, None]:
         """Every delegation, some hundred in one step; one that comes or goes meanwhile may be there or not."""
         after: str | None = ""
         while after is not None:

@@ -1,12 +1,13 @@
 """One parent zone's rows: operations on a connection. They block, and let the database's errors through."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, insert, select, union_all, update
 
-from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, Change, Reading
+from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, Change, Reading, Unreadable
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Ttls
 from zonecut.protocol.rrset import RRset
@@ -66,10 +67,10 @@ class ZoneTables:
             self.check(connection)
         return found
 
-    def page(self, connection: Connection, after: str) -> tuple[list[Reading], str | None]:
+    def page(self, connection: Connection, after: str) -> tuple[list[Reading | Unreadable], str | None]:
         """The delegations of some children that follow a name in the order of the database, and the last of those.
 
-        None for the name: there are no more.
+        None for the name: there are no more. Those of which rows make no sense stand there as unreadable.
         """
         child = RECORDS.c.child
         following = select(child).where(self._in_zone, child > after, child != self._text).order_by(child).limit(_PAGE)
@@ -77,11 +78,24 @@ class ZoneTables:
         if not texts:
             self.check(connection)
             return [], None
-        children = [self._child_of(text) for text in texts]
+        found: list[Reading | Unreadable] = []
+        children = []
+        for text in texts:
+            try:
+                children.append(self._child_of(text))
+            except BackendMisconfigured as error:
+                found.append(Unreadable(None, text, error.reason))
         held = self._held(connection, children, {name for child in children for name in self._between(child)})
         nested = self._nested(connection, children)
-        readings = [self._reading_of(held, child, nested.get(child, ()), orphans=True) for child in children]
-        return [reading for reading in readings if reading.delegation.is_delegated], texts[-1]
+        for each in children:
+            try:
+                reading = self._reading_of(held, each, nested.get(each, ()), orphans=True)
+            except BackendMisconfigured as error:
+                found.append(Unreadable(each, names.to_text(each), error.reason))
+                continue
+            if reading.delegation.is_delegated:
+                found.append(reading)
+        return found, texts[-1]
 
     def missing(self, connection: Connection, changes: Sequence[Change]) -> tuple[bytes, ...]:
         """The children of those changes whose `after` the database does not have."""
@@ -176,7 +190,7 @@ class ZoneTables:
         while after is not None:
             deep = select(child).where(self._in_zone, IS_DEEP, child > after).order_by(child).limit(_DEEP)
             texts = connection.execute(deep).scalars().all()
-            for cut in map(self._child_of, dict.fromkeys(texts)):
+            for cut in self._sensible(dict.fromkeys(texts)):
                 for name in wanted.intersection(self._between(cut)):
                     found.setdefault(name, set()).add(cut)
             after = texts[-1] if texts else None
@@ -188,6 +202,12 @@ class ZoneTables:
         while len(name := names.parent(name)) > len(self._zone):
             found.append(name)
         return found[::-1]
+
+    def _sensible(self, texts: Iterable[str]) -> Iterator[bytes]:
+        """Those of these children whose names are some; the others are told of where they are listed."""
+        for text in texts:
+            with suppress(BackendMisconfigured):
+                yield self._child_of(text)
 
     def _child_of(self, text: str) -> bytes:
         try:

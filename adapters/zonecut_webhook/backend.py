@@ -15,6 +15,7 @@ from zonecut.plugin import (
     BackendUnavailable,
     Change,
     Reading,
+    Unreadable,
 )
 from zonecut.plugin.branches import visible
 from zonecut.plugin.privatefile import PrivateFileError
@@ -90,8 +91,8 @@ class WebhookBackend(Backend):
         found = await self._look_up([change.child for change in changes])
         return tuple(change.child for change in changes if not _is_so(change, found[change.child].delegation))
 
-    async def children(self) -> AsyncIterator[Reading]:
-        """Every delegation of the zone, page by page."""
+    async def children(self) -> AsyncIterator[Reading | Unreadable]:
+        """Every delegation of the zone, page by page; what is none stands there as unreadable."""
         api, cursor = self._open(), None
         while True:
             query: dict[str, str | int] = {"limit": self._options.page}
@@ -99,7 +100,7 @@ class WebhookBackend(Backend):
                 query["cursor"] = cursor
             document = await api.get("/delegations", query)
             with self._understanding("/delegations"):
-                found = [documents.reading_of(each) for each in document["delegations"]]
+                found = [documents.entry_of(each) for each in document["delegations"]]
             for reading in found:
                 yield reading
             following = document.get("next")

@@ -8,13 +8,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
 import dns.exception
 import dns.rdatatype
 
-from zonecut.plugin import BackendRejected, Change, Reading
+from zonecut.plugin import BackendRejected, Change, Reading, Unreadable
 from zonecut.protocol import names, rrset
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls, ds_from_text
@@ -91,6 +92,19 @@ def reading_of(document: Any) -> Reading:
         tuple(sorted(names.from_text(_text(name)) for name in _list(document, "nested"))),
         _ttls(document.get("ttls") or {}),
     )
+
+
+def entry_of(document: Any) -> Reading | Unreadable:
+    """What an entry of a listing says; an entry that makes no sense says only that, and of which child."""
+    try:
+        return reading_of(document)
+    except ValueError as error:
+        name = document.get("child") if isinstance(document, dict) else None
+        text = name if isinstance(name, str) else "a child without a name"
+        child = None
+        with suppress(ValueError):
+            child = names.from_text(text)
+        return Unreadable(child, text, str(error))
 
 
 def _ttls(document: Any) -> dict[tuple[bytes, int], int]:

@@ -26,6 +26,7 @@ from zonecut.cli import (
     demo,
     doctor,
     explain,
+    key_end,
     key_import,
     key_list,
     key_reject,
@@ -80,6 +81,7 @@ _keys.command("trust")(key_trust.command)
 _keys.command("reject")(key_reject.command)
 _keys.command("retry")(key_retry.command)
 _keys.command("revoke")(key_revoke.command)
+_keys.command("end")(key_end.command)
 app.add_typer(_keys, name="key")
 
 _parents = _group("What the parent zones announce.")

@@ -29,7 +29,8 @@ def command(
 
     A server is opening, ready, away or misconfigured since a time, as `zonecut serve` last saw it; halted: our own
     writer of the zone has failed and is about to be started again, and nothing is accepted until then; stopped: it does
-    not run; unknown: it never did, or ended without a word.
+    not run; unknown: it never did, or ended without a word. AWAY is how many delegations of children with trusted keys
+    are not there just now.
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject.
@@ -46,10 +47,10 @@ def command(
     if as_json:
         output.say_json({"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now) for c in changes]})
         return
-    with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "REASON") as table:
+    with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "REASON") as table:
         for zone in zones:
             document = zone.to_json()
-            keys = ("zone", "state", "since", "waiting", "oldest_waiting_seconds", "reason")
+            keys = ("zone", "state", "since", "waiting", "oldest_waiting_seconds", "delegations_away", "reason")
             table.add(*(_rounded(document[key]) for key in keys))
     if changes:
         output.say("")
@@ -65,6 +66,7 @@ class _Zone:
     zone: bytes
     state: "ZoneState | None"
     waiting: "Waiting | None"
+    away: int
     now: float
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class _Zone:
             "reason": reason or None,
             "seen_at": None if state is None else timestamps.to_text(state.seen_at),
             "waiting": waiting.count if waiting else 0,
+            "delegations_away": self.away,
             "oldest_waiting_seconds": round(max(0.0, self.now - waiting.oldest_at), 3) if waiting else None,
         }
 
@@ -94,7 +97,8 @@ async def _find(
 
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
-        zones = [_Zone(zone, states.get(zone), waiting.get(zone), time()) for zone in wanted]
+        away = await store.watches.all_away()
+        zones = [_Zone(zone, states.get(zone), waiting.get(zone), away.get(zone, 0), time()) for zone in wanted]
         chosen = ChangeState(state) if state else None
         return zones, await store.changes.list(child=child, state=chosen, limit=limit)
 

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -15,11 +15,12 @@ from zonecut.cli import output, owner, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
 from zonecut.cli.progress import ProgressLine
+from zonecut.protocol import names
 
 if TYPE_CHECKING:
     from zonecut.cli.comparison import Comparison
     from zonecut.config import Loaded, ParentSection
-    from zonecut.plugin import Backend, Reading
+    from zonecut.plugin import Backend, Reading, Unreadable
     from zonecut.store import Store
 
 BATCH = 500
@@ -42,6 +43,7 @@ def command(
     changing something else, or from mending it step by step; a change that makes it worse is refused.
 
     Exit code 3: some differ, since somebody changed them through another channel; or, with --check, some are unfit.
+    Exit code 1: some cannot be read, since what the server holds for them makes no sense; a comment says which and why.
 
     Example: zonecut delegation export parent.example. --output delegations.zone
     """
@@ -51,11 +53,16 @@ def command(
         count = _Count()
         wanted = target is not None or not sys.stdout.isatty()
         session.run(_export(loaded, section, file, count, as_json=as_json, wanted=wanted, check=check))
+    if count.unreadable:
+        some = "1 child" if count.unreadable == 1 else f"{count.unreadable} children"
+        output.complain(f"{some} could not be read; {count.all} were exported")
     if count.differing:
         some = _children(count.differing)
         output.complain(f"{some} not as the last applied change left them; {count.all} were exported")
     if count.unfit:
         output.complain(f"{_children(count.unfit)} not as `policy` wants them; {count.all} were exported")
+    if count.unreadable:
+        raise typer.Exit(Exit.FAILED)
     if count.differing or count.unfit:
         raise typer.Exit(Exit.DIFFERENT)
 
@@ -69,6 +76,7 @@ class _Count:
         self.all = 0
         self.differing = 0
         self.unfit = 0
+        self.unreadable = 0
 
 
 async def _export(
@@ -83,17 +91,25 @@ async def _export(
 ) -> None:
     with ProgressLine("delegations", wanted=wanted) as progress:
         async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
-            compared = _compared(section, store, backend)
-            if check:
-                compared = _checked(section, compared)
-            if as_json:
-                with output.JsonArray(file) as array:
-                    async for comparison in compared:
+            with output.JsonArray(file) if as_json else nullcontext() as array:
+
+                def tell(unreadable: "Unreadable") -> None:
+                    if array is not None:
+                        array.add({"zone": names.to_text(section.apex), **unreadable.to_json()})
+                    else:
+                        # on one line, whatever stands there: it must not become a record
+                        output.say(
+                            " ".join(f"; {unreadable.name} cannot be read: {unreadable.reason}".split()), file=file
+                        )
+                    count.unreadable += 1
+                    progress.advance()
+
+                compared = _compared(section, store, backend, tell)
+                async for comparison in _checked(section, compared) if check else compared:
+                    if array is not None:
                         array.add(comparison.to_json(section.apex))
-                        _advance(count, progress, comparison)
-            else:
-                async for comparison in compared:
-                    output.say_block(comparison.to_text(time()), file=file)
+                    else:
+                        output.say_block(comparison.to_text(time()), file=file)
                     _advance(count, progress, comparison)
 
 
@@ -104,8 +120,10 @@ def _advance(count: _Count, progress: ProgressLine, comparison: "Comparison") ->
     progress.advance()
 
 
-async def _compared(section: "ParentSection", store: "Store", backend: "Backend") -> "AsyncIterator[Comparison]":
-    """All that the server lists, then what else the ledger knows of."""
+async def _compared(
+    section: "ParentSection", store: "Store", backend: "Backend", tell: "Callable[[Unreadable], None]"
+) -> "AsyncIterator[Comparison]":
+    """All that the server lists, then what else the ledger knows of; `tell` is called with what cannot be read."""
     from zonecut.cli.comparison import compare
     from zonecut.cli.listed import Listed
     from zonecut.plugin import Reading
@@ -113,7 +131,13 @@ async def _compared(section: "ParentSection", store: "Store", backend: "Backend"
 
     since = time()
     with Listed() as listed:
-        async for readings in _batches(backend):
+
+        def tell_listed(unreadable: "Unreadable") -> None:
+            if unreadable.child is not None:
+                listed.add([unreadable.child])
+            tell(unreadable)
+
+        async for readings in _batches(backend, tell_listed):
             listed.add([reading.delegation.child for reading in readings])
             for comparison in await compare(store, backend, readings, since):
                 yield comparison
@@ -135,9 +159,14 @@ async def _checked(section: "ParentSection", compared: "AsyncIterator[Comparison
         yield replace(comparison, unfit=unfit)
 
 
-async def _batches(backend: "Backend") -> "AsyncIterator[Sequence[Reading]]":
+async def _batches(backend: "Backend", tell: "Callable[[Unreadable], None]") -> "AsyncIterator[Sequence[Reading]]":
+    from zonecut.plugin import Unreadable
+
     batch: list[Reading] = []
     async for reading in backend.children():
+        if isinstance(reading, Unreadable):
+            tell(reading)
+            continue
         batch.append(reading)
         if len(batch) == BATCH:
             yield batch

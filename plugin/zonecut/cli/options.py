@@ -9,7 +9,8 @@ from zonecut.protocol import names
 from zonecut.protocol.foreigntext import clip
 
 
-def _name(text: str) -> bytes:
+def name_of(text: str) -> bytes:
+    """A name on a command line."""
     try:
         return names.from_text(text)
     except ValueError as error:
@@ -42,17 +43,17 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what wo
 ReasonOption = Annotated[
     str, typer.Option("--reason", metavar="TEXT", parser=clip, help="Why; it is kept in the audit trail.")
 ]
-ChildArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="CHILD", help="A child zone's name.")]
-ZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A parent zone's name.")]
-ChildZoneArgument = Annotated[bytes, typer.Argument(parser=_name, metavar="ZONE", help="A child zone's name.")]
+ChildArgument = Annotated[bytes, typer.Argument(parser=name_of, metavar="CHILD", help="A child zone's name.")]
+ZoneArgument = Annotated[bytes, typer.Argument(parser=name_of, metavar="ZONE", help="A parent zone's name.")]
+ChildZoneArgument = Annotated[bytes, typer.Argument(parser=name_of, metavar="ZONE", help="A child zone's name.")]
 OptionalChildZoneArgument = Annotated[
-    bytes | None, typer.Argument(parser=_name, metavar="ZONE", show_default=False, help="Only this child zone.")
+    bytes | None, typer.Argument(parser=name_of, metavar="ZONE", show_default=False, help="Only this child zone.")
 ]
 OptionalChildArgument = Annotated[
-    bytes | None, typer.Argument(parser=_name, metavar="CHILD", show_default=False, help="Only this child zone.")
+    bytes | None, typer.Argument(parser=name_of, metavar="CHILD", show_default=False, help="Only this child zone.")
 ]
 ChildOption = Annotated[
-    bytes | None, typer.Option("--child", parser=_name, metavar="NAME", help="Only those of this child zone.")
+    bytes | None, typer.Option("--child", parser=name_of, metavar="NAME", help="Only those of this child zone.")
 ]
 KeyidOption = Annotated[
     int | None,

@@ -59,6 +59,7 @@ class _Stored:
     pending_keys: Mapping[str, int]
     keys: Mapping[KeyState, int]
     keys_at: float
+    away: Mapping[bytes, int]
 
 
 class Metrics:
@@ -108,13 +109,14 @@ class _Reading(Collector):
         store, now = self.sources.store, self.sources.clock()
         try:
             waiting, pending = await store.statistics.waiting(), await store.statistics.bootstraps()
+            away = await store.watches.all_away()
             if known is not None and now - known.keys_at < KEYS_AGE:
                 keys, keys_at = known.keys, known.keys_at
             else:
                 keys, keys_at = await store.statistics.keys(), now
         except StoreUnavailable:
             return
-        self._stored = _Stored(now, waiting, pending, keys, keys_at)
+        self._stored = _Stored(now, waiting, pending, keys, keys_at, away)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
@@ -178,12 +180,17 @@ class _Reading(Collector):
         oldest = GaugeMetricFamily(
             "zonecut_oldest_waiting_change_seconds", "How long the oldest of those waits; 0 for none.", labels=["zone"]
         )
+        gone = GaugeMetricFamily(
+            "zonecut_delegations_away", "Children with trusted keys whose delegation is away.", labels=["zone"]
+        )
         for zone in self.sources.counts():
+            gone.add_metric([names.to_text(zone)], stored.away.get(zone, 0))
             text, there = names.to_text(zone), stored.waiting.get(zone)
             waiting.add_metric([text], there.count if there else 0)
             oldest.add_metric([text], max(0.0, stored.at - there.oldest_at) if there else 0)
         yield waiting
         yield oldest
+        yield gone
         keys = GaugeMetricFamily("zonecut_keys", "The children's keys by state.", labels=["state"])
         for state in KeyState:
             keys.add_metric([state.value], stored.keys.get(state, 0))

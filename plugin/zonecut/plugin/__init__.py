@@ -11,6 +11,7 @@ from zonecut.plugin.backend import (
     BackendUnavailable,
     Change,
     Reading,
+    Unreadable,
 )
 from zonecut.plugin.hookspecs import Adapter, hookimpl
 
@@ -26,5 +27,6 @@ __all__ = [
     "BackendUnavailable",
     "Change",
     "Reading",
+    "Unreadable",
     "hookimpl",
 ]

@@ -73,6 +73,21 @@ class Reading:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A delegation that a listing cannot show, since what the server has for it makes no sense.
+
+    `name` is the child's as it stands there, `child` the same as a value where it is one; `reason` is a sentence.
+    """
+
+    child: bytes | None
+    name: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"child": self.name, "unreadable": self.reason}
+
+
 class BackendError(Exception):
     """Base of what an adapter raises; `reason` is a sentence for the log and the operator, never for a child."""
 
@@ -170,10 +185,11 @@ class Backend(ABC):
         """Read back in one go: the children of those changes whose `after` the server does not hold now."""
 
     @abstractmethod
-    def children(self) -> AsyncIterator[Reading]:
+    def children(self) -> AsyncIterator[Reading | Unreadable]:
         """Every delegation of the zone as `read` finds it, in any order, in bounded memory.
 
-        With glue below it that no NS names (orphan glue), which `read` may leave out.
+        With glue below it that no NS names (orphan glue), which `read` may leave out. One of which the server holds
+        what makes no sense stands there as unreadable, and stops no other.
         """
 
     @abstractmethod

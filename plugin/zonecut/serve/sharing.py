@@ -16,6 +16,7 @@ from zonecut.plugin import (
     BackendUnavailable,
     Change,
     Reading,
+    Unreadable,
 )
 from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
@@ -81,7 +82,7 @@ class SharedBackend(Backend):
             self.health.answered(writing=True)
         return missing
 
-    def children(self) -> AsyncIterator[Reading]:
+    def children(self) -> AsyncIterator[Reading | Unreadable]:
         return self._backend.children()
 
     async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from zonecut.plugin.backend import Backend
+from zonecut.plugin.backend import Backend, Reading
 from zonecut.plugin.branches import visible
 from zonecut.plugin.contract.server import ContractServer
 from zonecut.protocol.delegation import Delegation
@@ -52,6 +52,7 @@ async def listed(backend: Backend) -> dict[bytes, Delegation]:
     """All delegations by child."""
     found = {}
     async for reading in backend.children():
+        assert isinstance(reading, Reading), f"{reading.name} is unreadable: {reading.reason}"
         assert reading.delegation.child not in found
         found[reading.delegation.child] = reading.delegation
     return found

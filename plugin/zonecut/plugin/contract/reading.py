@@ -32,7 +32,11 @@ class ReadingContract(ContractTests):
         async with opened(server) as backend:
             await shows(backend, changed)
             assert (await backend.read(child)).ttls == expected
-            (found,) = [each async for each in backend.children() if each.delegation.child == child]
+            (found,) = [
+                each
+                async for each in backend.children()
+                if isinstance(each, Reading) and each.delegation.child == child
+            ]
             assert found == Reading(changed)
             assert found.ttls == expected
 
@@ -79,6 +83,7 @@ class ReadingContract(ContractTests):
             tracemalloc.start()
             try:
                 async for found in backend.children():
+                    assert isinstance(found, Reading)
                     count += 1
                     for number, delegation in list(wanted.items()):
                         if found.delegation.child == delegation.child:
