@@ -91,11 +91,12 @@ def test_delv_says_the_same(world: World, case: str) -> None:
 
 
 async def test_a_key_beside_which_an_alias_would_stand_is_an_alias(world: World) -> None:
-    """Through unbound; named answers SERVFAIL, since to it KEY is a type that may stand beside a CNAME."""
+    """Through unbound; named 9.18 answers SERVFAIL, since to it KEY is a type that may stand beside a CNAME."""
     answer = await world.resolver().lookup(*question("alias.secure.test. KEY"))
     assert (answer.verdict, answer.status, answer.rdatas) == (SECURE, ALIAS, ())
     answer = await world.resolver("named").lookup(*question("alias.secure.test. KEY"))
-    assert (answer.verdict, answer.status) == (INDETERMINATE, FAILED)
+    assert (answer.verdict, answer.status) in ((INDETERMINATE, FAILED), (SECURE, ALIAS))
+    assert answer.rdatas == ()
 
 
 async def test_an_answer_tells_its_records_its_signer_and_its_chain(world: World) -> None:

@@ -119,8 +119,12 @@ class Sqlite:
             isolation_level=None,
             check_same_thread=False,
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
-            raw.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
+                raw.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
     def _file(self) -> tuple[int, int]:

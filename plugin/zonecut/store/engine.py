@@ -59,13 +59,17 @@ def make_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where `begin` says, not where sqlite3 guesses
-        for pragma in (
-            "journal_mode=WAL",  # readers and the writer do not wait for each other
-            "synchronous=FULL",  # a commit is on the disk when it returns
-            "foreign_keys=ON",
-            "journal_size_limit=67108864",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in (
+                "journal_mode=WAL",  # readers and the writer do not wait for each other
+                "synchronous=FULL",  # a commit is on the disk when it returns
+                "foreign_keys=ON",
+                "journal_size_limit=67108864",
+            ):
+                connection.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            connection.close()  # nobody else knows it yet
+            raise
 
     return engine
 
