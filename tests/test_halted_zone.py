@@ -123,7 +123,7 @@ async def test_a_zone_whose_ledger_cannot_be_read_accepts_nothing_until_it_can(
     async with site(tmp_path) as here:
         await here.trust(CHILD)
         # a zone that is made anew, as after a change of the configuration
-        here.zone._resumed.clear()
+        here.zone._resumption.done.clear()
         unsettled = here.store.changes.unsettled
 
         async def away(zone: bytes | None = None) -> Sequence[object]:

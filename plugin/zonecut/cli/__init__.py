@@ -40,6 +40,8 @@ from zonecut.cli import (
     parent_withdraw,
     schema,
     serve,
+    store_accept,
+    store_check,
 )
 from zonecut.cli.failures import report
 from zonecut.cli.version import VersionOption
@@ -108,6 +110,11 @@ _changes.command("show")(change_show.command)
 _changes.command("approve")(change_approve.command)
 _changes.command("reject")(change_reject.command)
 app.add_typer(_changes, name="change")
+
+_stores = _group("What zonecut remembers.")
+_stores.command("check")(store_check.command)
+_stores.command("accept")(store_accept.command)
+app.add_typer(_stores, name="store")
 
 _delegations = _group("What the servers hold.")
 _delegations.command("show")(delegation_show.command)

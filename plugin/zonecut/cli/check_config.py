@@ -71,8 +71,9 @@ async def _unreachable(loaded: "Loaded") -> list[str]:
     except CannotListen as error:
         problems.append(str(error))
     try:
-        async with session.open_store(loaded):
-            pass
+        async with session.open_store(loaded) as store:
+            if store.restored:
+                problems.append(f"store.url: {store.restored.reason}")
     except StoreError as error:
         problems.append(f"store.url: {error.reason}")
     for place, section in enumerate(loaded.configuration.parents):

@@ -86,12 +86,19 @@ async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIter
 
 
 def has_store(loaded: "Loaded") -> bool:
-    """False if the store would have to be made first: who only looks makes none."""
+    """False if the store would have to be made first: who only looks makes none.
+
+    True for one that is gone, too: opening it says so.
+    """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
+
+    from zonecut.store.mark import MarkFile
 
     try:
         url = make_url(loaded.configuration.store.url)
     except ArgumentError:
         return True  # opening it says what is wrong
-    return url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists()
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return True
+    return Path(url.database).exists() or MarkFile(Path(url.database)).read() is not None

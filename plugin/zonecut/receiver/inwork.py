@@ -75,8 +75,8 @@ class InWork:
         self._writer.put(pending)
         return pending.settled
 
-    async def resume(self, stored: StoredChange) -> None:
-        """Take up what was accepted before us."""
+    async def resume(self, stored: StoredChange, too_late: Refusal | None = None) -> None:
+        """Take up what was accepted before us; `too_late`: why it is not written any more, unless it was."""
         await self._turns.take(stored.child, 0)
         pending = Pending(
             stored.id,
@@ -86,6 +86,7 @@ class InWork:
             uncertain=True,
             since=-inf,
         )
+        pending.withdrawn, pending.may_be_ours = too_late, too_late is None
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
         self.hand_over(pending, stored.identity)

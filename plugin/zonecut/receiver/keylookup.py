@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from zonecut.protocol import names
-from zonecut.store import KeyRing, RingKey, StoreUnavailable
+from zonecut.store import KeyRing, RingKey, StoreRestored, StoreUnavailable
 
 MAX_FETCHING = 1024
 """Messages that may wait for their keys to be fetched."""
@@ -19,7 +19,10 @@ Fail = Callable[[str], None]
 
 
 class KeyLookup:
-    """Looks keys up without ever making who has them in memory wait for who has not."""
+    """Looks keys up without ever making who has them in memory wait for who has not.
+
+    While a store that was restored waits for an operator, no key is worth what stands there: it may be revoked.
+    """
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
@@ -27,14 +30,16 @@ class KeyLookup:
         self._fetching: asyncio.Task[None] | None = None
 
     def in_memory(self, owner: bytes) -> tuple[RingKey, ...] | None:
-        """The keys of an owner if memory has them now."""
-        return self._ring.lookup(owner)
+        """The keys of an owner if memory has them now, and they count."""
+        return None if self._ring.restored else self._ring.lookup(owner)
 
     def look_up(self, owner: bytes, use: Use, fail: Fail) -> None:
         """Call `use` with the keys of an owner, at once if they are in memory, or `fail` with the reason."""
-        keys = self._ring.lookup(owner)
+        keys = self.in_memory(owner)
         if keys is not None:
             use(keys)
+        elif self._ring.restored:
+            fail("the key store was restored from a backup and waits for an operator")
         elif len(self._waiting) >= MAX_FETCHING:
             fail("too many keys are being looked up; try again")
         else:
@@ -44,6 +49,8 @@ class KeyLookup:
 
     async def keys_of(self, owner: bytes) -> tuple[RingKey, ...]:
         """The keys of an owner as they are now. Raises StoreUnavailable."""
+        if self._ring.restored:
+            raise StoreRestored(self._ring.restored.reason)
         keys = self._ring.lookup(owner)
         return (await self._ring.fetch({owner}))[owner] if keys is None else keys
 

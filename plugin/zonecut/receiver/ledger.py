@@ -81,6 +81,23 @@ class Ledger:
         """What a crash left between ledger and backend, in the order in which it was accepted."""
         return await self._store.changes.unsettled(self._zone)
 
+    @property
+    def restored(self) -> str | None:
+        """Why nothing is to be done before an operator has decided; None if nothing is in the way."""
+        restored = self._store.restored
+        return None if restored is None else restored.reason
+
+    async def absence(self) -> float | None:
+        """Seconds since this zone was last served; None if it never was. Raises StoreUnavailable."""
+        return await self._store.zones.absence(self._zone)
+
+    async def floor(self) -> float | None:
+        """The time before which signed messages are stale, in seconds since the epoch; None if there is none.
+
+        Raises StoreUnavailable.
+        """
+        return await self._store.restores.floor()
+
     async def check_signer(self, stored: StoredChange) -> None:
         """Raise Refusal unless the key that signed a change is trusted now, or it came without a signature.
 

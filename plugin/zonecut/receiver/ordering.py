@@ -72,6 +72,19 @@ def check_order(
             raise _stale(inception, behind, now, newest.posted, None)
 
 
+def check_floor(floor: float | None, inception: int, now: int) -> None:
+    """Raise Refusal with BADTIME for a message that was signed before a store was restored from a backup.
+
+    Whether something newer was accepted meanwhile is not known. `floor` and `now` in seconds since the epoch.
+    """
+    if floor is not None and dated(inception, now) < floor:
+        reason = (
+            f"stale: signed at {inception}, and what was accepted before {int(floor)} is not known, since the store "
+            f"was restored from a backup: sign it anew from then on; it is {now} here"
+        )
+        raise Refusal("store-restored", reason, Rcode.BADTIME, EdeCode.OTHER)
+
+
 def _stale(inception: int, behind: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
     if newer.inception is None:
         what = f"a change through {channel_of(newer.source)}, accepted at {int(newer.at)}"
@@ -93,12 +106,17 @@ class ChildOrder:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._newest: Bounded[bytes, Newest] = Bounded(REMEMBERED_CHILDREN)
+        self.floor: float | None = None
+        """The time before which messages are stale, in seconds since the epoch, where the store was restored."""
 
     async def check(
         self, provenance: Provenance, request: DelegationChange | KeyRoll, now: float, settings: ZoneSettings
     ) -> None:
         """Raise Refusal for a request that is stale; StoreUnavailable. `now` in seconds since the epoch."""
-        if provenance.inception is None or settings.ordering == "off":
+        if provenance.inception is None:
+            return
+        check_floor(self.floor, provenance.inception, int(now))
+        if settings.ordering == "off":
             return
         child = provenance.child
         newest = self._newest.get(child)

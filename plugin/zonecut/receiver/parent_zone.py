@@ -27,12 +27,13 @@ from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.resumption import Resumption
 from zonecut.receiver.telling import tell_accepted
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, Decision, StoreConflict, StoreUnavailable
+from zonecut.store import ChangeState, StoreConflict, StoreUnavailable
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -84,7 +85,7 @@ class ParentZone:
         self._decisions = Decisions(
             rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh, displaced
         )
-        self._resumed = asyncio.Event()
+        self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work)
         self._recording = Recording()
         self._duty = Duty(rules.zone, "writer", "requests")
 
@@ -92,6 +93,16 @@ class ParentZone:
     def trouble(self) -> str | None:
         """Why the server cannot be reached; None if it can, or was not tried yet."""
         return self._readings.trouble
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether what the ledger held is taken up: changes are accepted from then on."""
+        return self._resumption.done.is_set()
+
+    @property
+    def knows_absence(self) -> bool:
+        """Whether it is known for how long this zone was not served: until then nothing is to be recorded of it."""
+        return self._resumption.knows_absence
 
     @property
     def zone(self) -> bytes:
@@ -108,25 +119,7 @@ class ParentZone:
 
         Does nothing when that is done. Raises StoreUnavailable; nothing is taken up then.
         """
-        if self._resumed.is_set():
-            return
-        unsettled, held = await self._ledger.unsettled(), list(await self._ledger.held())
-        # what was approved is judged again before it is written, as everything that waited for an operator
-        held += [stored for stored in unsettled if stored.decision is Decision.APPROVED]
-        unsettled = [stored for stored in unsettled if stored.decision is not Decision.APPROVED]
-        for stored in held:
-            waits = Outcome.waits_for_operator(stored.reason or "")
-            self._in_work.hold(Held(stored.id, Change(stored.before, stored.after), stored.identity), waits)
-        newest = {stored.child: stored for stored in unsettled}
-        for stored in unsettled:
-            if newest[stored.child] is stored:
-                await self._in_work.resume(stored)
-            else:
-                # a later change of the child is accepted only once the earlier one is settled: to write that one
-                # again would undo the later
-                reason = f"its outcome was not recorded before change {newest[stored.child].id} was accepted"
-                self._ledger.settle(stored.id, ChangeState.APPLIED, reason, stored.attempts)
-        self._resumed.set()
+        await self._resumption.begin()
 
     async def retire(self) -> None:
         """Accept nothing more; returns when all that was accepted is in the ledger."""
@@ -142,6 +135,7 @@ class ParentZone:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._decisions.run())
                 await self._readings.open(self.writer.held_up)
+                await self._resumption.finish()
                 _log.info("zone.ready", zone=names.to_text(self.zone))
                 await self.writer.run()
 
@@ -296,10 +290,12 @@ class ParentZone:
         policy.check_child(self.rules, child)
         if (trouble := self._duty.trouble) is not None:
             raise EndsEarly(Outcome.unavailable("not-running", trouble, told=trouble))
+        if (held := self._resumption.held) is not None:
+            raise EndsEarly(Outcome.unavailable("store", held))
         try:
-            if not self._resumed.is_set():
+            if not self.is_resumed:
                 async with asyncio.timeout(self._settings.answer_within):
-                    await self._resumed.wait()
+                    await self._resumption.done.wait()
             waited = await self._turns.take(child, self._settings.answer_within)
         except (TimeoutError, TurnTimeout):
             told = "an earlier change of this child waits"

@@ -27,6 +27,8 @@ class Pending:
     settled: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     uncertain: bool = False
     """An earlier attempt, or a process before us, may have written it."""
+    may_be_ours: bool = True
+    """False where others may have changed the zone since: then nothing on the server counts as half of our writing."""
     written: bool = field(init=False)
     """Something of it may be on the server."""
     looked_at: Change | None = None
@@ -59,7 +61,7 @@ class Pending:
     def may_have_left(self, held: Delegation) -> bool:
         """True if what the server holds may be what our own writing left, and nobody else's."""
         ours = {*self.origin.records, *self.change.after.records}
-        return self.written and ours.issuperset(held.records)
+        return self.written and self.may_be_ours and ours.issuperset(held.records)
 
 
 class WriteQueue:

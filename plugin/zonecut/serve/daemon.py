@@ -97,6 +97,8 @@ class Daemon:
     async def _run(self) -> None:
         store = self._store
         store.thread.noticed = _log_store
+        if store.restored:
+            _log.error("store.restored", reason=store.restored.reason, **store.restored.to_json())
         await store.ring.start()
         self._supervisor.start(TaskName("keyring"), store.ring.run)
         remembered = [
@@ -138,8 +140,8 @@ class Daemon:
             children_with_keys=len(store.ring),
             signs_with={names.to_text(owner): pair.key.tag for owner, pair in self._identities.signers(self._clock())},
         )
-        notify("READY=1")
-        states = StateKeeper(store, self._zones.states, self._states_changed)
+        notify(f"READY=1\nSTATUS={store.restored.reason if store.restored else ''}")
+        states = StateKeeper(store, self._zones.served, self._states_changed)
         background = self._background(states)
         await self._until_stopped()
         notify("STOPPING=1")
@@ -318,6 +320,7 @@ def _log_store(trouble: str | None) -> None:
         _log.info("store.recovered")
     else:
         _log.error("store.unavailable", reason=trouble)
+    notify(f"STATUS={trouble or ''}")
 
 
 def open_store(loaded: Loaded, *, writes: bool = False) -> Store:

@@ -68,6 +68,11 @@ class RunningZones:
         down = self._supervisor.down
         return [with_tasks(shared.health.state, down) for shared in self._shared.values()]
 
+    def served(self) -> list[ZoneState]:
+        """The same, of those zones that know how long they were not served: after that it may be recorded anew."""
+        known = {apex for apex, zone in self._zones.items() if zone.delegations.knows_absence}
+        return [state for state in self.states() if state.zone in known]
+
     def prepare(self, loaded: Loaded) -> "Preparation":
         """What a configuration asks for, made but not started.
 

@@ -28,11 +28,14 @@ from zonecut.store.errors import (
     QuotaExceeded,
     StoreConflict,
     StoreError,
+    StoreReplaced,
+    StoreRestored,
     StoreUnavailable,
     StoreUnusable,
 )
 from zonecut.store.keyring import KeyRing, RingKey
 from zonecut.store.keys import KeyState, KeyTable, StoredKey
+from zonecut.store.mark import Mark, Restored
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
 from zonecut.store.watches import Away, Watch, WatchTable
@@ -68,12 +71,16 @@ __all__ = [
     "Statistics",
     "Waiting",
     "Remembered",
+    "Mark",
+    "Restored",
     "AgentTable",
     "StoredAgent",
     "AuditEntry",
     "AuditRecord",
     "StoreError",
     "StoreUnavailable",
+    "StoreReplaced",
+    "StoreRestored",
     "StoreUnusable",
     "StoreConflict",
     "InvalidTransition",

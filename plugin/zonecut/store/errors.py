@@ -15,6 +15,14 @@ class StoreUnavailable(StoreError):
     """The database cannot do it now: disk full, read-only, locked, damaged, closed. The next operation tries afresh."""
 
 
+class StoreReplaced(StoreUnavailable):
+    """The files of the store were removed or replaced beneath us: the connection leads where nobody reads."""
+
+
+class StoreRestored(StoreUnavailable):
+    """The store was restored from a backup, and no operator has accepted that yet: it can be read, not written."""
+
+
 class StoreUnusable(StoreError):
     """The URL does not lead to a store that this version can use; somebody has to change something."""
 

@@ -18,6 +18,7 @@ from zonecut.protocol.keys import UnusableKey, Verifier, verifier
 from zonecut.store import tables
 from zonecut.store.errors import StoreUnavailable
 from zonecut.store.keys import COLUMNS, KeyState, StoredKey
+from zonecut.store.mark import Restored
 from zonecut.store.owners import OwnerFilter
 from zonecut.store.thread import StoreThread
 
@@ -101,6 +102,11 @@ class KeyRing:
         """Read all owners. Raises StoreUnavailable."""
         await self._load()
         await self._bring(())
+
+    @property
+    def restored(self) -> Restored | None:
+        """What shows that the store was restored from a backup, until an operator has accepted that."""
+        return self._thread.restored
 
     def __len__(self) -> int:
         """The owners that have or had a key."""

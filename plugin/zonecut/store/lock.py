@@ -67,6 +67,23 @@ def locked(url: str, *, patience: float = PATIENCE) -> Iterator[None]:
         held.close()
 
 
+def holder(store: Path) -> Holder | None:
+    """The process that has the store in this file; None where nobody has it, or that cannot be seen."""
+    try:
+        descriptor = os.open(lock_path(store), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Holder.from_octets(os.pread(descriptor, _MOST_OCTETS, 0))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def lock_path(store: Path) -> Path:
     """The file that is locked for a store: one, by whatever name the store is reached."""
     real = store.resolve()

@@ -1,7 +1,9 @@
 """The version of a store: makes the tables of an empty one, upgrades an older one, refuses a newer one."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,10 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from zonecut.store.engine import begin, display, is_locked, unusable
 from zonecut.store.errors import StoreUnusable
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0
 """Seconds for which an upgrade waits for another process, which may be doing the same."""
+
+_Result = TypeVar("_Result")
 
 
 def upgrade(engine: Engine) -> None:
@@ -20,19 +24,30 @@ def upgrade(engine: Engine) -> None:
 
     Raises StoreUnusable when it was written by a newer version, belongs to another program, or does not work.
     """
+    at_first(engine, _upgrade)
+
+
+def at_first(engine: Engine, work: Callable[[Connection], _Result]) -> _Result:
+    """What `work` returns, with a connection of its own; again while another process holds the lock.
+
+    Raises StoreUnusable for an error of the database.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             with engine.connect() as connection:
-                # Unlocked at first: the usual case only reads.
-                if _version(connection) != REVISIONS[-1]:
-                    connection.rollback()
-                    _upgrade_locked(connection)
-            return
+                return work(connection)
         except SQLAlchemyError as error:
             if not is_locked(error) or time.monotonic() > deadline:
                 raise StoreUnusable(unusable(engine.url, error)) from error
         time.sleep(0.05)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Unlocked at first: the usual case only reads.
+    if _version(connection) != REVISIONS[-1]:
+        connection.rollback()
+        _upgrade_locked(connection)
 
 
 def _upgrade_locked(connection: Connection) -> None:

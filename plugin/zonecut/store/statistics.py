@@ -1,6 +1,6 @@
 """Numbers of rows, for who watches a store from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -39,6 +39,17 @@ class Statistics:
     async def bootstraps(self) -> Mapping[str, int]:
         """Keys on their way to trust: by a `method`, and those that wait for an `operator`."""
         return await self._thread.read(_bootstraps)
+
+    async def damage(self) -> Sequence[str]:
+        """What SQLite's quick check finds wrong with the file; nothing where all is well. It reads the whole file."""
+        found = await self._thread.read(
+            lambda connection: (
+                list(connection.exec_driver_sql("PRAGMA quick_check").scalars())
+                if connection.dialect.name == "sqlite"
+                else []
+            )
+        )
+        return [each for each in found if each != "ok"]
 
 
 def _waiting(connection: Connection) -> dict[bytes, Waiting]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,10 +16,15 @@ from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import ChildLedgers
 from zonecut.store.decisions import DecisionTable
 from zonecut.store.engine import check_writable, create_file, make_engine, parse_url
+from zonecut.store.errors import StoreUnusable
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
-from zonecut.store.schema import upgrade
+from zonecut.store.mark import MarkFile, Restored, check_moved, compare, lost
+from zonecut.store.marking import Marking
+from zonecut.store.restores import RestoreTable
+from zonecut.store.schema import at_first, upgrade
 from zonecut.store.statistics import Statistics
+from zonecut.store.storefile import StoreFile
 from zonecut.store.thread import StoreThread
 from zonecut.store.watches import WatchTable
 from zonecut.store.zone_states import ZoneStates
@@ -31,14 +37,21 @@ class Store:
     """
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], float], code_points: codepoints.CodePoints, ring_owners: int
+        self,
+        engine: Engine,
+        file: StoreFile,
+        marking: Marking,
+        clock: Callable[[], float],
+        code_points: codepoints.CodePoints,
+        ring_owners: int,
     ) -> None:
-        self.thread = StoreThread(engine)
+        self.thread = StoreThread(engine, file, marking)
         self.keys = KeyTable(self.thread, clock)
         self.ring = KeyRing(self.thread, code_points, ring_owners)
         """Not started: who looks keys up calls `start`, and has `run` run."""
         self.changes = ChangeTable(self.thread, clock)
         self.decisions = DecisionTable(self.thread, clock)
+        self.restores = RestoreTable(self.thread, clock, self.changes.settle_many, self.decisions.hold)
         self.ledgers = ChildLedgers(self.thread)
         self.zones = ZoneStates(self.thread, clock)
         self.statistics = Statistics(self.thread)
@@ -62,14 +75,33 @@ class Store:
         `clock` gives seconds since the epoch; `ring_owners` is how many owners' keys the ring keeps in memory; with
         `writes`, a file that can only be read is refused. Raises StoreUnusable, with a sentence that names the URL and
         says what would be right.
+        A store that has not got as far as it once had is opened all the same: see `restored`.
         """
         parsed = parse_url(url)
+        path = Path(parsed.database or "").resolve()  # as SQLite does, before it adds `-wal`
+        mark_file = MarkFile(path)
+        mark = mark_file.read()
+        if mark is not None and not path.exists():
+            raise StoreUnusable(lost(url, mark, mark_file))
         create_file(parsed)
+        file = StoreFile(path)
+        if mark is not None and mark.file not in (None, file.identity):
+            check_moved(url, path, mark_file)
         engine = make_engine(parsed)
         upgrade(engine)
         if writes:
             check_writable(engine)
-        return cls(engine, clock, code_points, ring_owners)
+        restored = at_first(engine, lambda connection: compare(connection, mark))
+        marking = Marking(mark_file, file.identity, restored, recorded=writes)
+        return cls(engine, file, marking, clock, code_points, ring_owners)
+
+    @property
+    def restored(self) -> Restored | None:
+        """What shows that this store was restored from a backup, until an operator has accepted that.
+
+        Until then it can be read, and whatever writes raises StoreRestored.
+        """
+        return self.thread.restored
 
     async def close(self) -> None:
         """Do what was accepted, close the database. May be called again."""

@@ -198,3 +198,13 @@ zone_states = Table(
     Column("reason", Text, nullable=False),
     Column("seen_at", Double, nullable=False),
 )
+
+restores = Table(
+    "restores",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("accepted_at", Double, nullable=False),
+    Column("floor", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -12,7 +12,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from zonecut.store.engine import begin, display, explain, is_locked
-from zonecut.store.errors import StoreConflict, StoreUnavailable
+from zonecut.store.errors import StoreConflict, StoreReplaced, StoreRestored, StoreUnavailable
+from zonecut.store.mark import Restored
+from zonecut.store.marking import Marking
+from zonecut.store.storefile import StoreFile
 
 MAX_GROUP = 500
 """The most items that one transaction takes: it bounds how long reads and other processes wait for it."""
@@ -47,18 +50,29 @@ class StoreThread:
     nothing that was accepted is lost when the program ends.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, file: StoreFile | None = None, marking: Marking | None = None) -> None:
+        """`file`: the one that must stay in its place for anything to be read or recorded.
+
+        `marking` is told what is recorded; while it holds that the store was restored, nothing is.
+        """
         self._engine = engine
+        self._file = file
+        self.marking = marking
         self._queue: SimpleQueue[_Read | _Write | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._closed = False
         self._locked_since: float | None = None
-        self._trouble: str | None = None
+        self._trouble = self.restored.reason if self.restored else None
         self._write_fails = False
         self.noticed: Callable[[str | None], None] = _nobody
         """Called, in the thread, with the reason when the database does not work any more, and with None when it does
         again."""
+
+    @property
+    def restored(self) -> Restored | None:
+        """What shows that the store was restored from a backup, until an operator has accepted that."""
+        return None if self.marking is None else self.marking.restored
 
     async def read(self, function: Callable[[Connection], _Result]) -> _Result:
         """What `function` returns, called in the store thread inside one transaction, which is rolled back.
@@ -111,7 +125,9 @@ class StoreThread:
                 _hand_back([self._read(read) for read in reads])
                 if writes:
                     _hand_back(self._write(writes))
+                self._mark()
         finally:
+            self._mark(at_once=True)
             self._drop_connection()
             self._engine.dispose()
 
@@ -134,7 +150,9 @@ class StoreThread:
 
     def _read(self, read: _Read) -> _Outcome:
         try:
-            connection = self._connected()
+            connection = self._current()
+            if self.marking is not None:
+                self.marking.look_again(connection)
             begin(connection, write=False)
             result = read.function(connection)
             connection.rollback()
@@ -150,8 +168,9 @@ class StoreThread:
     def _write(self, writes: deque[_Write]) -> list[_Outcome]:
         """Commit the first of `writes` and take them out; nothing while another process holds the lock."""
         try:
-            begin(self._connected(), write=True)
-        except SQLAlchemyError as error:
+            self._check_accepted()
+            begin(self._current(), write=True)
+        except (SQLAlchemyError, StoreUnavailable) as error:
             if is_locked(error) and self._patient():
                 self._drop_connection()
                 return []
@@ -170,14 +189,14 @@ class StoreThread:
 
     def _write_alone(self, write: _Write) -> _Outcome:
         try:
-            begin(self._connected(), write=True)
+            begin(self._current(), write=True)
             return _Outcome(write.future, self._execute([write])[0], None)
         except BaseException as error:
             return _Outcome(write.future, None, self._recover(error, write=True))
 
     def _execute(self, group: Sequence[_Write]) -> list[Any]:
         """The results of `group`, in its order, after the transaction that has begun is committed."""
-        connection = self._connected()
+        connection = self._current()
         by_handler: dict[Callable[[Connection, Sequence[Any]], Sequence[Any]], list[int]] = {}
         for index, write in enumerate(group):
             by_handler.setdefault(write.handler, []).append(index)
@@ -187,7 +206,10 @@ class StoreThread:
             for index, result in zip(indexes, given, strict=True):
                 results[index] = result
         connection.commit()
+        self._check_file()  # else it may be durable where nobody reads
         self._write_fails = False
+        if self.marking is not None:
+            self.marking.recorded()
         self._notice(None)
         return results
 
@@ -200,10 +222,32 @@ class StoreThread:
         self._locked_since = None
         return False
 
-    def _connected(self) -> Connection:
+    def _current(self) -> Connection:
+        """The connection, after a look whether it leads to the file that others see. Raises StoreReplaced."""
+        self._check_file()
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._check_file()
         return self._connection
+
+    def _check_accepted(self) -> None:
+        if self.marking is not None and self.marking.restored and not self.marking.accepting:
+            self.marking.look_again(self._current())
+            if self.marking.restored:
+                raise StoreRestored(self.marking.restored.reason)
+
+    def _mark(self, *, at_once: bool = False) -> None:
+        if self.marking is None or self._connection is None:
+            return
+        try:
+            self._check_file()
+            self.marking.keep(self._connection, at_once=at_once)
+        except (SQLAlchemyError, StoreReplaced):
+            return  # whoever reads or writes next is told
+
+    def _check_file(self) -> None:
+        if self._file is not None:
+            self._file.check()
 
     def _recover(self, error: BaseException, *, write: bool) -> BaseException:
         """End the transaction, so that the next one finds nothing left of it; what to tell the caller."""
@@ -218,11 +262,19 @@ class StoreThread:
                 self._connection.rollback()
             except SQLAlchemyError:
                 self._drop_connection()
+        if isinstance(error, StoreRestored):
+            return error  # it works, and waits for an operator
+        if isinstance(error, StoreReplaced):
+            # the connection stays: what it holds is not lost while it is open, and counts when the file is put back
+            self._notice(error.reason)
+            return error
         return (
             StoreConflict(f"the store holds such a row: {error.orig}") if isinstance(error, IntegrityError) else error
         )
 
     def _notice(self, trouble: str | None) -> None:
+        if trouble is None and self.restored:
+            return
         if trouble != self._trouble:
             self._trouble = trouble
             self.noticed(trouble)
@@ -234,6 +286,8 @@ class StoreThread:
                 connection.close()
             except SQLAlchemyError:
                 connection.invalidate()
+        if self._file is not None:
+            self._file.closed()
 
 
 def _nobody(trouble: str | None) -> None:

@@ -43,7 +43,7 @@ class ZoneState:
 
 
 class ZoneStates:
-    """The states of a store. What is recorded is for people: nothing is decided by it."""
+    """The states of a store: for people, and to tell for how long a zone was not served."""
 
     def __init__(self, thread: StoreThread, clock: Callable[[], float]) -> None:
         self._thread = thread
@@ -57,6 +57,11 @@ class ZoneStates:
     async def all(self) -> Mapping[bytes, ZoneState]:
         """The latest state of each zone that ever had one. Raises StoreUnavailable."""
         return await self._thread.read(_all)
+
+    async def absence(self, zone: bytes) -> float | None:
+        """Seconds since a state of this zone was last recorded; None if none ever was. Raises StoreUnavailable."""
+        states = await self.all()
+        return self._clock() - states[zone].seen_at if zone in states else None
 
     def _record(self, connection: Connection, groups: Sequence[Sequence[ZoneState]]) -> Sequence[None]:
         now = self._clock()

@@ -1,0 +1,146 @@
+"""A mark outside of the database: how far the store had got. One that has not got so far was restored from a backup.
+
+The mark is a small file beside the SQLite file. It names the newest entry of the audit trail that was durable, since
+whatever a store decides leaves an entry there in the same transaction. It is written after what it tells of is on the
+disk, and never tells more: a crash leaves a mark that is too old, which says nothing against the store.
+"""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from zonecut.store import tables, timestamps
+from zonecut.store.errors import StoreUnusable
+from zonecut.store.lock import holder
+
+_AUDIT = tables.audit
+_NEWEST = select(_AUDIT.c.id, _AUDIT.c.at).order_by(_AUDIT.c.id.desc()).limit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The newest entry of an audit trail: its number, and when it was recorded, in seconds since the epoch.
+
+    `file` is the device and inode of the SQLite file that held it, where that is known.
+    """
+
+    entry: int
+    at: float
+    file: tuple[int, int] | None = None
+
+
+NOTHING = Mark(0, 0.0)
+"""The mark of a store whose audit trail is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What shows that a store is not the one that was here: the mark, and how far the store has got."""
+
+    mark: Mark
+    newest: Mark
+
+    @property
+    def reason(self) -> str:
+        """A sentence that says what is wrong, and what an operator does about it."""
+        until = timestamps.to_text(self.mark.at)
+        has = f"ends at {timestamps.to_text(self.newest.at)}" if self.newest.entry else "is empty"
+        if self.newest.entry >= self.mark.entry:
+            has = "has gone another way since"
+        return (
+            f"the store was restored from a backup: it was used until {until}, and its audit trail {has}; "
+            "nothing is accepted until an operator has run zonecut store check, and then zonecut store accept"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "used_until": timestamps.to_text(self.mark.at),
+            "entry": self.mark.entry,
+            "reaches_until": timestamps.to_text(self.newest.at) if self.newest.entry else None,
+            "newest_entry": self.newest.entry,
+        }
+
+
+def newest(connection: Connection) -> Mark:
+    """How far a store has got."""
+    row = connection.execute(_NEWEST).one_or_none()
+    return NOTHING if row is None else Mark(row.id, row.at)
+
+
+def compare(connection: Connection, mark: Mark | None) -> Restored | None:
+    """None if a store holds all that its mark tells of, or there is no mark."""
+    if mark is None or not mark.entry:
+        return None
+    at = connection.execute(select(_AUDIT.c.at).where(_AUDIT.c.id == mark.entry)).scalar_one_or_none()
+    return None if at == mark.at else Restored(mark, newest(connection))
+
+
+class MarkFile:
+    """The file that holds the mark of a SQLite store.
+
+    Its name begins with a dot: `rm zonecut.db*` before a backup is put back takes the `-wal` with it, and not the mark.
+    """
+
+    def __init__(self, store: Path) -> None:
+        store = store.resolve()
+        self.path = store.with_name(f".{store.name}.mark")
+
+    def read(self) -> Mark | None:
+        """The mark; None where there is none, or none that can be read: a power cut may leave it empty."""
+        try:
+            document = json.loads(self.path.read_text())
+            file = document.get("file")
+            return Mark(int(document["entry"]), float(document["at"]), (int(file[0]), int(file[1])) if file else None)
+        except (OSError, ValueError, TypeError, LookupError):
+            return None
+
+    def write(self, mark: Mark) -> None:
+        """Put another mark in place of the one that is there, in one step. Raises OSError.
+
+        Root writes it for the owner of the directory, who writes the next one.
+        """
+        new = self.path.with_name(f"{self.path.name}.new")
+        with suppress(FileNotFoundError):
+            new.unlink()
+        descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            if os.geteuid() == 0:
+                owner = self.path.parent.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            json.dump({"entry": mark.entry, "at": mark.at, "file": mark.file}, file)
+            file.write("\n")
+        new.replace(self.path)
+
+
+def lost(url: str, mark: Mark, file: MarkFile) -> str:
+    """A sentence about a store that is gone while its mark is there."""
+    return (
+        f"store url {url!r}: the file is gone, and it was used until {timestamps.to_text(mark.at)}: put a backup in "
+        f"its place (deploy/README.md says how), or remove {file.path} as well to begin with an empty store"
+    )
+
+
+def check_moved(url: str, store: Path, mark: MarkFile) -> None:
+    """Raise StoreUnusable for a file that cannot be used in the place where another one was marked.
+
+    It is to be called before anything is opened: with another file's `-wal` beside it, that would damage it.
+    """
+    who = holder(store)
+    if who is not None and who.pid != os.getpid():
+        raise StoreUnusable(
+            f"store url {url!r}: another file has taken its place beneath zonecut serve ({who}), which has the one "
+            "open that was there: nothing that is done here would reach it, and nothing that it does would last; stop "
+            "it first"
+        )
+    log = store.with_name(f"{store.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreUnusable(
+            f"store url {url!r}: another file was there before, and {log} was not made with it: restored from a "
+            f"backup, it would be mixed with that; remove it and {store.name}-shm then, or remove {mark.path} if all "
+            "of them were moved here together"
+        )
