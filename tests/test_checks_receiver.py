@@ -175,7 +175,7 @@ async def test_what_is_judged_again_on_another_delegation_is_looked_at_again(ope
     lame = NS2
     servers = Servers(serving(NS1, ns=[NS1, OUTSIDE]) | serving(OUTSIDE, ns=[NS1, OUTSIDE]))
     async with opened(servers, "enforce") as here:
-        await here.zone.delegation_of(CHILD)
+        await here.zone.look_at(CHILD)
         zone_file = tmp_path / "parent.zone"
         by_hand = zone_file.read_text().replace(
             "child NS ns1.child\n", f"child NS ns1.child\nchild NS {lame}\nns2.child A 1.1.1.2\n"
