@@ -76,16 +76,39 @@ async def test_a_conflict_names_the_children_and_writes_nothing(parent: Parent) 
     assert (parent.text(), parent.include.read_bytes()) == state
 
 
-async def test_orphan_glue_is_no_conflict_and_goes(parent: Parent) -> None:
+async def test_orphan_glue_is_no_conflict_and_stays_unless_the_change_names_it(parent: Parent) -> None:
     parent.hold(APEX + HAND + "old.a A 192.0.2.99\na AAAA 2001:db8::9\n")
+    orphans = {("old.a.parent.example.", "A", "192.0.2.99"), ("a.parent.example.", "AAAA", "2001:db8::9")}
     backend = await parent.opened()
-    assert len((await backend.read(ONE.child)).delegation.glue) == 3
+    assert (await backend.read(ONE.child)).delegation == ONE
+    assert len((await listed(backend))[ONE.child].glue) == 3
     await backend.write([change(ONE, TWO)])
+    assert parent.served() == OWN | served(TWO) | orphans
+    await backend.write([change((await listed(backend))[ONE.child], TWO)])
     assert parent.served() == OWN | served(TWO)
-    parent.hold(APEX + "www.c A 192.0.2.80\n")
-    after = delegation("c.parent.example.", "NS ns.x.example.")
-    await backend.write([change(delegation("c.parent.example."), after)])
-    assert parent.served() == OWN | served(TWO, after)
+
+
+async def test_siblings_that_name_each_other_s_hosts_keep_them(parent: Parent) -> None:
+    """RFC 9471 section 2.3: what no NS of the child names is the glue of the other."""
+    parent.hold(APEX + "a NS ns.b\nb NS ns.a\nns.a A 192.0.2.8\nns.b A 192.0.2.9\n")
+    addresses = {("ns.a.parent.example.", "A", "192.0.2.8"), ("ns.b.parent.example.", "A", "192.0.2.9")}
+    backend = await parent.opened()
+    for label, target in (("a", "ns.b"), ("b", "ns.a")):
+        before = delegation(f"{label}.parent.example.", f"NS {target}.parent.example.")
+        digest = "DS 1 13 2 " + "ab" * 32
+        after = delegation(f"{label}.parent.example.", f"NS {target}.parent.example.", digest)
+        await backend.write([change(before, after)])
+        assert await backend.verify([change(before, after)]) == ()
+        assert addresses <= parent.served()
+        await parent.opened()
+        assert addresses <= parent.served()
+    # and from the generated file, where an edit by hand has put it
+    block = parent.include.read_text()
+    parent.include.write_text(block + "old.a.parent.example. 60 IN A 192.0.2.7\n")
+    await backend.write([change(after, before)])
+    there = delegation("a.parent.example.", "NS ns.b.parent.example.", digest)
+    await backend.write([change(there, delegation("a.parent.example.", "NS ns.b.parent.example."))])
+    assert {*addresses, ("old.a.parent.example.", "A", "192.0.2.7")} <= parent.served()
 
 
 @pytest.mark.parametrize(

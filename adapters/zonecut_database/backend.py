@@ -1,13 +1,14 @@
 """The Backend for tables: two threads, so that those who read never wait for a lock that somebody else holds."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from zonecut.plugin import Backend, BackendContext, BackendUnavailable, Change, Reading, Unreadable
+from zonecut.plugin import Backend, BackendContext, BackendError, BackendUnavailable, Change, Host, Reading, Unreadable
 from zonecut.protocol.rrset import RRset
 from zonecut_database import schema
 from zonecut_database.engine import database_of
@@ -15,6 +16,7 @@ from zonecut_database.options import DatabaseOptions
 from zonecut_database.thread import DatabaseThread
 from zonecut_database.zone import ZoneTables
 
+_LOG = logging.getLogger("zonecut.database")
 _BATCH_RECORDS = 10_000
 
 T = TypeVar("T")
@@ -44,9 +46,20 @@ class DatabaseBackend(Backend):
             if not await threads.reading.run(schema.exists):
                 await threads.writing.run(schema.make)
             await threads.reading.run(self._check)
+            if await threads.reading.run(schema.lacks_index):
+                await self._make_index(threads)
         except BaseException:
             await self.close()
             raise
+
+    async def _make_index(self, threads: _Threads) -> None:
+        try:
+            await threads.writing.run(schema.make_index)
+        except BackendError as error:
+            # it works without, and slowly; the tables may be another role's
+            _LOG.warning(
+                "an index is missing (%s): have the tables' owner do this: %s", error.reason, schema.MAKING_INDEX
+            )
 
     def _check(self, connection: Connection) -> None:
         schema.check(connection)
@@ -74,6 +87,9 @@ class DatabaseBackend(Backend):
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         return await self._reading(partial(self._tables.missing, changes=changes))
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await self._reading(partial(self._tables.hosts, hosts=hosts))
 
     async def children(self) -> AsyncGenerator[Reading | Unreadable, None]:
         """Every delegation, some hundred in one step; one that comes or goes meanwhile may be there or not."""

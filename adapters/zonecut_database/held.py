@@ -184,17 +184,25 @@ class Held:
             ttls[rr[:2]] = min(ttl, ttls.get(rr[:2], ttl))
         return Reading(Delegation.of(child, (rr for _, _, rr in shown)), enclosing, tuple(sorted(nested)), ttls)
 
+    def concerned(self, change: Change) -> list[Stored]:
+        """The rows at the owners that a change names; not what else is filed under the child. Raises Senseless."""
+        return _at(self.rows(change.child, owners(change)), owners(change))
+
     def holds(self, change: Change) -> bool:
         """True if `after` is what is held, exactly, at all names at which the change has or had anything.
 
         Rows that make no sense are no part of what is held.
         """
-        places = self._places(change.child, owners(change))
-        return {rr for _, _, rr in self._rows(change.child, places)} == set(_wanted(change))
+        places = owners(change)
+        return {rr for _, _, rr in _at(self._rows(change.child, places), places)} == set(_wanted(change))
 
     def alias_at(self, rrs: Iterable[RR]) -> str | None:
         """A name of these records at which an alias stands."""
         return next((text for text in (names.to_text(rr.owner) for rr in rrs) if text in self._aliases), None)
+
+
+def _at(rows: Iterable[Stored], places: Collection[bytes]) -> list[Stored]:
+    return [stored for stored in rows if stored.rr.rtype not in _ADDRESSES or stored.rr.owner in places]
 
 
 def owners(change: Change) -> set[bytes]:
@@ -214,7 +222,7 @@ def edit(held: Held, changes: Sequence[Change], zone: bytes, ttls: Ttls) -> Edit
     for change in changes:
         _check_place(change, zone)
         try:
-            rows = held.rows(change.child, owners(change))
+            rows = held.concerned(change)
         except Senseless as error:
             # not unavailable: the others of the batch would wait until somebody mends it
             raise BackendRejected(str(error), [change.child]) from error
@@ -241,7 +249,7 @@ def _wanted(change: Change) -> tuple[RR, ...]:
 
 
 def _agrees(rows: Iterable[Stored], before: Delegation) -> bool:
-    """True if `before` is what is held, orphan glue aside: glue that no NS of `before` names."""
+    """True if `before` is what is held, but for addresses that no NS of `before` names."""
     return set(_conditions((rr for _, _, rr in rows), before)) == set(_conditions(before.records, before))
 
 

@@ -10,6 +10,9 @@ from zonecut.plugin import BackendMisconfigured
 from zonecut_database.tables import RECORDS, SCHEMA, ZONES
 
 VERSION = 1
+_SERVERS = "zonecut_records_servers"
+MAKING_INDEX = f"CREATE INDEX IF NOT EXISTS {_SERVERS} ON zonecut_records (zone, rdata) WHERE type = 'NS'"
+"""What makes the index without which each look for those who name a host takes the longer the larger the zone is."""
 _MAKING = 0x7A6F6E65637574
 """PostgreSQL's advisory lock under which the tables are made."""
 _RIGHTS = {
@@ -36,6 +39,16 @@ def make(connection: Connection) -> None:
     for statement in statements(connection.dialect.name):
         # to the driver as it is: a percent sign is one
         connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def lacks_index(connection: Connection) -> bool:
+    """True for tables that were made before there was an index of the hosts that NS records name."""
+    return _SERVERS not in {index["name"] for index in inspect(connection).get_indexes(RECORDS.name)}
+
+
+def make_index(connection: Connection) -> None:
+    """Make that index, in a writing transaction that is not over yet."""
+    connection.exec_driver_sql(MAKING_INDEX)
 
 
 def check(connection: Connection) -> None:

@@ -5,9 +5,28 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, insert, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    delete,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
-from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, Change, Reading, Unreadable
+from zonecut.plugin import (
+    MAX_NAMED_BY,
+    BackendConflict,
+    BackendMisconfigured,
+    BackendRejected,
+    Change,
+    Host,
+    Reading,
+    Unreadable,
+)
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Ttls
 from zonecut.protocol.rrset import RRset
@@ -28,6 +47,8 @@ _DEEP = 5000
 _SERVERS = RECORDS.alias("servers")
 _IMPATIENCE = 100
 """Milliseconds to wait for a row, once the zone's lock is ours: shorter than PostgreSQL takes to look for deadlocks."""
+_IS_NS = RECORDS.c.type == literal_column("'NS'")
+"""Written out, so that the index of such rows is used."""
 _ADDING = "INSERT INTO zonecut_zones (zone) VALUES ('{}')"
 
 _T = TypeVar("_T")
@@ -102,6 +123,23 @@ class ZoneTables:
         held = self._held(connection, [change.child for change in changes], _owners(changes))
         self.check(connection)
         return tuple(change.child for change in changes if not held.holds(change))
+
+    def hosts(self, connection: Connection, hosts: Sequence[bytes]) -> dict[bytes, Host]:
+        """Who names these hosts, and their addresses."""
+        naming: dict[bytes, list[bytes]] = {host: [] for host in hosts}
+        for host in hosts:
+            named = (
+                select(RECORDS.c.owner).distinct().where(self._in_zone, _IS_NS, RECORDS.c.rdata == names.to_text(host))
+            )
+            for owner in connection.execute(named.limit(MAX_NAMED_BY)).scalars():
+                naming[host].append(names.from_text(owner))
+        addresses: dict[bytes, list[RR]] = {host: [] for host in hosts}
+        for row in self._rows(connection, RECORDS.c.owner, hosts):
+            if row.type in ("A", "AAAA"):
+                with suppress(ValueError):
+                    record = record_of(row.owner, row.type, row.rdata)
+                    addresses[record.owner].append(record)
+        return {host: Host(tuple(sorted(naming[host])), tuple(sorted(addresses[host]))) for host in hosts}
 
     def commit(self, connection: Connection, changes: Sequence[Change]) -> None:
         """Write all of these changes, in a transaction that is not over yet."""

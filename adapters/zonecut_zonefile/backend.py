@@ -1,9 +1,9 @@
 """The Backend interface over the files of a parent zone and the command that loads it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-from zonecut.plugin import Backend, BackendContext, Change, Reading
+from zonecut.plugin import Backend, BackendContext, Change, Host, Reading
 from zonecut.plugin.threads import to_its_end
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile.options import ZonefileOptions
@@ -44,6 +44,9 @@ class ZonefileBackend(Backend):
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         await self._reload()
         return await asyncio.to_thread(self._parent.missing, changes)
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await asyncio.to_thread(self._parent.hosts, hosts)
 
     async def children(self) -> AsyncIterator[Reading]:
         cuts = await asyncio.to_thread(self._parent.cuts)

@@ -89,6 +89,18 @@ class Generated:
         """The names of the blocks in which these records of this file stand."""
         return {self._group(record.rr.owner) for record in records}
 
+    def standing(self, groups: Iterable[bytes]) -> dict[bytes, list[Placed]]:
+        """The records of these blocks."""
+        found: dict[bytes, list[Placed]] = {}
+        for group in groups:
+            owners = [owner for owner in self.index.under(group) if self._group(owner) == group]
+            found[group] = [record for owner in owners for record in self.index.at(owner)]
+        return found
+
+    def rest(self, records: Iterable[Placed]) -> bytes:
+        """The lines of records that stay in a block when others of it go."""
+        return self._render(records)
+
     def block(self, delegation: Delegation) -> bytes:
         """A child's block; empty for one that is not delegated."""
         return delegation.to_text(self._ttls).encode() if delegation.is_delegated else b""

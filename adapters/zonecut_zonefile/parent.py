@@ -7,26 +7,30 @@ own, which has the new serial. A crash in between is mended from what stands the
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from zonecut.plugin import (
+    MAX_NAMED_BY,
     BackendContext,
     BackendError,
     BackendMisconfigured,
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
 )
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile import announced, edit, files
 from zonecut_zonefile.explained import explained
 from zonecut_zonefile.files import Source, Staged
 from zonecut_zonefile.generated import Generated, file_name, header
-from zonecut_zonefile.index import Index, Zone
+from zonecut_zonefile.index import Index, Zone, owners
 from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
-from zonecut_zonefile.transaction import holds, outstanding
+from zonecut_zonefile.transaction import holds, is_doubled, outstanding
 
 _ATTEMPTS = 10
 
@@ -103,14 +107,25 @@ class ParentZone:
         """Those of these that are delegated now."""
         with self._lock:
             self._refresh()
-            found = (self._zone.reading(child) for child in children)
+            found = (self._zone.reading(child, orphans=True) for child in children)
             return [reading for reading in found if reading.delegation.is_delegated]
 
     def missing(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         """The children of those changes whose `after` does not stand in the files, which are read again."""
         with self._lock:
             self._refresh(force=True)
-            return tuple(change.child for change in changes if not holds(self._zone.delegation(change.child), change))
+            return tuple(change.child for change in changes if not holds(self._zone.held(change), change))
+
+    def hosts(self, hosts: Sequence[bytes]) -> dict[bytes, Host]:
+        """Who names these hosts, and their addresses."""
+        with self._lock:
+            self._refresh()
+            file, _ = self._loaded()
+            at_apex = {r.rr.rdata for r in file.kept if r.rr.rtype == RRType.NS and r.rr.owner == self._apex}
+            found = {host: self._zone.host(host) for host in hosts}
+            for host in at_apex.intersection(hosts):
+                found[host] = replace(found[host], named_by=(self._apex, *found[host].named_by)[:MAX_NAMED_BY])
+            return found
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of these changes or none."""
@@ -240,7 +255,7 @@ class ParentZone:
             moving = [
                 record
                 for record in file.placed
-                if record.fixed is None and self._zone.home(record.rr.owner) in generated.index.cuts
+                if record.fixed is None and is_doubled(record, self._zone, self._outer, generated.index)
             ]
         if half_done:
             with explained(file.source.path):
@@ -260,28 +275,33 @@ class ParentZone:
             return
         assert file.serial is not None
         serial = edit.next_serial(file.serial)
-        blocks: dict[bytes, bytes] = {}
-        moving: list[Placed] = []
-        gone: list[Placed] = []
+        moving: dict[int, Placed] = {}
+        gone: dict[int, Placed] = {}
         entangled = False
         for change in needed:
             reading = self._zone.reading(change.child)
             entangled |= reading.enclosing is not None or bool(reading.nested)
-            outer = self._outer.under(change.child)
-            own = {id(record) for owner in outer for record in self._outer.at(owner)}
-            for record in self._zone.belonging(change.child):
-                (moving if id(record) in own else gone).append(record)
-        blocks.update(dict.fromkeys(generated.blocks_of(gone), b""))
-        blocks.update((change.child, generated.block(change.after)) for change in needed)
+            outer = {id(record) for owner in (change.child, *owners(change)) for record in self._outer.at(owner)}
+            for record in self._zone.concerned(change):
+                (moving if id(record) in outer else gone)[id(record)] = record
+        # what else stands in a block that is written anew is nothing of these changes, and stays
+        standing = generated.standing({*generated.blocks_of(gone.values()), *(change.child for change in needed)})
+        blocks = {
+            group: generated.rest(record for record in records if id(record) not in gone)
+            for group, records in standing.items()
+        }
+        for change in needed:
+            blocks[change.child] = generated.block(change.after) + blocks[change.child]
         with explained(file.source.path):
-            edited = self._edited(file, moving, serial, BackendRejected)
+            edited = self._edited(file, tuple(moving.values()), serial, BackendRejected)
             zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
         try:
             # Where only the serial follows, the order in which a power cut finds the two renames does not matter:
             # until both are durable nobody was told that the change is applied, and it will be written again.
-            self._replace_generated(generated, blocks, gone, serial, durable=bool(moving))
+            replaced = [record for records in standing.values() for record in records]
+            self._replace_generated(generated, blocks, replaced, serial, durable=bool(moving))
             with explained(file.source.path):
-                self._replace(zone_staged, edited, moving)
+                self._replace(zone_staged, edited, tuple(moving.values()))
                 if not moving and generated.source.path.parent != file.source.path.parent:
                     files.fsync(generated.source.path.parent)
         finally:

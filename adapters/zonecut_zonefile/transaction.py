@@ -4,10 +4,12 @@ from collections.abc import Collection, Sequence
 
 from zonecut.plugin import BackendConflict, BackendRejected, Change
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut_zonefile.index import Zone
+from zonecut_zonefile.index import Index, Zone, ancestors
+from zonecut_zonefile.reader import Placed
 
 
 def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change]) -> list[Change]:
@@ -19,7 +21,7 @@ def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change
     conflicts = []
     for change in changes:
         _check_place(change, zone.apex)
-        held = zone.delegation(change.child)
+        held = zone.held(change)
         if holds(held, change):
             continue
         if not agrees(held, change.before):
@@ -30,31 +32,38 @@ def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change
         raise BackendConflict(f"the zone file holds something else than expected for {listed}", conflicts)
     for change in needed:
         _check_aliases(change.after, aliases)
-        _check_movable(change.child, zone)
+        _check_movable(change, zone)
     return needed
 
 
 def agrees(held: Delegation, before: Delegation) -> bool:
-    """True if `before` is what is held, orphan glue aside: glue that no NS of `before` names."""
+    """True if `before` is what is held, but for addresses that no NS of `before` names."""
     if (held.ns, held.ds) != (before.ns, before.ds):
         return False
     return {rr for rr in held.glue if rr.owner in before.ns} == {rr for rr in before.glue if rr.owner in before.ns}
 
 
 def holds(held: Delegation, change: Change) -> bool:
-    """True if `after` is what is held. DS without NS are nothing.
-
-    Glue beside it that neither its NS nor the glue of `before` names is somebody else's, and does no harm.
-    """
-    after = change.after
-    if not after.is_delegated:
+    """True if `after` is what is held at the owners that the change names. DS without NS are nothing."""
+    if not change.after.is_delegated:
         return not held.is_delegated and not held.ds
-    if (held.ns, held.ds) != (after.ns, after.ds):
+    return held == change.after
+
+
+def is_doubled(record: Placed, zone: Zone, outer: Index, generated: Index) -> bool:
+    """True for a line of the zone's own file that a change took over into the generated one, or took out with it.
+
+    Those are NS and DS of children that are there, and addresses that such lines name or that are there, too.
+    """
+    owner = record.rr.owner
+    if record.rr.rtype in (RRType.NS, RRType.DS):
+        return owner in generated.cuts
+    if zone.home(owner) not in generated.cuts:
         return False
-    concerned = {*after.ns, *(rr.owner for rr in (*change.before.glue, *after.glue))}
-    return set(after.glue) <= set(held.glue) and all(
-        rr.owner not in concerned for rr in set(held.glue) - set(after.glue)
-    )
+    lines = [line for name in ancestors(owner, zone.apex) if name in generated.cuts for line in outer.at(name)]
+    if any(line.rr.rtype == RRType.NS and line.rr.rdata == owner for line in lines):
+        return True
+    return any(each.rr.rtype in (RRType.A, RRType.AAAA) for each in generated.at(owner))
 
 
 def _check_place(change: Change, apex: bytes) -> None:
@@ -77,8 +86,9 @@ def _check_aliases(after: Delegation, aliases: Collection[bytes]) -> None:
             )
 
 
-def _check_movable(child: bytes, zone: Zone) -> None:
-    fixed = [record for record in zone.belonging(child) if record.fixed is not None]
+def _check_movable(change: Change, zone: Zone) -> None:
+    child = change.child
+    fixed = [record for record in zone.concerned(change) if record.fixed is not None]
     if fixed:
         record = min(fixed, key=lambda record: (record.file, record.line))
         raise BackendRejected(

@@ -59,6 +59,10 @@ class Held:
         glue = {normal(host): frozenset(map(plain, addresses)) for host, addresses in document["glue"].items()}
         return cls(frozenset(map(normal, document["ns"])), frozenset(map(ds_wire, document["ds"])), glue)
 
+    def hosts(self, child: str) -> set[str]:
+        """The names at which it has addresses, or should: those of others are nothing of its business."""
+        return {*self.glue.keys() & self.ns, *(host for host in self.ns if f".{host}".endswith(f".{child}"))}
+
     def agrees_with(self, other: "Held", child: str) -> bool:
         """Whether NS, DS and the addresses of the servers within the child are the same: what an answer shows."""
         inside = [host for host in self.ns if f".{host}".endswith(f".{child}")]
@@ -206,25 +210,32 @@ class Zone:
                 rejected[child] = reason
             elif verdict == "later":
                 waiting[child], again_in = reason, max(again_in, seconds)
-            todo.append((change, child, held, after))
+            todo.append(
+                (
+                    change,
+                    child,
+                    {*Held.of(change["before"]).glue, *after.glue, *after.hosts(child), *held.hosts(child)},
+                    after,
+                )
+            )
         if conflicts:
             return Answer(409, {"reason": "the delegation is another one here", "children": conflicts})
         if rejected:
             return Answer(422, {"reason": "; ".join(rejected.values()), "children": list(rejected)})
         if waiting:
             return Answer(202, {"reason": "; ".join(waiting.values()), "children": list(waiting)}, again_in)
-        for change, child, held, after in todo:
-            self._carry_out(database, ttls, child, held, after)
+        for change, child, hosts, after in todo:
+            self._carry_out(database, ttls, child, hosts, after)
             row = (change["id"], child, json.dumps(change["before"]), json.dumps(change["after"]))
             database.execute("INSERT INTO journal (id, child, before, after) VALUES (?, ?, ?, ?)", row)
         return Answer(200, {})
 
     def _carry_out(
-        self, database: sqlite3.Connection, ttls: dict[str, int], child: str, held: Held, after: Held
+        self, database: sqlite3.Connection, ttls: dict[str, int], child: str, hosts: set[str], after: Held
     ) -> None:
         for rtype in (NS, DS):
             database.execute("DELETE FROM record WHERE place = ? AND type = ?", (place(child), rtype))
-        for host in held.glue.keys() | after.glue.keys():
+        for host in hosts:
             database.execute("DELETE FROM record WHERE place = ? AND type IN (?, ?)", (place(host), A, AAAA))
         records = [(child, NS, ttls["ns"], wire(target)) for target in after.ns]
         records += [(child, DS, ttls["ds"], rdata) for rdata in after.ds]

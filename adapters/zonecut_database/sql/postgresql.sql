@@ -56,6 +56,8 @@ CREATE INDEX zonecut_records_of_child ON zonecut_records (zone, child);
 CREATE INDEX zonecut_records_deep ON zonecut_records (zone, child)
     WHERE type = 'NS' AND child <> zone
     AND length(child) - length(replace(child, '.', '')) > length(zone) - length(replace(zone, '.', '')) + 1;
+-- The hosts that NS records name, and whose addresses stay as long as one does.
+CREATE INDEX zonecut_records_servers ON zonecut_records (zone, rdata) WHERE type = 'NS';
 
 CREATE TABLE zonecut_history (
     zone text COLLATE "C" NOT NULL REFERENCES zonecut_zones,

@@ -1,6 +1,7 @@
 """The plugin interface: what an adapter implements and what it may import, beside `zonecut.protocol`."""
 
 from zonecut.plugin.backend import (
+    MAX_NAMED_BY,
     Backend,
     BackendConflict,
     BackendContext,
@@ -10,12 +11,14 @@ from zonecut.plugin.backend import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
     Unreadable,
 )
 from zonecut.plugin.hookspecs import Adapter, hookimpl
 
 __all__ = [
+    "MAX_NAMED_BY",
     "Adapter",
     "Backend",
     "BackendConflict",
@@ -26,6 +29,7 @@ __all__ = [
     "BackendRejected",
     "BackendUnavailable",
     "Change",
+    "Host",
     "Reading",
     "Unreadable",
     "hookimpl",

@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation, Difference, Ttls, rdata_text
+from zonecut.protocol.delegation import RR, Delegation, Difference, Ttls, rdata_text
 from zonecut.protocol.foreigntext import clip
 from zonecut.protocol.rrset import RRset
 
@@ -88,6 +90,22 @@ class Unreadable:
         return {"child": self.name, "unreadable": self.reason}
 
 
+MAX_NAMED_BY = 8
+"""So many owners of NS records that name a host are told of; that there are more makes no difference to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A name below a zone's apex that NS records may name: the owners of those, and the addresses that stand there.
+
+    `named_by` are children, and the apex where the zone's own NS name it: at most MAX_NAMED_BY of them, so that it is
+    empty only where there is none.
+    """
+
+    named_by: tuple[bytes, ...] = ()
+    addresses: tuple[RR, ...] = ()
+
+
 class BackendError(Exception):
     """Base of what an adapter raises; `reason` is a sentence for the log and the operator, never for a child."""
 
@@ -148,7 +166,9 @@ class BackendLater(BackendUnavailable):
 
 
 class Backend(ABC):
-    """One parent zone on one server. All methods are called by one task at a time, except `read`, which may overlap.
+    """One parent zone on one server.
+
+    All methods are called by one task at a time, except `read` and `hosts`, which may overlap.
 
     Delegations are lower-case wire-form values; an adapter never judges them. It raises subclasses of BackendError
     and nothing else, and never waits for ever: each operation has a time limit of the adapter's own.
@@ -174,15 +194,56 @@ class Backend(ABC):
     async def write(self, changes: Sequence[Change]) -> None:
         """Write these changes of different children in one transaction: all of them or nothing.
 
-        Conditional on each `before`, for all but glue below a child that no NS of `before` names (orphan glue,
-        which is replaced). Raises BackendConflict, BackendRejected, BackendLater or BackendUnavailable. After
-        BackendUnavailable it is not known whether the transaction took place. Repeating what is already so raises
-        BackendConflict or changes nothing.
+        A change touches the owners that it names and no others: NS and DS of the child, and addresses at the owners of
+        glue in `before` and `after` and at the name servers in the child of either. What stands at other names below
+        the child, an address that no NS of it names, is another delegation's or an operator's.
+
+        Conditional on each `before`, for all but addresses that no NS of `before` names: at the owners that the change
+        names, those are replaced by what `after` has there. Raises BackendConflict, BackendRejected, BackendLater or
+        BackendUnavailable. After BackendUnavailable it is not known whether the transaction took place. Repeating what
+        is already so raises BackendConflict or changes nothing.
         """
 
     @abstractmethod
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
-        """Read back in one go: the children of those changes whose `after` the server does not hold now."""
+        """Read back in one go: the children of those changes whose `after` the server does not hold now.
+
+        At the owners that a change names, as for `write`; what stands at others makes no difference.
+        """
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        """Who names each of these hosts below the apex in an NS record, and their addresses.
+
+        As the zone is now, or, where only a listing tells, as it was when one was last worth its cost, with all that
+        was written here since. This one lists the whole zone each time: an adapter does better, by the server's own
+        data or with `zonecut.plugin.naming`.
+        """
+        naming: dict[bytes, dict[bytes, None]] = {host: {} for host in hosts}
+        addresses: dict[bytes, set[RR]] = {host: set() for host in hosts}
+        async for reading in self.children():
+            if isinstance(reading, Unreadable):
+                continue
+            for target in naming.keys() & set(reading.delegation.ns):
+                naming[target].setdefault(reading.delegation.child)
+            for record in reading.delegation.glue:
+                if record.owner in addresses:
+                    addresses[record.owner].add(record)
+        for host in hosts:
+            apex = await self._apex_above(host)
+            if any(each.rtype == RRType.NS and host in each.rdatas for each in apex):
+                naming[host] = {apex[0].owner: None, **naming[host]}
+        return {host: Host(tuple(islice(naming[host], MAX_NAMED_BY)), tuple(sorted(addresses[host]))) for host in hosts}
+
+    async def _apex_above(self, host: bytes) -> tuple[RRset, ...]:
+        """The RRsets at the apex of the zone in which a host lies."""
+        name = host
+        while name != names.ROOT:
+            name = names.parent(name)
+            with suppress(BackendRejected):
+                found = await self.read_rrsets([name])
+                if any(each.rtype == RRType.SOA for each in found):
+                    return found
+        return ()
 
     @abstractmethod
     def children(self) -> AsyncIterator[Reading | Unreadable]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -15,6 +15,7 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
     Unreadable,
 )
@@ -36,7 +37,7 @@ _ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
 
 
 class SharedBackend(Backend):
-    """What the interface promises an adapter: nothing but `read` overlaps with anything else."""
+    """What the interface promises an adapter: nothing but `read` and `hosts` overlaps with anything else."""
 
     def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:
         self._backend = backend
@@ -81,6 +82,10 @@ class SharedBackend(Backend):
             # a write whose answer was lost took place
             self.health.answered(writing=True)
         return missing
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        with self.health.watched():
+            return await self._backend.hosts(hosts)
 
     def children(self) -> AsyncIterator[Reading | Unreadable]:
         return self._backend.children()

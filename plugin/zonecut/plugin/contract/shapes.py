@@ -1,18 +1,24 @@
 """Delegations of all shapes: unusual names, many servers, much glue, glue that nobody names."""
 
+import asyncio
+import time
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from zonecut.plugin.backend import Change
+from zonecut.plugin.backend import MAX_NAMED_BY, Backend, Change, Host
 from zonecut.plugin.branches import visible
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import lists, opened, shows
-from zonecut.plugin.contract.server import ContractServer, generated
+from zonecut.plugin.contract.server import ContractServer, ds, generated
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import ResourceRecord
+
+_LEARNT = 10.0
+"""Seconds within which an adapter knows who names a host, after somebody else changed that."""
 
 
 class ShapesContract(ContractTests):
@@ -75,7 +81,67 @@ class ShapesContract(ContractTests):
             await self.carried_out(backend, [Change(found, visible(found))])
             await lists(backend, visible(found))
 
-    async def test_orphan_glue_is_no_condition_and_is_replaced(self, server: ContractServer) -> None:
+    async def test_an_address_that_no_ns_of_the_child_names_stays_whatever_else_changes(
+        self, server: ContractServer
+    ) -> None:
+        """Two children may each name a host in the other (RFC 9471 section 2.3): one's orphan is the other's glue."""
+        if not self.holds_orphan_glue:
+            pytest.skip("this server cannot hold glue that no NS names")
+        here, there = self.name("here"), self.name("there")
+        host, other = self.name("ns.here"), self.name("ns.there")
+        server.edit(
+            add=[
+                ResourceRecord(here, RRType.NS, 60, other),
+                ResourceRecord(there, RRType.NS, 60, host),
+                ResourceRecord(host, RRType.A, 60, IPv4Address("11.7.0.1").packed),
+                ResourceRecord(other, RRType.A, 60, IPv4Address("11.7.0.2").packed),
+            ]
+        )
+        addresses = {host: IPv4Address("11.7.0.1"), other: IPv4Address("11.7.0.2")}
+        async with opened(server) as backend:
+            for child, target in ((here, other), (there, host)):
+                before = Delegation(child, (target,))
+                await shows(backend, before)
+                after = Delegation(child, (target,), (ds(7),))
+                await self.carried_out(backend, [Change(before, after)])
+                moved = Delegation(child, (target, names.from_text("ns9.elsewhere.test.")), (ds(7),))
+                await self.carried_out(backend, [Change(after, moved)])
+            held = await backend.hosts([host, other])
+            for owner, address in addresses.items():
+                assert held[owner].addresses == (RR(owner, RRType.A, address.packed),)
+
+    async def test_those_who_name_a_host_are_told_with_its_addresses(self, server: ContractServer) -> None:
+        host, nobody = self.name("ns1.child1"), self.name("nobody.child1")
+        addresses = tuple(record for record in generated(self.zone_name, 1).glue if record.owner == host)
+        own = self.name("child1")
+        async with opened(server) as backend:
+            held = await backend.hosts([host, nobody])
+            assert held[host] == Host((own,), addresses)
+            assert not held[nobody].named_by
+            apex = self.name("ns1")
+            assert (await backend.hosts([apex]))[apex].named_by == (names.from_text(self.zone_name),)
+            # one by us, and one by somebody else
+            new = Delegation(self.name("new"), (host,))
+            await self.carried_out(backend, [Change(Delegation(new.child), new)])
+            assert set((await backend.hosts([host]))[host].named_by) == {own, new.child}
+            server.edit(add=[ResourceRecord(self.name("other"), RRType.NS, 60, host)])
+            await shows(backend, Delegation(self.name("other"), (host,)))
+            await _names(backend, host, {own, new.child, self.name("other")})
+            await self.carried_out(backend, [Change(new, Delegation(new.child, (names.from_text("ns.x.test."),)))])
+            await _names(backend, host, {own, self.name("other")})
+
+    async def test_a_host_that_very_many_name_is_told_with_some_of_them(self, server: ContractServer) -> None:
+        host = self.name("ns1.child1")
+        many = [Delegation(self.name(f"many{number}"), (host,)) for number in range(2 * MAX_NAMED_BY)]
+        async with opened(server) as backend:
+            await self.carried_out(backend, [Change(Delegation(each.child), each) for each in many])
+            named_by = (await backend.hosts([host]))[host].named_by
+            assert len(named_by) == MAX_NAMED_BY
+            assert set(named_by) <= {self.name("child1"), *(each.child for each in many)}
+
+    async def test_orphan_glue_at_a_name_that_becomes_a_server_is_no_condition_and_is_replaced(
+        self, server: ContractServer
+    ) -> None:
         child, orphan = self.name("child1"), self.orphaned(server)
         before = generated(self.zone_name, 1)
         new = RR(orphan.owner, RRType.AAAA, IPv6Address("2610::99").packed)
@@ -83,3 +149,11 @@ class ShapesContract(ContractTests):
         async with opened(server) as backend:
             await self.carried_out(backend, [Change(before, after)])
             await lists(backend, after)
+
+
+async def _names(backend: Backend, host: bytes, owners: Collection[bytes]) -> None:
+    """Return when these are told to name a host; fail if they are not in a while."""
+    deadline = time.monotonic() + _LEARNT
+    while (found := set((await backend.hosts([host]))[host].named_by)) != set(owners):
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.05)
