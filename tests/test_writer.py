@@ -28,6 +28,7 @@ from zonecut.protocol.rrset import RRset
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.neighbours import Weighed
 from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
 from zonecut.receiver.policy import Policy, Rules
 from zonecut.receiver.writequeue import Pending
@@ -134,12 +135,12 @@ class Scripted(Case):
     """A request that a test judges."""
 
     def __init__(self, judge: Judge, standing: Standing = counts, look: Look | None = None) -> None:
-        super().__init__(DelegationChange(b"", (), ()), standing, lambda: RULES, None)
+        super().__init__(DelegationChange(b"", (), ()), standing, Server(), lambda: RULES, None)
         self._judge = judge
         self._look = look
 
-    async def judge_anew(self, reading: Reading) -> Delegation:
-        return await self._judge(reading)
+    async def weigh_anew(self, reading: Reading) -> Weighed:
+        return Weighed(Change(reading.delegation, await self._judge(reading)))
 
     def must_look(self, change: Change, looked_at: Change | None) -> bool:
         return self._look is not None

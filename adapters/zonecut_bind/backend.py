@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from zonecut.plugin import (
@@ -13,14 +13,16 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
 )
 from zonecut.plugin.branches import ChildFilter, hidden
+from zonecut.plugin.naming import Naming
 from zonecut.plugin.tsig import tsig_octets
 from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.envelope import PREREQUISITE, Envelope
+from zonecut.protocol.envelope import PREREQUISITE, Envelope, read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import rrsets, updates
@@ -47,6 +49,7 @@ class BindBackend(Backend):
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
         self._scanned: int | None = None
+        self._naming = Naming(self._zone, self._apex, self._scan, self._topmost_cut, self.read)
 
     async def open(self) -> None:
         await self.close()
@@ -104,7 +107,11 @@ class BindBackend(Backend):
         wire = updates.write_message(self._zone, changes, self._ttls)
         server, connection = self._open_connection()
         # Never sent twice by ourselves: an answer that was lost may have been a success, which `verify` finds out.
-        answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        try:
+            answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        except BaseException:
+            self._naming.doubt()
+            raise
         if answer.rcode == Rcode.REFUSED and (unfit := updates.no_host_names(changes)):
             # the same answer as to a key that may not do this: named says in its log alone which it was
             said = "; ".join(record.to_text() for record in unfit)
@@ -122,6 +129,7 @@ class BindBackend(Backend):
             )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
+        self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         if not changes:
@@ -131,6 +139,9 @@ class BindBackend(Backend):
             middle = len(changes) // 2
             return (*await self.verify(changes[:middle]), *await self.verify(changes[middle:]))
         return await self._verify_batch(changes, wire)
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one transfer.
@@ -156,6 +167,7 @@ class BindBackend(Backend):
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         server, connection = self._open_connection()
         wire = rrsets.replace_message(self._zone, before, after)
+        self._naming.doubt()
         answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
@@ -278,9 +290,22 @@ class BindBackend(Backend):
 
     # Looking for delegations that queries do not show
 
+    async def _apex(self) -> tuple[int, frozenset[bytes]]:
+        """The zone's serial, and the name servers of its apex."""
+        rtypes = (RRType.SOA, RRType.NS)
+        soa, ns = await self._ask_all([(message.query(0, self._zone, rtype), Operation.QUERY) for rtype in rtypes])
+        try:
+            found = [read_name(ns.wire, each.rdata)[0] for each in ns.section(_ANSWER) if each.rtype == RRType.NS]
+        except MalformedMessage as error:
+            raise BackendUnavailable(f"named sent an answer that {error.reason}") from error
+        return self._serial_in(soa), frozenset(target.lower() for target in found)
+
     async def _serial(self) -> int:
         """The zone's serial. Raises BackendError unless named answers for it with authority."""
         (answer,) = await self._ask_all([(message.query(0, self._zone, RRType.SOA), Operation.QUERY)])
+        return self._serial_in(answer)
+
+    def _serial_in(self, answer: Envelope) -> int:
         zone = names.to_text(self._zone)
         server, _ = self._open_connection()
         if answer.rcode not in _EXISTS:
@@ -302,11 +327,14 @@ class BindBackend(Backend):
         server, _ = self._open_connection()
         transfer = Transfer(server, self._zone)
         found: set[bytes] = set()
+        listed = self._naming.begin()
         async with aclosing(transfer.branches()) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
+                listed.take(branch)
         self._hidden = frozenset(found)
         self._scanned = transfer.serial
+        self._naming.adopt(listed, transfer.serial)
 
     async def _rescan(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,11 @@ from zonecut.plugin import (
     BackendMisconfigured,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
 )
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
+from zonecut.plugin.naming import Naming
 from zonecut.plugin.threads import to_its_end
 from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
@@ -47,6 +49,7 @@ class KnotBackend(Backend):
         self._opened: tuple[Zone, ThreadPoolExecutor] | None = None
         self._rescanning: asyncio.Task[None] | None = None
         self._deep = DeepCuts(context.zone)
+        self._naming = Naming(context.zone, self._apex, self._scan, self._cut, self.read)
 
     async def open(self) -> None:
         await self.close()
@@ -90,13 +93,21 @@ class KnotBackend(Backend):
 
     async def write(self, changes: Sequence[Change]) -> None:
         zone, _ = self._open()
-        await self._in_turn(partial(zone.write, changes))
+        try:
+            await self._in_turn(partial(zone.write, changes))
+        except BaseException:
+            self._naming.doubt()
+            raise
+        self._naming.wrote(changes)
         for change in changes:
             (self._deep.add if change.after.is_delegated else self._deep.discard)(change.child)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         zone, _ = self._open()
         return await self._in_turn(partial(zone.missing, changes))
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included.
@@ -116,6 +127,7 @@ class KnotBackend(Backend):
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         zone, _ = self._open()
+        self._naming.doubt()
         await self._in_turn(partial(zone.replace_rrsets, before, after))
 
     def _open(self) -> tuple[Zone, ThreadPoolExecutor]:
@@ -164,13 +176,24 @@ class KnotBackend(Backend):
 
     async def _scan(self) -> None:
         zone, _ = self._open()
+        listed = self._naming.begin()
         listing, serial = await self._in_turn(zone.spool)
         found = DeepCuts(self._context.zone)
         with listing:
             async for branch in self._branches(listing):
                 _add(found, branch.cuts)
+                listed.take(branch)
         self._deep = found
         zone.known_serial = serial
+        self._naming.adopt(listed, int(serial) if serial.isdigit() else None)
+
+    async def _apex(self) -> tuple[int | None, frozenset[bytes]]:
+        zone, _ = self._open()
+        return await self._in_turn(zone.apex)
+
+    async def _cut(self, places: Sequence[bytes]) -> bytes | None:
+        zone, _ = self._open()
+        return await self._in_turn(partial(zone.cut, places))
 
     async def _rescan(self) -> None:
         zone, _ = self._open()

@@ -74,6 +74,19 @@ class Zone:
         there = Held.of([*nodes[:1], *glue])
         return Reading(there.delegation(child), enclosing, ttls=there.ttls)
 
+    def apex(self) -> tuple[int | None, frozenset[bytes]]:
+        """The zone's serial (None where it is not to be seen), and the name servers of its apex."""
+        with closing(self._connect()) as control:
+            ((_, items),) = read(control, self._text, [self._zone])
+        serials = [item.data.split()[2] for item in items if item.rtype == "SOA" and len(item.data.split()) > 2]
+        serial = int(serials[0]) if serials and serials[0].isdigit() else None
+        return serial, Held.of([(self._zone, items)]).rdatas(self._zone, RRType.NS)
+
+    def cut(self, places: Sequence[bytes]) -> bytes | None:
+        """The first of these names that is delegated."""
+        with closing(self._connect()) as control:
+            return next((place for place, items in read(control, self._text, places) if _is_cut(items)), None)
+
     def write(self, changes: Sequence[Change]) -> None:
         """All of these changes in one transaction, if the zone holds each `before`, or `after` already."""
         changes = [change for change in changes if change.before != change.after]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -18,10 +18,12 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
 )
 from zonecut.plugin.branches import hidden
 from zonecut.plugin.endpoint import Endpoint
+from zonecut.plugin.naming import Naming
 from zonecut.plugin.privatefile import PrivateFileError, read_word
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -66,6 +68,7 @@ class PowerDnsBackend(Backend):
         self._turn = _turns.setdefault((options.url, options.server_id), asyncio.Lock())
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
+        self._naming = Naming(self._zone, self._apex, self._scan, self._cut, self.read)
         self._may_be_off: set[bytes] = set()
         """Names at which records may be switched off."""
         self._signed = False
@@ -157,7 +160,12 @@ class PowerDnsBackend(Backend):
             off = await self._switched_off({owner for c in changes for owner, _ in bodies.changed_keys(c)})
             return [item for c in changes for item in bodies.replacements(c, self._ttls, off)]
 
-        await self._commit(items)
+        try:
+            await self._commit(items)
+        except BaseException:
+            self._naming.doubt()
+            raise
+        self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         _, reader = self._open()
@@ -165,6 +173,9 @@ class PowerDnsBackend(Backend):
             await self._rectify()
         flush, self._written_at = time.monotonic() - self._written_at > _FRESH, float("-inf")
         return await _repeated(lambda: reader.differing([results(change) for change in changes], flush=flush))
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one export.
@@ -197,6 +208,7 @@ class PowerDnsBackend(Backend):
             off = await self._switched_off({owner for owner, _ in expected})
             return bodies.rrset_replacements(before, after, found, off)
 
+        self._naming.doubt()
         await self._commit(items)
 
     def _open(self) -> "tuple[Api, Reader]":
@@ -290,10 +302,13 @@ class PowerDnsBackend(Backend):
         """Find all delegations below others, and where records are switched off; normally there are none of either."""
         api, reader = self._open()
         found: set[bytes] = set()
+        listed = self._naming.begin()
         async with aclosing(reader.branches()) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
+                listed.take(branch)
         self._hidden = frozenset(found)
+        self._naming.adopt(listed, None)
         if self._options.keep_disabled:
             off: set[bytes] = set()
             async with aclosing(api.owners_with_disabled()) as parts:
@@ -301,6 +316,18 @@ class PowerDnsBackend(Backend):
                     off.update(owners)
                     await asyncio.sleep(0)
             self._may_be_off = off
+
+    async def _apex(self) -> tuple[None, frozenset[bytes]]:
+        """The name servers of the apex. The serial tells nothing: pdnsutil and SQL change the zone without it."""
+        _, reader = self._open()
+        found = await _repeated(lambda: reader.at((self._zone,)))
+        return None, frozenset(found.rdatas(self._zone, RRType.NS))
+
+    async def _cut(self, places: Sequence[bytes]) -> bytes | None:
+        """The first of these names that is delegated."""
+        _, reader = self._open()
+        found = await _repeated(lambda: reader.at(places))
+        return next((place for place in places if found.rdatas(place, RRType.NS)), None)
 
     async def _rescan(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """The Backend for a provisioning system: asks it for delegations, and for changes in one request at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,12 +14,15 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Host,
     Reading,
     Unreadable,
 )
 from zonecut.plugin.branches import visible
+from zonecut.plugin.naming import Naming
 from zonecut.plugin.privatefile import PrivateFileError
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_webhook import documents
@@ -42,6 +45,7 @@ class WebhookBackend(Backend):
         self._ttls = context.ttls
         self._options = options
         self._opened: Api | None = None
+        self._naming = Naming(self._zone, self._apex, self._scan, self._cut, self.read)
 
     async def open(self) -> None:
         await self.close()
@@ -86,10 +90,14 @@ class WebhookBackend(Backend):
             [change.child for change in changes],
             documents.idempotency_key(ids),
         )
+        self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         found = await self._look_up([change.child for change in changes])
         return tuple(change.child for change in changes if not _is_so(change, found[change.child].delegation))
+
+    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts)
 
     async def children(self) -> AsyncIterator[Reading | Unreadable]:
         """Every delegation of the zone, page by page; what is none stands there as unreadable."""
@@ -129,6 +137,25 @@ class WebhookBackend(Backend):
             await self._open().change("/rrsets", document)
         except BackendConflict as conflict:
             raise BackendConflict(conflict.reason) from None
+
+    # Who names a host
+
+    async def _apex(self) -> tuple[None, frozenset[bytes]]:
+        """The name servers of the apex; what the system has is known by no serial."""
+        found = await self.read_rrsets([self._zone])
+        return None, frozenset(target for rrset in found if rrset.rtype == RRType.NS for target in rrset.rdatas)
+
+    async def _scan(self) -> None:
+        listed = self._naming.begin()
+        async for reading in self.children():
+            if isinstance(reading, Reading):
+                listed.take_reading(reading)
+        self._naming.adopt(listed, None)
+
+    async def _cut(self, places: Sequence[bytes]) -> bytes | None:
+        """The first of these names that is delegated."""
+        found = await self._look_up(places)
+        return next((place for place in places if found[place].delegation.is_delegated), None)
 
     def _open(self) -> Api:
         if self._opened is None:

@@ -29,7 +29,7 @@ from zonecut.receiver.authentication import (
     authenticate_upload,
     untrusted,
 )
-from zonecut.receiver.judgement import judge
+from zonecut.receiver.neighbours import weigh
 from zonecut.receiver.ordering import Newest, check_order
 from zonecut.receiver.receiver import is_request
 from zonecut.receiver.responder import Answer
@@ -246,11 +246,14 @@ class _Examination:
         await self._check_order(store, authenticated, request, section)
         async with session.open_backend(self._loaded, section) as backend:
             reading = await backend.read(request.child)
-        self._pass(f"server: it holds {len(reading.delegation.records)} records of {names.to_text(request.child)}")
-        self.findings.before = reading.delegation
-        self.findings.after = judge(rules, request, reading)
+            self._pass(f"server: it holds {len(reading.delegation.records)} records of {names.to_text(request.child)}")
+            self.findings.before = reading.delegation
+            weighed = await weigh(backend, rules, request, reading)
+        self.findings.after = weighed.change.after
         why = policy.held_because(rules, reading.delegation, self.findings.after)
         self._pass(f"judgement: {len(request.prerequisites)} prerequisites hold, {len(policy.RULES)} rules are kept")
+        if weighed.kept:
+            self._pass(f"neighbours: {weighed.kept}")
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
         if why is not None:
             self.findings.reason = f"accepted and held: it waits for an operator: {why}"

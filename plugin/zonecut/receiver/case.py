@@ -6,11 +6,10 @@ What is judged again, since the server holds something else than was believed, i
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from zonecut.plugin import Change, Reading
-from zonecut.protocol.delegation import Delegation
+from zonecut.plugin import Backend, Change, Reading
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver import policy
-from zonecut.receiver.judgement import judge
+from zonecut.receiver.neighbours import Weighed, weigh
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -23,28 +22,35 @@ class Case:
     """One request, from when it is judged until its change is settled."""
 
     def __init__(
-        self, request: DelegationChange, standing: Standing, rules: Callable[[], policy.Rules], checks: "Checks | None"
+        self,
+        request: DelegationChange,
+        standing: Standing,
+        backend: Backend,
+        rules: Callable[[], policy.Rules],
+        checks: "Checks | None",
     ) -> None:
         """`rules` gives those that count now; `checks` is None where all of them are off."""
         self.request = request
+        self._backend = backend
         self.check_standing = standing
         self.approved = False
         """Whether an operator has said yes to what would be held."""
         self._rules = rules
         self._checks = checks
 
-    def judge(self, reading: Reading) -> Delegation:
-        """What the request makes of a reading. Raises Refusal."""
-        return judge(self._rules(), self.request, reading)
+    async def weigh(self, reading: Reading) -> Weighed:
+        """What the request makes of a reading. Raises Refusal, BackendError."""
+        return await weigh(self._backend, self._rules(), self.request, reading)
 
-    async def judge_anew(self, reading: Reading) -> Delegation:
-        """What the request makes of what the server was just found to hold. Raises Refusal, StoreUnavailable.
+    async def weigh_anew(self, reading: Reading) -> Weighed:
+        """What the request makes of what the server was just found to hold.
 
-        That may have ended the trust in the key that signed the request.
+        That may have ended the trust in the key that signed the request. Raises Refusal, BackendError,
+        StoreUnavailable.
         """
-        after = self.judge(reading)
+        weighed = await self.weigh(reading)
         await self.check_standing()
-        return after
+        return weighed
 
     def held_because(self, change: Change) -> str | None:
         """Why a change has to wait for an operator; None if it need not, or one has approved it."""

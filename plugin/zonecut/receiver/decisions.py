@@ -12,6 +12,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case
 from zonecut.receiver.inwork import Held, InWork, rejection
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.neighbours import Weighed
 from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
@@ -39,7 +40,7 @@ class Decisions:
         in_work: InWork,
         writer: Writer,
         turns: Turns,
-        judge: Callable[[Case, bool], Awaitable[Change]],
+        judge: Callable[[Case, bool], Awaitable[Weighed]],
         displaced: Callable[[Change, str], Awaitable[None]],
     ) -> None:
         """`judge` tells what a case, signed or not, makes of what the server holds now; it raises as ParentZone.change.
@@ -123,7 +124,7 @@ class Decisions:
                 return  # its child asked for something else meanwhile
             case = self._in_work.case_of(stored)
             try:
-                change = await self._judge(case, stored.inception is not None)
+                change = (await self._judge(case, stored.inception is not None)).change
                 await case.look(change)
             except Refusal as refusal:
                 _log.error("change.failed", **self._about(stored), rule=refusal.rule, reason=refusal.reason)

@@ -11,7 +11,7 @@ def drift(applied: Delegation | None, ours: Collection[Delegation], held: Delega
 
     `ours` is what else may be there because of us: a change that is about to be recorded as applied. None without
     `applied`: what the ledger knows nothing of is no difference. Glue that no NS names is nobody's, and a reading may
-    show it or not: where the server has more of it, that is no difference either.
+    show it or not: where the server has more or less of it, that is no difference either.
     """
     if applied is None:
         return None
@@ -22,7 +22,8 @@ def drift(applied: Delegation | None, ours: Collection[Delegation], held: Delega
 def _between(left: Delegation, held: Delegation) -> Difference:
     difference = Difference.between(left, held)
     added = tuple([record for record in difference.added if not _is_orphan(record, held)])
-    return Difference(held.child, difference.removed, added)
+    removed = tuple([record for record in difference.removed if not _is_orphan(record, left)])
+    return Difference(held.child, removed, added)
 
 
 def _is_orphan(record: RR, held: Delegation) -> bool:

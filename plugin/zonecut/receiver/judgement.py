@@ -8,6 +8,9 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, check_prerequisites
 from zonecut.receiver import policy
 
+GLUE_OF_NS_ONLY = "glue-of-ns-only"
+"""The rule that who else names a host has a say in."""
+
 
 def check_place(child: bytes, reading: Reading) -> None:
     """Raise Refusal unless a child is delegated, and not below another delegation."""
@@ -24,6 +27,6 @@ def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> D
     before = reading.delegation
     check_place(request.child, reading)
     check_prerequisites(request.prerequisites, before)
-    after = policy.without_orphans(before, request.apply(before))
+    after = policy.without_orphans(before, request.apply(before), rules.shared)
     policy.check(rules, before, after)
     return after

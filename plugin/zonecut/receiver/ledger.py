@@ -13,6 +13,7 @@ from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
     AcceptedChange,
     Attempt,
+    AuditEntry,
     ChangeState,
     InvalidTransition,
     NotInStore,
@@ -121,6 +122,16 @@ class Ledger:
         if not self._ended:
             self._start(self._record_collected())
         self._ended.append(settlement)
+
+    def tell(self, entry: AuditEntry) -> None:
+        """Write something that goes with a change into the audit trail, in the background."""
+        self._start(self._tell(entry))
+
+    async def _tell(self, entry: AuditEntry) -> None:
+        try:
+            await self._store.audit.record(entry)
+        except StoreUnavailable as error:
+            _log.error("audit.lost", event_lost=entry.event, reason=error.reason)
 
     def when_failed(self, change_id: int, then: Callable[[], None]) -> None:
         """Call `then` once it is on disk that a change failed; never if this ledger is closed before."""

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -19,8 +20,9 @@ from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.decisions import Decisions
 from zonecut.receiver.duty import Duty
 from zonecut.receiver.inwork import Held, InWork
-from zonecut.receiver.judgement import check_place, judge
+from zonecut.receiver.judgement import check_place
 from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.neighbours import Weighed, weigh
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import ACCEPTED, APPLIED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
@@ -28,7 +30,7 @@ from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.resumption import Resumption
-from zonecut.receiver.telling import tell_accepted
+from zonecut.receiver.telling import tell_accepted, tell_kept
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
@@ -182,11 +184,11 @@ class ParentZone:
         policy.check_child(self.rules, request.child)
         reading = self._readings.believed(request.child) or await self._read(request.child)
         try:
-            return Change(reading.delegation, judge(self.rules, request, reading))
+            return (await weigh(self._backend, self.rules, request, reading)).change
         except Refusal:
             # the server has the last word on a no
             reading = await self._read(request.child)
-            return Change(reading.delegation, judge(self.rules, request, reading))
+            return (await weigh(self._backend, self.rules, request, reading)).change
 
     async def change(
         self, provenance: Provenance, request: DelegationChange, now: float, standing: Standing
@@ -200,7 +202,8 @@ class ParentZone:
         try:
             async with self._turn(provenance, request, now, standing) as turn:
                 case = self._case(request, standing)
-                change = await self._decide(case, signed=provenance.key_id is not None)
+                weighed = await self._decide(case, signed=provenance.key_id is not None)
+                change = weighed.change
                 await case.look(change)
                 earlier = self._in_work.held(child)
                 replaces = None if earlier is None else earlier.id
@@ -227,6 +230,9 @@ class ParentZone:
             await self._look_again(child)
         else:
             tell_accepted(self.rules, change_id, change, provenance, settled)
+            if weighed.kept:
+                tell_kept(self._ledger, self.zone, change_id, provenance, weighed.kept)
+                outcome = replace(outcome, reason=weighed.kept, told=weighed.kept, ede=EdeCode.OTHER)
         return outcome
 
     async def _hold(self, provenance: Provenance, change: Change, why: str, now: float) -> Outcome:
@@ -355,9 +361,9 @@ class ParentZone:
         self._order.accepted(provenance, now)
 
     def _case(self, request: DelegationChange, standing: Standing) -> Case:
-        return Case(request, standing, lambda: self.rules, self._checks)
+        return Case(request, standing, self._backend, lambda: self.rules, self._checks)
 
-    async def _decide(self, case: Case, *, signed: bool) -> Change:
+    async def _decide(self, case: Case, *, signed: bool) -> Weighed:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
@@ -367,16 +373,13 @@ class ParentZone:
         child = case.request.child
         believed = self._readings.believed(child, noticed=True)
         if believed is not None:
-            before = believed.delegation
-            try:
-                after = case.judge(believed)
-            except Refusal:
-                after = before
-            if after != before:
-                return Change(before, after)
+            with suppress(Refusal):
+                weighed = await case.weigh(believed)
+                if weighed.change.after != weighed.change.before:
+                    return weighed
         return await self._decide_afresh(case, signed)
 
-    async def _decide_afresh(self, case: Case, signed: bool) -> Change:
+    async def _decide_afresh(self, case: Case, signed: bool) -> Weighed:
         """As `_decide`, on what the server holds now, whatever is believed."""
         child = case.request.child
         reading = await self._read(child)
@@ -387,9 +390,9 @@ class ParentZone:
                 " its keys anew",
                 ede=EdeCode.PROHIBITED,
             )
-        change = Change(reading.delegation, await case.judge_anew(reading))
+        weighed = await case.weigh_anew(reading)
         await self._readings.notice(child, reading)
-        return change
+        return weighed
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble

@@ -5,7 +5,7 @@ Judged is what a change makes worse: what was wrong before and is no worse after
 else, or from mending that step by step.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
@@ -61,12 +61,16 @@ class Policy(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A parent zone's apex, the receiver's own name, and its policy."""
+    """A parent zone's apex, the receiver's own name, and its policy.
+
+    `shared` are hosts in the child that other delegations name: it may change their addresses, and not take them away.
+    """
 
     zone: bytes
     target: bytes
     policy: Policy
     reserved: frozenset[bytes]
+    shared: frozenset[bytes] = frozenset()
 
     @classmethod
     def of(cls, zone: bytes, target: bytes, policy: Policy) -> "Rules":
@@ -191,7 +195,7 @@ def _no_other_glue(rules: Rules, delegation: Delegation) -> Complaints:
     for record in delegation.glue:
         if not names.is_at_or_below(record.owner, child):
             yield Complaint(record, f"{record.to_text()}: not a name in {names.to_text(child)}")
-        elif record.owner not in servers:
+        elif record.owner not in servers and record.owner not in rules.shared:
             yield Complaint(record, f"{record.to_text()}: no NS of {names.to_text(child)} has this name")
 
 
@@ -299,13 +303,18 @@ def _ds_text(child: bytes, rdata: bytes) -> str:
     return f"{names.to_text(child)} DS {rdata_text(RRType.DS, rdata)}"
 
 
-def without_orphans(before: Delegation, after: Delegation) -> Delegation:
+def without_orphans(before: Delegation, after: Delegation, shared: Collection[bytes] = ()) -> Delegation:
     """`after` less glue that it inherits from `before` and that none of its name servers needs any more.
+
+    With the addresses of hosts that others share, unless it has other ones for them.
 
     A child that replaces its NS RRset need not name the addresses that thereby become useless; one that it adds
     itself without an NS is for the rule `glue-of-ns-only` to refuse.
     """
-    servers = set(after.in_domain_ns())
+    servers = {*after.in_domain_ns(), *shared}
+    bare = set(shared).difference(after.ns, (record.owner for record in after.glue))
+    if bare:
+        after = Delegation.of(after.child, [*after.records, *(rr for rr in before.glue if rr.owner in bare)])
     if all(record.owner in servers for record in after.glue):
         return after
     added = set(after.glue).difference(before.glue)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from zonecut.plugin import Backend, BackendError, BackendUnavailable, Reading
+from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.activity import Activity
@@ -132,4 +133,5 @@ class Readings:
         if after is None:
             self._beliefs.doubt(child)
         else:
-            self._beliefs.believe(child, Reading(after), noticed=True)
+            # an address that others need belongs to what was written, and is no part of what a reading shows
+            self._beliefs.believe(child, Reading(visible(after)), noticed=True)

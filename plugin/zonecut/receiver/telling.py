@@ -8,9 +8,11 @@ import structlog
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.policy import Rules, shortcomings
 from zonecut.receiver.provenance import Provenance
+from zonecut.store import AuditEntry
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +40,30 @@ def tell_accepted(
     )
     if not settled.done():
         settled.add_done_callback(partial(_tell_late, rules.zone, change.child, change_id))
+
+
+def tell_kept(ledger: Ledger, zone: bytes, change_id: int, provenance: Provenance, kept: str) -> None:
+    """Addresses stay that a change would have had go: told in the log and in the audit trail."""
+    _log.warning(
+        "change.address-kept",
+        zone=names.to_text(zone),
+        child=names.to_text(provenance.child),
+        change=change_id,
+        reason=kept,
+    )
+    detail = {"change": change_id, "reason": kept}
+    ledger.tell(
+        AuditEntry(
+            "change.address-kept",
+            provenance.actor,
+            provenance.source,
+            zone,
+            provenance.child,
+            provenance.key_tag,
+            None,
+            detail,
+        )
+    )
 
 
 def _noted(rules: Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:

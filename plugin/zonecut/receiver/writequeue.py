@@ -58,6 +58,10 @@ class Pending:
     def child(self) -> bytes:
         return self.change.child
 
+    @property
+    def is_applied(self) -> bool:
+        return self.settled.done() and not self.settled.cancelled() and not self.settled.result().rcode
+
     def may_have_left(self, held: Delegation) -> bool:
         """True if what the server holds may be what our own writing left, and nobody else's."""
         ours = {*self.origin.records, *self.change.after.records}

@@ -21,6 +21,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result, missing, split
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
+from zonecut.receiver.neighbours import Neighbours
 from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.undo import take_back
@@ -64,6 +65,7 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
+        self._neighbours = Neighbours(zone, backend)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -118,6 +120,7 @@ class Writer:
             except BaseException:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
+            await self._neighbours.after([each.change for each in batch if each.is_applied])
             took = now() - began
             if result.settled or result.later:
                 failures = 0
@@ -136,6 +139,7 @@ class Writer:
         """What was set aside does not come again."""
         self._queue.close()
         self._looks.close()
+        self._neighbours.close()
 
     def _unfinished(self, batch: Sequence[Pending]) -> list[Pending]:
         """What is left of a batch in whose midst we fell, to be looked for on the server first."""
@@ -306,7 +310,7 @@ class Writer:
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         pending.conflicts += 1
         try:
-            after = await pending.case.judge_anew(reading)
+            after = (await pending.case.weigh_anew(reading)).change.after
         except Refusal as refusal:
             self._fail(pending, Outcome.of(refusal), result)
             return

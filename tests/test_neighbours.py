@@ -1,0 +1,131 @@
+"""A host that another delegation names keeps its addresses, whatever becomes of it in the child in which it lies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+
+from receiver_support import CHILD, OTHER, ZONE_TEXT, Site, ns_of, replace_ns, site
+from zonecut.plugin import Change
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.receiver.drift import drift
+from zonecut.receiver.neighbours import Neighbours
+
+HOST = names.from_text("ns1.child.parent.example.")
+HELD = (RR(HOST, RRType.A, IPv4Address("1.1.1.2").packed),)
+AWAY = "ns.away.example."
+NEW = IPv4Address("1.1.1.9").packed
+NEW6 = IPv6Address("2606:4700::9").packed
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site where `other` has a name server in `child`, and both have trusted keys."""
+    text = ZONE_TEXT.replace("other NS ns.elsewhere.example.", "other NS ns1.child.parent.example.")
+    (tmp_path / "parent.zone").write_text(text.format(directory=tmp_path))
+    async with site(tmp_path) as found:
+        for child in (CHILD, OTHER):
+            await found.trust(child)
+        yield found
+
+
+async def addresses(here: Site, host: bytes = HOST) -> tuple[RR, ...]:
+    return (await here.backend.hosts([host]))[host].addresses
+
+
+async def audited(here: Site) -> list[str]:
+    await asyncio.sleep(0.05)
+    return [each.entry.detail["reason"] for each in await here.store.audit.list(event="change.address-kept")]
+
+
+@pytest.mark.parametrize("said", ["nothing", "the name", "the type"])
+async def test_an_address_that_another_delegation_uses_stays_and_the_child_is_told(here: Site, said: str) -> None:
+    updates = replace_ns(CHILD, AWAY)
+    if said == "the name":
+        updates.append(message.delete_name(HOST))
+    elif said == "the type":
+        updates.append(message.delete_rrset(HOST, RRType.A))
+    answer = await here.ask(here.signed(*updates))
+    assert answer.rcode == Rcode.NOERROR
+    assert answer.error is not None
+    assert answer.error.code == EdeCode.OTHER
+    assert answer.error.text == "ns1.child.parent.example. keeps its addresses: other.parent.example. NS names it"
+    assert await audited(here) == [answer.error.text]
+    assert await here.served() == ns_of(CHILD, AWAY)
+    assert await addresses(here) == HELD
+
+
+async def test_it_goes_when_the_last_delegation_that_names_it_does(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    # a change in between leaves it where it is
+    ds = message.add(CHILD, RRType.DS, 1, bytes.fromhex("30390d02") + b"d" * 32)
+    assert (await here.ask(here.signed(ds))).rcode == Rcode.NOERROR
+    assert await addresses(here) == HELD
+    answer = await here.ask(here.signed(*replace_ns(OTHER, AWAY), child=OTHER))
+    assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
+    await here.zone.drain(5)
+    assert await addresses(here) == ()
+    assert (await here.served()).ns == ns_of(CHILD, AWAY).ns
+
+
+async def test_it_stays_where_the_child_still_names_it(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(OTHER, AWAY), child=OTHER))).rcode == Rcode.NOERROR
+    await here.zone.drain(5)
+    assert await addresses(here) == HELD
+
+
+async def test_a_host_that_only_siblings_use_is_given_other_addresses_by_the_child_that_it_lies_in(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    more = here.signed(message.add(HOST, RRType.AAAA, 1, NEW6))
+    assert (await here.ask(more)).rcode == Rcode.NOERROR
+    assert await addresses(here) == (*HELD, RR(HOST, RRType.AAAA, NEW6))
+    other = here.signed(message.delete_rrset(HOST, RRType.A), message.add(HOST, RRType.A, 1, NEW))
+    answer = await here.ask(other)
+    assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
+    assert await addresses(here) == (RR(HOST, RRType.A, NEW), RR(HOST, RRType.AAAA, NEW6))
+    assert await here.served() == ns_of(CHILD, AWAY)
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "rule"),
+    [
+        (HOST, b"\x0a\0\0\1", "special-purpose"),
+        (names.from_text("nobody.child.parent.example."), NEW, "no NS of"),
+        (names.from_text("ns.other.parent.example."), NEW, "not a name in"),
+    ],
+)
+async def test_but_not_any_address_and_not_to_any_host(here: Site, host: bytes, address: bytes, rule: str) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    answer = await here.ask(here.signed(message.add(host, RRType.A, 1, address)))
+    assert answer.rcode in (Rcode.REFUSED, Rcode.NOTZONE)
+    assert await addresses(here) == HELD
+
+
+async def test_what_stays_for_others_is_no_drift(here: Site) -> None:
+    applied = Delegation.of(CHILD, [*ns_of(CHILD, AWAY).records, *HELD])
+    for held in (applied, ns_of(CHILD, AWAY)):
+        difference = drift(applied, (), held)
+        assert difference is not None
+        assert not difference
+
+
+async def test_an_address_that_went_while_somebody_began_to_name_its_host_comes_back(here: Site) -> None:
+    """Two at once: each was judged on a zone without the other."""
+    alone = Delegation.of(CHILD, [*(await here.served()).records])
+    moved = ns_of(CHILD, AWAY)
+    other = ns_of(OTHER, "ns1.child.parent.example.")
+    elsewhere = ns_of(OTHER, AWAY)
+    neighbours = Neighbours(names.from_text("parent.example."), here.backend)
+    await here.backend.write([Change(other, elsewhere)])
+    # before it, after it, and in the same transaction
+    for order in ([[0], [1]], [[1], [0]], [[0, 1]]):
+        changes = [Change(alone, moved), Change(elsewhere, other)]
+        for batch in order:
+            await here.backend.write([changes[each] for each in batch])
+            await neighbours.after([changes[each] for each in batch])
+        assert await addresses(here) == HELD
+        await here.backend.write([Change(other, elsewhere), Change(moved, alone)])
