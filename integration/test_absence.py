@@ -16,7 +16,7 @@ from lab.server import Add, Delete
 from lab.servers import SERVERS
 from lab.zones import PARENT, ParentZone
 from signer import DS, Signer, name
-from world import World, stop_cleanly
+from world import World, stop_cleanly, unexpected_lines
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import RRType
 
@@ -36,7 +36,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with World(directory, *zones, server=request.param, keys=keys, parents=[{"trust": TRUST}] * 2) as world:
         until(lambda: all(_looks(world, child) == 0 for child in keys), timeout=30, what="the first looks")
         yield world
-        stop_cleanly(world, expected=["backend.unavailable"])
+        # PowerDNS's own check wants the inner zone delegated, which is what the outer one does not do here
+        world.zonecut.stop()
+        assert not unexpected_lines(world.zonecut, ["backend.unavailable"])
 
 
 def _looks(world: World, child: Signer) -> int:
@@ -94,7 +96,9 @@ def test_an_older_file_for_a_moment_costs_nobody_a_key(world: World) -> None:
         file = server.directory / "saved"
         file.write_text(text)
         server.pdnsutil("clear-zone", PARENT)
-        _are_away(world)
+        # without its SOA it is no zone, and what cannot be read is no look; for some sweeps
+        time.sleep(3)
+        _are_trusted(world)
         server.pdnsutil("load-zone", PARENT, file)
     elif isinstance(server, Named):
         file = server.freeze(PARENT)
