@@ -173,7 +173,7 @@ def test_a_receiver_that_forgot_the_key_gets_it_once_more(tmp_path: Path) -> Non
     with AgentWorld(tmp_path) as world:
         world.wait_for("in-sync")
         world.receiver.stop()
-        for file in world.receiver.directory.glob("zonecut.db*"):
+        for file in world.receiver.directory.glob("*zonecut.db*"):
             file.unlink()
         world.receiver.start()
         world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"))
