@@ -1,6 +1,5 @@
 """The note of what we are about to do to a transaction: what it proves, and to whom."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -95,12 +94,3 @@ def test_without_a_directory_the_note_lasts_as_long_as_the_process(tmp_path: Pat
         assert note.take()
         assert note.proves(DIFF, "7")
         assert not Note(directory, ZONE, SOCKET).proves(DIFF, "7")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a file away")
-def test_a_note_of_root_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
-    os.chown(tmp_path, 65534, 65534)
-    note = Note(tmp_path, ZONE, SOCKET)
-    assert note.take()
-    (file,) = tmp_path.iterdir()
-    assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (65534, 65534, 0o600)

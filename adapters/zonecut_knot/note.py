@@ -39,7 +39,7 @@ class Note:
         if self._path is None:
             return True
         try:
-            file = _opened(self._path)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError:
             return True
         try:
@@ -101,21 +101,3 @@ class Note:
             # what a longer note left is beyond the end
             with suppress(OSError):
                 os.pwrite(self._file, (text + _END).encode(), 0)
-
-
-def _opened(path: Path) -> int:
-    """The note's file, made where there is none, for the owner of the directory where root makes it. Raises OSError."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        pass
-    try:
-        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, flags)
-    if os.geteuid() == 0:
-        # by a command beside a daemon
-        owner = path.parent.stat()
-        os.fchown(file, owner.st_uid, owner.st_gid)
-    return file

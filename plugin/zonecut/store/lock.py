@@ -22,7 +22,7 @@ PATIENCE = 1.0
 """Seconds for which the lock is waited for: who holds it may be about to end."""
 _STEP = 0.05
 _MOST_OCTETS = 100
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _take(path: Path, store: str, patience: float) -> int:
     until = time.monotonic() + patience
     while True:
         try:
-            descriptor = _open(path)
+            descriptor = os.open(path, _FLAGS, 0o600)
         except FileNotFoundError:
             raise StoreUnusable(f"{store}: there is no directory {str(path.parent)!r}; create it first") from None
         except OSError as error:
@@ -137,34 +137,13 @@ def _take(path: Path, store: str, patience: float) -> int:
         time.sleep(_STEP)
 
 
-def _open(path: Path) -> int:
-    """The lock's file, made where there is none, for the owner of the directory where root makes it. Raises OSError."""
-    try:
-        return os.open(path, _FLAGS)
-    except FileNotFoundError:
-        pass
-    try:
-        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, _FLAGS)
-    try:
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def _check(descriptor: int, path: Path, store: str) -> None:
     """Raise StoreUnusable for a file that somebody else might lock, or that is somebody else's."""
     found = os.fstat(descriptor)
-    ours = {os.geteuid(), path.parent.stat().st_uid} if os.geteuid() == 0 else {os.geteuid()}
     problem = None
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         problem = "is no file of its own"
-    elif found.st_uid not in ours:
+    elif found.st_uid != os.geteuid():
         problem = "belongs to another user"
     elif found.st_mode & 0o077:
         problem = f"can be opened by others (mode {stat.S_IMODE(found.st_mode):04o}, not 0600)"

@@ -100,18 +100,12 @@ class MarkFile:
             return None
 
     def write(self, mark: Mark) -> None:
-        """Put another mark in place of the one that is there, in one step. Raises OSError.
-
-        Root writes it for the owner of the directory, who writes the next one.
-        """
+        """Put another mark in place of the one that is there, in one step. Raises OSError."""
         new = self.path.with_name(f"{self.path.name}.new")
         with suppress(FileNotFoundError):
             new.unlink()
         descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            if os.geteuid() == 0:
-                owner = self.path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             json.dump({"entry": mark.entry, "at": mark.at, "file": mark.file}, file)
             file.write("\n")
         new.replace(self.path)
