@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -9,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, ZONE, Answer, Site, replace_ns, site
-from zonecut.plugin import BackendUnavailable, Change
+from receiver_support import CHILD, ZONE, Answer, Site, ns_of, replace_ns, site
+from zonecut.plugin import BackendUnavailable, Change, Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.receiver.admission import Source
 from zonecut.receiver.policy import Policy
 from zonecut.receiver.trust import TrustSettings
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, Decision, InvalidTransition, KeyState, StoredChange
+from zonecut.store import ChangeState, Decision, InvalidTransition, KeyState, NewChange, StoredChange
 
 DS = bytes.fromhex("b40e0f02") + bytes(range(32))
 OTHER_DS = bytes.fromhex("b40f0f02") + bytes(range(32))
@@ -312,3 +313,115 @@ async def test_a_change_that_waits_for_the_server_is_not_written_once_it_is_reje
         async with opened() as here:
             await ended(here, waits, ChangeState.FAILED)
             assert await here.served() == before
+
+
+# What is decided twice, and what a crash leaves
+
+
+async def test_what_was_approved_and_rejected_before_it_was_written_is_not_written(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as here:
+        wire = remove_ds(here)
+        assert_held(await here.ask(wire))
+        number = (await newest(here)).id
+        read = here.backend.read
+
+        async def away(child: bytes) -> object:
+            raise BackendUnavailable("it is away")
+
+        monkeypatch.setattr(here.backend, "read", away)
+        await decide(here, number, Decision.APPROVED)
+        async with asyncio.timeout(5):
+            while (await newest(here)).reason != "it is away":  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+        await decide(here, number, Decision.REJECTED)
+        failed = await ended(here, number, ChangeState.FAILED)
+        assert failed.reason == "rejected: an operator of the parent rejected it: ticket 7"
+        monkeypatch.setattr(here.backend, "read", read)
+        await asyncio.sleep(0.3)
+        assert (await here.served()).ds == (DS,)
+        assert (await here.ask(wire)).rcode == Rcode.REFUSED
+
+
+@pytest.mark.parametrize("while_it_is_judged", [False, True])
+async def test_what_was_approved_and_rejected_between_two_looks_is_not_written(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, while_it_is_judged: bool
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.3)
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        number = (await newest(here)).id
+        read, rejected = here.backend.read, asyncio.Event()
+
+        async def reject_then_read(child: bytes) -> Reading:
+            if not rejected.is_set():
+                rejected.set()
+                await decide(here, number, Decision.REJECTED)
+            return await read(child)
+
+        await asyncio.sleep(0.05)
+        await decide(here, number, Decision.APPROVED)
+        if while_it_is_judged:
+            monkeypatch.setattr(here.backend, "read", reject_then_read)
+        else:
+            await decide(here, number, Decision.REJECTED)
+        failed = await ended(here, number, ChangeState.FAILED)
+        assert failed.decision is Decision.REJECTED
+        assert rejected.is_set() is while_it_is_judged
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_an_approved_change_is_not_written_again_over_a_later_one_after_a_crash(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = tmp_path / "crashed"
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_WITHIN", 60)  # nothing that ends is recorded
+        await decide(here, held, Decision.APPROVED)
+        async with asyncio.timeout(5):
+            while (await here.served()).ds:  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+        here.clock.now += 1
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+        later = (await newest(here)).id
+        shutil.copytree(tmp_path, crashed, ignore=shutil.ignore_patterns(".zonecut.db.mark"))
+    zone_file = crashed / "parent.zone"
+    zone_file.write_text(zone_file.read_text().replace(str(tmp_path), str(crashed)))
+    monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_WITHIN", 0)
+    async with site(crashed, policy=Policy(going_insecure="hold"), settings=SETTINGS) as here:
+        applied = await ended(here, held, ChangeState.APPLIED)
+        assert applied.reason == f"its outcome was not recorded before change {later} was accepted"
+        await ended(here, later, ChangeState.APPLIED)
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_what_a_later_change_followed_is_not_written_again_even_if_only_that_was_recorded(
+    opened: Open,
+) -> None:
+    async with opened() as here:
+        had = await here.served()
+        numbers = [
+            await here.store.changes.append(
+                NewChange(ZONE, had, after, "test", "test", here.signed(*replace_ns(CHILD, "earlier.example.")))
+            )
+            for after in (ns_of(CHILD, "earlier.example."), had)
+        ]
+        await here.store.changes.settle(numbers[1], ChangeState.APPLIED)
+    async with opened() as here:
+        await ended(here, numbers[0], ChangeState.APPLIED)
+        assert await here.served() == had
+
+
+async def test_a_held_change_that_was_replaced_is_not_answered_as_accepted(opened: Open) -> None:
+    async with opened() as here:
+        wire = remove_ds(here)
+        assert_held(await here.ask(wire))
+        here.clock.now += 1
+        assert (await here.ask(here.signed(*replace_ns(CHILD, NEW)))).rcode == Rcode.NOERROR
+        answer = await here.ask(wire)
+        assert answer.rcode == Rcode.REFUSED
+        assert answer.error is not None
+        assert answer.error.text.startswith("the child asked for something else since")

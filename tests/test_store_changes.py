@@ -304,7 +304,7 @@ async def test_a_change_whose_audit_entry_cannot_be_written_is_not_accepted(
         raise OSError("no trail today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_changes, "insert_entries", broken)
+        patch.setattr("zonecut.store.appending.insert_entries", broken)
         with pytest.raises(OSError, match="no trail today"):
             await store.changes.append(change(1))
     assert await store.changes.unsettled() == []

@@ -18,7 +18,7 @@ from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
-from zonecut.store import Attempt, ChangeState, Decision, StoredChange, StoreUnavailable
+from zonecut.store import Attempt, ChangeState, Decision, InvalidTransition, StoredChange, StoreUnavailable
 
 PERIOD = 0.4
 """Seconds between two looks at what was decided."""
@@ -85,20 +85,34 @@ class Decisions:
             self._writer.hurry(pending.child)
 
     def _decided(self, held: Held, stored: StoredChange) -> None:
-        child = stored.child
-        if stored.state is ChangeState.FAILED:
-            _log.warning("change.rejected", **self._about(stored), by=stored.decided_by)
-            self._in_work.drop(child, Outcome.of(rejection(stored)))
+        if stored.decision is Decision.REJECTED:
+            if (task := self._tasks.get(stored.id)) is not None:
+                # approved before, and not in the writer's hands yet; once it has ended, this is looked at again
+                task.cancel()
+            else:
+                self._rejected(held, stored)
         elif stored.state is ChangeState.ACCEPTED and stored.id not in self._tasks:
             _log.info("change.approved", **self._about(stored), by=stored.decided_by)
             task = self._tasks[stored.id] = asyncio.create_task(self._take_up(held))
             task.add_done_callback(lambda _: self._tasks.pop(stored.id, None))
+
+    def _rejected(self, held: Held, stored: StoredChange) -> None:
+        """End what waited for an operator, or had been approved and was not taken up."""
+        refusal = rejection(stored)
+        _log.warning("change.rejected", **self._about(stored), by=stored.decided_by)
+        if stored.state is ChangeState.ACCEPTED:
+            reason = f"{refusal.rule}: {refusal.reason}"
+            self._ledger.settle(stored.id, ChangeState.FAILED, reason, stored.attempts)
+            self._in_work.counts.failed += 1
+        self._in_work.drop(held, Outcome.of(refusal))
 
     async def _take_up(self, held: Held) -> None:
         pause, longest = AGAIN
         while True:
             try:
                 return await self._reconsider(held)
+            except InvalidTransition:
+                return None  # it was rejected meanwhile, which the next look sees
             except (TurnTimeout, TooManyWaiting):
                 reason = "an earlier change of this child waits"
             except EndsEarly as early:
@@ -120,8 +134,8 @@ class Decisions:
         turn_is_ours = True
         try:
             stored = await self._ledger.get(held.id)
-            if stored is None or stored.state is not ChangeState.ACCEPTED:
-                return  # its child asked for something else meanwhile
+            if stored is None or stored.state is not ChangeState.ACCEPTED or stored.decision is not Decision.APPROVED:
+                return  # its child asked for something else meanwhile, or the operator has thought better of it
             case = self._in_work.case_of(stored)
             try:
                 change = (await self._judge(case, stored.inception is not None)).change
@@ -129,14 +143,14 @@ class Decisions:
             except Refusal as refusal:
                 _log.error("change.failed", **self._about(stored), rule=refusal.rule, reason=refusal.reason)
                 self._ledger.settle(stored.id, ChangeState.FAILED, f"{refusal.rule}: {refusal.reason}", stored.attempts)
-                self._in_work.drop(child, Outcome.of(refusal))
+                self._in_work.drop(held, Outcome.of(refusal))
                 self._in_work.failed(stored.id, stored.identity, Outcome.of(refusal))
                 self._in_work.counts.failed += 1
                 return
             if stored.inception is None:
                 await self._displaced(change, actor_of(stored.source))
-            await self._ledger.rebase(stored.id, change)
-            self._in_work.drop(child, APPLIED)
+            await self._ledger.take_up(stored.id, change)
+            self._in_work.drop(held, APPLIED)
             pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
             self._in_work.hand_over(pending, stored.identity)
             turn_is_ours = False

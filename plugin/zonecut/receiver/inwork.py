@@ -149,11 +149,19 @@ class InWork:
             reason=outcome.reason,
         )
 
-    def drop(self, child: bytes, outcome: Outcome) -> None:
-        """A child's change does not wait for an operator any more; its message is answered with this."""
-        held = self._held.pop(child, None)
-        if held is not None and held.identity is not None:
+    def drop(self, held: Held, outcome: Outcome) -> None:
+        """A change does not wait for an operator any more; its message is answered with this."""
+        if self._held.get(held.change.child) is not held:
+            return  # another one took its place
+        del self._held[held.change.child]
+        if held.identity is not None:
             self._replay.tell(held.identity, outcome)
+
+    def replaced(self, child: bytes, by: int) -> None:
+        """The ledger has a change that puts an end to the child's held one: sent again, that is not taken up anew."""
+        if (held := self._held.get(child)) is not None:
+            told = "the child asked for something else since: what it asks for now is to be signed anew"
+            self.drop(held, Outcome.of(Refusal("replaced", f"replaced by change {by}: {told}", told=told)))
 
 
 def rejection(stored: StoredChange) -> Refusal:

@@ -1,7 +1,7 @@
 """The durable record of every accepted change: written before anybody is told NOERROR."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,6 +82,10 @@ class Ledger:
         """What a crash left between ledger and backend, in the order in which it was accepted."""
         return await self._store.changes.unsettled(self._zone)
 
+    async def newest(self) -> Mapping[bytes, int]:
+        """The number of the latest change of each child of which one is unsettled. Raises StoreUnavailable."""
+        return await self._store.changes.newest(self._zone)
+
     @property
     def restored(self) -> str | None:
         """Why nothing is to be done before an operator has decided; None if nothing is in the way."""
@@ -106,6 +110,13 @@ class Ledger:
         """
         if stored.inception is not None:
             check_trusted(stored.child, None if stored.key_id is None else await self._store.keys.get(stored.key_id))
+
+    async def take_up(self, change_id: int, change: Change) -> None:
+        """An approved change was judged again, and is about to be written.
+
+        Raises InvalidTransition where it is approved no more, NotInStore, StoreUnavailable.
+        """
+        await self._store.decisions.take_up(change_id, change.before, change.after)
 
     async def rebase(self, change_id: int, change: Change) -> None:
         """The change was judged again on what the server holds now. Raises StoreUnavailable."""

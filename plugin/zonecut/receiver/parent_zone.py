@@ -214,7 +214,7 @@ class ParentZone:
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change, replaces=replaces))
                     self.counts.accepted += 1
-                    self._in_work.drop(child, APPLIED)
+                    self._in_work.replaced(child, change_id)
                     self._accepted(provenance, now)
                     settled = self._in_work.hand_over(
                         Pending(change_id, change, case, looked_at=change), provenance.identity
@@ -244,7 +244,7 @@ class ParentZone:
             number = await self._record(
                 lambda: self._ledger.append(provenance, change, held_because=why, replaces=replaces)
             )
-            self._in_work.drop(child, APPLIED)
+            self._in_work.replaced(child, number)
             self._accepted(provenance, now)
             self._in_work.hold(Held(number, change, provenance.identity), outcome)
         else:

@@ -23,7 +23,7 @@ from zonecut.receiver.inwork import Held, InWork
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import Outcome
-from zonecut.store import ChangeState, Decision, StoreUnavailable
+from zonecut.store import ChangeState, Decision, StoredChange, StoreUnavailable
 
 RESUME_WITHIN = 3600.0
 """Seconds for which a zone may not have been served, and what waits is written all the same."""
@@ -61,23 +61,27 @@ class Resumption:
         if self.done.is_set() or self._ledger.restored is not None:
             return
         self._order.floor = await self._ledger.floor()
-        unsettled, held = await self._ledger.unsettled(), list(await self._ledger.held())
-        # what was approved is judged again before it is written, as everything that waited for an operator
-        held += [stored for stored in unsettled if stored.decision is Decision.APPROVED]
-        unsettled = [stored for stored in unsettled if stored.decision is not Decision.APPROVED]
+        unsettled, held = await self._ledger.unsettled(), await self._ledger.held()
+        newest = await self._ledger.newest()
         for stored in held:
-            waits = Outcome.waits_for_operator(stored.reason or "")
-            self._in_work.hold(Held(stored.id, Change(stored.before, stored.after), stored.identity), waits)
-        newest = {stored.child: stored for stored in unsettled}
+            self._hold(stored)
         for stored in unsettled:
-            if newest[stored.child] is stored:
-                await self._in_work.resume(stored, self._too_late())
-            else:
-                # a later change of the child is accepted only once the earlier one is settled: to write that one
-                # again would undo the later
-                reason = f"its outcome was not recorded before change {newest[stored.child].id} was accepted"
+            later = newest.get(stored.child, stored.id)
+            if later > stored.id:
+                # a later change of the child, whatever became of it, is accepted only once the earlier one is settled:
+                # to write that one again would undo the later
+                reason = f"its outcome was not recorded before change {later} was accepted"
                 self._ledger.settle(stored.id, ChangeState.APPLIED, reason, stored.attempts)
+            elif stored.decision is Decision.APPROVED:
+                # it is judged again before it is written, as everything that waited for an operator
+                self._hold(stored)
+            else:
+                await self._in_work.resume(stored, self._too_late())
         self.done.set()
+
+    def _hold(self, stored: StoredChange) -> None:
+        waits = Outcome.waits_for_operator(stored.reason or "")
+        self._in_work.hold(Held(stored.id, Change(stored.before, stored.after), stored.identity), waits)
 
     async def finish(self) -> None:
         """Return when all is taken up, however long an operator takes."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, or_, select
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
 from zonecut.store import tables
+from zonecut.store.appending import append
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bootstrap_rows import (
     begin_anew,
@@ -27,7 +28,6 @@ from zonecut.store.bootstrap_rows import (
 )
 from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.change_values import ChangeState
-from zonecut.store.changes import append
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
 from zonecut.store.keys import ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread

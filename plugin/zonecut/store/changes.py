@@ -1,7 +1,7 @@
 """The ledger: every change that was accepted, before anybody was told so."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    text,
     tuple_,
     union_all,
     update,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import decisions, tables
-from zonecut.store.audit import AuditEntry, insert_entries
+from zonecut.store.appending import append
 from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import (
     COLUMNS,
@@ -49,10 +48,6 @@ _TABLE = tables.changes
 # Written out, not bound: only then the database can use the index of unsettled changes.
 _IS_UNSETTLED = _TABLE.c.state == literal_column("'accepted'")
 
-_LATER = ("reason", "next_at", "decision", "decided_by", "decided_because")
-_APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name not in _LATER])
-_LAST_NUMBER = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'"
-_TAKE_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('changes', 'id')) FROM generate_series(1, :count)")
 _SETTLE = Bulk(
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("number"), _IS_UNSETTLED)
@@ -106,6 +101,15 @@ _LATEST = union_all(
     )
 )
 
+_NEWEST = (
+    select(_TABLE.c.child, func.max(_TABLE.c.id).label("newest"))
+    .where(
+        _TABLE.c.zone == bindparam("zone"),
+        _TABLE.c.kind == literal_column("'delegation'"),
+        _TABLE.c.child.in_(select(_TABLE.c.child).where(_IS_UNSETTLED)),
+    )
+    .group_by(_TABLE.c.child)
+)
 
 _ACCEPTED = (
     select(_TABLE.c.accepted_at, _TABLE.c.inception, tables.keys.c.tag, _TABLE.c.source)
@@ -185,6 +189,15 @@ class ChangeTable:
         """The changes that are accepted and neither applied nor failed, oldest first. Raises StoreUnavailable."""
         query = select(*COLUMNS).where(_IS_UNSETTLED).order_by(_TABLE.c.id)
         return await self._select(query if zone is None else query.where(_TABLE.c.zone == zone))
+
+    async def newest(self, zone: bytes) -> Mapping[bytes, int]:
+        """The number of the latest change of each child of a zone of which one is unsettled. Raises StoreUnavailable.
+
+        Whatever became of the latest one; rolls of keys are none.
+        """
+        return await self._thread.read(
+            lambda connection: {row.child: row.newest for row in connection.execute(_NEWEST, {"zone": zone})}
+        )
 
     async def latest(self, child: bytes) -> ChildRecord:
         """What the ledger knows of a child. Raises StoreUnavailable."""
@@ -338,59 +351,3 @@ def _update(connection: Connection, statement: Bulk, rows: Sequence[dict[str, An
                 f"change {row['number']} of {names.to_text(found.child)} is settled already: {found.state}"
             )
     raise InvalidTransition("one of the changes is settled already")
-
-
-def _take_numbers(connection: Connection, count: int) -> Sequence[int]:
-    """The numbers of the next rows, lowest first: to take them costs less than to read them back."""
-    if connection.dialect.name == "sqlite":
-        # nobody else takes one meanwhile: the transaction holds the lock of the file
-        last = connection.exec_driver_sql(_LAST_NUMBER).scalar_one()
-        return range(last + 1, last + 1 + count)
-    return sorted(connection.execute(_TAKE_NUMBERS, {"count": count}).scalars())
-
-
-def append(connection: Connection, now: float, changes: Sequence[NewChange], state: ChangeState) -> Sequence[int]:
-    """The numbers of changes that are recorded with their audit entries; inside a transaction of the store thread."""
-    settled_at = None if state is ChangeState.ACCEPTED else now
-    numbers = _take_numbers(connection, len(changes))
-    _APPEND.execute(
-        connection,
-        [
-            {
-                "id": number,
-                "zone": change.zone,
-                "child": change.after.child,
-                "key_id": change.key_id,
-                "source": change.source,
-                "accepted_at": now,
-                "before": change.before.to_wire(),
-                "after": change.after.to_wire(),
-                "message": change.message,
-                "state": state.value,
-                "attempts": 0,
-                "settled_at": settled_at,
-                "identity": change.identity,
-                "expires_at": change.expires_at,
-                "inception": change.inception,
-                "kind": change.kind.value,
-            }
-            for number, change in zip(numbers, changes, strict=True)
-        ],
-    )
-    insert_entries(
-        connection,
-        now,
-        [
-            AuditEntry(
-                "change.accepted",
-                change.actor,
-                change.source,
-                change.zone,
-                change.after.child,
-                change.key_tag,
-                detail={"change": number, "kind": change.kind.value},
-            )
-            for number, change in zip(numbers, changes, strict=True)
-        ],
-    )
-    return numbers

@@ -31,7 +31,7 @@ class _Ruling(NamedTuple):
     reason: str
 
 
-class _Hold(NamedTuple):
+class _Judged(NamedTuple):
     change_id: int
     before: Delegation
     after: Delegation
@@ -59,7 +59,14 @@ class DecisionTable:
 
         Raises NotInStore, InvalidTransition for one that is not accepted, StoreUnavailable.
         """
-        await self._thread.write(self._hold, _Hold(change_id, before, after, reason))
+        await self._thread.write(self._hold, _Judged(change_id, before, after, reason))
+
+    async def take_up(self, change_id: int, before: Delegation, after: Delegation) -> None:
+        """Record what an approved change was judged to be, just before it is written.
+
+        Raises InvalidTransition for one that is not approved by now, NotInStore, StoreUnavailable.
+        """
+        await self._thread.write(self._take_up, _Judged(change_id, before, after, ""))
 
     async def held(self, zone: bytes) -> Sequence[StoredChange]:
         """The changes of a zone that wait for an operator, oldest first. Raises StoreUnavailable."""
@@ -80,7 +87,7 @@ class DecisionTable:
     def _decide(self, connection: Connection, rulings: Sequence[_Ruling]) -> Sequence[StoredChange]:
         return [_rule(connection, self._clock(), ruling) for ruling in rulings]
 
-    def _hold(self, connection: Connection, holds: Sequence[_Hold]) -> Sequence[None]:
+    def _hold(self, connection: Connection, holds: Sequence[_Judged]) -> Sequence[None]:
         for each in holds:
             found = _get(connection, each.change_id)
             if found.state is not ChangeState.ACCEPTED:
@@ -89,6 +96,15 @@ class DecisionTable:
             connection.execute(update(_TABLE).where(_TABLE.c.id == each.change_id).values(**values))
             hold(connection, self._clock(), each.change_id, each.reason)
         return [None] * len(holds)
+
+    def _take_up(self, connection: Connection, items: Sequence[_Judged]) -> Sequence[None]:
+        for each in items:
+            found = _get(connection, each.change_id)
+            if (found.state, found.decision) != (ChangeState.ACCEPTED, Decision.APPROVED):
+                raise InvalidTransition(f"{_which(found)} is {found.verdict or found.state.value}, and is not written")
+            values = {"before": each.before.to_wire(), "after": each.after.to_wire()}
+            connection.execute(update(_TABLE).where(_TABLE.c.id == each.change_id).values(**values))
+        return [None] * len(items)
 
 
 def hold(connection: Connection, now: float, change_id: int, reason: str) -> None:
