@@ -235,7 +235,7 @@ async def site(
         trusted = Trust(ZONE, trust_settings, (policy or Policy()).rollover, store, keys, bootstrapper, DEFAULT)
         watching = Watching(ZONE, trust_settings, store, keys, lambda: zones, clock)
         zone = ParentZone(
-            Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy()),
+            Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy(), zones),
             settings or ZoneSettings(),
             backend,
             Ledger(store, ZONE),

@@ -1,6 +1,7 @@
 """The whole configuration as pydantic models, but for what plugins bring: one YAML document, `version: 1`."""
 
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -300,8 +301,8 @@ class ParentSection(ZoneSettings):
             codepoints,
         )
 
-    def rules(self) -> Rules:
-        return Rules.of(self.apex, self.target_name, self.policy)
+    def rules(self, zones: Iterable[bytes] = ()) -> Rules:
+        return Rules.of(self.apex, self.target_name, self.policy, zones)
 
     def settings(self) -> ZoneSettings:
         return ZoneSettings(**{name: getattr(self, name) for name in ZoneSettings.model_fields})

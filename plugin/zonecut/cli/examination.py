@@ -241,7 +241,7 @@ class _Examination:
         assert self._loaded is not None
         admitted: Admitted = authenticated.admitted
         section = session.parent_at(self._loaded, admitted.zone)
-        rules = section.rules()
+        rules = section.rules(each.apex for each in self._loaded.configuration.parents)
         policy.check_child(rules, request.child)
         await self._check_order(store, authenticated, request, section)
         async with session.open_backend(self._loaded, section) as backend:

@@ -25,6 +25,7 @@ def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> D
     The order is RFC 2136 section 3: prerequisites, then the update section as a whole; then policy.
     """
     before = reading.delegation
+    policy.check_child(rules, request.child)
     check_place(request.child, reading)
     check_prerequisites(request.prerequisites, before)
     after = policy.without_orphans(before, request.apply(before), rules.shared)

@@ -155,8 +155,9 @@ class ParentZone:
         await self._backend.close()
 
     async def delegation_of(self, child: bytes) -> Delegation:
-        """What the server holds for a child now: no look. Raises BackendError, StoreUnavailable."""
-        return (await self._read(child)).delegation
+        """What counts for a child now, nothing where this zone has no say: no look. Raises as `look_at`."""
+        reading = await self._read(child)
+        return reading.delegation if policy.speaks_for(self.rules, child, reading.enclosing) else Delegation(child)
 
     async def look_at(self, child: bytes) -> Delegation:
         """What the server holds for a child now, and what follows from that for its keys is done.
@@ -370,8 +371,7 @@ class ParentZone:
         that nothing is to be done, the server is asked. What is read for a request that is refused has no effect on
         the child's keys, and a signed one does not get past what the next look will mean for them.
         """
-        child = case.request.child
-        believed = self._readings.believed(child, noticed=True)
+        believed = self._readings.believed(case.request.child, noticed=True)
         if believed is not None:
             with suppress(Refusal):
                 weighed = await case.weigh(believed)

@@ -5,7 +5,7 @@ Judged is what a change makes worse: what was wrong before and is no worse after
 else, or from mending that step by step.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
@@ -63,7 +63,7 @@ class Policy(BaseModel):
 class Rules:
     """A parent zone's apex, the receiver's own name, and its policy.
 
-    `shared` are hosts in the child that other delegations name: it may change their addresses, and not take them away.
+    `inner` are the parent zones of ours below this one: what is below those is not this zone's to say. `shared` are hosts in the child that other delegations name: it may change their addresses, and not take them away.
     """
 
     zone: bytes
@@ -71,11 +71,17 @@ class Rules:
     policy: Policy
     reserved: frozenset[bytes]
     shared: frozenset[bytes] = frozenset()
+    inner: frozenset[bytes] = frozenset()
 
     @classmethod
-    def of(cls, zone: bytes, target: bytes, policy: Policy) -> "Rules":
-        """Raises ValueError for a reserved name that is no name."""
-        return cls(zone, target, policy, frozenset(names.from_text(name) for name in policy.reserved))
+    def of(cls, zone: bytes, target: bytes, policy: Policy, zones: Iterable[bytes] = ()) -> "Rules":
+        """`zones` are all parent zones of ours. Raises ValueError for a reserved name that is no name."""
+        inner = frozenset(each for each in zones if names.is_below(each, zone))
+        return cls(zone, target, policy, frozenset(names.from_text(name) for name in policy.reserved), inner=inner)
+
+    def nearest(self, child: bytes) -> bytes:
+        """The parent zone of ours that is nearest above a name below this zone's apex."""
+        return max((self.zone, *(each for each in self.inner if names.is_below(child, each))), key=len)
 
 
 class Complaint(NamedTuple):
@@ -110,6 +116,15 @@ def check_child(rules: Rules, child: bytes) -> None:
     for name in rules.reserved:
         if names.is_at_or_below(name, child) or names.is_at_or_below(child, name):
             raise _unfit("child-not-reserved", child, "is or holds a reserved name of the parent")
+    if (nearest := rules.nearest(child)) != rules.zone:
+        # a key counts wherever its child's name does: what is left of it here must prove nothing there
+        found = f"is a child of {names.to_text(nearest)}, which is nearer to it than {names.to_text(rules.zone)}"
+        raise _unfit("child-of-nearest-zone", child, f"{found}: send it to that zone")
+
+
+def speaks_for(rules: Rules, child: bytes, enclosing: bytes | None) -> bool:
+    """Whether what the zone holds at a name, below the delegation `enclosing` if there is one, is its delegation."""
+    return enclosing is None and rules.nearest(child) == rules.zone
 
 
 def check_place(child: bytes, enclosing: bytes | None) -> None:

@@ -57,7 +57,8 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
     """A zone that is not started yet. Raises ConfigurationError for a resolver that cannot be used."""
     section, loaded = parts.section, parts.loaded
     receiver, codepoints = loaded.configuration.receiver, loaded.configuration.codepoints.to_codepoints()
-    apex, trust_settings, rules = section.apex, section.trust, section.rules()
+    apex, trust_settings = section.apex, section.trust
+    rules = section.rules(each.apex for each in loaded.configuration.parents)
     jitter = random.Random()  # noqa: S311 (spreads retries, guards nothing)
     methods = [(kind.name, kind.create(options)) for kind, options in loaded.methods[apex]]
     world = make_world(loaded, section, parts.clock)

@@ -113,7 +113,7 @@ class RunningZones:
         for apex in gone:
             del self._backends[apex], self._publishers[apex], self._shared[apex]
         for apex, section in preparation.kept.items():
-            self._zones[apex].reconfigure(section.rules(), section.settings())
+            self._zones[apex].reconfigure(section.rules(preparation.announcements), section.settings())
             announcement, publish = preparation.announcements[apex]
             self._publishers[apex].reconfigure(announcement, publish=publish)
         for apex, (zone, backend, shared) in preparation.fresh.items():
