@@ -63,7 +63,8 @@ class Policy(BaseModel):
 class Rules:
     """A parent zone's apex, the receiver's own name, and its policy.
 
-    `inner` are the parent zones of ours below this one: what is below those is not this zone's to say. `shared` are hosts in the child that other delegations name: it may change their addresses, and not take them away.
+    `inner` are the parent zones of ours below this one: what is below those is not this zone's to say. `shared` are
+    hosts in the child that other delegations name: it may change their addresses, and not take them away.
     """
 
     zone: bytes
