@@ -311,3 +311,12 @@ def test_what_was_away_over_the_period_and_is_not_there_now_is_ended_at_once(
     house.zonecut("key", "end", "--gone", "sig0.test.")
     expected = {"ended"} if count else {"trusted"}
     assert {key["state"] for key in house.zonecut("key", "list", "--json").document} == expected
+
+
+def test_a_key_that_is_trusted_is_not_rejected_but_revoked(house: House) -> None:
+    house.imported(DIRECTORY / ED25519, "--trust")
+    ended = house.zonecut("key", "reject", "child.sig0.test.")
+    assert ended.code == 1
+    assert "is trusted" in ended.err
+    assert "zonecut key revoke" in ended.err
+    assert house.zonecut("key", "trust", "child.sig0.test.", "--json").document["state"] == "trusted"

@@ -72,6 +72,7 @@ def test_a_good_delegation_passes() -> None:
         (delegation(ns=(b"\x03n_s\x07example\0",)), {}, "ns-names", "n_s.example.: not a host name"),
         (delegation(ns=(b"\0",)), {}, "ns-names", "NS .: not a host name"),
         (delegation(ns=(b"\x04-bad\x07example\0",)), {}, "ns-names", "not a host name"),
+        (delegation(ns=(names.from_text("192.0.2.5."),)), {}, "ns-names", "NS 192.0.2.5.: not a host name"),
         (delegation(addresses=()), {}, "glue-for-ns", "ns1.child.parent.example.: in the child zone and without"),
         (delegation(ns=(CHILD,), addresses=()), {}, "glue-for-ns", "without an address"),
         (

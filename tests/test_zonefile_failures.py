@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -376,3 +377,20 @@ async def test_an_owner_that_cannot_be_kept_is_told_and_nothing_is_written(
     with pytest.raises(BackendMisconfigured, match="cannot be given its owner 12345:12345"):
         await backend.write([change(NOTHING, ONE)])
     assert "2024010100" in parent.text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+async def test_a_directory_in_which_no_new_file_can_be_made_is_told_at_the_opening() -> None:
+    """Both files are the daemon's own; without the directory the first change would be accepted and wait for ever."""
+    with TemporaryDirectory() as place:
+        parent = Parent(Path(place)).hold(APEX)
+        await parent.opened()
+        for path in parent.directory.iterdir():
+            os.chown(path, 12345, 12345)
+        parent.directory.chmod(0o755)
+        os.seteuid(12345)
+        try:
+            with pytest.raises(BackendMisconfigured, match="user 12345 must be able to write"):
+                await parent.opened()
+        finally:
+            os.seteuid(0)

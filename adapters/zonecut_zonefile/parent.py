@@ -30,6 +30,7 @@ from zonecut_zonefile.files import Source, Staged
 from zonecut_zonefile.generated import Generated, file_name, header
 from zonecut_zonefile.index import Index, Zone, owners
 from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
+from zonecut_zonefile.requirements import check_content, check_replaceable
 from zonecut_zonefile.transaction import holds, is_doubled, outstanding
 
 _ATTEMPTS = 10
@@ -69,6 +70,7 @@ class ParentZone:
         """Check that both files are as they must be, create the generated one, finish what a crash left half done."""
         with self._lock:
             self._load_zone_file()
+        check_replaceable(self._zone_path.resolve(), self._generated_path)
         with self._writing():
             self._open_generated()
 
@@ -190,7 +192,7 @@ class ParentZone:
                 source = files.read(path)
             self._file = None
             file = read_master_file(source, self._apex, generated=self._generated_path)
-            self._check(file)
+            check_content(file, self._apex, self.include_line)
             if self._generated is not None and (known is None or known.ours[0].origin != file.ours[0].origin):
                 self._generated = None
             self._file = file
@@ -216,20 +218,6 @@ class ParentZone:
         inner = () if self._generated is None else (self._generated.index,)
         self._zone = Zone(self._apex, self._outer, *inner)
         self._may_overlap = True
-
-    def _check(self, file: MasterFile) -> None:
-        path = file.source.path
-        if file.serial is None:
-            raise BackendMisconfigured(f"{path} holds no SOA of {names.to_text(self._apex)}, whose serial is to rise")
-        if not file.ours:
-            raise BackendMisconfigured(
-                f"{path} does not include the delegations: add this line to it: {self.include_line}"
-            )
-        for line in file.ours:
-            if line.states_origin and line.origin != self._apex:
-                raise BackendMisconfigured(
-                    f"{path}, line {line.line}: the origin is not the zone's; make the line: {self.include_line}"
-                )
 
     # --- writing -------------------------------------------------------------------------------------------------
 

@@ -34,12 +34,18 @@ def run(
 async def _change(
     loaded: "Loaded", state: KeyStateChoice, child: bytes, keyid: int | None, fingerprint: str | None, reason: str
 ) -> "StoredKey":
+    from zonecut.protocol import names
     from zonecut.protocol.keys import check_usable
-    from zonecut.store import KeyState
+    from zonecut.store import InvalidTransition, KeyState
 
     async with session.open_store(loaded) as store:
         stored = await the_one(store, child, keyid, fingerprint)
         if state is KeyStateChoice.TRUSTED:
             check_usable(stored.key, loaded.configuration.codepoints.to_codepoints())
             return await store.bootstraps.decide(stored.id, actor.operator(), reason)
+        if state is KeyStateChoice.REFUSED and stored.state is KeyState.TRUSTED:
+            raise InvalidTransition(
+                f"key {stored.key.tag} of {names.to_text(child)} is trusted, and only what waits is rejected:"
+                " `zonecut key revoke` ends the trust in it, for ever"
+            )
         return await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason)

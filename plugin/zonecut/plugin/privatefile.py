@@ -1,6 +1,7 @@
 """Files that hold a secret: read only if nobody but their owner can, and never quoted."""
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -27,8 +28,23 @@ def read_private(path: Path, what: str) -> bytes:
                     f"{what} {path} can be read by others (mode {mode & 0o777:04o}): chmod 600 {path}"
                 )
             return file.read(_LARGEST)
+    except PermissionError as error:
+        user = _user()
+        raise PrivateFileError(
+            f"{what} {path} cannot be read by {user} ({error.strerror}): chown {user} {path}, chmod 600, and let"
+            f" {user} into its directory"
+        ) from error
     except OSError as error:
         raise PrivateFileError(f"{what} {path} cannot be read: {error.strerror}") from error
+
+
+def _user() -> str:
+    """As whom files are read."""
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def read_word(path: Path, what: str, least: int = 1) -> str:

@@ -133,10 +133,16 @@ def is_below(name: bytes, ancestor: bytes) -> bool:
 
 
 def is_host_name(name: bytes) -> bool:
-    """True if every label of a lower-case name is letters, digits and inner hyphens (RFC 1123 section 2.1)."""
+    """True if every label of a lower-case name is letters, digits and inner hyphens (RFC 1123 section 2.1).
+
+    The last one has something else than digits: `192.0.2.5.` is an address that somebody took for a name.
+    """
     if name == ROOT:
         return False
-    for label in labels(name):
+    parts = labels(name)
+    if parts[-1].isdigit():
+        return False
+    for label in parts:
         if label.translate(None, _HOST_CHARACTERS) or label[0] == _HYPHEN or label[-1] == _HYPHEN:
             return False
     return True

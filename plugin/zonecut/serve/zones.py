@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import structlog
 from pydantic import BaseModel
 
 from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import Adapter, BackendContext
+from zonecut.protocol import names
 from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.publication import Announcement
@@ -19,6 +21,8 @@ from zonecut.serve.publisher import Publisher
 from zonecut.serve.sharing import SharedBackend, Written
 from zonecut.serve.supervisor import Supervisor, TaskName
 from zonecut.store import Store, ZoneState
+
+_log = structlog.get_logger(__name__)
 
 _Backend = tuple[Adapter, BaseModel, BackendContext, Any]
 """What a zone must be made anew for when it changes: its backend, and all that its look-ups depend on."""
@@ -112,6 +116,9 @@ class RunningZones:
         old = [(self._zones.pop(apex), self._tasks.pop(apex)) for apex in gone]
         for apex in gone:
             del self._backends[apex], self._publishers[apex], self._shared[apex]
+            if apex not in preparation.fresh:
+                # a typo in its name looks like this
+                _log.warning("zone.removed", zone=names.to_text(apex), reason="it is not in the configuration any more")
         for apex, section in preparation.kept.items():
             self._zones[apex].reconfigure(section.rules(preparation.announcements), section.settings())
             announcement, publish = preparation.announcements[apex]
