@@ -1,8 +1,10 @@
 """What comes of one batch that the writer takes to the server, and the parts of a batch that failed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from zonecut.plugin import Backend, BackendConflict, BackendError, BackendRejected, Change
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.writequeue import Pending
 
@@ -42,6 +44,18 @@ def split(batch: Sequence[Pending], named: frozenset[bytes]) -> list[list[Pendin
         return [rest, *([pending] for pending in offenders)]
     middle = len(batch) // 2
     return [list(batch[:middle]), list(batch[middle:])]
+
+
+async def named(
+    backend: Backend, batch: Sequence[Pending], error: BackendConflict | BackendRejected
+) -> frozenset[bytes]:
+    """The children that an error is about; empty where that is not to be known."""
+    if error.children or isinstance(error, BackendRejected):
+        return frozenset(error.children)
+    with suppress(BackendError):
+        unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
+        return frozenset(await backend.verify(unchanged))
+    return frozenset()
 
 
 def missing(wanted: Delegation, held: Delegation) -> str:

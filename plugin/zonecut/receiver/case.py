@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from zonecut.plugin import Backend, Change, Reading
+from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver import policy
 from zonecut.receiver.neighbours import Weighed, weigh
@@ -55,6 +56,10 @@ class Case:
     def held_because(self, change: Change) -> str | None:
         """Why a change has to wait for an operator; None if it need not, or one has approved it."""
         return None if self.approved else policy.held_because(self._rules(), change.before, change.after)
+
+    def check_going_insecure(self, before: Delegation, after: Delegation) -> None:
+        """Raise Refusal where what comes of a change takes the last DS, which is left to the parent's operator."""
+        policy.check_going_insecure(self._rules(), before, after)
 
     def must_look(self, change: Change, looked_at: Change | None) -> bool:
         """Whether a change is to be checked before it is written, although another one of the same request was."""

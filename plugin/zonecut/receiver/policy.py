@@ -147,6 +147,11 @@ def check(rules: Rules, before: Delegation, after: Delegation) -> None:
         for complaint in found:
             if complaint.by > stood.get(complaint.subject, 0):
                 raise _prohibited(name, complaint.text)
+    check_going_insecure(rules, before, after)
+
+
+def check_going_insecure(rules: Rules, before: Delegation, after: Delegation) -> None:
+    """Raise Refusal for a change that takes the last DS, where that is left to the parent's operator."""
     if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
         reason = f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
         raise _prohibited("going-insecure", reason)

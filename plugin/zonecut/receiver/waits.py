@@ -39,6 +39,7 @@ class Waits:
 
     def set_aside_for(self, pending: Pending, seconds: float) -> None:
         """Have one come again after so many seconds."""
+        pending.lost = frozenset()  # until it comes again, others may come
         self._queue.set_aside(pending, seconds)
         self.note([pending], seconds)
 
@@ -51,7 +52,7 @@ class Waits:
             if pending.trouble != error.reason:
                 _log.info("change.later", **about(self._zone, pending), reason=error.reason, again_in=error.again_in)
             # somebody may carry it out meanwhile, other than by our writing
-            pending.trouble, pending.uncertain = error.reason, True
+            pending.trouble, pending.uncertain, pending.lost = error.reason, True, frozenset()
             self._queue.set_aside(pending, error.again_in)
         self.note(waiting, error.again_in)
         return [pending for pending in batch if pending not in waiting]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
 from zonecut.plugin import Change
-from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case
 from zonecut.receiver.outcome import Outcome
@@ -49,6 +49,8 @@ class Pending:
     """How often the server acknowledged it and held only a part of it, or nothing."""
     origin: Delegation = field(init=False)
     """What the server held before we wrote anything of it."""
+    lost: frozenset[RR] = frozenset()
+    """What the server was seen to lose with a write of it that it acknowledged, nothing having come in between."""
 
     def __post_init__(self) -> None:
         self.origin = self.change.before
@@ -63,9 +65,18 @@ class Pending:
         return self.settled.done() and not self.settled.cancelled() and not self.settled.result().rcode
 
     def may_have_left(self, held: Delegation) -> bool:
-        """True if what the server holds may be what our own writing left, and nobody else's."""
-        ours = {*self.origin.records, *self.change.after.records}
-        return self.written and self.may_be_ours and ours.issuperset(held.records)
+        """True if what the server holds may be what our own writing left, and nobody else's.
+
+        It has no record that was there neither before nor after, and lacks none that was there both times: that one
+        somebody else took out.
+        """
+        origin, after = set(self.origin.records), set(self.change.after.records)
+        return self.written and self.may_be_ours and origin & after <= set(held.records) <= origin | after
+
+    def out_of_sight(self) -> None:
+        """Others may come between what was written of it, which is not known, and what is read next."""
+        self.uncertain = self.written = True
+        self.lost = frozenset()
 
 
 class WriteQueue:

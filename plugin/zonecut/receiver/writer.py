@@ -18,16 +18,16 @@ from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater,
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.batches import Result, missing, split
+from zonecut.receiver.batches import Result, missing, named, split
+from zonecut.receiver.endings import Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
 from zonecut.receiver.neighbours import Neighbours
-from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.telling import is_told
-from zonecut.receiver.undo import take_back
 from zonecut.receiver.waits import Waits, about
 from zonecut.receiver.writequeue import Pending, WriteQueue
-from zonecut.store import ChangeState, StoreError, StoreUnavailable
+from zonecut.store import StoreError, StoreUnavailable
 
 MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
@@ -66,6 +66,7 @@ class Writer:
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
         self._neighbours = Neighbours(zone, backend)
+        self._endings = Endings(zone, backend, ledger)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -145,7 +146,7 @@ class Writer:
         """What is left of a batch in whose midst we fell, to be looked for on the server first."""
         left = [each for each in batch if self._is_in_hand(each)]
         for pending in left:
-            pending.uncertain = pending.written = True
+            pending.out_of_sight()
         return left
 
     # When the server does not take it
@@ -195,7 +196,7 @@ class Writer:
             if len(batch) == 1:
                 await self._offender(batch[0], error, result)
                 return
-            for part in split(batch, await self._named(batch, error)):
+            for part in split(batch, await named(self._backend, batch, error)):
                 await self._take(part, result)
             return
         except BackendLater as error:
@@ -231,15 +232,14 @@ class Writer:
 
     async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
         """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
-        failed = Outcome.of(refusal)
-        if pending.written:
-            held = (await self._read(pending)).delegation
-            if held != pending.origin and pending.may_have_left(held):
-                failed = replace(
-                    failed,
-                    reason=failed.reason + await take_back(self._backend, pending, held, about(self._zone, pending)),
-                )
-        self._fail(pending, failed, result)
+        if not pending.written:
+            self._endings.fail(pending, Outcome.of(refusal), result)
+            return
+        held = (await self._read(pending)).delegation
+        if held == pending.change.after:
+            self._endings.settle(pending, result)
+        else:
+            await self._endings.give_up(pending, Outcome.of(refusal), held, result)
 
     async def _failed(self, batch: Sequence[Pending], error: Exception, result: Result) -> None:
         """It is not known whether a batch was written; a server that answers and does not write may like a part."""
@@ -250,7 +250,7 @@ class Writer:
             if batch and is_told(batch[0].attempts):
                 _log.exception("writer.defect", **about(self._zone, batch[0]), changes=len(batch))
         for pending in batch:
-            pending.uncertain = pending.written = True
+            pending.out_of_sight()
             pending.trouble = getattr(error, "reason", "internal error: see the log")
         if not result.answered:
             result.untried += batch
@@ -270,15 +270,6 @@ class Writer:
             return False
         return self._queue.aside(pending.child) is None
 
-    async def _named(self, batch: Sequence[Pending], error: BackendConflict | BackendRejected) -> frozenset[bytes]:
-        """The children that an error is about; empty where that is not to be known."""
-        if error.children or isinstance(error, BackendRejected):
-            return frozenset(error.children)
-        with suppress(BackendError):
-            unchanged = [Change(pending.change.before, pending.change.before) for pending in batch]
-            return frozenset(await self._backend.verify(unchanged))
-        return frozenset()
-
     async def _without_applied(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Settle those that the server holds; the others. Raises BackendError."""
         missing = set(await self._backend.verify([pending.change for pending in batch]))
@@ -289,7 +280,7 @@ class Writer:
             if pending.child in missing:
                 rest.append(pending)
             else:
-                self._settle(pending, result)
+                self._endings.settle(pending, result)
         return rest
 
     async def _offender(self, pending: Pending, error: BackendConflict | BackendRejected, result: Result) -> None:
@@ -297,7 +288,7 @@ class Writer:
             await self._judge_again(pending, await self._read(pending), error.reason, result)
         else:
             told = error.told or "the parent's server does not take it"
-            self._fail(pending, Outcome.unavailable("backend-rejected", error.reason, told=told), result)
+            self._endings.fail(pending, Outcome.unavailable("backend-rejected", error.reason, told=told), result)
 
     # When the server holds something else
 
@@ -305,35 +296,41 @@ class Writer:
         """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
         held = reading.delegation
         if held == pending.change.after:
-            self._settle(pending, result)
+            self._endings.settle(pending, result)
             return
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         pending.conflicts += 1
         try:
             after = (await pending.case.weigh_anew(reading)).change.after
+            if pending.written and after != held:
+                # what there is may be the half of it: then it counts from where it began
+                pending.case.check_going_insecure(pending.origin, after)
         except Refusal as refusal:
-            self._fail(pending, Outcome.of(refusal), result)
+            await self._endings.give_up(pending, Outcome.of(refusal), held, result)
             return
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
             told = "somebody else changes this delegation at the same time"
-            self._fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
+            self._endings.fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
             return
         change = replace(pending.change, before=held, after=after)
-        why = None if pending.may_have_left(held) else pending.case.held_because(change)
+        why = None if after == held else pending.case.held_because(change)
+        if why is None and pending.written and after != held:
+            why = pending.case.held_because(replace(change, before=pending.origin))
         if why is not None:
             await self._ledger.hold(pending.id, change, why)
             pending.change = change
-            self._end(pending, Outcome.waits_for_operator(why), result)
+            self._endings.end(pending, Outcome.waits_for_operator(why), result)
             return
         if after != held and pending.case.must_look(change, pending.looked_at):
             # others' changes do not wait for what this child's servers have to say
             result.later = True
+            pending.lost = frozenset()
             self._looks.begin(pending, change)
             return
         await self._rebase(pending, change)
         if after == held:
-            self._settle(pending, result)
+            self._endings.settle(pending, result)
         else:
             await self._take([pending], result)
 
@@ -356,7 +353,7 @@ class Writer:
             await self._rebase(pending, change)
             self._queue.put(pending)
         elif failed.rcode != Rcode.SERVFAIL or pending.conflicts >= MAX_CONFLICTS - 1:
-            self._fail(pending, failed, Result())
+            self._endings.fail(pending, failed, Result())
         else:
             pending.trouble = failed.reason
             pause = LOOK_AGAIN * 2.0 ** (pending.conflicts - 1)
@@ -366,15 +363,14 @@ class Writer:
         """The server acknowledged a change and does not hold it: judged again, and when that helps not, taken back."""
         reading = await self._read(pending)
         held, after = reading.delegation, pending.change.after
+        pending.lost |= set(pending.change.before.records).difference(after.records, held.records)
         reason = f"the server took the change and does not hold it{missing(after, held)}"
         if held != after and pending.may_have_left(held):
             pending.mismatches += 1
         if pending.mismatches < MAX_MISMATCHES:
             await self._judge_again(pending, reading, reason, result)
             return
-        if held != pending.origin:
-            reason += await take_back(self._backend, pending, held, about(self._zone, pending))
-        self._fail(pending, Outcome.unavailable("backend-mismatch", reason, told=reason), result)
+        await self._endings.give_up(pending, Outcome.unavailable("backend-mismatch", reason, told=reason), held, result)
 
     async def _read(self, pending: Pending) -> Reading:
         reading = await self._backend.read(pending.child)
@@ -383,19 +379,3 @@ class Writer:
             with suppress(StoreUnavailable):  # it is noticed at the next reading
                 await self._noticed(pending.child, reading)
         return reading
-
-    # How a change ends
-
-    def _settle(self, pending: Pending, result: Result) -> None:
-        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
-        self._end(pending, APPLIED, result)
-
-    def _fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
-        _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
-        self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
-        self._end(pending, failed, result)
-
-    def _end(self, pending: Pending, how: Outcome, result: Result) -> None:
-        result.settled += 1
-        if not pending.settled.done():
-            pending.settled.set_result(how)

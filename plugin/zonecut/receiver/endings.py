@@ -1,0 +1,48 @@
+"""How a change ends: as applied or failed, recorded in the ledger, told in the log and to whoever waits for it."""
+
+from dataclasses import replace
+
+import structlog
+
+from zonecut.plugin import Backend
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.batches import Result
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.undo import take_back
+from zonecut.receiver.waits import about
+from zonecut.receiver.writequeue import Pending
+from zonecut.store import ChangeState
+
+_log = structlog.get_logger(__name__)
+
+
+class Endings:
+    """Of one parent zone's changes."""
+
+    def __init__(self, zone: bytes, backend: Backend, ledger: Ledger) -> None:
+        self._zone = zone
+        self._backend = backend
+        self._ledger = ledger
+
+    def settle(self, pending: Pending, result: Result) -> None:
+        """The server holds it."""
+        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
+        self.end(pending, APPLIED, result)
+
+    def fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
+        """Nothing of it is on the server, or a person was told what may be."""
+        _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
+        self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
+        self.end(pending, failed, result)
+
+    async def give_up(self, pending: Pending, failed: Outcome, held: Delegation, result: Result) -> None:
+        """Have one fail of which the server, which holds this, may hold a part. Raises BackendError."""
+        left = await take_back(self._backend, self._ledger, self._zone, pending, held)
+        self.fail(pending, replace(failed, reason=failed.reason + left), result)
+
+    def end(self, pending: Pending, how: Outcome, result: Result) -> None:
+        """It is out of the writer's hands, however that came."""
+        result.settled += 1
+        if not pending.settled.done():
+            pending.settled.set_result(how)
