@@ -215,41 +215,6 @@ async def test_a_delegation_that_comes_back_as_our_last_change_left_it_is_the_sa
         assert await state_of(here, pair.key) is TRUSTED
 
 
-# more than a bound
-
-
-async def test_where_too_many_are_away_nothing_ends_and_a_person_is_told_once(tmp_path: Path) -> None:
-    children = [names.from_text(f"c{number}.parent.example.") for number in range(11)]
-    text = ZONE_TEXT.format(directory=tmp_path) + "".join(
-        f"c{number} NS ns.elsewhere.example.\n" for number in range(11)
-    )
-    zone_file = tmp_path / "parent.zone"
-    zone_file.write_text(text)
-    async with site(tmp_path) as here:
-        for child in children:
-            await here.trust(child)
-        await looks(here, 1)
-        without(tmp_path)
-        await looks(here, *[6] * 10)
-        assert {*[state for child in children for state in (await states(here, child)).values()]} == {TRUSTED}
-        (told,) = await here.store.audit.list(event="trust.too-many-gone")
-        assert told.entry.detail == {"away": 11, "most": 10, "watched": 11}
-        # one comes back, and the rest is what may end
-        zone_file.write_text(f"{ZONE_TEXT.format(directory=tmp_path)}c0 NS ns.elsewhere.example.\n")
-        await looks(here, 6, 6)
-        found = Counter([state for child in children for state in (await states(here, child)).values()])
-        assert found == {TRUSTED: 1, ENDED: 10}
-
-
-async def test_how_many_may_end_is_a_setting(tmp_path: Path) -> None:
-    async with site(tmp_path, trust=TrustSettings(gone_at_most=0)) as here:
-        pair = await here.trust(OTHER)
-        await looks(here, 1)
-        without(tmp_path, "other")
-        await looks(here, *[6] * 10)
-        assert await state_of(here, pair.key) is TRUSTED
-
-
 # whose look it is
 
 

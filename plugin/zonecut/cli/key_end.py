@@ -31,7 +31,8 @@ def command(
 
     zonecut ends it by itself when the delegation was away at every look of `trust.gone_after`, but not where more are
     away at a time than `trust.gone_at_most`: that is more likely a mistake, and when they come back nothing has
-    happened. --gone ends it for all that were away for the whole period and are not there now.
+    happened. Those that do not are left to an operator. --gone ends it for all that were away for the whole period and
+    are not there now.
 
     The keys may be uploaded again by whoever holds the name then.
 

@@ -27,7 +27,9 @@ def away(watch: Watch, now: float, gone_after: float) -> Watch:
 
 def there(watch: Watch, ns: tuple[bytes, ...], now: float) -> Watch:
     """A watch after a look at which the delegation was there, with these name servers."""
-    return replace(watch, seen=ns, seen_at=now, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0)
+    return replace(
+        watch, seen=ns, seen_at=now, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False
+    )
 
 
 def is_proven(watch: Watch, gone_after: float) -> bool:

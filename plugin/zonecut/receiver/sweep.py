@@ -80,6 +80,8 @@ class Sweep:
                     await looks.at(watch.child)
             page = await self._store.watches.absent(self._zone, page[-1].child, PAGE)
         looks.tell()
+        if looks.count:
+            await self._watching.round_ended()
         return looks.count
 
     async def begun(self, event: int | None) -> int:

@@ -61,8 +61,9 @@ class TrustSettings(BaseModel):
     )
     gone_at_most: NonNegativeInt | None = Field(
         None,
-        description="When more delegations are away at a time, no trust ends by itself; default: ten, or one in a"
-        " hundred, whichever is more.",
+        description="When more delegations are away at a time, none of them ends by itself, and each is an operator's"
+        " matter until it is seen again; default: ten, or one in a hundred of the children with trusted keys, whichever"
+        " is more, but no more than a third of them (one in any case).",
     )
     sweep: PositiveFloat = Field(
         3600, description="How often the delegations of all children with trusted keys are looked at."

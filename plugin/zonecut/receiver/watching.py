@@ -144,9 +144,12 @@ class Watching:
         await self._tell(change.child, _Foreign(seen, self._is_suspicious(before, after), FOREIGN), actor)
 
     async def round_ended(self) -> None:
-        """Tell once when more delegations are away than may end by themselves. Raises StoreUnavailable."""
+        """Tell once when more delegations are away than may end by themselves: they wait for an operator.
+
+        Raises StoreUnavailable.
+        """
         away = await self._store.watches.away(self._zone, self._settings.gone_at_most)
-        if away.is_too_many:
+        if away.is_too_many or away.held:
             await self._alarm(away)
         else:
             self._alarmed = False
@@ -256,9 +259,10 @@ class Watching:
             away=away.count,
             most=away.most,
             watched=away.watched,
-            advice="no trust ends by itself; if they are gone indeed: zonecut key end --gone ZONE",
+            held=away.held,
+            advice="their trust does not end by itself; if they are gone indeed: zonecut key end --gone ZONE",
         )
-        detail = {"away": away.count, "most": away.most, "watched": away.watched}
+        detail = {"away": away.count, "most": away.most, "watched": away.watched, "held": away.held}
         await self._store.audit.record(AuditEntry("trust.too-many-gone", ACTOR, zone=self._zone, detail=detail))
 
     # Telling

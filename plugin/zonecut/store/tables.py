@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -157,6 +158,7 @@ watches = Table(
     Column("absent_at", Double, nullable=False),
     Column("absent_for", Double, nullable=False),
     Column("looks", Integer, nullable=False),
+    Column("is_held", Boolean, nullable=False, server_default=false()),
 )
 _ABSENT = text("absent_since IS NOT NULL")
 Index("ix_watches_absent", watches.c.zone, watches.c.child, sqlite_where=_ABSENT, postgresql_where=_ABSENT)

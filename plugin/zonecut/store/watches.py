@@ -6,8 +6,7 @@ away.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_column, select, update
@@ -25,6 +24,8 @@ AT_MOST = 10
 """Delegations that may be away at a time where nobody says how many, or `SHARE` of all, whichever is more."""
 SHARE = 100
 """One in so many."""
+PART = 3
+"""But no more than one in so many, and one in any case: in a small zone ten are all of them."""
 ENDS = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.KNOWN)
 """The states of keys that go with their delegation."""
 
@@ -39,7 +40,8 @@ class Watch:
     `began` is what it was when trust began, None where it was away then; `began_at` also tells this watch from an
     earlier one. `seen` are the name servers that were seen last, at `seen_at` for the first time. While it is away,
     `absent_since` is the first look at which it was, `absent_at` the latest, and `absent_for` how much of the time
-    between `looks` counts as absence.
+    between `looks` counts as absence. One that `is_held` was away together with too many others: it does not end by
+    itself, however few of them are left, until it is seen again.
     """
 
     child: bytes
@@ -52,6 +54,7 @@ class Watch:
     absent_at: float = 0.0
     absent_for: float = 0.0
     looks: int = 0
+    is_held: bool = False
 
     @property
     def is_absent(self) -> bool:
@@ -65,16 +68,21 @@ class Watch:
             "absent_since": timestamps.to_optional_text(self.absent_since),
             "absent_for": self.absent_for,
             "looks": self.looks,
+            "held": self.is_held,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """How many delegations of a zone are away, of how many that are watched, and how many may be."""
+    """How many delegations of a zone are away, of how many that are watched, and how many may be.
+
+    `held` of them were away with too many others and wait for an operator.
+    """
 
     count: int
     watched: int
     most: int
+    held: int
 
     @property
     def is_too_many(self) -> bool:
@@ -105,7 +113,8 @@ class WatchTable:
     async def end(self, watch: Watch, at_most: int | None, actor: str, reason: str) -> int | Away:
         """Its delegation was absent over the whole period: the keys of a child end. How many that concerned.
 
-        Not where more delegations of the zone are away than `at_most` (None: ten, or one in a hundred): how many.
+        Not where more delegations of the zone are away than `at_most` (None: `may_be_away`), or it was away with too
+        many others: how many.
         """
         return await self._thread.write(self._end, (watch, at_most, actor, reason))
 
@@ -119,8 +128,8 @@ class WatchTable:
         return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
 
     async def away(self, zone: bytes, at_most: int | None) -> Away:
-        """How many delegations of a zone are away now."""
-        return await self._thread.read(partial(_away, zone=zone, at_most=at_most))
+        """How many delegations of a zone are away now; where they are too many, all of them are held from now on."""
+        return await self._thread.write(_counted, (zone, at_most))
 
     async def all_away(self) -> Mapping[bytes, int]:
         """How many delegations are away, of each zone of which some are."""
@@ -137,14 +146,15 @@ class WatchTable:
     def _end_one(
         self, connection: Connection, watch: Watch, at_most: int | None, actor: str, reason: str
     ) -> int | Away:
-        unchanged = select(_TABLE.c.child).where(
+        unchanged = select(_TABLE.c.is_held).where(
             _is(watch), _TABLE.c.absent_since == watch.absent_since, _TABLE.c.looks == watch.looks
         )
         # who trusts the child anew just now is waited for, or waits
-        if connection.execute(unchanged.with_for_update()).first() is None:
+        is_held = connection.execute(unchanged.with_for_update()).scalar_one_or_none()
+        if is_held is None:
             return 0
         away = _away(connection, watch.zone, at_most)
-        return away if away.is_too_many else self._end_child(connection, watch.child, actor, reason)
+        return away if is_held or away.is_too_many else self._end_child(connection, watch.child, actor, reason)
 
     def _end_by_operator(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
         return [self._end_child(connection, *item) for item in items]
@@ -168,7 +178,11 @@ def begin_watches(connection: Connection, watches: Sequence[Watch]) -> Sequence[
 
 def _update(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
     for watch in watches:
-        connection.execute(update(_TABLE).where(_is(watch)).values(_to_row(watch)))
+        values = _to_row(watch)
+        if watch.is_absent:
+            # who holds it meanwhile has the last word
+            del values["is_held"]
+        connection.execute(update(_TABLE).where(_is(watch)).values(values))
     return [None] * len(watches)
 
 
@@ -181,10 +195,26 @@ def _of_absent(zone: bytes) -> ColumnElement[bool]:
     return (_TABLE.c.zone == zone) & _IS_ABSENT & _HAS_TRUSTED
 
 
+def may_be_away(watched: int) -> int:
+    """How many of so many delegations may be away at a time, where nobody says how many (PROTOCOL section 4)."""
+    return max(1, min(max(AT_MOST, watched // SHARE), watched // PART))
+
+
+def _counted(connection: Connection, items: Sequence[tuple[bytes, int | None]]) -> Sequence[Away]:
+    return [_away(connection, zone, at_most) for zone, at_most in items]
+
+
 def _away(connection: Connection, zone: bytes, at_most: int | None) -> Away:
-    watched = connection.execute(select(func.count()).select_from(_TABLE).where(_TABLE.c.zone == zone)).scalar_one()
-    count = connection.execute(select(func.count()).select_from(_TABLE).where(_of_absent(zone))).scalar_one()
-    return Away(count, watched, max(AT_MOST, watched // SHARE) if at_most is None else at_most)
+    watched = _count(connection, (_TABLE.c.zone == zone) & _HAS_TRUSTED)
+    count = _count(connection, _of_absent(zone))
+    away = Away(count, watched, may_be_away(watched) if at_most is None else at_most, 0)
+    if away.is_too_many:
+        connection.execute(update(_TABLE).where(_of_absent(zone)).values(is_held=True))
+    return replace(away, held=_count(connection, _of_absent(zone) & _TABLE.c.is_held)) if count else away
+
+
+def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(_TABLE).where(condition)).scalar_one()
 
 
 def _to_row(watch: Watch) -> dict[str, Any]:
@@ -200,6 +230,7 @@ def _to_row(watch: Watch) -> dict[str, Any]:
         "absent_at": watch.absent_at,
         "absent_for": watch.absent_for,
         "looks": watch.looks,
+        "is_held": watch.is_held,
     }
 
 
