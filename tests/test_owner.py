@@ -1,6 +1,7 @@
 """Whose directories these are: as whom root acts in them."""
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from zonecut.cli.failures import UsageFailure
-from zonecut.cli.owner import owner_of
+from zonecut.cli.owner import as_writer, owner_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")
 
@@ -85,3 +86,30 @@ def test_below_a_directory_like_tmp_what_is_root_s_is_root_s(tmp_path: Path) -> 
     assert owner_of(shared / "mine" / "zonecut.db", is_file=True) is None
     with pytest.raises(UsageFailure):
         owner_of(shared / "zonecut.db", is_file=True)
+
+
+def test_an_access_list_lets_others_in_as_well(tmp_path: Path) -> None:
+    listed = tmp_path / "listed"
+    listed.mkdir()
+    entry = struct.pack("<HHI", 0x01, 7, 2**32 - 1) + struct.pack("<HHI", 0x02, 7, OTHER)
+    rest = b"".join(struct.pack("<HHI", tag, 7 if tag != 0x20 else 0, 2**32 - 1) for tag in (0x04, 0x10, 0x20))
+    os.setxattr(listed, "system.posix_acl_access", struct.pack("<I", 2) + entry + rest)
+    assert listed.stat().st_mode & 0o070 == 0o070
+    with pytest.raises(UsageFailure, match="can be written by others"):
+        owner_of(listed / "zonecut.db", is_file=True)
+
+
+def test_what_root_writes_in_somebody_s_directory_is_written_by_that_one(home: Path) -> None:
+    with as_writer(home / "all.zone"):
+        assert os.geteuid() == DAEMON
+        (home / "all.zone").touch()
+    assert (os.geteuid(), os.getegid(), (home / "all.zone").stat().st_uid) == (0, 0, DAEMON)
+
+
+def test_a_link_of_somebody_else_s_is_not_followed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    link = tmp_path / "all.zone"
+    link.symlink_to("/etc/passwd")
+    os.lchown(link, OTHER, OTHER)
+    with pytest.raises(UsageFailure, match="not followed"), as_writer(link):
+        pass

@@ -1,6 +1,8 @@
 """`zonecut delegation export`: all delegations of a parent zone, and where they differ from the ledger."""
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -181,25 +183,28 @@ def _destination(target: Path | None) -> Iterator[IO[str] | None]:
     if target is None:
         yield None
         return
-    with owner.as_caller():
-        is_special = target.exists() and not target.is_file()
-    if is_special:
-        with owner.as_caller():
-            file = target.open("w", encoding="utf-8")
-        with file:
+    with owner.as_writer(target):
+        if target.exists() and not target.is_file():
+            descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise FileExistsError(errno.EEXIST, "it was replaced meanwhile", str(target))
+        else:
+            descriptor = None
+            real = Path(os.path.realpath(target))
+    if descriptor is not None:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file
         return
-    with owner.as_caller():
-        real = Path(os.path.realpath(target))
     partial = real.with_name(f".{real.name}.{os.getpid()}")
     try:
-        with owner.as_caller():
+        with owner.as_writer(target):
             file = partial.open("x", encoding="utf-8")
         with file:
             yield file
-        with owner.as_caller():
+        with owner.as_writer(target):
             partial.replace(real)
     except BaseException:
-        with suppress(OSError), owner.as_caller():
+        with suppress(OSError), owner.as_writer(target):
             partial.unlink()
         raise

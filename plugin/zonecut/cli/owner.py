@@ -5,6 +5,7 @@ of root's takes that user's identity once it has read its configuration, and bef
 Root stays the real user: the other one can neither stop such a command nor look into it.
 """
 
+import errno
 import os
 import pwd
 import stat
@@ -64,7 +65,7 @@ def owner_of(path: Path, *, is_file: bool = False) -> Owner | None:
             at = Path("/") if target.is_absolute() else at
             continue
         # in a directory like /tmp, what is somebody's is replaced by nobody else; a new file is for whoever comes first
-        if _is_shared(found) and not (found.st_mode & stat.S_ISVTX and len(rest) > is_file):
+        if _is_shared(entry, found) and not (found.st_mode & stat.S_ISVTX and len(rest) > is_file):
             raise UsageFailure(
                 f"{entry} can be written by others than its owner, and root is not to be led by them: "
                 f"chmod go-w {entry}, or give it to the user that zonecut runs as"
@@ -115,6 +116,33 @@ def as_caller() -> Iterator[None]:
         os.seteuid(uid)
 
 
+@contextmanager
+def as_writer(path: Path) -> Iterator[None]:
+    """For a file that the caller named to be written: who called; where root did, whom its directory belongs to.
+
+    Raises UsageFailure where others may replace what stands there, and for a link that is neither root's nor theirs.
+    """
+    with as_caller():
+        # of a name that nobody has taken: in a directory like /tmp whose file it is decides no more than that
+        other = owner_of(path.with_name(f".{path.name}.{os.getpid()}.new")) if os.geteuid() == 0 else None
+        uid = os.geteuid() if other is None else other.uid
+        if path.is_symlink() and path.lstat().st_uid not in (0, uid):
+            raise UsageFailure(f"{path} is a link of somebody else's, and is not followed: remove it, or name the file")
+        if other is None:
+            yield
+            return
+        gid, groups = os.getegid(), os.getgroups()
+        os.setgroups([other.gid])
+        os.setegid(other.gid)
+        os.seteuid(other.uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(gid)
+            os.setgroups(groups)
+
+
 def _owner(loaded: "Loaded") -> Owner | None:
     if os.geteuid() != 0:
         return None
@@ -136,7 +164,19 @@ def _owner(loaded: "Loaded") -> Owner | None:
     return found[0] if found else None
 
 
-def _is_shared(found: os.stat_result) -> bool:
+def _is_shared(path: Path, found: os.stat_result) -> bool:
     """True for a directory in which others than its owner may make and replace files."""
-    by_group = found.st_mode & stat.S_IWGRP and found.st_gid != 0
-    return stat.S_ISDIR(found.st_mode) and bool(by_group or found.st_mode & stat.S_IWOTH)
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and (found.st_gid != 0 or _has_access_list(path))
+
+
+def _has_access_list(path: Path) -> bool:
+    """Whether there is an access control list: then the group's bits are the most that anybody in it may."""
+    try:
+        os.getxattr(path, "system.posix_acl_access", follow_symlinks=False)
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.ENOTSUP)
+    return True

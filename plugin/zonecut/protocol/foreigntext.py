@@ -11,7 +11,7 @@ MAX_QUOTED = 300
 
 _CUT = "..."
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_BLANK = frozenset(
+_HIDING = frozenset(
     map(
         chr,
         (
@@ -19,18 +19,24 @@ _BLANK = frozenset(
             *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0),
             *range(0xFE00, 0xFE10),
             *range(0xE0100, 0xE01F0),
+            # a blank of Braille, of music and of Khitan
+            *(0x2800, 0x1D159, 0x16FE4),
+            # what is laid over the character before it
+            *range(0x0334, 0x0339),
+            *range(0x20D2, 0x20E1),
+            *range(0x20E2, 0x20F1),
         ),
     )
 )
-"""Letters and marks that take no ink."""
+"""Letters and marks that take no ink, or hide others under theirs."""
 
 
 def printable(text: str) -> str:
     """The text with all escaped that is not seen as what it is: control characters, line breaks, what turns the
     direction of writing, what has no width, and halves of surrogate pairs."""
-    if text.isprintable() and (text.isascii() or _BLANK.isdisjoint(text)):
+    if text.isprintable() and (text.isascii() or _HIDING.isdisjoint(text)):
         return text
-    return "".join(each if each.isprintable() and each not in _BLANK else _escaped(each) for each in text)
+    return "".join(each if each.isprintable() and each not in _HIDING else _escaped(each) for each in text)
 
 
 def clip(text: str, most: int = MAX_REASON) -> str:

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address
 
+import structlog
+
 from zonecut.plugin.bootstrap import Presence, Security, Sighting
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
+
+_log = structlog.get_logger(__name__)
 
 MAX_ADDRESSES = 64
 """Server addresses asked for one child; a delegation with more is looked at by an operator."""
@@ -144,9 +148,7 @@ class World:
         ]
         # an address that we do not know of is one that is not asked
         addresses += [
-            ServerAddress(server, None, f"its addresses cannot be had: {answer.reason}")
-            for answer in both
-            if not _is_believed(answer)
+            ServerAddress(server, None, _why_none(server, answer)) for answer in both if not _is_believed(answer)
         ]
         return addresses or [ServerAddress(server, None, _NO_ADDRESS, certain=True)]
 
@@ -190,3 +192,11 @@ def _shared(server: ServerAddress, vantage_point: str) -> ServerAddress:
 
 def _is_believed(answer: Answer) -> bool:
     return answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is not Status.FAILED
+
+
+def _why_none(server: bytes, answer: Answer) -> str:
+    """Why the addresses of a host cannot be had, as its child may be told: how our resolver is, is for the log."""
+    if answer.status is Status.FAILED and answer.verdict is not Verdict.BOGUS:
+        _log.info("checks.no-addresses", server=names.to_text(server), reason=answer.reason)
+        return "its addresses cannot be had: the resolver of this parent has no answer now"
+    return f"its addresses cannot be had: {answer.reason}"
