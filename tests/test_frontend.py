@@ -14,13 +14,14 @@ import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, Site, ns_of, replace_ns, site
 from test_patch import rrset
+from zonecut.plugin import BackendRejected
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR
 from zonecut.receiver.admission import Limits, Source
 from zonecut.receiver.frontend import Reply
 from zonecut.receiver.trust import TrustSettings
-from zonecut.store import ChangeState, KeyState
+from zonecut.store import ChangeState, KeyState, StoreUnavailable
 
 SOURCE = Source("127.0.0.1", 40000, False)
 NS = "a.ns.example."
@@ -249,3 +250,57 @@ async def test_a_posted_change_is_no_message_that_anybody_could_send(here: Site)
     assert answer.rcode == Rcode.REFUSED
     assert len(await here.store.changes.list()) == 1
     assert message.delete_rrset(CHILD, RRType.NS) in change.message
+
+
+async def is_trusted(here: Site) -> bool:
+    (stored,) = await here.store.keys.find(CHILD)
+    return stored.state is KeyState.TRUSTED
+
+
+@pytest.mark.parametrize("fails", ["server", "ledger"])
+async def test_ns_that_a_front_end_did_not_get_changed_mean_nothing_for_the_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend")) as here:
+        await here.trust(CHILD)
+        if fails == "server":
+
+            async def rejects(changes: Any) -> None:
+                raise BackendRejected("no")
+
+            monkeypatch.setattr(here.backend, "write", rejects)
+        else:
+            await here.zone.retire()
+        before = await here.served()
+        assert (await patch(here, rrset("child.parent.example.", "NS", NS))).status >= HTTPStatus.BAD_REQUEST
+        assert await here.served() == before
+        assert await is_trusted(here)
+        assert await events(here, "delegation.foreign-change") == []
+
+
+async def test_ns_that_a_front_end_got_changed_mean_something_for_the_keys_before_that_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = TrustSettings(foreign_ns="suspend")
+    async with site(tmp_path, trust=trust) as here:
+        await here.trust(CHILD)
+
+        async def fails(*_: object) -> int:
+            raise StoreUnavailable("it is away")
+
+        monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_RETRY", 60)
+        monkeypatch.setattr(here.store.bootstraps, "suspend_child", fails)
+        here.zone.reconfigure(here.zone.rules, here.zone._settings.model_copy(update={"answer_within": 0.2}))
+        assert (await patch(here, rrset("child.parent.example.", "NS", NS))).status == HTTPStatus.NO_CONTENT
+        # it is there, and until its meaning is recorded the child can do nothing
+        assert await here.served() == ns_of(CHILD, NS)
+        assert (await here.ask(here.signed(*replace_ns(CHILD, "b.ns.example.")))).rcode == Rcode.SERVFAIL
+        await here.zone._ledger.close(0)  # and there we fall
+    monkeypatch.undo()
+    async with site(tmp_path, trust=trust) as here:
+        async with asyncio.timeout(5):
+            while await is_trusted(here):  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+            while (await here.store.changes.list())[0].state is not ChangeState.APPLIED:  # noqa: ASYNC110 (as well)
+                await asyncio.sleep(0.01)
+        assert await here.served() == ns_of(CHILD, NS)

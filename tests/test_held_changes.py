@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, ZONE, Answer, Site, ns_of, replace_ns, site
+from trust_support import key_record, new_pair
 from zonecut.plugin import BackendUnavailable, Change, Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
@@ -425,3 +426,67 @@ async def test_a_held_change_that_was_replaced_is_not_answered_as_accepted(opene
         assert answer.rcode == Rcode.REFUSED
         assert answer.error is not None
         assert answer.error.text.startswith("the child asked for something else since")
+
+
+# Who stands behind a held change
+
+
+async def test_two_messages_with_one_wish_get_the_same_answer_when_it_is_rejected(opened: Open) -> None:
+    async with opened() as here:
+        wires = []
+        for _ in range(2):
+            wires.append(remove_ds(here))
+            assert_held(await here.ask(wires[-1]))
+            here.clock.now += 1
+        number = (await newest(here)).id
+        await decide(here, number, Decision.REJECTED)
+        await asyncio.sleep(0.2)
+        assert [(await here.ask(wire)).rcode for wire in wires] == [Rcode.REFUSED] * 2
+
+
+async def test_the_second_message_with_one_wish_is_known_after_a_restart(opened: Open) -> None:
+    async with opened() as here:
+        pair = here.pairs[CHILD]
+        assert_held(await here.ask(remove_ds(here)))
+        here.clock.now += 1
+        again = remove_ds(here)
+        assert_held(await here.ask(again))
+        number = (await newest(here)).id
+        await decide(here, number, Decision.APPROVED)
+        await ended(here, number, ChangeState.APPLIED)
+    async with opened() as here:
+        here.pairs[CHILD] = pair
+        here.clock.now += 2
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
+        answer = await here.ask(again)
+        assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_a_wish_that_was_repeated_under_another_key_outlives_the_first_one(opened: Open) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        (first,) = await here.store.keys.find(CHILD)
+        await here.trust(CHILD)
+        here.clock.now += 1
+        assert_held(await here.ask(remove_ds(here)))
+        await here.store.keys.set_state(first.id, KeyState.REVOKED, "operator:ann", "stolen")
+        number = (await newest(here)).id
+        await decide(here, number, Decision.APPROVED)
+        await ended(here, number, ChangeState.APPLIED)
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_held_change_outlives_a_roll_of_its_child_s_keys_and_no_suspension(
+    opened: Open, suspended: bool
+) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        number = (await newest(here)).id
+        here.clock.now += 1
+        rolled = await here.ask(here.signed(message.delete_rrset(CHILD, RRType.KEY), key_record(new_pair(CHILD).key)))
+        assert rolled.rcode == Rcode.NOERROR
+        if suspended:
+            await here.store.bootstraps.suspend_child(CHILD, "zonecut", "moved")
+        await decide(here, number, Decision.APPROVED)
+        await ended(here, number, ChangeState.FAILED if suspended else ChangeState.APPLIED)

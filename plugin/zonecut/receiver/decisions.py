@@ -6,14 +6,14 @@ from contextlib import suppress
 
 import structlog
 
-from zonecut.plugin import BackendError, Change
+from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case
 from zonecut.receiver.inwork import Held, InWork, rejection
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
-from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
+from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
@@ -41,19 +41,14 @@ class Decisions:
         writer: Writer,
         turns: Turns,
         judge: Callable[[Case, bool], Awaitable[Weighed]],
-        displaced: Callable[[Change, str], Awaitable[None]],
     ) -> None:
-        """`judge` tells what a case, signed or not, makes of what the server holds now; it raises as ParentZone.change.
-
-        `displaced` is told of what is about to be written that did not come from the child.
-        """
+        """`judge` tells what a case, signed or not, makes of what the server holds; it raises as ParentZone.change."""
         self._zone = zone
         self._ledger = ledger
         self._in_work = in_work
         self._writer = writer
         self._turns = turns
         self._judge = judge
-        self._displaced = displaced
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -144,15 +139,13 @@ class Decisions:
                 _log.error("change.failed", **self._about(stored), rule=refusal.rule, reason=refusal.reason)
                 self._ledger.settle(stored.id, ChangeState.FAILED, f"{refusal.rule}: {refusal.reason}", stored.attempts)
                 self._in_work.drop(held, Outcome.of(refusal))
-                self._in_work.failed(stored.id, stored.identity, Outcome.of(refusal))
+                self._in_work.failed(stored.id, held.identities, Outcome.of(refusal))
                 self._in_work.counts.failed += 1
                 return
-            if stored.inception is None:
-                await self._displaced(change, actor_of(stored.source))
             await self._ledger.take_up(stored.id, change)
-            self._in_work.drop(held, APPLIED)
+            self._in_work.drop(held, ACCEPTED)
             pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
-            self._in_work.hand_over(pending, stored.identity)
+            self._in_work.hand_over(pending, held.identities, None if held.is_signed else actor_of(stored.source))
             turn_is_ours = False
             case.watch(change, stored.id)
         finally:

@@ -1,7 +1,7 @@
 """Accepted changes of a parent zone, from the ledger to their end: those that are written, and those that are held."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -18,6 +18,7 @@ from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.turns import Turns
@@ -27,16 +28,34 @@ from zonecut.store import Decision, StoredChange
 
 _log = structlog.get_logger(__name__)
 
+MAX_ASKED = 100
+"""So many messages that ask for one held change are answered with what becomes of it."""
+
 MakeCase = Callable[[DelegationChange, Standing], Case]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """A change that waits for an operator."""
 
     id: int
     change: Change
-    identity: bytes | None
+    identities: list[bytes]
+    """Of the messages that asked for it, the latest ones."""
+    is_signed: bool
+    ended: Outcome | None = None
+    """What its messages are answered with since it waits no more."""
+
+    def asks_for(self, change: Change, is_signed: bool) -> bool:
+        """Whether it is the same change, and the child's wish or somebody else's as the other one."""
+        ours = self.change.before, self.change.after, self.is_signed
+        return ours == (change.before, change.after, is_signed)
+
+    @classmethod
+    def of(cls, stored: StoredChange) -> "Held":
+        """One of the ledger."""
+        identities = [] if stored.identity is None else [stored.identity]
+        return cls(stored.id, Change(stored.before, stored.after), identities, stored.inception is not None)
 
 
 class InWork:
@@ -51,7 +70,9 @@ class InWork:
         writer: Writer,
         turns: Turns,
         make_case: MakeCase,
+        displaced: Callable[[Change, str], Awaitable[None]],
     ) -> None:
+        """`displaced` is told, before that is recorded, of what was written for somebody else than the child."""
         self._zone = zone
         self._ledger = ledger
         self._replay = replay
@@ -59,6 +80,7 @@ class InWork:
         self._writer = writer
         self._turns = turns
         self._make_case = make_case
+        self._displaced = displaced
         self._held: dict[bytes, Held] = {}
         self.pending: dict[int, Pending] = {}
         """What the writer has, by number."""
@@ -66,12 +88,21 @@ class InWork:
 
     # What is written
 
-    def hand_over(self, pending: Pending, identity: bytes | None) -> "asyncio.Future[Outcome]":
-        """Give an accepted change to the writer; the child's turn ends when it is settled."""
-        pending.change = replace(pending.change, identity=identity or b"")
+    def hand_over(
+        self, pending: Pending, identities: Sequence[bytes], posted_by: str | None
+    ) -> "asyncio.Future[Outcome]":
+        """Give an accepted change to the writer; the child's turn ends when it is settled.
+
+        `posted_by`: who asked for it, if that was not the child: what its keys count for once it is applied is decided
+        before that is recorded, and before the child's turn ends. Until then they can do nothing.
+        """
+        pending.change = replace(pending.change, identity=identities[0] if identities else b"")
         self.pending[pending.id] = pending
         self._readings.begins(pending.child)
-        pending.settled.add_done_callback(partial(self._settled, pending, identity))
+        if posted_by is not None:
+            self._ledger.do_first(pending.id, partial(self._displace, pending, posted_by))
+        settled = partial(self._settled, pending, list(identities), posted_by is None)
+        pending.settled.add_done_callback(settled)
         self._writer.put(pending)
         return pending.settled
 
@@ -89,7 +120,8 @@ class InWork:
         pending.withdrawn, pending.may_be_ours = too_late, too_late is None
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
-        self.hand_over(pending, stored.identity)
+        identities = () if stored.identity is None else (stored.identity,)
+        self.hand_over(pending, identities, None if stored.inception is not None else actor_of(stored.source))
 
     def case_of(self, stored: StoredChange) -> Case:
         """What stands behind a change of the ledger."""
@@ -100,7 +132,12 @@ class InWork:
         case.approved = stored.decision is Decision.APPROVED
         return case
 
-    def _settled(self, pending: Pending, identity: bytes | None, settled: "asyncio.Future[Outcome]") -> None:
+    async def _displace(self, pending: Pending, actor: str) -> None:
+        await self._displaced(Change(pending.origin, pending.change.after), actor)
+
+    def _settled(
+        self, pending: Pending, identities: list[bytes], is_signed: bool, settled: "asyncio.Future[Outcome]"
+    ) -> None:
         child = pending.child
         del self.pending[pending.id]
         outcome = None if settled.cancelled() else settled.result()
@@ -108,21 +145,21 @@ class InWork:
             self._readings.ends(child, None)
         elif outcome.held:
             self._readings.ends(child, None)
-            self.hold(Held(pending.id, pending.change, identity), outcome)
+            self.hold(Held(pending.id, pending.change, identities, is_signed), outcome)
         elif outcome.rcode:
             self._readings.ends(child, None)
             self.counts.failed += 1
-            self.failed(pending.id, identity, outcome)
+            self.failed(pending.id, identities, outcome)
         else:
             self._readings.ends(child, pending.change.after)
             self.counts.applied += 1
-            if identity is not None:
+            for identity in identities:
                 self._replay.settle(identity)
-        self._turns.give_back(child)
+        self._ledger.when_done_first(pending.id, partial(self._turns.give_back, child))
 
-    def failed(self, change_id: int, identity: bytes | None, outcome: Outcome) -> None:
+    def failed(self, change_id: int, identities: Sequence[bytes], outcome: Outcome) -> None:
         """An accepted change has failed: sent again, it is answered like this until it can be tried again."""
-        if identity is not None:
+        for identity in identities:
             self._replay.tell(identity, outcome)
             self._ledger.when_failed(change_id, partial(self._replay.reject, identity))
 
@@ -139,8 +176,8 @@ class InWork:
     def hold(self, held: Held, outcome: Outcome) -> None:
         """A change waits for an operator; that is what its message is answered with."""
         self._held[held.change.child] = held
-        if held.identity is not None:
-            self._replay.tell(held.identity, outcome)
+        for identity in held.identities:
+            self._replay.tell(identity, outcome)
         _log.warning(
             "change.held",
             zone=names.to_text(self._zone),
@@ -154,8 +191,17 @@ class InWork:
         if self._held.get(held.change.child) is not held:
             return  # another one took its place
         del self._held[held.change.child]
-        if held.identity is not None:
-            self._replay.tell(held.identity, outcome)
+        held.ended = outcome
+        for identity in held.identities:
+            self._replay.tell(identity, outcome)
+
+    def asked_again(self, held: Held, identity: bytes, waits: Outcome) -> Outcome:
+        """The ledger has another message that asks for the same: how it is answered, now and later."""
+        held.identities.append(identity)
+        del held.identities[:-MAX_ASKED]
+        outcome = held.ended or waits
+        self._replay.tell(identity, outcome)
+        return outcome
 
     def replaced(self, child: bytes, by: int) -> None:
         """The ledger has a change that puts an end to the child's held one: sent again, that is not taken up anew."""

@@ -1,7 +1,7 @@
 """The durable record of every accepted change: written before anybody is told NOERROR."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +12,13 @@ from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import (
     AcceptedChange,
+    Asker,
     Attempt,
     AuditEntry,
     ChangeState,
+    Decision,
     InvalidTransition,
+    KeyState,
     NotInStore,
     Settlement,
     Store,
@@ -40,6 +43,8 @@ class Ledger:
         self._ended: list[Settlement] = []
         self._settling: set[asyncio.Task[None]] = set()
         self._failing: dict[int, asyncio.Task[None]] = {}
+        self._first: dict[int, Callable[[], Awaitable[None]]] = {}
+        self._doing_first: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
     async def append(
@@ -53,6 +58,24 @@ class Ledger:
             self._zone, change.before, change.after, held_because=held_because, replaces=replaces
         )
         return await self._store.changes.append(record)
+
+    async def ask_again(self, change_id: int, provenance: Provenance) -> bool:
+        """Have another message stand behind a change that waits for an operator, as the one that counts.
+
+        False if it waits no more. Raises StoreUnavailable, StoreConflict.
+        """
+        asker = Asker(
+            change_id,
+            provenance.actor,
+            provenance.source,
+            provenance.message,
+            provenance.key_id,
+            provenance.key_tag,
+            provenance.identity,
+            provenance.expires_at,
+            provenance.inception,
+        )
+        return await self._store.decisions.ask_again(asker)
 
     async def hold(self, change_id: int, change: Change, reason: str) -> None:
         """Have an accepted change wait for an operator. Raises StoreError."""
@@ -108,8 +131,14 @@ class Ledger:
 
         Raises StoreUnavailable.
         """
-        if stored.inception is not None:
-            check_trusted(stored.child, None if stored.key_id is None else await self._store.keys.get(stored.key_id))
+        if stored.inception is None:
+            return
+        key = None if stored.key_id is None else await self._store.keys.get(stored.key_id)
+        if key is not None and key.was_rolled and stored.decision is Decision.APPROVED:
+            # it waited for so long that its child has gone on to another key, as children do: that one answers for it
+            trusted = [each for each in await self._store.keys.find(stored.child) if each.state is KeyState.TRUSTED]
+            key = trusted[0] if trusted else key
+        check_trusted(stored.child, key)
 
     async def take_up(self, change_id: int, change: Change) -> None:
         """An approved change was judged again, and is about to be written.
@@ -125,6 +154,12 @@ class Ledger:
     def settle(self, change_id: int, state: ChangeState, reason: str | None, attempts: int) -> None:
         """Record how a change ended, in the background: until that is on disk, a restart only settles it again."""
         settlement = Settlement(change_id, state, reason, attempts)
+        first = self._first.pop(change_id, None)
+        if first is not None and state is ChangeState.APPLIED:
+            doing = self._doing_first[change_id] = self._start(self._do_first(change_id, first))
+            doing.add_done_callback(lambda _: self._doing_first.pop(change_id))
+            self._start(self._record_after(doing, settlement))
+            return
         if state is ChangeState.FAILED:
             # at once: until this is recorded, its sender cannot try again
             task = self._failing[change_id] = self._start(self._record_ended([settlement]))
@@ -133,6 +168,42 @@ class Ledger:
         if not self._ended:
             self._start(self._record_collected())
         self._ended.append(settlement)
+
+    def do_first(self, change_id: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Have something done, however often it is tried, before it is recorded that a change was applied.
+
+        Until then a restart finds it unsettled, and does it again. Not for a change that ends otherwise.
+        """
+        self._first[change_id] = work
+
+    def when_done_first(self, change_id: int, then: Callable[[], None]) -> None:
+        """Call `then` once that is done, at once where nothing is; never if this ledger is closed before."""
+        self._first.pop(change_id, None)
+        task = self._doing_first.get(change_id)
+        if task is None:
+            then()
+        else:
+            task.add_done_callback(lambda done: None if done.cancelled() else then())
+
+    async def done_first(self, change_id: int, patience: float) -> None:
+        """Return when that is done or nothing is, or `patience` seconds have passed."""
+        if (task := self._doing_first.get(change_id)) is not None:
+            await asyncio.wait((task,), timeout=patience)
+
+    async def _do_first(self, change_id: int, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                return await work()
+            except StoreUnavailable as error:
+                _log.warning("change.settle.delayed", change=change_id, count=1, reason=error.reason)
+            except Exception:
+                # a defect of ours: it is not recorded as done what was not, and the child waits
+                _log.exception("change.defect", change=change_id)
+            await asyncio.sleep(SETTLE_RETRY)
+
+    async def _record_after(self, first: "asyncio.Task[None]", settlement: Settlement) -> None:
+        await first
+        await self._record_ended([settlement])
 
     def tell(self, entry: AuditEntry) -> None:
         """Write something that goes with a change into the audit trail, in the background."""

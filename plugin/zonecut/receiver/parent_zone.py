@@ -67,8 +67,8 @@ class ParentZone:
     ) -> None:
         """`noticed` is told of each look at a delegation; `suspends` says whether that would suspend its child's keys.
 
-        `seen` is told of whatever is read; `displaced`, before it is recorded, of what somebody else than the child is
-        about to change, and who that is. `checks` is None where all of them are off.
+        `seen` is told of whatever is read; `displaced`, before it is recorded as applied, of what somebody else than
+        the child has changed, and who that is. `checks` is None where all of them are off.
         """
         self.rules = rules
         self._settings = settings
@@ -81,12 +81,11 @@ class ParentZone:
         self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
         self._order = ChildOrder(ledger)
-        self._displaced = displaced
-        self._in_work = InWork(rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case)
-        self.counts = self._in_work.counts
-        self._decisions = Decisions(
-            rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh, displaced
+        self._in_work = InWork(
+            rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case, displaced
         )
+        self.counts = self._in_work.counts
+        self._decisions = Decisions(rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh)
         self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work)
         self._recording = Recording()
         self._duty = Duty(rules.zone, "writer", "requests")
@@ -210,21 +209,20 @@ class ParentZone:
                 replaces = None if earlier is None else earlier.id
                 if (why := case.held_because(change)) is not None:
                     return await self._hold(provenance, change, why, now)
-                if provenance.key_id is None:
-                    await self._displaced(change, provenance.actor)
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change, replaces=replaces))
                     self.counts.accepted += 1
                     self._in_work.replaced(child, change_id)
                     self._accepted(provenance, now)
-                    settled = self._in_work.hand_over(
-                        Pending(change_id, change, case, looked_at=change), provenance.identity
-                    )
+                    pending = Pending(change_id, change, case, looked_at=change)
+                    posted_by = provenance.actor if provenance.key_id is None else None
+                    settled = self._in_work.hand_over(pending, (provenance.identity,), posted_by)
                 turn.keep()
                 case.watch(change, change_id)
         except EndsEarly as early:
             return early.outcome
         done, _ = await asyncio.wait((settled,), timeout=self._settings.answer_within)
+        await self._ledger.done_first(change_id, self._settings.answer_within)
         # not yet written: accepted all the same, since the ledger has it and the writer keeps trying
         outcome = settled.result() if done else ACCEPTED
         if outcome.rcode:
@@ -239,18 +237,19 @@ class ParentZone:
     async def _hold(self, provenance: Provenance, change: Change, why: str, now: float) -> Outcome:
         """Have a change wait for an operator, in place of the one of this child that does, unless it is the same."""
         child, earlier = change.child, self._in_work.held(change.child)
-        outcome = Outcome.waits_for_operator(why)
-        if earlier is None or (earlier.change.before, earlier.change.after) != (change.before, change.after):
-            replaces = None if earlier is None else earlier.id
-            number = await self._record(
-                lambda: self._ledger.append(provenance, change, held_because=why, replaces=replaces)
-            )
-            self._in_work.replaced(child, number)
-            self._accepted(provenance, now)
-            self._in_work.hold(Held(number, change, provenance.identity), outcome)
-        else:
-            self._accepted(provenance, now)
-            self._replay.tell(provenance.identity, outcome)
+        outcome, is_signed = Outcome.waits_for_operator(why), provenance.key_id is not None
+        if earlier is not None and earlier.asks_for(change, is_signed):
+            number = earlier.id
+            if await self._record(lambda: self._ledger.ask_again(number, provenance)):
+                self._accepted(provenance, now)
+                return self._in_work.asked_again(earlier, provenance.identity, outcome)
+        replaces = None if earlier is None else earlier.id
+        number = await self._record(
+            lambda: self._ledger.append(provenance, change, held_because=why, replaces=replaces)
+        )
+        self._in_work.replaced(child, number)
+        self._accepted(provenance, now)
+        self._in_work.hold(Held(number, change, [provenance.identity], is_signed), outcome)
         return outcome
 
     async def roll(

@@ -15,7 +15,6 @@ import asyncio
 
 import structlog
 
-from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.errors import Refusal
@@ -81,7 +80,7 @@ class Resumption:
 
     def _hold(self, stored: StoredChange) -> None:
         waits = Outcome.waits_for_operator(stored.reason or "")
-        self._in_work.hold(Held(stored.id, Change(stored.before, stored.after), stored.identity), waits)
+        self._in_work.hold(Held.of(stored), waits)
 
     async def finish(self) -> None:
         """Return when all is taken up, however long an operator takes."""

@@ -21,7 +21,7 @@ from zonecut.store.change_values import (
 )
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
-from zonecut.store.decisions import DecisionTable
+from zonecut.store.decisions import Asker, DecisionTable
 from zonecut.store.errors import (
     InvalidTransition,
     NotInStore,
@@ -51,6 +51,7 @@ __all__ = [
     "ChangeTable",
     "NewChange",
     "AcceptedChange",
+    "Asker",
     "Attempt",
     "Decision",
     "DecisionTable",

@@ -29,7 +29,7 @@ from zonecut.store.bootstrap_rows import (
 from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.change_values import ChangeState
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
-from zonecut.store.keys import ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
+from zonecut.store.keys import ROLLED, ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
 from zonecut.store.watches import Watch, begin_watches
 
@@ -336,8 +336,7 @@ class BootstrapTable:
             reason = "added under a trusted key"
             set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
         for rdata in sorted(trusted - after):
-            reason = "deleted under a trusted key"
-            set_state(connection, now, held[rdata].id, KeyState.SUPERSEDED, roll.actor, reason)
+            set_state(connection, now, held[rdata].id, KeyState.SUPERSEDED, roll.actor, ROLLED)
         append(connection, now, [roll.record], ChangeState.APPLIED)
         return keys_of(connection, roll.owner)
 

@@ -38,6 +38,20 @@ class _Judged(NamedTuple):
     reason: str
 
 
+class Asker(NamedTuple):
+    """A message that asks for a change which waits for an operator already; its fields are those of NewChange."""
+
+    change_id: int
+    actor: str
+    source: str
+    message: bytes
+    key_id: int | None
+    key_tag: int | None
+    identity: bytes
+    expires_at: float
+    inception: int | None
+
+
 class DecisionTable:
     """Of the changes of a store."""
 
@@ -60,6 +74,13 @@ class DecisionTable:
         Raises NotInStore, InvalidTransition for one that is not accepted, StoreUnavailable.
         """
         await self._thread.write(self._hold, _Judged(change_id, before, after, reason))
+
+    async def ask_again(self, asker: Asker) -> bool:
+        """Have another message stand behind a change that has not ended, in place of the one that did.
+
+        False if it has. Raises NotInStore, StoreUnavailable; StoreConflict when another change has its identity.
+        """
+        return await self._thread.write(self._ask_again, asker)
 
     async def take_up(self, change_id: int, before: Delegation, after: Delegation) -> None:
         """Record what an approved change was judged to be, just before it is written.
@@ -97,6 +118,9 @@ class DecisionTable:
             hold(connection, self._clock(), each.change_id, each.reason)
         return [None] * len(holds)
 
+    def _ask_again(self, connection: Connection, askers: Sequence[Asker]) -> Sequence[bool]:
+        return [_stand_behind(connection, self._clock(), each) for each in askers]
+
     def _take_up(self, connection: Connection, items: Sequence[_Judged]) -> Sequence[None]:
         for each in items:
             found = _get(connection, each.change_id)
@@ -122,6 +146,26 @@ def replace(connection: Connection, now: float, change_id: int, by: int) -> None
         values = {"state": ChangeState.FAILED.value, "reason": reason, "settled_at": now}
         connection.execute(update(_TABLE).where(_TABLE.c.id == change_id).values(**values))
         _audit(connection, now, "change.failed", found, "zonecut", reason)
+
+
+def _stand_behind(connection: Connection, now: float, asker: Asker) -> bool:
+    found = _get(connection, asker.change_id)
+    if found.state.value not in _OPEN or found.decision is Decision.REJECTED:
+        return False
+    values = {
+        "key_id": asker.key_id,
+        "source": asker.source,
+        "message": asker.message,
+        "identity": asker.identity,
+        "expires_at": asker.expires_at,
+        "inception": asker.inception,
+    }
+    connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
+    detail = {"change": found.id}
+    event = "change.asked-again"
+    entry = AuditEntry(event, asker.actor, asker.source, found.zone, found.child, asker.key_tag, detail=detail)
+    insert_entries(connection, now, [entry])
+    return True
 
 
 def _rule(connection: Connection, now: float, ruling: _Ruling) -> StoredChange:

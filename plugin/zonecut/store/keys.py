@@ -54,6 +54,7 @@ class KeyState(StrEnum):
 
 _STATES = {state.value: state for state in KeyState}
 
+ROLLED = "deleted under a trusted key"
 ROLLOVER = "rollover"
 """The method of a key that came in under a trusted one: the trust in its child goes on and does not begin."""
 
@@ -84,6 +85,11 @@ class StoredKey:
     actor: str
     created_at: float
     changed_at: float
+
+    @property
+    def was_rolled(self) -> bool:
+        """Whether it was trusted until its child itself went on to another key, which is what its reason says."""
+        return self.state is KeyState.SUPERSEDED and self.reason == ROLLED
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "StoredKey":
