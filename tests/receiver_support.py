@@ -193,6 +193,7 @@ async def site(
     zone_file = directory / "parent.zone"
     if not zone_file.exists():
         zone_file.write_text(ZONE_TEXT.format(directory=directory))
+        (directory / "parent.example.delegations").touch()  # what is asked before the backend is open is answered
     (adapter,) = zonecut_adapters()
     options = adapter.options(zone_file=zone_file, directory=directory)
     backend = adapter.create(BackendContext(ZONE, Ttls()), options)
