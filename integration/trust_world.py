@@ -45,7 +45,9 @@ class TrustWorld(World):
         server: str = "bind",
         keys: Sequence[Signer] | Mapping[Signer, KeyState] = (),
         elsewhere: Mapping[str, str] | None = None,
+        caches: bool = False,
     ) -> None:
+        """With `caches`, unbound keeps what it has for as long as the TTL allows."""
         self.tree = TrustTree(directory / "tree", hosted)
         zones = [self.tree.parent_zone(name, (elsewhere or {}).get(name, "")) for name in parents]
         super().__init__(
@@ -58,8 +60,8 @@ class TrustWorld(World):
             further={"resolver": {}},
         )
         stubs = dict.fromkeys(parents, f"{LOOPBACK}@{self.server.port}")
-        self.unbound = Unbound(directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
-        self.elsewhere = Unbound(directory / "elsewhere", self.tree, stubs=stubs, options=_CACHE)
+        self.unbound = Unbound(directory / "unbound", self.tree, stubs=stubs, options="" if caches else _CACHE)
+        self.elsewhere = Unbound(directory / "elsewhere", self.tree, stubs=stubs, options="" if caches else _CACHE)
         self.zonecut.configure(
             {
                 **self.configuration,

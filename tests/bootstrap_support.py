@@ -30,6 +30,7 @@ class Bench:
     clock: Clock
     bootstrapper: Bootstrapper
     cool_down: float
+    world: World
     parent: dict[bytes, Delegation | Exception] = field(default_factory=dict)
     reads: list[bytes] = field(default_factory=list)
     """Whose delegations were read."""
@@ -128,6 +129,7 @@ async def bench(
     async with Store.open(f"sqlite:///{directory}/zonecut.db", clock=clock) as store:
         parent: dict[bytes, Delegation | Exception] = {CHILD: delegation("ns.example.")}
         reads: list[bytes] = []
+        world = World()
 
         async def delegation_of(child: bytes) -> Delegation:
             held = parent[child]
@@ -143,7 +145,7 @@ async def bench(
             manual,
             retry,
             store,
-            World(),
+            world,
             delegation_of,
             max_trusted=max_trusted,
             unpublished=unpublished,
@@ -152,7 +154,7 @@ async def bench(
         )
         task = asyncio.create_task(made.run())
         try:
-            yield Bench(store, clock, made, retry.cool_down, parent, reads)
+            yield Bench(store, clock, made, retry.cool_down, world, parent, reads)
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):

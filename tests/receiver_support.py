@@ -71,6 +71,12 @@ class NoLookups:
     async def keys_at(self, name: bytes) -> Sighting:
         return Sighting(names.to_text(name), Presence.FAILED, Security.INDETERMINATE, reason="no answer")
 
+    async def keys_under(self, delegation: Delegation) -> Sighting:
+        return await self.keys_at(delegation.child)
+
+    async def ds_at(self, child: bytes) -> Sighting:
+        return await self.keys_at(child)
+
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         return [await self.keys_at(server) for server in delegation.ns]
 

@@ -1,6 +1,7 @@
 """When a key is looked at, beside what is due by the clock, and on which delegation it is accepted."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 from bootstrap_support import CONTRADICTED, NOT_APPLICABLE, RETRY, UNDECIDED, bench
 from receiver_support import CHILD, NOW, OTHER, ZONE
-from trust_support import Scripted, accepts, delegation, eventually, key
+from trust_support import SILENCE, Scripted, accepts, delegation, eventually, found, key, nothing
 from zonecut.plugin import BackendUnavailable
-from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
+from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding, Presence, Security, Sighting
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.bootstrapper import CONCURRENT, Retry
+from zonecut.receiver.replacement import ALL_SILENT, EVIDENCE, SOME_SILENT
 from zonecut.receiver.waiting import Waiting
 from zonecut.store import KeyState, Unpublished
 
@@ -311,6 +313,55 @@ async def test_an_upload_repeated_with_a_deletion_takes_the_deletion_into_accoun
         assert [each.key for each in await here.trusted()] == [key(9)]
         method.finding = accepts(key(1))
         await here.ends(stored, KeyState.TRUSTED)
+        assert [each.key for each in await here.trusted()] == [key(1)]
+
+
+@pytest.mark.parametrize("unpublished", list(Unpublished))
+async def test_no_trusted_key_goes_on_an_rrset_that_the_child_s_servers_do_not_serve(
+    tmp_path: Path, unpublished: Unpublished
+) -> None:
+    """Who stole a key has its old RRset looked up, which a cache has or who stands in the way replays."""
+    method = Scripted(lambda candidate: accepts(candidate.key), is_served=False)
+    async with bench(tmp_path, ("at-apex", method), unpublished=unpublished) as here:
+        await here.trust(key(9))
+        served = (
+            [found(key(9))],
+            [found(key(2)), found(key(9))],
+            [SILENCE, nothing(Presence.ABSENT, Security.INSECURE)],
+        )
+        for number, servers in enumerate(served, 1):
+            here.world.servers = servers
+            stored = await here.begin(key(number), replaces=unpublished is Unpublished.ALARM)
+            bootstrap = await here.attempted(stored, 1)
+            assert "no trusted key goes on an old one" in bootstrap.reason
+            assert [each.key for each in await here.trusted()] == [key(9)]
+
+
+@pytest.mark.parametrize(
+    ("servers", "period"), [((found(key(1)), SILENCE), SOME_SILENT), ((SILENCE, SILENCE), ALL_SILENT), ((), ALL_SILENT)]
+)
+async def test_where_servers_are_silent_trusted_keys_go_at_a_second_look(
+    tmp_path: Path, servers: Sequence[Sighting], period: float
+) -> None:
+    method = Scripted(lambda candidate: accepts(candidate.key), is_served=False)
+    async with bench(tmp_path, ("at-apex", method)) as here:
+        here.world.servers = servers
+        await here.trust(key(9))
+        began = here.clock.now
+        stored = await here.begin(key(1))
+        first = await here.reached(stored, lambda bootstrap: EVIDENCE in bootstrap.evidence)
+        assert (first.next_at, first.attempts) == (began + period, 0)
+        # a look without it begins anew
+        method.finding = CONTRADICTED
+        here.clock.now = began + period / 2
+        await here.begin(key(1))
+        await here.reached(stored, lambda bootstrap: EVIDENCE not in bootstrap.evidence)
+        method.finding = accepts(key(1))
+        here.clock.now = anew = began + period - 1
+        await here.begin(key(1))
+        await here.reached(stored, lambda bootstrap: EVIDENCE in bootstrap.evidence)
+        await here.ends(stored, KeyState.TRUSTED)
+        assert here.clock.now >= anew + period
         assert [each.key for each in await here.trusted()] == [key(1)]
 
 

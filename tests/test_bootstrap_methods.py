@@ -208,6 +208,34 @@ class TestAtNs:
         assert (await look(self.STRICT, self.world(SILENCE, SILENCE), where)).conclusion is NOT_APPLICABLE
 
 
+class TestWithoutDs:
+    """The weaker methods are for children that are proven to have no DS."""
+
+    METHODS = (TestAtNs.STRICT, TestAtNs.ANY, Unsigned(UnsignedOptions(min_vantage_points=1)))
+
+    def world(self, ds: Sighting) -> World:
+        good = found(KEY, security=SECURE)
+        return World({signal(NS1): good, signal(NS2): good}, TestAtNs.AT_SERVERS, ds=ds)
+
+    @pytest.mark.parametrize("security", list(Security))
+    @pytest.mark.parametrize("presence", list(Presence))
+    async def test_one_look_at_a_server_that_shows_none_is_not_enough(
+        self, presence: Presence, security: Security
+    ) -> None:
+        for method in self.METHODS:
+            world = self.world(nothing(presence, security, "DS"))
+            finding = await look(method, world, UNSIGNED)
+            if presence is Presence.ABSENT and security in (SECURE, INSECURE):
+                assert not finding.reason.startswith("DS: ")
+            else:
+                assert (finding.conclusion, world.asked) == (UNDECIDED, [])
+                assert finding.reason.startswith("DS: ")
+
+    async def test_a_resolver_that_does_not_answer_is_no_fault_of_the_child(self) -> None:
+        for method in self.METHODS:
+            assert (await look(method, self.world(replace(SILENCE, is_ours=True)), UNSIGNED)).is_ours
+
+
 class Watch:
     """Looks again and again as the receiver would, with a clock of its own."""
 

@@ -80,7 +80,9 @@ async def under_way(store: Store, stored: StoredKey) -> Bootstrap:
 async def accept(store: Store, stored: StoredKey, *validated: Key, alone: bool = False) -> StoredKey:
     rdatas = {each.rdata for each in validated or (stored.key,)}
     bootstrap = await under_way(store, stored)
-    return (await store.bootstraps.accept(acceptance(bootstrap, rdatas, alone=alone))).stored
+    replaced = frozenset(each.id for each in await store.keys.find(stored.key.owner) if each.key.rdata not in rdatas)
+    judged = replace(acceptance(bootstrap, rdatas, alone=alone), replaced=replaced)
+    return (await store.bootstraps.accept(judged)).stored
 
 
 def acceptance(bootstrap: Bootstrap, validated: Collection[bytes], *, alone: bool = False) -> Acceptance:
@@ -122,9 +124,8 @@ async def test_an_upload_leaves_what_was_decided_as_it_is(store: Store, state: K
     assert await store.bootstraps.list() == []
 
 
-@pytest.mark.parametrize("state", [FAILED, SUPERSEDED])
-async def test_a_key_that_failed_or_was_superseded_may_be_uploaded_again(store: Store, state: KeyState) -> None:
-    stored, _ = await store.keys.add(key(1), state, "manual", "somebody")
+async def test_a_key_that_failed_may_be_uploaded_again(store: Store) -> None:
+    stored, _ = await store.keys.add(key(1), FAILED, "manual", "somebody")
     again = await begin(store, key(1))
     assert (again.id, again.state) == (stored.id, KNOWN)
     assert (await under_way(store, again)).attempts == 0
@@ -205,7 +206,9 @@ async def test_trusted_keys_go_only_with_the_new_one_and_only_if_the_validated_r
 async def test_the_delegation_on_which_a_method_judged_is_what_trust_begins_with(store: Store) -> None:
     async def accepted(stored: StoredKey, server: str) -> Delegation:
         where = delegation(server)
-        judged = replace(acceptance(await under_way(store, stored), {stored.key.rdata}), delegation=where)
+        replaced = frozenset(each.id for each in await store.keys.find(CHILD) if each.id != stored.id)
+        judged = acceptance(await under_way(store, stored), {stored.key.rdata})
+        judged = replace(judged, delegation=where, replaced=replaced)
         await store.bootstraps.accept(judged)
         return where
 
@@ -214,6 +217,14 @@ async def test_the_delegation_on_which_a_method_judged_is_what_trust_begins_with
         watch = await store.watches.of(CHILD)
         assert watch is not None
         assert (watch.began, watch.zone, watch.seen, watch.is_absent) == (where, ZONE, where.ns, False)
+
+
+async def test_no_key_goes_of_which_it_is_not_proven_that_it_is_replaced(store: Store) -> None:
+    await trust(store, key(1))
+    judged = acceptance(await under_way(store, await begin(store, key(2))), {key(2).rdata})
+    with pytest.raises(InvalidTransition, match="nothing proves that they are replaced"):
+        await store.bootstraps.accept(judged)
+    assert await states(store) == [TRUSTED, KNOWN]
 
 
 async def test_an_upload_that_deletes_nothing_replaces_nothing(store: Store) -> None:

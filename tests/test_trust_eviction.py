@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from receiver_support import CHILD, NOW, ZONE, Site, replace_ns, site
-from trust_support import Scripted, accepts, delete_keys, key_record, new_pair, states, stored_of, upload
+from trust_support import Scripted, World, accepts, delete_keys, key_record, new_pair, states, stored_of, upload
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
@@ -100,6 +100,7 @@ class NonEviction(RuleBasedStateMachine):
             site(
                 self.directory,
                 methods=[("at-apex", self.method)],
+                lookups=World(),
                 trust=SETTINGS,
                 limits=LIMITS,
                 zones=(ZONE, INNER),

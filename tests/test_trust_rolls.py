@@ -1,5 +1,6 @@
 """Keys added and deleted under the signature of a trusted one: what that may do, once, and in which order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from receiver_support import CHILD, NOW, OTHER, Answer, Site, ns_of, replace_ns, site
 from trust_support import (
     Scripted,
+    accepts,
     bootstrap_of,
     delete_keys,
     key_record,
@@ -62,7 +64,23 @@ async def test_the_new_key_deletes_the_old_one(here: Site) -> None:
     assert (await here.ask(here.signed(delete(old.key), pair=new))).rcode == Rcode.NOERROR
     assert await states(here) == {old.key.rdata: SUPERSEDED, new.key.rdata: TRUSTED}
     here.clock.now += 1
-    assert (await here.ask(here.signed(*replace_ns(CHILD, A), pair=old))).rcode == Rcode.BADKEY
+    assert refused(await here.ask(here.signed(*replace_ns(CHILD, A), pair=old)), "was superseded")
+
+
+async def test_no_upload_brings_back_a_key_that_a_roll_has_deleted(tmp_path: Path) -> None:
+    """Who stole it has it looked up while a cache has it still, and would evict the key that took its place."""
+    method = Scripted(lambda candidate: accepts(candidate.key))
+    async with site(tmp_path, methods=[("at-apex", method)]) as here:
+        stolen, new = await here.trust(CHILD), new_pair()
+        assert (await here.ask(here.signed(delete_keys(), key_record(new.key)))).rcode == Rcode.NOERROR
+        here.clock.now += 60
+        assert refused(await here.ask(upload(here, stolen)), "upload a new key")
+        await asyncio.sleep(0.05)
+        assert method.looks == []
+        assert await states(here) == {stolen.key.rdata: SUPERSEDED, new.key.rdata: TRUSTED}
+        # a trusted key's signature does
+        assert (await here.ask(here.signed(key_record(stolen.key), pair=new))).rcode == Rcode.NOERROR
+        assert await states(here) == {stolen.key.rdata: TRUSTED, new.key.rdata: TRUSTED}
 
 
 async def test_one_message_replaces_all_keys(here: Site) -> None:

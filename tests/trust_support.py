@@ -60,6 +60,7 @@ def nothing(presence: Presence, security: Security, where: str = "there") -> Sig
 
 
 SILENCE = nothing(Presence.FAILED, Security.INDETERMINATE)
+NO_DS = nothing(Presence.ABSENT, Security.SECURE, "DS")
 
 
 @dataclass
@@ -70,6 +71,8 @@ class World:
     servers: Sequence[Sighting] = ()
     elsewhere: Mapping[str, Sequence[Sighting]] = field(default_factory=dict)
     asked: list[bytes] = field(default_factory=list)
+    ds: Sighting = NO_DS
+    """What the resolver says of the child's DS."""
 
     @property
     def vantage_points(self) -> Sequence[str]:
@@ -78,6 +81,12 @@ class World:
     async def keys_at(self, name: bytes) -> Sighting:
         self.asked.append(name)
         return self.at.get(name, SILENCE)
+
+    async def keys_under(self, delegation: Delegation) -> Sighting:
+        return await self.keys_at(delegation.child)
+
+    async def ds_at(self, child: bytes) -> Sighting:
+        return self.ds
 
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         return self.servers if vantage_point is None else self.elsewhere[vantage_point]
@@ -92,12 +101,17 @@ class Scripted(BootstrapMethod):
     looks: list[Candidate] = field(default_factory=list)
     hold: asyncio.Event | None = None
     """Wait for it in each look."""
+    is_served: bool = True
+    """The child's servers serve what it accepts."""
 
     async def examine(self, candidate: Candidate, lookups: Lookups) -> Finding:
         self.looks.append(candidate)
         if self.hold is not None:
             await self.hold.wait()
-        return self.finding if isinstance(self.finding, Finding) else self.finding(candidate)
+        finding = self.finding if isinstance(self.finding, Finding) else self.finding(candidate)
+        if self.is_served and isinstance(lookups, World) and finding.conclusion is Conclusion.ACCEPTED:
+            lookups.servers = [found(*finding.validated)]
+        return finding
 
 
 def accepts(*keys: Key) -> Finding:

@@ -69,6 +69,21 @@ class Lookups(Protocol):
         """The KEY RRset at a name, through the configured resolvers, validated by our own means."""
         ...
 
+    async def keys_under(self, delegation: Delegation) -> Sighting:
+        """The KEY RRset at the child's apex, as `keys_at`, and secure only under the DS of this very delegation.
+
+        A chain of trust out of a cache may lead to whoever had the name before.
+        """
+        ...
+
+    async def ds_at(self, child: bytes) -> Sighting:
+        """The DS RRset that the parent has for a child, through the configured resolvers, validated by our own means.
+
+        `keys` is empty. ABSENT and secure: it is proven that the child is delegated without DS, or lies in an opt-out
+        span; ABSENT and insecure: it is proven that no chain of trust leads to its parent.
+        """
+        ...
+
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         """The KEY RRset at the child's apex, from every address of every name server of its delegation, over TCP.
 

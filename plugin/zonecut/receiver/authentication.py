@@ -54,7 +54,7 @@ class Authenticated:
         return self.stored is not None and self.stored.state is KeyState.TRUSTED
 
 
-FORGOTTEN = (KeyState.SUPERSEDED, KeyState.ENDED)
+FORGOTTEN = (KeyState.ENDED,)
 """States of keys that are unknown to who signs with them: their holders may begin anew, and have to learn that."""
 
 
@@ -159,6 +159,10 @@ def untrusted(stored: StoredKey, waits_for_operator: bool, codepoints: CodePoint
     if stored.state is KeyState.SUSPENDED:
         ede = codepoints.ede_manual_bootstrap_required
         return Refusal("key-trusted", f"{text} is suspended until an operator trusts it anew: {stored.reason}", ede=ede)
+    if stored.state is KeyState.SUPERSEDED:
+        cure = "sign with the key that took its place, upload a new key, or ask the operator"
+        ede = codepoints.ede_manual_bootstrap_required
+        return Refusal("key-trusted", f"{text} was superseded ({stored.reason}): {cure}", ede=ede)
     if stored.state is KeyState.KNOWN and waits_for_operator:
         ede = codepoints.ede_manual_bootstrap_required
         return Refusal("key-trusted", f"{text} is known and waits for an operator to trust it", ede=ede)

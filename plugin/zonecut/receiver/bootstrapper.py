@@ -20,6 +20,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.duty import Duty
+from zonecut.receiver.replacement import EVIDENCE, proven
 from zonecut.receiver.waiting import Waiting, digest_of
 from zonecut.store import (
     Acceptance,
@@ -218,9 +219,15 @@ class Bootstrapper:
         is_beside = self._is_beside(bootstrap)
         self.waiting.looks(bootstrap.owner)
         delegation = await self._delegation_of(bootstrap.owner)
+        replaced: frozenset[int] = frozenset()
         if delegation.is_delegated:
             others = await self._trusted_others(stored)
             method, finding = await self._examine(bootstrap, stored, delegation, bool(others))
+            if finding.conclusion is Conclusion.ACCEPTED:
+                replaced = self._replaced(bootstrap, others, finding)
+            if replaced:
+                earlier = bootstrap.evidence.get(EVIDENCE, {})
+                finding = await proven(finding, delegation, self._lookups, earlier, self._clock())
         else:
             # it may be away for a moment: what ends with it ends by proven absence, or when the key's time is over
             method, finding = "", Finding(Conclusion.UNDECIDED, "the child is not delegated", is_ours=True)
@@ -231,7 +238,7 @@ class Bootstrapper:
         # what is accepted is what the zone has now, not what it had when the look began
         if finding.conclusion is Conclusion.ACCEPTED:
             if await self._delegation_of(bootstrap.owner) == delegation:
-                await self._accept(bootstrap, stored, delegation, method, finding)
+                await self._accept(bootstrap, stored, delegation, method, finding, replaced)
                 return
             pause = self._retry.pause(bootstrap.attempts + 1, self._jitter)
             finding = Finding(Conclusion.UNDECIDED, "the delegation changed while it was looked at", again_in=pause)
@@ -246,12 +253,18 @@ class Bootstrapper:
         keys = await self._store.keys.find(stored.key.owner)
         return [each for each in keys if each.state is KeyState.TRUSTED and each.id != stored.id]
 
+    def _replaced(self, bootstrap: Bootstrap, others: Sequence[StoredKey], finding: Finding) -> frozenset[int]:
+        """The trusted keys that go when this one is accepted."""
+        if not bootstrap.replaces and self._unpublished is not Unpublished.SUPERSEDE:
+            return frozenset()
+        return frozenset(each.id for each in others if each.key.rdata not in finding.validated)
+
     async def _examine(
         self, bootstrap: Bootstrap, stored: StoredKey, delegation: Delegation, has_trusted: bool
     ) -> tuple[str, Finding]:
         """The first method that accepts; else the finding that says most: one that makes headway, then one that a
         fault of ours kept from saying more, then undecided, then contradicted."""
-        evidence = dict(bootstrap.evidence)
+        evidence = {name: kept for name, kept in bootstrap.evidence.items() if name != EVIDENCE}
         findings: list[tuple[str, Finding]] = []
         for name, method in self._methods:
             if has_trusted and not method.replaces_trusted:
@@ -287,7 +300,13 @@ class Bootstrapper:
         return finding
 
     async def _accept(
-        self, bootstrap: Bootstrap, stored: StoredKey, delegation: Delegation, method: str, finding: Finding
+        self,
+        bootstrap: Bootstrap,
+        stored: StoredKey,
+        delegation: Delegation,
+        method: str,
+        finding: Finding,
+        replaced: frozenset[int],
     ) -> None:
         acceptance = Acceptance(
             bootstrap,
@@ -299,6 +318,7 @@ class Bootstrapper:
             alone=not dict(self._methods)[method].replaces_trusted,
             max_trusted=self._max_trusted,
             unpublished=self._unpublished,
+            replaced=replaced,
         )
         try:
             accepted = await self._store.bootstraps.accept(acceptance)

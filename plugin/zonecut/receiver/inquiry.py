@@ -139,8 +139,9 @@ _CODES = {
     KeyState.VALIDATION_FAILED: ReceiverState.VALIDATION_FAILED,
     KeyState.REFUSED: ReceiverState.REFUSED,
     KeyState.REVOKED: ReceiverState.REFUSED,
+    # no upload brings it back: its child has another key, or an operator decides
+    KeyState.SUPERSEDED: ReceiverState.BOOTSTRAP_MANUAL,
     # its holder may upload it again, as one that was never seen
-    KeyState.SUPERSEDED: ReceiverState.UNKNOWN,
     KeyState.ENDED: ReceiverState.UNKNOWN,
     KeyState.SUSPENDED: ReceiverState.BOOTSTRAP_MANUAL,
 }

@@ -2,8 +2,8 @@
 
     (nothing) -> known -> trusted -> superseded, suspended, ended, revoked
                  known -> validation-failed, refused, ended, revoked
-    validation-failed, superseded, ended -> known (uploaded again)
-    refused, suspended -> trusted (by an operator) ; revoked is final
+    validation-failed, ended -> known (uploaded again) ; superseded -> trusted (added under a trusted key)
+    refused, suspended, superseded -> trusted (by an operator) ; revoked is final
 
 Only an operator, a bootstrap that succeeded, or a trusted key's own signature makes a key trusted. What takes trust
 without either, because of what becomes of the delegation, is in `watching`.
@@ -153,7 +153,7 @@ class Trust:
             raise Refusal("pending-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
         # its holder may ask at once what it is worth
         await self._keys.refresh(stored.key.owner)
-        if stored.state in (KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED):
+        if stored.state not in (KeyState.TRUSTED, KeyState.KNOWN):
             raise untrusted(stored, True, self._codepoints)
         if stored.state is KeyState.KNOWN:
             self._bootstrapper.wake()

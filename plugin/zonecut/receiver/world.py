@@ -82,14 +82,31 @@ class World:
 
     async def keys_at(self, name: bytes) -> Sighting:
         """The KEY RRset at a name, validated by our own means."""
-        return await self._sighting(self.resolver, name, f"KEY at {names.to_text(name)}")
+        answer = await self.resolver.lookup(name, RRType.KEY)
+        return await self._sighting(self.resolver, answer, f"KEY at {names.to_text(name)}")
+
+    async def keys_under(self, delegation: Delegation) -> Sighting:
+        """The KEY RRset at the child's apex, secure only under the delegation's DS."""
+        child = delegation.child
+        answer = await self.resolver.lookup_under(child, RRType.KEY, delegation.ds)
+        return await self._sighting(self.resolver, answer, f"KEY at {names.to_text(child)}")
+
+    async def ds_at(self, child: bytes) -> Sighting:
+        """Whether the parent has DS for a child, validated by our own means."""
+        answer = await self.resolver.lookup(child, RRType.DS)
+        seen = await self._sighting(self.resolver, answer, f"DS of {names.to_text(child)}")
+        if answer.status is Status.NXDOMAIN:
+            # what says that there is no such child is no word about its delegation
+            seen = replace(seen, presence=Presence.UNUSABLE)
+        return replace(seen, keys=frozenset())
 
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         """The KEY RRset at the child's apex from every address of its servers, or as a vantage point sees it."""
         place = self._vantage_points[vantage_point] if vantage_point is not None else VantagePoint()
         if place.resolver is not None and place.source is None:
             where = f"KEY at {names.to_text(delegation.child)} through {vantage_point}"
-            sighting = await self._sighting(place.resolver, delegation.child, where)
+            answer = await place.resolver.lookup(delegation.child, RRType.KEY)
+            sighting = await self._sighting(place.resolver, answer, where)
             return [replace(sighting, is_ours=sighting.presence is Presence.FAILED)]
         servers = await self.server_addresses(delegation, place.resolver)
         if vantage_point is not None and place.resolver is None:
@@ -152,9 +169,8 @@ class World:
         ]
         return addresses or [ServerAddress(server, None, _NO_ADDRESS, certain=True)]
 
-    async def _sighting(self, resolver: Resolver, name: bytes, where: str) -> Sighting:
-        """The KEY RRset at a name as a resolver has it."""
-        answer = await resolver.lookup(name, RRType.KEY)
+    async def _sighting(self, resolver: Resolver, answer: Answer, where: str) -> Sighting:
+        """What a resolver answered, in the words of bootstrap methods."""
         is_ours = answer.status is Status.FAILED and answer.verdict is not Verdict.BOGUS and not await resolver.works()
         return Sighting(
             where,

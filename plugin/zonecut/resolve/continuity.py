@@ -13,7 +13,7 @@ from zonecut.resolve.failures import Bogus, Undecided
 from zonecut.resolve.reply import RRset
 from zonecut.resolve.values import Direct
 from zonecut.resolve.work import Limits, Work
-from zonecut.resolve.zone import verify_keys
+from zonecut.resolve.zone import Zone, verify_keys
 
 _LIMITS = Limits(validations=16)
 """One server of many: an honest zone takes one verification, and this bounds what all of a child's may cost."""
@@ -34,14 +34,19 @@ def check_dnskey_rrset(
     zone: bytes, found: RRset | None, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS
 ) -> str | None:
     """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none."""
+    verified = zone_under(zone, found, ds, now, Work(limits))
+    return verified if isinstance(verified, str) else None
+
+
+def zone_under(apex: bytes, found: RRset | None, ds: Iterable[bytes], now: float, work: Work) -> Zone | str:
+    """The zone whose DNSKEY RRset validates under these DS RDATA, or why it does not."""
     records = supported(_read(ds))
     if not records:
         return "no DS is of an algorithm and a digest type that can be validated here"
     try:
-        verify_keys(zone, found, records, (), now, Work(limits))
+        return verify_keys(apex, found, records, (), now, work)
     except (Bogus, Undecided) as failure:
         return str(failure)
-    return None
 
 
 def _read(ds: Iterable[bytes]) -> Iterable[DS]:

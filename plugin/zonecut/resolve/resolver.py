@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -12,6 +12,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
+from zonecut.resolve.continuity import zone_under
 from zonecut.resolve.delegation import rcode_text
 from zonecut.resolve.exchange import AUTHENTIC_DATA, CHECKING_DISABLED, RECURSION_DESIRED, Exchange, Path
 from zonecut.resolve.failures import Bogus, NoAnswer, ResolveError, Undecided
@@ -85,12 +86,39 @@ class Resolver:
 
         ValueError for a type that is no data, such as ANY or RRSIG.
         """
-        (answer,) = await self._lookup(name, (rtype,))
+        ((answer, _),) = await self._lookup(name, (rtype,))
         return answer
+
+    async def lookup_under(self, apex: bytes, rtype: int, ds: Collection[bytes]) -> Answer:
+        """The records of one type at the apex of a zone, secure only if they are so under these DS RDATA as well.
+
+        The chain of trust may come out of caches, and lead to whoever had the name until lately. Who knows the DS that
+        its parent holds now gives them here: the DNSKEY that signs must belong to one of them (RFC 4035 section 5.2).
+        """
+        apex = apex.lower()
+        self._cache.forget(apex)
+        ((answer, reply),) = await self._lookup(apex, (rtype,))
+        if not answer.is_proven or isinstance(reply, NoAnswer):
+            return answer
+        work = Work(self._limits)
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                keys = await self._reply(apex, RRType.DNSKEY, work)
+        except TimeoutError:
+            keys = NoAnswer(f"no answer within {self._limits.seconds:g} s")
+        if isinstance(keys, NoAnswer):
+            return failed(apex, rtype, f"DNSKEY of {names.to_text(apex)}: {keys}")
+        zone = zone_under(apex, keys.find(apex, RdataType.DNSKEY), ds, self._clock(), work)
+        under = zone if isinstance(zone, str) else judge(reply, apex, rtype, zone, self._clock(), work)
+        if isinstance(under, Answer) and under.is_proven:
+            return answer
+        why = under if isinstance(under, str) else under.reason
+        reason = f"the chain of trust that caches still hold is not that of the DS at the parent: {why}"
+        return Answer(apex, rtype, Verdict.INDETERMINATE, answer.status, reason, rcode=answer.rcode)
 
     async def addresses(self, name: bytes) -> Addresses:
         """The A and AAAA records of a host, each with its own verdict."""
-        ipv4, ipv6 = await self._lookup(name, (RRType.A, RRType.AAAA))
+        (ipv4, _), (ipv6, _) = await self._lookup(name, (RRType.A, RRType.AAAA))
         return Addresses(ipv4, ipv6)
 
     async def ask(
@@ -133,8 +161,8 @@ class Resolver:
             settled = self._late(direct.name, direct.rtype)
         return self._weigh(direct.reply, direct.name, direct.rtype, settled, work)
 
-    async def _lookup(self, name: bytes, rtypes: tuple[int, ...]) -> tuple[Answer, ...]:
-        """One way down for all types, which must have the same zone: DS comes alone."""
+    async def _lookup(self, name: bytes, rtypes: tuple[int, ...]) -> tuple[tuple[Answer, Reply | NoAnswer], ...]:
+        """One way down for all types, which must have the same zone: DS comes alone. Each with the reply it is from."""
         name = name.lower()
         for rtype in rtypes:
             if rtype in _META or rtype in _NOT_LOOKED_UP:
@@ -147,14 +175,15 @@ class Resolver:
                 if not self._trusted:
                     settled = await self._settle(name, rtypes[0], work)
                     if isinstance(settled, Answer):
-                        return tuple(replace(settled, rtype=rtype) for rtype in rtypes)
+                        nothing = NoAnswer(settled.reason)
+                        return tuple((replace(settled, rtype=rtype), nothing) for rtype in rtypes)
                 replies = await asyncio.gather(*(self._reply(name, rtype, work) for rtype in rtypes))
                 if self._trusted:
                     validates = await self._validates(work)
         except TimeoutError:
             replies = [NoAnswer(f"no answer within {self._limits.seconds:g} s")] * len(rtypes)
         return tuple(
-            self._weigh(reply, name, rtype, settled, work, validates)
+            (self._weigh(reply, name, rtype, settled, work, validates), reply)
             for rtype, reply in zip(rtypes, replies, strict=True)
         )
 

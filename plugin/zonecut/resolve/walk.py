@@ -58,6 +58,10 @@ class StepCache:
         while len(self._kept) > self._limits.cache_names:
             self._kept.popitem(last=False)
 
+    def forget(self, name: bytes) -> None:
+        """Have the step at a name made anew."""
+        self._kept.pop(name, None)
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -72,5 +72,11 @@ class Nowhere:
         reason = "nothing is looked up for this zone"
         return Sighting(f"KEY at {names.to_text(name)}", Presence.FAILED, Security.INDETERMINATE, reason=reason)
 
+    async def keys_under(self, delegation: Delegation) -> Sighting:
+        return await self.keys_at(delegation.child)
+
+    async def ds_at(self, child: bytes) -> Sighting:
+        return await self.keys_at(child)
+
     async def keys_from_servers(self, delegation: Delegation, vantage_point: str | None = None) -> Sequence[Sighting]:
         return [await self.keys_at(delegation.child)]

@@ -121,6 +121,8 @@ class Acceptance:
     """The most keys of the child that may be trusted then."""
     unpublished: Unpublished = Unpublished.ALARM
     """For those that the upload did not ask to delete."""
+    replaced: frozenset[int] = frozenset()
+    """The trusted keys of which it is proven that they are not published any more: no other goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ from zonecut.store.thread import StoreThread
 from zonecut.store.watches import Watch, begin_watches
 
 _TABLE = tables.bootstraps
-_SETTLED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
-"""What an upload does not change."""
+_DECIDED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
+"""What no look changes, not even one that an operator wants."""
+_SETTLED = (*_DECIDED, KeyState.SUPERSEDED)
+"""What an upload does not change. Who stole a key that the child has replaced since would come back with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class BootstrapTable:
     async def begin(self, upload: Upload) -> StoredKey:
         """Take in an uploaded key as known, with a bootstrap that begins; the key as it stands then.
 
-        A key that is trusted, suspended, refused or revoked stays as it is. One whose bootstrap is under way goes on
-        with it, and is looked at again when the upload's `cool_down` has passed since the latest look.
+        A key that is trusted, suspended, superseded, refused or revoked stays as it is. One whose bootstrap is under
+        way goes on with it, and is looked at again when the upload's `cool_down` has passed since the latest look.
         Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
         """
         return await self._thread.write(self._begin, upload)
@@ -139,7 +141,8 @@ class BootstrapTable:
 
         If its upload asked to replace, the child's trusted keys that were not validated with it are superseded; else
         they are told of, or superseded where that is wanted. Raises InvalidTransition when this bootstrap is not the
-        key's any more, or for `alone`; QuotaExceeded when too many keys would be trusted; NotInStore, StoreUnavailable.
+        key's any more, for `alone`, or where a key would go that is not in `replaced`; QuotaExceeded when too many keys
+        would be trusted; NotInStore, StoreUnavailable.
         """
         return await self._thread.write(self._accept, acceptance)
 
@@ -218,7 +221,7 @@ class BootstrapTable:
         stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
         if stored is None:
             raise NotInStore(f"{text} is not in the store")
-        if stored.state in _SETTLED:
+        if stored.state in _DECIDED:
             raise InvalidTransition(f"{text} is {stored.state.value}, and no look changes that")
         if stored.state is not KeyState.KNOWN:
             stored = set_state(connection, now, stored.id, KeyState.KNOWN, upload.actor, upload.reason)
@@ -254,6 +257,8 @@ class BootstrapTable:
             raise InvalidTransition(f"{text}: another key of the child is trusted by now")
         unpublished = [other for other in others if other.key.rdata not in item.validated]
         replaced = unpublished if row.replaces or item.unpublished is Unpublished.SUPERSEDE else []
+        if any(other.id not in item.replaced for other in replaced):
+            raise InvalidTransition(f"{text} would replace keys of which nothing proves that they are replaced")
         count = 1 + len(others) - len(replaced)
         if count > max(item.max_trusted, len(others)):
             raise QuotaExceeded(

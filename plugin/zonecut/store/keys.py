@@ -43,7 +43,7 @@ class KeyState(StrEnum):
     REFUSED = "refused"
     """An operator rejected it; only an operator can change that."""
     SUPERSEDED = "superseded"
-    """It was trusted until another key took its place; it may be uploaded again."""
+    """It was trusted until another key took its place; it comes back under a trusted key, or by an operator."""
     SUSPENDED = "suspended"
     """It was trusted until the delegation looked like another holder's; an operator trusts it anew, or does not."""
     ENDED = "ended"

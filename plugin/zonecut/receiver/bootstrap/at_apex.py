@@ -21,7 +21,11 @@ class AtApexOptions(BaseModel):
 
 
 class AtApex(BootstrapMethod):
-    """Accepts a key that a secure chain of trust down to the child's apex holds, signed by the child zone itself."""
+    """Accepts a key that a secure chain of trust down to the child's apex holds, signed by the child zone itself.
+
+    The last step of that chain is the DS that the parent's own server has now, whatever caches have (RFC 4035 section
+    5.2): a name that was given to somebody else does not come back through the chain to who had it before.
+    """
 
     def __init__(self, options: AtApexOptions) -> None:
         """There is nothing to choose."""
@@ -30,7 +34,7 @@ class AtApex(BootstrapMethod):
         child = candidate.key.owner
         if not candidate.delegation.ds:
             return Finding(Conclusion.NOT_APPLICABLE, "the child has no DS")
-        seen = await lookups.keys_at(child)
+        seen = await lookups.keys_under(candidate.delegation)
         if seen.presence is Presence.FAILED or seen.security in (Security.BOGUS, Security.INDETERMINATE):
             reason = f"{seen.where}: {seen.security}: {seen.reason}"
             return Finding(Conclusion.UNDECIDED, reason, is_ours=seen.is_ours)

@@ -18,6 +18,7 @@ from zonecut.plugin.bootstrap import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.signalling import signalling_name
+from zonecut.receiver.bootstrap.without_ds import not_without_ds
 
 
 class AtNsOptions(BaseModel):
@@ -36,8 +37,8 @@ class AtNs(BootstrapMethod):
 
     async def examine(self, candidate: Candidate, lookups: Lookups) -> Finding:
         delegation, rdata = candidate.delegation, candidate.key.rdata
-        if delegation.ds:
-            return Finding(Conclusion.NOT_APPLICABLE, "the child has a DS")
+        if refused := await not_without_ds(candidate, lookups):
+            return refused
         child = candidate.key.owner
         outside = [server for server in delegation.ns if not names.is_at_or_below(server, child)]
         if not outside:

@@ -16,6 +16,7 @@ from zonecut.plugin.bootstrap import (
     Presence,
     Sighting,
 )
+from zonecut.receiver.bootstrap.without_ds import not_without_ds
 
 _ROUNDING = 1.0
 """Seconds by which a TTL that counts down is off: it is told in whole ones."""
@@ -46,8 +47,8 @@ class Unsigned(BootstrapMethod):
 
     async def examine(self, candidate: Candidate, lookups: Lookups) -> Finding:
         delegation = candidate.delegation
-        if delegation.ds:
-            return Finding(Conclusion.NOT_APPLICABLE, "the child has a DS")
+        if refused := await not_without_ds(candidate, lookups):
+            return refused
         places = [None, *lookups.vantage_points]
         if len(places) < self._options.min_vantage_points:
             needed = self._options.min_vantage_points
