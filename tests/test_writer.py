@@ -194,6 +194,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.001, 0.01))
+    monkeypatch.setattr("zonecut.receiver.writer.LAG", (0.01, 0.02, 0.05, 0.1))
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         bench = Bench(Server(), store)
         running = asyncio.create_task(bench.writer.run())

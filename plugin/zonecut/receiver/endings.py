@@ -39,7 +39,9 @@ class Endings:
     async def give_up(self, pending: Pending, failed: Outcome, held: Delegation, result: Result) -> None:
         """Have one fail of which the server, which holds this, may hold a part. Raises BackendError."""
         left = await take_back(self._backend, self._ledger, self._zone, pending, held)
-        self.fail(pending, replace(failed, reason=failed.reason + left), result)
+        # where the child is told all of the reason, it is told this as well
+        told = failed.told + left if failed.told == failed.reason else failed.told
+        self.fail(pending, replace(failed, reason=failed.reason + left, told=told), result)
 
     def end(self, pending: Pending, how: Outcome, result: Result) -> None:
         """It is out of the writer's hands, however that came."""

@@ -43,6 +43,13 @@ class Waits:
         self._queue.set_aside(pending, seconds)
         self.note([pending], seconds)
 
+    def set_aside_lagging(self, pending: Pending, seconds: float, reason: str) -> None:
+        """Have one be looked at again after so many seconds that the server acknowledged and may show by then."""
+        pending.uncertain = pending.lagging = True
+        pending.shown_late += 1
+        pending.trouble = reason
+        self.set_aside_for(pending, seconds)
+
     def put_aside(self, batch: Sequence[Pending], error: BackendLater, result: Result) -> list[Pending]:
         """Have those wait that the server has yet to decide; the others."""
         result.later = True

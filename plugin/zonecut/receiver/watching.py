@@ -41,9 +41,10 @@ class _Known:
 
     @property
     def ours(self) -> tuple[Delegation, ...]:
-        """What is about to be written, or was written and is about to be settled."""
-        unsettled = self.record.unsettled
-        return () if unsettled is None else (unsettled.before, unsettled.after)
+        """What is about to be written, or was written and is about to be settled, or may show after it failed."""
+        unsettled, unseen = self.record.unsettled, self.record.unseen
+        late = () if unseen is None else (unseen,)
+        return late if unsettled is None else (unsettled.before, unsettled.after, *late)
 
     @property
     def reference(self) -> Delegation | None:

@@ -49,6 +49,10 @@ class Pending:
     """How often the server acknowledged it and held only a part of it, or nothing."""
     origin: Delegation = field(init=False)
     """What the server held before we wrote anything of it."""
+    lagging: bool = False
+    """The server has acknowledged it, and may show it a while later: until then it is not written again."""
+    shown_late: int = 0
+    """How often the server was looked at again, in the hope that it shows what it acknowledged."""
     lost: frozenset[RR] = frozenset()
     """What the server was seen to lose with a write of it that it acknowledged, nothing having come in between."""
 
@@ -76,7 +80,7 @@ class Pending:
     def out_of_sight(self) -> None:
         """Others may come between what was written of it, which is not known, and what is read next."""
         self.uncertain = self.written = True
-        self.lost = frozenset()
+        self.lost, self.lagging = frozenset(), False
 
 
 class WriteQueue:

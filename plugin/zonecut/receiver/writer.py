@@ -31,6 +31,9 @@ from zonecut.store import StoreError, StoreUnavailable
 
 MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
+LAG = (0.1, 0.3, 0.6, 1.0, 2.0)
+"""The pauses, in seconds, after which a server that shows nothing yet of what it acknowledged is looked at again. Its
+reads may lag behind its writes: only then does it count that it does not hold the change."""
 MAX_MISMATCHES = 2
 """How often a change that the server acknowledges and does not hold is written, before it ends as failed."""
 GATHERING = (0.25, 0.1)
@@ -187,6 +190,7 @@ class Writer:
         try:
             if any(pending.uncertain for pending in batch):
                 batch = await self._without_applied(batch, result)
+                batch = await self._without_lagging(batch, result)
             batch = await self._still_wanted(batch, result)
             if not batch:
                 return
@@ -283,6 +287,14 @@ class Writer:
                 self._endings.settle(pending, result)
         return rest
 
+    async def _without_lagging(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
+        """Those that are to be written; the others were, and are not shown yet. Raises BackendError."""
+        late = [pending for pending in batch if pending.lagging]
+        for pending in late:
+            pending.lagging = False
+            await self._mismatched(pending, result)
+        return [pending for pending in batch if pending not in late]
+
     async def _offender(self, pending: Pending, error: BackendConflict | BackendRejected, result: Result) -> None:
         if isinstance(error, BackendConflict):
             await self._judge_again(pending, await self._read(pending), error.reason, result)
@@ -365,6 +377,11 @@ class Writer:
         held, after = reading.delegation, pending.change.after
         pending.lost |= set(pending.change.before.records).difference(after.records, held.records)
         reason = f"the server took the change and does not hold it{missing(after, held)}"
+        if held == pending.change.before == pending.origin and pending.shown_late < len(LAG):
+            # others do not wait for what this one's server may show a while later
+            result.later = True
+            self._waits.set_aside_lagging(pending, LAG[pending.shown_late], reason)
+            return
         if held != after and pending.may_have_left(held):
             pending.mismatches += 1
         if pending.mismatches < MAX_MISMATCHES:

@@ -99,6 +99,10 @@ class NewChange:
         return self.after.child
 
 
+_UNSEEN = ("backend-mismatch: ", "conflict: ")
+"""How the reason begins of what failed since the server holds something else; the rules are the receiver's."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredChange:
     """A row of the ledger; times are in seconds since the epoch.
@@ -129,6 +133,11 @@ class StoredChange:
     decision: Decision | None = None
     decided_by: str | None = None
     decided_because: str | None = None
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it failed since the server did not show it: one that acknowledged it may yet do so."""
+        return self.state is ChangeState.FAILED and (self.reason or "").startswith(_UNSEEN)
 
     @property
     def verdict(self) -> str | None:
@@ -233,6 +242,8 @@ class ChildRecord:
     """The change that is accepted and not yet applied or failed; there is one at most."""
     applied_at: float | None = None
     """When the change of `applied` was recorded as such, in seconds since the epoch."""
+    unseen: Delegation | None = None
+    """The delegation after the latest change, where that failed since the server did not show what it acknowledged."""
 
 
 class Remembered(NamedTuple):

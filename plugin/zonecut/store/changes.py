@@ -97,6 +97,7 @@ _LATEST = union_all(
                 and_(_TABLE.c.state == literal_column("'applied'"), _TABLE.c.kind == literal_column("'delegation'")),
             ),
             ("unsettled", _IS_UNSETTLED),
+            ("newest", _TABLE.c.kind == literal_column("'delegation'")),
         )
     )
 )
@@ -204,11 +205,13 @@ class ChangeTable:
         rows = await self._thread.read(
             lambda connection: {row.kind: row for row in connection.execute(_LATEST, {"child": child})}
         )
-        applied, unsettled = rows.get("applied"), rows.get("unsettled")
+        applied, unsettled, newest = rows.get("applied"), rows.get("unsettled"), rows.get("newest")
+        last = None if newest is None else StoredChange.from_row(newest[1:])
         return ChildRecord(
             None if applied is None else Delegation.from_wire(applied.after),
             None if unsettled is None else StoredChange.from_row(unsettled[1:]),
             None if applied is None else applied.settled_at,
+            None if last is None or not last.is_unseen else last.after,
         )
 
     async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:
