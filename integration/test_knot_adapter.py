@@ -165,6 +165,21 @@ async def test_what_cannot_be_proved_to_be_ours_is_waited_for(start: Start, open
     await backend.write([CHANGE])
 
 
+@pytest.mark.parametrize("moment", ["begun", "unmarked"])
+async def test_what_was_left_open_proves_nothing_in_the_next_knotd(start: Start, opened: Open, moment: str) -> None:
+    """It ended with the knotd that had it: a person may be at work on the same records now."""
+    knotd = start()
+    await leave_open(knotd, moment)
+    knotd.stop()
+    knotd.start()
+    theirs = () if moment == "begun" else (("zone-set", PARENT, "new", "7200", "NS", "ns.elsewhere.test."),)
+    knotd.knotc(("zone-begin", PARENT), *theirs)
+    backend = await opened(knotd)
+    with pytest.raises(BackendUnavailable, match="somebody else's transaction"):
+        await backend.write([CHANGE])
+    assert transaction(knotd)
+
+
 @pytest.mark.parametrize("client", [Client.LIBKNOT, Client.KNOTC])
 @pytest.mark.parametrize(
     ("records", "named"),

@@ -94,3 +94,17 @@ def test_without_a_directory_the_note_lasts_as_long_as_the_process(tmp_path: Pat
         assert note.take()
         assert note.proves(DIFF, "7")
         assert not Note(directory, ZONE, SOCKET).proves(DIFF, "7")
+
+
+def test_a_note_proves_nothing_to_the_next_knotd(tmp_path: Path) -> None:
+    """A transaction ends with the knotd that has it: what is open in the next one is somebody else's."""
+    socket = tmp_path / "knot.sock"
+    socket.touch()
+    note = Note(tmp_path, ZONE, socket)
+    assert note.take()
+    for noted, diff in ((note.begins, ()), (lambda: note.commits("7", OURS), DIFF)):
+        noted()
+        assert note.proves(diff, "7")
+        socket.rename(tmp_path / "former")
+        socket.touch()
+        assert not note.proves(diff, "7")

@@ -31,6 +31,7 @@ class Note:
     def __init__(self, directory: Path | None, zone: str, socket: Path) -> None:
         digest = hashlib.sha256(f"{zone} {socket}".encode()).hexdigest()[:16]
         self._path = None if directory is None else directory / f"knot-{digest}.transaction"
+        self._socket = socket
         self._text = ""
         self._file: int | None = None
 
@@ -59,12 +60,12 @@ class Note:
     def begins(self) -> str:
         """A transaction is about to be begun. What was noted before, for `restore`."""
         before = self._read()
-        self._write(_BEGIN)
+        self._write(_LINE.join((self._knotd(), _BEGIN)))
         return before
 
     def commits(self, serial: str, commands: Sequence[Command]) -> None:
         """The transaction of these commands, on the zone with this serial, is about to lose its mark."""
-        self._write(_LINE.join((_COMMIT, serial, *map(_FIELD.join, commands))))
+        self._write(_LINE.join((self._knotd(), _COMMIT, serial, *map(_FIELD.join, commands))))
 
     def restore(self, text: str = "") -> None:
         """Nothing is about to be done after all, or it is done."""
@@ -73,9 +74,13 @@ class Note:
     def proves(self, diff: Sequence[Item], serial: str) -> bool:
         """True if an open transaction with these differences, of a zone with this serial, is the one of the note.
 
-        A commit moves the serial: an old note proves nothing about what others did since.
+        A commit moves the serial, and knotd's end ends the transaction: an old note proves nothing about what others
+        did since.
         """
-        stage, *rest = self._read().split(_LINE)
+        knotd, _, noted = self._read().partition(_LINE)
+        stage, *rest = noted.split(_LINE)
+        if knotd != self._knotd():
+            return False
         if not diff:
             return stage == _BEGIN
         if stage != _COMMIT or not rest or rest[0] != serial:
@@ -86,6 +91,14 @@ class Note:
             return all((name(item.owner), type_number(item.rtype)) in changed for item in diff)
         except ValueError:
             return False  # a name or a type that we do not know is none of ours
+
+    def _knotd(self) -> str:
+        """The knotd that runs now: each one makes its socket anew. Empty where there is none."""
+        try:
+            status = self._socket.stat()
+        except OSError:
+            return ""
+        return f"{status.st_ino} {status.st_ctime_ns}"
 
     def _read(self) -> str:
         if self._file is None:

@@ -105,10 +105,10 @@ class Transactions:
                 # of a lost one nobody knows; whatever is left is ended when the next one begins
                 if not control.is_lost:
                     with suppress(BackendError):
-                        self._abort(control)
+                        self._abort_ours(control)
                 raise
             if not transaction.committed:
-                self._abort(control)
+                self._abort_ours(control)
 
     def end_stale(self) -> None:
         """End a transaction that a predecessor left open. Somebody else's stays open."""
@@ -157,8 +157,7 @@ class Transactions:
         diff, soa = control.run([Command("diff"), Command("read", self._zone, rtype="SOA")])
         if diff.error:
             return  # it was ended meanwhile
-        marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
-        if marked or self._note.proves(diff.items, _serial(soa)):
+        if self._is_ours(diff, soa):
             _LOG.warning(
                 "ending a transaction of %s with %d differences that a zonecut left open", self._zone, len(diff.items)
             )
@@ -169,6 +168,16 @@ class Transactions:
                 f"{_described(diff.items)}; nothing is written until somebody ends it with "
                 f"`knotc zone-commit {self._zone}` or `knotc zone-abort {self._zone}`"
             )
+
+    def _is_ours(self, diff: Reply, soa: Reply) -> bool:
+        marked = any(item.owner.lower() == self._mark.owner for item in diff.items)
+        return marked or self._note.proves(diff.items, _serial(soa))
+
+    def _abort_ours(self, control: Control) -> None:
+        """End what is open and ours: if somebody ended it meanwhile, what is open now is theirs."""
+        diff, soa = control.run([Command("diff"), Command("read", self._zone, rtype="SOA")])
+        if not diff.error and self._is_ours(diff, soa):
+            self._abort(control)
 
     def _abort(self, control: Control) -> None:
         (reply,) = control.run([Command("abort")])
