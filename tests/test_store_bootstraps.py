@@ -140,6 +140,19 @@ async def test_keys_of_one_tag_have_a_bootstrap_each(store: Store) -> None:
     assert await store.bootstraps.get(second.id) is not None
 
 
+async def test_an_upload_in_another_zone_moves_a_key_that_waits_there(store: Store, clock: Clock) -> None:
+    """The zone in which it waited has the child no more: a zone was split, or is not configured any more."""
+    stored = await begin(store, key(1), replaces=False)
+    clock.now += 1e9
+    inner = names.from_text("inner.example.")
+    upload = Upload(key(1), inner, "127.0.0.1", True, False, clock.now, clock.now + 100, 9, 9, 9, cool_down=60)
+    await store.bootstraps.begin(upload)
+    (moved,) = await store.bootstraps.due(inner, clock.now, 9, ())
+    assert (moved.key_id, moved.replaces, moved.expires_at) == (stored.id, True, clock.now + 100)
+    assert await store.bootstraps.expired(ZONE, clock.now) == []
+    assert await store.bootstraps.expired(inner, clock.now) == []
+
+
 # bounds
 
 

@@ -189,7 +189,12 @@ class BootstrapTable:
         if stored is not None:
             if stored.state in _SETTLED:
                 return stored
-            if connection.execute(select(_TABLE.c.key_id).where(_TABLE.c.key_id == stored.id)).first():
+            if (
+                row := connection.execute(select(_TABLE.c.zone).where(_TABLE.c.key_id == stored.id)).first()
+            ) is not None:
+                if row.zone != upload.zone:
+                    # the zone in which it waits has the child no more, and perhaps nobody works on that zone
+                    begin_anew(connection, stored, upload, now)
                 uploaded_again(connection, stored, upload, now)
                 return stored
         looked_at = looked_in_vain(connection, stored)
