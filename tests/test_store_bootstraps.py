@@ -153,6 +153,22 @@ async def test_an_upload_in_another_zone_moves_a_key_that_waits_there(store: Sto
     assert await store.bootstraps.expired(inner, clock.now) == []
 
 
+@pytest.mark.parametrize("failed", [False, True])
+async def test_a_look_that_was_made_while_the_clock_was_fast_puts_off_no_other(
+    store: Store, clock: Clock, failed: bool
+) -> None:
+    first = await begin(store, key(1))
+    clock.now += 86400
+    bootstrap = replace(await under_way(store, first), looked_at=clock.now, next_at=clock.now + 3600)
+    await store.bootstraps.progress(bootstrap)
+    if failed:
+        await store.bootstraps.end(first.id, FAILED, "zonecut", "not there")
+    clock.now -= 86000
+    again = Upload(key(1), ZONE, "127.0.0.1", True, False, clock.now, clock.now + 1e6, 9, 9, 9, cool_down=60)
+    await store.bootstraps.begin(again)
+    assert (await under_way(store, first)).next_look <= clock.now + 60
+
+
 # bounds
 
 

@@ -69,7 +69,8 @@ class Waiting:
         for owner, bootstrap in latest.items():
             now = self._clock()
             pause = min(max((now - bootstrap.looked_at) / 2, self._cool_down), self._longest)
-            if now - self._read_at.get(owner, bootstrap.looked_at) < pause:
+            # what was read or looked at in the future was so while the clock was fast
+            if 0 <= now - self._read_at.get(owner, bootstrap.looked_at) < pause:
                 continue
             self._read_at[owner] = now
             await self._read(owner)

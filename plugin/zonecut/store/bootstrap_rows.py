@@ -78,11 +78,11 @@ def check_quota(connection: Connection, upload: Upload) -> None:
             raise QuotaExceeded(f"{count} {what}, and no more than {most} are taken")
 
 
-def looked_in_vain(connection: Connection, stored: StoredKey | None) -> float:
+def looked_in_vain(connection: Connection, stored: StoredKey | None, now: float) -> float:
     """When a key that begins was looked at just before, and failed; 0 for any other."""
     if stored is None or stored.state is not KeyState.VALIDATION_FAILED:
         return 0.0
-    return max(stored.changed_at, _latest_look(connection, stored.key.owner))
+    return min(max(stored.changed_at, _latest_look(connection, stored.key.owner, now)), now)
 
 
 def uploaded_again(connection: Connection, stored: StoredKey, upload: Upload, now: float) -> None:
@@ -135,7 +135,7 @@ def bring_forward(
         select(func.count()).select_from(_TABLE).where(condition, _TABLE.c.expires_at < math.inf)
     ).scalar_one()
     if count:
-        soonest = max(now, _latest_look(connection, owner) + cool_down)
+        soonest = max(now, _latest_look(connection, owner, now) + cool_down)
         # an attempt that is under way may have seen what was there before: `asked` tells it when it ends
         connection.execute(
             update(_TABLE)
@@ -168,7 +168,7 @@ def record_look(connection: Connection, bootstrap: Bootstrap, cool_down: float, 
     )
 
 
-def _latest_look(connection: Connection, owner: bytes) -> float:
-    """When any key of a child that waits was looked at last."""
+def _latest_look(connection: Connection, owner: bytes, now: float) -> float:
+    """When any key of a child that waits was looked at last; now at the latest, where the clock was set back since."""
     query = select(func.max(_TABLE.c.looked_at)).where(_TABLE.c.owner == owner)
-    return float(connection.execute(query).scalar() or 0.0)
+    return min(float(connection.execute(query).scalar() or 0.0), now)

@@ -197,7 +197,7 @@ class BootstrapTable:
                     begin_anew(connection, stored, upload, now)
                 uploaded_again(connection, stored, upload, now)
                 return stored
-        looked_at = looked_in_vain(connection, stored)
+        looked_at = looked_in_vain(connection, stored, now)
         check_quota(connection, upload)
         if stored is None:
             stored = add_key(connection, now, key, KeyState.KNOWN, upload.method, actor, upload.reason or upload.source)
