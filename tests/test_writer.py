@@ -699,6 +699,26 @@ async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
     assert await bench.states() == [ChangeState.FAILED, ChangeState.APPLIED]
 
 
+async def test_what_a_server_may_yet_carry_out_is_told_when_its_key_is_revoked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    bench.server.undecided = {child_name(1)}
+    standing = [counts, untrusted]
+
+    async def judge(reading: Reading) -> Delegation:
+        return reading.delegation
+
+    async def check() -> None:
+        await (standing.pop(0) if len(standing) > 1 else standing[0])()
+
+    (outcome,) = await outcomes([await bench.put(1, case=Scripted(judge, check))])
+    assert outcome.reason.endswith("; the server was asked for it before, has yet to decide, and may carry it out")
+    await bench.ledger.close(5)
+    (told,) = await bench.store.audit.list(child=child_name(1), event="change.may-follow", limit=2)
+    assert told.entry.detail["change"] == 1
+
+
 async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,12 @@ from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.undo import take_back
 from zonecut.receiver.waits import about
 from zonecut.receiver.writequeue import Pending
-from zonecut.store import ChangeState
+from zonecut.store import AuditEntry, ChangeState
+
+BACKEND_REJECTED = "backend-rejected"
+"""The rule that a change breaks to which the server itself said no."""
+_MAY_FOLLOW = "the server was asked for it before, has yet to decide, and may carry it out"
+_ADVICE = "have the server's own side drop what it was asked for, or look whether it carried it out"
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +37,9 @@ class Endings:
 
     def fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
         """Nothing of it is on the server, or a person was told what may be."""
+        if pending.answered_later and failed.rule != BACKEND_REJECTED:
+            failed = replace(failed, reason=f"{failed.reason}; {_MAY_FOLLOW}")
+            self._tell_may_follow(pending)
         _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
         self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
         self.end(pending, failed, result)
@@ -42,6 +50,13 @@ class Endings:
         # where the child is told all of the reason, it is told this as well
         told = failed.told + left if failed.told == failed.reason else failed.told
         self.fail(pending, replace(failed, reason=failed.reason + left, told=told), result)
+
+    def _tell_may_follow(self, pending: Pending) -> None:
+        _log.error("change.may-follow", **about(self._zone, pending), advice=_ADVICE)
+        detail = {"change": pending.id, "advice": _ADVICE}
+        self._ledger.tell(
+            AuditEntry("change.may-follow", "zonecut", zone=self._zone, child=pending.child, detail=detail)
+        )
 
     def end(self, pending: Pending, how: Outcome, result: Result) -> None:
         """It is out of the writer's hands, however that came."""

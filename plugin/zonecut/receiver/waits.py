@@ -60,6 +60,7 @@ class Waits:
                 _log.info("change.later", **about(self._zone, pending), reason=error.reason, again_in=error.again_in)
             # somebody may carry it out meanwhile, other than by our writing
             pending.trouble, pending.uncertain, pending.lost = error.reason, True, frozenset()
+            pending.answered_later = True
             self._queue.set_aside(pending, error.again_in)
         self.note(waiting, error.again_in)
         return [pending for pending in batch if pending not in waiting]

@@ -49,6 +49,8 @@ class Pending:
     """How often the server acknowledged it and held only a part of it, or nothing."""
     origin: Delegation = field(init=False)
     """What the server held before we wrote anything of it."""
+    answered_later: bool = False
+    """The server was asked for it, has yet to decide, and may then carry it out without being asked again."""
     lagging: bool = False
     """The server has acknowledged it, and may show it a while later: until then it is not written again."""
     shown_late: int = 0

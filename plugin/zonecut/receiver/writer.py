@@ -19,7 +19,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result, missing, named, split
-from zonecut.receiver.endings import Endings
+from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
 from zonecut.receiver.neighbours import Neighbours
@@ -300,7 +300,7 @@ class Writer:
             await self._judge_again(pending, await self._read(pending), error.reason, result)
         else:
             told = error.told or "the parent's server does not take it"
-            self._endings.fail(pending, Outcome.unavailable("backend-rejected", error.reason, told=told), result)
+            self._endings.fail(pending, Outcome.unavailable(BACKEND_REJECTED, error.reason, told=told), result)
 
     # When the server holds something else
 
