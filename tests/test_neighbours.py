@@ -1,14 +1,14 @@
 """A host that another delegation names keeps its addresses, whatever becomes of it in the child in which it lies."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, OTHER, ZONE_TEXT, Site, ns_of, replace_ns, site
-from zonecut.plugin import Change
+from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
+from zonecut.plugin import BackendUnavailable, Change, Host
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -129,3 +129,134 @@ async def test_an_address_that_went_while_somebody_began_to_name_its_host_comes_
             await neighbours.after([changes[each] for each in batch])
         assert await addresses(here) == HELD
         await here.backend.write([Change(other, elsewhere), Change(moved, alone)])
+
+
+async def _moved(here: Site) -> tuple[Change, Change]:
+    """The child gives its host up, and the other comes to name it: neither knows of the other."""
+    alone = await here.served()
+    moved, elsewhere = ns_of(CHILD, AWAY), ns_of(OTHER, AWAY)
+    other = ns_of(OTHER, "ns1.child.parent.example.")
+    await here.backend.write([Change(other, elsewhere)])
+    return Change(alone, moved), Change(elsewhere, other)
+
+
+async def test_two_looks_at_once_put_an_address_back_one_after_the_other(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, named = await _moved(here)
+    listed, write, at_once = here.backend.hosts, here.backend.write, [0]
+
+    async def slow(hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+        found = await listed(hosts)
+        await asyncio.sleep(0.1)
+        return found
+
+    async def counted(changes: Sequence[Change]) -> None:
+        at_once.append(at_once[-1] + 1)
+        await asyncio.sleep(0.05)
+        await write(changes)
+        at_once.append(at_once[-1] - 1)
+
+    neighbours = Neighbours(ZONE, here.backend)
+    await write([gone])
+    await neighbours.after([gone])
+    monkeypatch.setattr(here.backend, "hosts", slow)
+    monkeypatch.setattr(here.backend, "write", counted)
+    await write([named])
+    await asyncio.gather(neighbours.after([gone, named]), neighbours.after([gone, named]))
+    neighbours.close()
+    assert max(at_once) == 1
+    assert await addresses(here) == HELD
+
+
+async def test_an_address_comes_back_although_the_server_was_away_for_a_moment(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, named = await _moved(here)
+    write, failures = here.backend.write, [BackendUnavailable("away"), KeyError("a defect")]
+
+    async def failing(changes: Sequence[Change]) -> None:
+        if failures:
+            raise failures.pop()
+        await write(changes)
+
+    neighbours = Neighbours(ZONE, here.backend, again=(0.01, 0.01))
+    await write([gone, named])
+    monkeypatch.setattr(here.backend, "write", failing)
+    await neighbours.after([gone, named])
+    assert await addresses(here) == ()
+    await asyncio.sleep(0.3)
+    neighbours.close()
+    assert await addresses(here) == HELD
+
+
+async def test_an_address_that_nobody_needed_comes_back_when_somebody_names_its_host(here: Site) -> None:
+    gone, named = await _moved(here)
+    kept = Delegation.of(CHILD, [*gone.after.records, *HELD])
+    await here.backend.write([Change(gone.before, kept), named])
+    neighbours = Neighbours(ZONE, here.backend)
+    dropped = Change(named.after, named.before)
+    await here.backend.write([dropped])
+    await neighbours.after([dropped])
+    assert await addresses(here) == ()
+    await here.backend.write([named])
+    await neighbours.after([named])
+    neighbours.close()
+    assert await addresses(here) == HELD
+
+
+async def test_an_address_stays_while_a_change_waits_that_names_its_host(here: Site) -> None:
+    gone, named = await _moved(here)
+    kept = Delegation.of(CHILD, [*gone.after.records, *HELD])
+    await here.backend.write([Change(gone.before, kept), named])
+    waiting = {HOST}
+    neighbours = Neighbours(ZONE, here.backend, again=(0.02,), coming=waiting.__contains__)
+    dropped = Change(named.after, named.before)
+    await here.backend.write([dropped])
+    await neighbours.after([dropped])
+    assert await addresses(here) == HELD
+    # it ended in vain
+    waiting.clear()
+    await asyncio.sleep(0.3)
+    neighbours.close()
+    assert await addresses(here) == ()
+
+
+async def test_a_child_that_names_a_host_of_others_adds_to_the_addresses_that_stand_there(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    back = message.add(CHILD, RRType.NS, 1, HOST)
+    answer = await here.ask(here.signed(back, message.add(HOST, RRType.AAAA, 1, NEW6)))
+    assert answer.rcode == Rcode.NOERROR
+    assert await addresses(here) == (*HELD, RR(HOST, RRType.AAAA, NEW6))
+
+
+async def test_a_child_names_a_host_of_others_without_its_addresses_once_more(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    assert (await here.ask(here.signed(message.add(CHILD, RRType.NS, 1, HOST)))).rcode == Rcode.NOERROR
+    assert await addresses(here) == HELD
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_the_address_of_a_host_of_a_nested_delegation_is_not_the_upper_childs(
+    tmp_path: Path, named: bool
+) -> None:
+    text = ZONE_TEXT + "x.child NS ns.x.child\nns.x.child A 1.1.1.7\n"
+    (tmp_path / "parent.zone").write_text(text.format(directory=tmp_path))
+    host = names.from_text("ns.x.child.parent.example.")
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        update = [message.delete_rrset(host, RRType.A), message.add(host, RRType.A, 1, NEW)]
+        if named:
+            update = [message.add(CHILD, RRType.NS, 1, host), message.add(host, RRType.A, 1, NEW)]
+        answer = await here.ask(here.signed(*update))
+        assert answer.rcode == Rcode.REFUSED
+        assert (await addresses(here, host)) == (RR(host, RRType.A, IPv4Address("1.1.1.7").packed),)
+
+
+async def test_a_prerequisite_about_a_host_of_others_is_held_against_what_stands_there(here: Site) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    more = message.add(HOST, RRType.AAAA, 1, NEW6)
+    absent = here.signed(more, prerequisites=[message.rrset_absent(HOST, RRType.A)])
+    assert (await here.ask(absent)).rcode == Rcode.YXRRSET
+    exists = here.signed(more, prerequisites=[message.rrset_exists(HOST, RRType.A)])
+    assert (await here.ask(exists)).rcode == Rcode.NOERROR

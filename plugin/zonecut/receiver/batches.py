@@ -21,6 +21,8 @@ class Result:
     """The server would not take them, or was not asked."""
     alone: list[Pending] = field(default_factory=list)
     """The server answered, and would not take them one by one either."""
+    undone: list[Change] = field(default_factory=list)
+    """What was given up and may have been taken back, from what the server held to what it was."""
     away: bool = False
     later: bool = False
     """Some of it the server has yet to decide."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.plugin import Backend
+from zonecut.plugin import Backend, Change
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
@@ -47,6 +47,8 @@ class Endings:
     async def give_up(self, pending: Pending, failed: Outcome, held: Delegation, result: Result) -> None:
         """Have one fail of which the server, which holds this, may hold a part. Raises BackendError."""
         left = await take_back(self._backend, self._ledger, self._zone, pending, held)
+        # what others need of what goes with it is put back, as after any other change
+        result.undone.append(Change(held, pending.origin))
         # where the child is told all of the reason, it is told this as well
         told = failed.told + left if failed.told == failed.reason else failed.told
         self.fail(pending, replace(failed, reason=failed.reason + left, told=told), result)

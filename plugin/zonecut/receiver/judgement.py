@@ -8,8 +8,8 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, check_prerequisites
 from zonecut.receiver import policy
 
-GLUE_OF_NS_ONLY = "glue-of-ns-only"
-"""The rule that who else names a host has a say in."""
+ABOUT_HOSTS = frozenset(("glue-of-ns-only", "glue-for-ns"))
+"""The rules that who else names a host has a say in."""
 
 
 def check_place(child: bytes, reading: Reading) -> None:

@@ -162,6 +162,11 @@ class WriteQueue:
         found = self._aside.get(child)
         return None if found is None else found[0]
 
+    def will_name(self, host: bytes) -> bool:
+        """True if a change that waits, or was set aside, makes a host a name server of its child, or keeps it one."""
+        waiting = (*self._waiting, *(pending for pending, _ in self._aside.values()))
+        return any(host in pending.change.after.ns for pending in waiting)
+
     def done(self) -> None:
         """What was taken is settled or was given back."""
         if not self._waiting:

@@ -68,7 +68,7 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
-        self._neighbours = Neighbours(zone, backend)
+        self._neighbours = Neighbours(zone, backend, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
@@ -124,7 +124,8 @@ class Writer:
             except BaseException:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
-            await self._neighbours.after([each.change for each in batch if each.is_applied])
+            written = [each.change for each in batch if each.is_applied]
+            await self._neighbours.after([*written, *result.undone])
             took = now() - began
             if result.settled or result.later:
                 failures = 0
