@@ -285,3 +285,36 @@ def test_what_passes_all_rules_has_the_glue_it_needs_and_no_other(before: Delega
         return
     assert after.ns
     assert {record.owner for record in after.glue} == set(after.in_domain_ns())
+
+
+UNDER_SCORE = names.from_text("under_score.elsewhere.example.")
+PRIVATE, PUBLIC = glue(NS1, "10.0.0.1"), glue(NS1, "11.0.0.9")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        (delegation(ns=(OUTSIDE, UNDER_SCORE)), delegation(ns=(UNDER_SCORE,)), "ns-good"),
+        (
+            delegation(ns=(NS1,), addresses=(PRIVATE, PUBLIC)),
+            delegation(ns=(NS1,), addresses=(PRIVATE,)),
+            "glue-global",
+        ),
+        (delegation(ns=(NS1, OUTSIDE), addresses=(PRIVATE,)), delegation(ns=(NS1,), addresses=(PRIVATE,)), "ns-good"),
+        (delegation(ds=(SHA1, DS)), delegation(ds=(SHA1,)), "going-insecure"),
+    ],
+)
+def test_where_a_good_one_was_what_is_tolerated_beside_it_does_not_remain_alone(
+    before: Delegation, after: Delegation, rule: str
+) -> None:
+    assert broken_rule(after, before, going_insecure="deny")[0] == rule
+    # what has no good one can be mended, and is no reason to refuse something else
+    check(rules(going_insecure="deny"), after, before)
+    check(rules(going_insecure="deny"), after, after)
+
+
+def test_the_last_good_ds_waits_for_an_operator_like_the_last_one() -> None:
+    why = held_because(rules(going_insecure="hold"), delegation(ds=(SHA1, DS)), delegation(ds=(SHA1,)))
+    assert why is not None
+    assert "only others would remain" in why
+    check(rules(), delegation(ds=(SHA1, DS)), delegation(ds=(SHA1,)))

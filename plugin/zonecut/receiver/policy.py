@@ -2,7 +2,8 @@
 
 Pure: a rule takes a delegation and the parent zone's settings, and says what is wrong in words that name the record.
 Judged is what a change makes worse: what was wrong before and is no worse after it keeps nobody from mending something
-else, or from mending that step by step.
+else, or from mending that step by step. But where a good one was, a good one has to remain: what is tolerated beside
+it never becomes all that there is.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -152,16 +153,27 @@ def check(rules: Rules, before: Delegation, after: Delegation) -> None:
 
 def check_going_insecure(rules: Rules, before: Delegation, after: Delegation) -> None:
     """Raise Refusal for a change that takes the last DS, where that is left to the parent's operator."""
-    if rules.policy.going_insecure == "deny" and before.ds and not after.ds:
-        reason = f"{names.to_text(after.child)} DS: the last DS is removed, which this parent leaves to its operator"
-        raise _prohibited("going-insecure", reason)
+    if rules.policy.going_insecure == "deny" and (why := _loses_security(rules, before, after)):
+        raise _prohibited("going-insecure", f"{why}, which this parent leaves to its operator")
 
 
 def held_because(rules: Rules, before: Delegation, after: Delegation) -> str | None:
     """Why a change has to wait for an operator; None if it need not."""
-    if rules.policy.going_insecure == "hold" and before.ds and not after.ds:
-        return f"{names.to_text(after.child)} DS: the last DS is removed"
+    return _loses_security(rules, before, after) if rules.policy.going_insecure == "hold" else None
+
+
+def _loses_security(rules: Rules, before: Delegation, after: Delegation) -> str | None:
+    about = f"{names.to_text(after.child)} DS: the last DS"
+    if before.ds and not after.ds:
+        return f"{about} is removed"
+    if _good_ds(rules, before) and not _good_ds(rules, after):
+        return f"{about} that this parent accepts is removed, and only others would remain"
     return None
+
+
+def _good_ds(rules: Rules, delegation: Delegation) -> bool:
+    bad = {each.subject for rule in (_ds_digest, _ds_algorithm) for each in rule(rules, delegation)}
+    return not bad.issuperset(delegation.ds)
 
 
 def shortcomings(rules: Rules, delegation: Delegation) -> tuple[str, ...]:
@@ -223,9 +235,14 @@ def _no_other_glue(rules: Rules, delegation: Delegation) -> Complaints:
 def _glue_global(rules: Rules, delegation: Delegation) -> Complaints:
     if rules.policy.glue_addresses == "any":
         return
+    good: set[bytes] = set()
     for record in delegation.glue:
-        if not is_global(record):
+        if is_global(record):
+            good.add(record.owner)
+        else:
             yield Complaint(record, f"{record.to_text()}: a special-purpose address (RFC 6890)")
+    for owner in sorted({record.owner for record in delegation.glue} - good):
+        yield Complaint(owner, f"{names.to_text(owner)}: only special-purpose addresses (RFC 6890) would remain")
 
 
 def _glue_count(rules: Rules, delegation: Delegation) -> Complaints:
@@ -280,6 +297,14 @@ def _receiver_name(rules: Rules, delegation: Delegation) -> Complaints:
             yield Complaint(record, f"{record.to_text()}: the receiver's own name")
 
 
+def _ns_good(rules: Rules, delegation: Delegation) -> Complaints:
+    bad = {each.subject for rule in (_ns_names, _glue_for_ns, _glue_global) for each in rule(rules, delegation)}
+    good, least = len(set(delegation.ns) - bad), rules.policy.min_ns
+    if good < least and good < len(delegation.ns):
+        text = f"{_ns_text(delegation)}: {good} name server(s) that can be used would remain, at least {least} required"
+        yield Complaint("good", text, least - good)
+
+
 RULES: dict[str, Rule] = {
     "ns-count": _ns_count,
     "ns-names": _ns_names,
@@ -291,6 +316,7 @@ RULES: dict[str, Rule] = {
     "ds-digest": _ds_digest,
     "ds-algorithm": _ds_algorithm,
     "receiver-name": _receiver_name,
+    "ns-good": _ns_good,
 }
 """The rules by their stable names, in the order in which they are asked."""
 
