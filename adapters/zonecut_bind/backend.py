@@ -129,7 +129,7 @@ class BindBackend(Backend):
             )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
-        self._naming.wrote(changes)
+        await self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         if not changes:

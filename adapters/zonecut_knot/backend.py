@@ -98,7 +98,7 @@ class KnotBackend(Backend):
         except BaseException:
             self._naming.doubt()
             raise
-        self._naming.wrote(changes)
+        await self._naming.wrote(changes)
         for change in changes:
             (self._deep.add if change.after.is_delegated else self._deep.discard)(change.child)
 

@@ -165,7 +165,7 @@ class PowerDnsBackend(Backend):
         except BaseException:
             self._naming.doubt()
             raise
-        self._naming.wrote(changes)
+        await self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         _, reader = self._open()

@@ -90,7 +90,7 @@ class WebhookBackend(Backend):
             [change.child for change in changes],
             documents.idempotency_key(ids),
         )
-        self._naming.wrote(changes)
+        await self._naming.wrote(changes)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         found = await self._look_up([change.child for change in changes])

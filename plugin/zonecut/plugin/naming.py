@@ -8,8 +8,9 @@ time, so where others write all the time the index is as old as that bound allow
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
-from zonecut.plugin.backend import MAX_NAMED_BY, Change, Host, Reading
+from zonecut.plugin.backend import MAX_NAMED_BY, BackendError, Change, Host, Reading
 from zonecut.plugin.branches import Branch
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Delegation
@@ -22,6 +23,8 @@ _SHARE = 50
 """A listing is worth its cost again after so many times the seconds that the last one took."""
 _WRITTEN = 1000
 """So many transactions of ours during a listing are kept; with more, the listing is not the last."""
+_LISTINGS = 4
+"""So many listings that are under way are kept up; one that failed is among them until a later one is complete."""
 _MODULUS = 1 << 32
 
 Look = Callable[[], Awaitable[tuple[int | None, Collection[bytes]]]]
@@ -37,6 +40,8 @@ class Listed:
         self._naming: dict[bytes, set[bytes]] = {}
         self._cut_short: set[bytes] = set()
         self._orphans: dict[bytes, tuple[RR, ...]] = {}
+        self.written: list[Sequence[Change]] = []
+        """What we wrote since it began, to be applied on top of it."""
 
     def take(self, branch: Branch) -> None:
         """One topmost delegation with all that lies below it."""
@@ -113,33 +118,49 @@ class Naming:
         self._listed: Listed | None = None
         self._serial: int | None = None
         self._again_at = float("-inf")
-        self._written: list[Sequence[Change]] | None = None
-        """What was written since a listing began; None: none is under way, or more than is kept."""
+        self._under_way: list[Listed] = []
+        """The listings that began and did not end, each with its own `written`."""
         self._apex: Collection[bytes] = ()
         self._looking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
     def begin(self) -> Listed:
         """What a listing that begins now is taken into."""
-        if self._written is None:
-            self._written = []
-        return Listed(self._zone)
+        listed = Listed(self._zone)
+        self._under_way = [*self._under_way, listed][-_LISTINGS:]
+        return listed
 
     def adopt(self, listed: Listed, serial: int | None) -> None:
         """A listing is complete; `serial` is that of the zone before it. What was written meanwhile counts, too."""
         self._again_at = time.monotonic() + _SHARE * listed.seconds()
-        written, self._written = self._written, None
-        self._listed, self._serial = listed, serial if written is not None else None
-        for changes in written or ():
+        is_whole = listed in self._under_way and len(listed.written) <= _WRITTEN
+        # what began before it is older than it
+        later = self._under_way.index(listed) + 1 if listed in self._under_way else 0
+        self._under_way = self._under_way[later:]
+        # whether the listing shows what was written meanwhile is not known, and so neither by how much the serial rose
+        self._listed, self._serial = listed, serial if is_whole and not listed.written else None
+        for changes in listed.written:
             self._apply(changes)
+        listed.written = []
 
-    def wrote(self, changes: Sequence[Change]) -> None:
-        """One transaction of ours is in the zone; its serial rose by one."""
-        if self._written is not None:
-            self._written.append(changes)
-            if len(self._written) > _WRITTEN:
-                self._written = None
+    async def wrote(self, changes: Sequence[Change]) -> None:
+        """One transaction of ours is in the zone: the server is asked whether the serial rose by one, or not at all.
+
+        A server may take a change and leave out what it does not like, and then the serial stays. Never raises: if the
+        server does not tell, the zone is listed again.
+        """
+        serial, self._serial = self._serial, None
+        for listed in self._under_way:
+            listed.written.append(changes)
+            del listed.written[_WRITTEN + 1 :]
         self._apply(changes)
+        if serial is None:
+            return
+        listed_then = self._listed
+        with suppress(BackendError):
+            now, _ = await self._look()
+            if listed_then is self._listed and now in (serial, (serial + 1) % _MODULUS or 1):
+                self._serial = now
 
     def doubt(self) -> None:
         """Nobody knows what became of a transaction of ours."""
@@ -165,8 +186,6 @@ class Naming:
         return Host(tuple(naming)[:MAX_NAMED_BY], tuple(sorted(addresses)))
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        if self._serial is not None:
-            self._serial = (self._serial + 1) % _MODULUS or 1
         if self._listed is not None:
             for change in changes:
                 self._listed.replace(change.before, change.after)

@@ -150,6 +150,18 @@ class ShapesContract(ContractTests):
             await self.carried_out(backend, [Change(before, after)])
             await lists(backend, after)
 
+    async def test_addresses_that_stand_at_a_name_that_becomes_a_server_stay_where_the_change_has_them(
+        self, server: ContractServer
+    ) -> None:
+        """Another delegation names the host: what is added to it is added."""
+        child, orphan = self.name("child1"), self.orphaned(server)
+        held = Delegation.of(child, [*generated(self.zone_name, 1).records, orphan])
+        new = RR(orphan.owner, RRType.AAAA, IPv6Address("2610::99").packed)
+        after = Delegation.of(child, [*held.records, RR(child, RRType.NS, orphan.owner), new])
+        async with opened(server) as backend:
+            await self.carried_out(backend, [Change(held, after)])
+            await lists(backend, after)
+
 
 async def _names(backend: Backend, host: bytes, owners: Collection[bytes]) -> None:
     """Return when these are told to name a host; fail if they are not in a while."""
