@@ -15,8 +15,9 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair
 from zonecut.receiver.keylookup import KeyLookup
-from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable
+from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable, StoreUnusable
 from zonecut.store.audit import AuditEntry
+from zonecut.store.lock import locked
 
 CHILD = names.from_text("child.parent.example.")
 ENTRY = AuditEntry("test", "nobody")
@@ -44,7 +45,7 @@ async def _events(directory: Path) -> int:
         return len(await store.audit.list())
 
 
-@pytest.mark.parametrize("name", ["zonecut.db", "zonecut.db-wal"])
+@pytest.mark.parametrize("name", ["zonecut.db", "zonecut.db-wal", "zonecut.db-shm"])
 @pytest.mark.parametrize("happens", [_removed, _copied_over])
 async def test_nothing_is_read_or_recorded_once_a_file_is_removed_or_replaced(
     store: Store, tmp_path: Path, name: str, happens: Callable[[Path], None]
@@ -118,3 +119,42 @@ async def test_a_connection_that_is_made_anew_has_a_wal_of_its_own(store: Store)
             await store.thread.read(broken)
         await store.audit.record(ENTRY)
     assert len(await store.audit.list()) == 3
+
+
+async def test_a_link_to_the_store_that_is_turned_leads_to_another_file(tmp_path: Path) -> None:
+    link = tmp_path / "current.db"
+    for name in ("a.db", "b.db"):
+        (tmp_path / name).touch(0o600)
+    link.symlink_to(tmp_path / "a.db")
+    async with Store.open(f"sqlite:///{link}") as store:
+        await store.audit.record(ENTRY)
+        link.unlink()
+        link.symlink_to(tmp_path / "b.db")
+        with pytest.raises(StoreReplaced, match=r"current\.db beneath zonecut"):
+            await store.audit.record(ENTRY)
+
+
+def test_a_store_with_two_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "zonecut.db").touch(0o600)
+    (tmp_path / "other.db").hardlink_to(tmp_path / "zonecut.db")
+    for name in ("zonecut.db", "other.db"):
+        with pytest.raises(StoreUnusable, match=r"has 2 names \(hard links\).*remove the others"):
+            Store.open(f"sqlite:///{tmp_path}/{name}")
+
+
+async def test_a_daemon_whose_lock_was_removed_records_nothing_and_no_other_begins(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/zonecut.db"
+    with locked(url) as lock:
+        async with Store.open(url, writes=True, lock=lock) as store:
+            await store.audit.record(ENTRY)
+            (tmp_path / "zonecut.db.lock").unlink()
+            with pytest.raises(StoreReplaced, match=r"zonecut\.db\.lock was removed or replaced.*restart zonecut"):
+                await store.audit.record(ENTRY)
+            with (
+                locked(url) as second,
+                pytest.raises(StoreUnusable, match="another zonecut serve has it open, whose lock was removed"),
+            ):
+                Store.open(url, writes=True, lock=second)
+    with locked(url) as lock:
+        async with Store.open(url, writes=True, lock=lock) as store:
+            assert len(await store.audit.list()) == 1

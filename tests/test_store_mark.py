@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,16 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair
 from zonecut.receiver.keylookup import KeyLookup
-from zonecut.store import ChangeState, KeyState, NotInStore, Settlement, Store, StoreRestored, StoreUnusable
+from zonecut.store import (
+    ChangeState,
+    KeyState,
+    NotInStore,
+    Settlement,
+    Store,
+    StoreReplaced,
+    StoreRestored,
+    StoreUnusable,
+)
 from zonecut.store.audit import AuditEntry
 from zonecut.store.marking import LOOK_AGAIN
 
@@ -200,15 +211,15 @@ from zonecut.store import Store
 from zonecut.store.audit import AuditEntry
 from zonecut.store.lock import locked
 
-async def serve(url):
-    async with Store.open(url, writes=True) as store:
+async def serve(url, lock):
+    async with Store.open(url, writes=True, lock=lock) as store:
         await store.audit.record(AuditEntry("test", "nobody"))
         await store.audit.list()
         print("ready", flush=True)
         sys.stdin.read()
 
-with locked(sys.argv[1]):
-    asyncio.run(serve(sys.argv[1]))
+with locked(sys.argv[1]) as lock:
+    asyncio.run(serve(sys.argv[1], lock))
 """
 
 
@@ -230,9 +241,49 @@ def test_a_store_in_the_place_of_the_one_that_a_daemon_has_open_is_refused_befor
             opened(tmp_path)
         daemon.communicate()
     # what is left in the `-wal` would be mixed into the file that is there now
-    with pytest.raises(StoreUnusable, match=r"zonecut\.db-wal was not made with it.*remove it and zonecut\.db-shm"):
+    with pytest.raises(StoreUnusable, match=r"zonecut\.db-wal may not have been made with .*Copy .*are kept; then"):
         opened(tmp_path)
     assert database.read_bytes() == before
     for name in ("zonecut.db-wal", "zonecut.db-shm"):
         (tmp_path / name).unlink()
     opened(tmp_path)
+
+
+@contextmanager
+def _daemon(directory: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Another process that has the store and its lock, with one entry and the mark of it."""
+    arguments = [sys.executable, "-c", _DAEMON, f"sqlite:///{directory}/zonecut.db"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == b"ready\n"
+        for _ in range(200):
+            if (directory / ".zonecut.db.mark").exists():
+                break
+            time.sleep(0.05)
+        yield daemon
+
+
+async def test_a_file_system_that_has_another_number_after_a_boot_makes_no_other_file_of_it(tmp_path: Path) -> None:
+    """Devices are numbered in the order in which they are found; what a power cut left is in the `-wal`."""
+    with _daemon(tmp_path) as daemon:
+        daemon.kill()
+    assert (tmp_path / "zonecut.db-wal").stat().st_size
+    assert json.loads((tmp_path / ".zonecut.db.mark").read_text())["file"] == (tmp_path / "zonecut.db").stat().st_ino
+    async with opened(tmp_path) as store:
+        assert store.restored is None
+        assert len(await store.audit.list()) == 1
+
+
+async def test_a_command_does_not_record_where_the_daemon_does_not_look(tmp_path: Path) -> None:
+    """Without `-shm`, SQLite makes another index of the `-wal`: two writers do not see each other then."""
+    with _daemon(tmp_path) as daemon:
+        async with opened(tmp_path) as store:
+            await store.audit.record(ENTRY)
+            (tmp_path / "zonecut.db-shm").unlink()
+            with pytest.raises(StoreReplaced, match=r"zonecut\.db-shm was removed"):
+                await store.audit.record(ENTRY)
+        with pytest.raises(StoreUnusable, match=rf"zonecut\.db-shm .* serve \(process {daemon.pid} .*restart it first"):
+            opened(tmp_path)
+        daemon.communicate()
+    async with opened(tmp_path) as store:
+        assert len(await store.audit.list()) == 2

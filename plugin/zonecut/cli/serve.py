@@ -47,8 +47,8 @@ async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
     # as often as Python does by default takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    with locked(loaded.configuration.store.url):
-        async with daemon.open_store(loaded, writes=True) as store:
+    with locked(loaded.configuration.store.url) as lock:
+        async with daemon.open_store(loaded, writes=True, lock=lock) as store:
             await daemon.Daemon(loaded, manager, store).run()
 
 

@@ -38,6 +38,7 @@ from zonecut.serve.tcp import Connections
 from zonecut.serve.unhandled import Unhandled
 from zonecut.serve.zones import RunningZones
 from zonecut.store import ChangeState, Store, StoreError
+from zonecut.store.lock import Lock
 
 PATIENCE = 5.0
 """Seconds for which a stop waits for work that is under way; what is accepted and not written then is in the ledger."""
@@ -323,14 +324,18 @@ def _log_store(trouble: str | None) -> None:
     notify(f"STATUS={trouble or ''}")
 
 
-def open_store(loaded: Loaded, *, writes: bool = False) -> Store:
-    """The store that a configuration names; with `writes`, it must be writable. Raises StoreUnusable."""
+def open_store(loaded: Loaded, *, writes: bool = False, lock: Lock | None = None) -> Store:
+    """The store that a configuration names; with `writes`, it must be writable. `lock`: see `locked`.
+
+    Raises StoreUnusable.
+    """
     configuration = loaded.configuration
     return Store.open(
         configuration.store.url,
         code_points=configuration.codepoints.to_codepoints(),
         ring_owners=configuration.receiver.cached_children,
         writes=writes,
+        lock=lock,
     )
 
 

@@ -100,6 +100,16 @@ def create_file(url: URL) -> None:
         raise StoreUnusable(f"store url {display(url)!r}: {path} cannot be created: {error.strerror}") from None
 
 
+def check_only_name(url: str, path: Path) -> None:
+    """Raises StoreUnusable for a SQLite file with several names: each has a `-wal` of its own."""
+    names = path.stat().st_nlink
+    if path.is_file() and names > 1:
+        raise StoreUnusable(
+            f"store url {url!r}: {path} has {names} names (hard links), and what is recorded by one name is not seen "
+            "by another and damages it: remove the others, or put a copy in place of the link"
+        )
+
+
 def check_writable(engine: Engine) -> None:
     """Raises StoreUnusable for a SQLite file that this user may read and not write: the first change would fail.
 

@@ -1,68 +1,75 @@
 """The lock of a store: one daemon at a time. Commands beside it need none.
 
-It is on a file of its own beside the store, which no other program has a reason to open: locks on the store itself are
-SQLite's. The kernel lets go of it when the daemon ends, however that comes about.
+It is on a file of its own beside the store, which no other program has a reason to open, and which says what the daemon
+has open. A second one is on the store itself, for the case that the first file is removed; it is of another kind than
+those of SQLite, which know nothing of it. The kernel lets go of both when the daemon ends, however that comes about.
 """
 
+import errno
 import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zonecut.store import timestamps
 from zonecut.store.engine import display, parse_url
-from zonecut.store.errors import StoreUnusable
+from zonecut.store.errors import StoreReplaced, StoreUnusable
 
 SUFFIX = ".lock"
 PATIENCE = 1.0
 """Seconds for which the lock is waited for: who holds it may be about to end."""
 _STEP = 0.05
-_MOST_OCTETS = 100
+_MOST_OCTETS = 160
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that has a store, and since when in seconds since the epoch."""
+    """The process that has a store, and since when in seconds since the epoch.
+
+    `files`: the inodes of the SQLite file, its `-wal` and its `-shm` that it has open; empty where it has not.
+    """
 
     pid: int
     since: float
+    files: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"process {self.pid} has it since {timestamps.to_text(self.since)}"
 
     def to_octets(self) -> bytes:
-        return f"{self.pid} {self.since}\n".encode()
+        # of one length, so that one write takes the place of another whole
+        return " ".join(map(str, (self.pid, self.since, *self.files))).ljust(_MOST_OCTETS - 1).encode() + b"\n"
 
     @classmethod
     def from_octets(cls, octets: bytes) -> "Holder | None":
         """What a holder has left in the file; None where that cannot be read."""
         try:
-            pid, since = octets.decode("ascii").split()
-            return cls(int(pid), float(since))
+            pid, since, *files = octets.decode("ascii").split()
+            return cls(int(pid), float(since), tuple(map(int, files)))
         except ValueError:
             return None
 
 
 @contextmanager
-def locked(url: str, *, patience: float = PATIENCE) -> Iterator[None]:
-    """While the store behind a URL is this process's alone; nothing for a database that is no file.
+def locked(url: str, *, patience: float = PATIENCE) -> "Iterator[Lock | None]":
+    """The lock, while the store behind a URL is this process's alone; None for a database that is no file.
 
     Waits up to `patience` seconds. Raises StoreUnusable, which says who has the store, or what is wrong with the file.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
-        yield
+        yield None
         return
-    held = _Held(_take(lock_path(Path(parsed.database or "")), f"store url {display(parsed)!r}", patience))
+    held = _take(lock_path(Path(parsed.database or "")), f"store url {display(parsed)!r}", patience)
     # a child that goes on without another program in it would keep the lock when we have ended
     os.register_at_fork(after_in_child=held.close)
     try:
-        yield
+        yield held
     finally:
         held.close()
 
@@ -90,20 +97,60 @@ def lock_path(store: Path) -> Path:
     return real.with_name(real.name + SUFFIX)
 
 
-class _Held:
-    """The descriptor that has the lock, until it is closed."""
+class Lock:
+    """The lock of a store, until it is closed."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
+    def __init__(self, path: Path, descriptor: int, store: str) -> None:
+        """`descriptor` has the lock on the file at `path`; `store` names the store in messages."""
+        self._path = path
+        self._descriptors = [descriptor]
+        self._store = store
+        self._holder = Holder(os.getpid(), time.time())
+        os.ftruncate(descriptor, 0)
+        self.publish(())
+
+    def take(self, database: Path) -> None:
+        """Lock the SQLite file as well, for as long as this lock is held. Raises StoreUnusable.
+
+        To be called before SQLite opens that file, and the lock closed after it: whatever descriptor of it a process
+        closes, SQLite's locks on it are gone.
+        """
+        try:
+            descriptor = os.open(database, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return  # SQLite cannot open it either, and says what has to be so
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            why = "another zonecut serve has it open, whose lock was removed" if error.errno == errno.EAGAIN else error
+            raise StoreUnusable(f"{self._store}: {database} cannot be locked: {why}; stop that one first") from None
+        self._descriptors.append(descriptor)
+
+    def publish(self, files: Sequence[int]) -> None:
+        """Say in the locked file what this process has open, see Holder."""
+        self._holder = replace(self._holder, files=tuple(files))
+        os.pwrite(self._descriptors[0], self._holder.to_octets(), 0)
+
+    def check(self) -> None:
+        """Raise StoreReplaced if another process could have taken the lock as well: its file was removed."""
+        try:
+            there = _is_at(self._descriptors[0], self._path)
+        except OSError:
+            there = False
+        if not there:
+            raise StoreReplaced(
+                f"{self._path} was removed or replaced beneath zonecut: another zonecut serve may use the store now, "
+                "so nothing is recorded; restart zonecut"
+            )
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
-def _take(path: Path, store: str, patience: float) -> int:
-    """A descriptor that has the lock. Raises StoreUnusable."""
+def _take(path: Path, store: str, patience: float) -> Lock:
+    """Raises StoreUnusable."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -119,9 +166,7 @@ def _take(path: Path, store: str, patience: float) -> int:
             _check(descriptor, path, store)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, Holder(os.getpid(), time.time()).to_octets(), 0)
-                return descriptor
+                return Lock(path, descriptor, store)
         except BlockingIOError:
             if time.monotonic() >= until:
                 holder = Holder.from_octets(os.pread(descriptor, _MOST_OCTETS, 0))

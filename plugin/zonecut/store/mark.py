@@ -26,12 +26,13 @@ _NEWEST = select(_AUDIT.c.id, _AUDIT.c.at).order_by(_AUDIT.c.id.desc()).limit(1)
 class Mark:
     """The newest entry of an audit trail: its number, and when it was recorded, in seconds since the epoch.
 
-    `file` is the device and inode of the SQLite file that held it, where that is known.
+    `file` is the inode of the SQLite file that held it, where that is known: its device may have another number after
+    each boot.
     """
 
     entry: int
     at: float
-    file: tuple[int, int] | None = None
+    file: int | None = None
 
 
 NOTHING = Mark(0, 0.0)
@@ -95,7 +96,7 @@ class MarkFile:
         try:
             document = json.loads(self.path.read_text())
             file = document.get("file")
-            return Mark(int(document["entry"]), float(document["at"]), (int(file[0]), int(file[1])) if file else None)
+            return Mark(int(document["entry"]), float(document["at"]), None if file is None else int(file))
         except (OSError, ValueError, TypeError, LookupError):
             return None
 
@@ -134,7 +135,8 @@ def check_moved(url: str, store: Path, mark: MarkFile) -> None:
     log = store.with_name(f"{store.name}-wal")
     if log.exists() and log.stat().st_size:
         raise StoreUnusable(
-            f"store url {url!r}: another file was there before, and {log} was not made with it: restored from a "
-            f"backup, it would be mixed with that; remove it and {store.name}-shm then, or remove {mark.path} if all "
-            "of them were moved here together"
+            f"store url {url!r}: another file was there before, and {log} may not have been made with this one: what "
+            f"is in it would be mixed into a backup that was put in its place, and is lost without it. Copy {store}, "
+            f"{log} and {mark.path} to where they are kept; then, if only {store.name} was put there, remove {log} and "
+            f"{store.name}-shm; if all of them came here together, remove {mark.path}"
         )

@@ -20,13 +20,13 @@ class Marking:
     def __init__(
         self,
         file: MarkFile,
-        identity: tuple[int, int] | None,
+        identity: int | None,
         restored: Restored | None,
         *,
         recorded: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`identity`: device and inode of the SQLite file; `restored`: what the mark says against the store;
+        """`identity`: inode of the SQLite file; `restored`: what the mark says against the store;
         `recorded`: whether a mark is to be written in any case."""
         self.restored = restored
         self.accepting = False

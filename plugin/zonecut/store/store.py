@@ -15,10 +15,11 @@ from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import ChildLedgers
 from zonecut.store.decisions import DecisionTable
-from zonecut.store.engine import check_writable, create_file, make_engine, parse_url
-from zonecut.store.errors import StoreUnusable
+from zonecut.store.engine import check_only_name, check_writable, create_file, make_engine, parse_url
+from zonecut.store.errors import StoreReplaced, StoreUnusable
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
+from zonecut.store.lock import Lock
 from zonecut.store.mark import MarkFile, Restored, check_moved, compare, lost
 from zonecut.store.marking import Marking
 from zonecut.store.restores import RestoreTable
@@ -69,24 +70,34 @@ class Store:
         code_points: codepoints.CodePoints = codepoints.DEFAULT,
         ring_owners: int = 8192,
         writes: bool = False,
+        lock: Lock | None = None,
     ) -> "Store":
         """The store behind a URL; an empty one is made, an older one upgraded. It waits for the disk.
 
         `clock` gives seconds since the epoch; `ring_owners` is how many owners' keys the ring keeps in memory; with
-        `writes`, a file that can only be read is refused. Raises StoreUnusable, with a sentence that names the URL and
-        says what would be right.
+        `writes`, a file that can only be read is refused. `lock` is the daemon's.
+        Raises StoreUnusable, with a sentence that names the URL and says what would be right.
         A store that has not got as far as it once had is opened all the same: see `restored`.
         """
         parsed = parse_url(url)
-        path = Path(parsed.database or "").resolve()  # as SQLite does, before it adds `-wal`
+        configured = Path(parsed.database or "")
+        path = configured.resolve()  # as SQLite does, before it adds `-wal`
         mark_file = MarkFile(path)
         mark = mark_file.read()
         if mark is not None and not path.exists():
             raise StoreUnusable(lost(url, mark, mark_file))
         create_file(parsed)
-        file = StoreFile(path)
+        if lock is not None:
+            lock.take(path)
+        file = StoreFile(path, configured, lock)
+        check_only_name(url, path)
         if mark is not None and mark.file not in (None, file.identity):
             check_moved(url, path, mark_file)
+        try:
+            file.check()
+        except StoreReplaced as error:
+            raise StoreUnusable(error.reason) from None
+        file.closed()  # what is beside it may go when the connections that follow are closed
         engine = make_engine(parsed)
         upgrade(engine)
         if writes:

@@ -1,12 +1,14 @@
 """The SQLite file that is open, told from another one that has taken its place.
 
-Whoever removes or replaces the file, or its `-wal`, beneath a process that has it open leaves that process writing
-where nobody will ever read: SQLite does not notice.
+Whoever removes or replaces the file, or its `-wal` or `-shm`, beneath a process that has it open leaves that process
+writing where nobody will ever read, and the next one that opens it with files of its own: SQLite does not notice.
 """
 
+import os
 from pathlib import Path
 
 from zonecut.store.errors import StoreReplaced
+from zonecut.store.lock import Lock, holder
 
 _Identity = tuple[int, int]
 """Device and inode."""
@@ -15,37 +17,80 @@ _LOST = "what is recorded now would be lost, so nothing is"
 
 
 class StoreFile:
-    """One store's file as it was when this was made, and the `-wal` beside it as it was first seen since `closed`."""
+    """One store's file as it was when this was made, and what is beside it as it was first seen since `closed`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, configured: Path, lock: Lock | None) -> None:
+        """`configured` is the name by which `path` was found: it may be, or lead through, a symbolic link.
+
+        `lock` is the daemon's, which tells others what it has open; a command compares with that.
+        """
         self._path = path
-        self._log_path = path.with_name(f"{path.name}-wal")
-        self.identity = self._look(self._path)
-        """Device and inode."""
-        self._log: _Identity | None = None
+        self._configured = configured
+        self._lock = lock
+        self._found = self._look(self._configured)
+        self._beside: dict[Path, _Identity | None] = {
+            path.with_name(f"{path.name}-wal"): None,
+            path.with_name(f"{path.name}-shm"): None,
+        }
+        self._published = False
+
+    @property
+    def identity(self) -> int | None:
+        """The inode."""
+        return None if self._found is None else self._found[1]
 
     def closed(self) -> None:
-        """The connection is closed: SQLite removes the `-wal` then, and the next connection makes another."""
-        self._log = None
+        """The connection is about to be closed: SQLite may remove the files beside, and the next makes others."""
+        self._beside = dict.fromkeys(self._beside)
+        if self._lock is not None and self._published:
+            self._lock.publish(())
+        self._published = False
 
     def check(self) -> None:
         """Raise StoreReplaced unless what is open is what stands in the directory. It costs some microseconds."""
-        file = self._look(self._path)
+        if self._lock is not None:
+            self._lock.check()
+        file = self._look(self._configured)
         if file is None:
             raise StoreReplaced(
-                f"{self._path} was removed beneath zonecut; {_LOST}: put that file back, or restart zonecut"
+                f"{self._configured} was removed beneath zonecut; {_LOST}: put that file back, or restart zonecut"
             )
-        if file != self.identity:
+        if file != self._found:
             raise StoreReplaced(
-                f"another file has taken the place of {self._path} beneath zonecut; {_LOST}: stop zonecut, "
+                f"another file has taken the place of {self._configured} beneath zonecut; {_LOST}: stop zonecut, "
                 "see what zonecut store check says of that file, and start again"
             )
-        log = self._look(self._log_path)
-        if self._log is None:
-            self._log = log
-        elif log != self._log:
-            how = "was removed" if log is None else "was replaced"
-            raise StoreReplaced(f"{self._log_path} {how} beneath zonecut; {_LOST}: restart zonecut")
+        for path, seen in self._beside.items():
+            found = self._look(path)
+            if seen is None:
+                self._beside[path] = found
+            elif found != seen:
+                how = "was removed" if found is None else "was replaced"
+                raise StoreReplaced(f"{path} {how} beneath zonecut; {_LOST}: restart zonecut")
+        if self._lock is None:
+            self._compare()
+        elif not self._published:
+            self._publish(self._lock)
+
+    def _publish(self, lock: Lock) -> None:
+        files = self._found, *self._beside.values()
+        inodes = [identity[1] for identity in files if identity is not None]
+        if len(inodes) == len(files):
+            lock.publish(inodes)
+            self._published = True
+
+    def _compare(self) -> None:
+        """Raise StoreReplaced unless the daemon, where one runs, has the same files open."""
+        daemon = holder(self._path)
+        if daemon is None or daemon.pid == os.getpid() or not daemon.files:
+            return
+        here = [self._look(path) for path in (self._path, *self._beside)]
+        for path, found, inode in zip((self._path, *self._beside), here, daemon.files, strict=False):
+            if found is None or found[1] != inode:
+                raise StoreReplaced(
+                    f"{path} was removed or replaced beneath zonecut serve ({daemon}): what is recorded here would not "
+                    "reach it and may be lost, so nothing is; restart it first"
+                )
 
     def _look(self, path: Path) -> _Identity | None:
         try:

@@ -281,13 +281,13 @@ class StoreThread:
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
+        if self._file is not None:
+            self._file.closed()  # before it is: SQLite may remove what others compare with
         if connection is not None:
             try:
                 connection.close()
             except SQLAlchemyError:
                 connection.invalidate()
-        if self._file is not None:
-            self._file.closed()
 
 
 def _nobody(trouble: str | None) -> None:
