@@ -10,6 +10,7 @@ import pytest
 from test_cli_support import ED25519, House, delegation, now_held
 from vectors_of import DIRECTORY, VECTORS
 from zonecut.store import ChangeState
+from zonecut.store.lock import locked
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -128,3 +129,10 @@ def test_a_store_that_is_damaged_or_gone_or_not_there_yet_is_told(house: House) 
     (house.directory / ".zonecut.db.mark").unlink()
     assert "the first start makes one" in house.zonecut("store", "check").err
     assert house.imported(DIRECTORY / ED25519).code == 0
+
+
+def test_a_store_is_not_accepted_beside_a_daemon_that_would_not_know_of_it(house: House) -> None:
+    with locked(f"sqlite:///{house.directory}/zonecut.db"):
+        ended = house.zonecut("store", "accept", "--anyway")
+    assert ended.code == 1
+    assert "zonecut serve runs on the store" in ended.err

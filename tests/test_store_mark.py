@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -70,6 +71,10 @@ def remove(directory: Path) -> None:
     """As people do it: all that is named like the file goes."""
     for file in directory.glob("zonecut.db*"):
         file.unlink()
+
+
+def beside_the_mark(directory: Path) -> list[Path]:
+    return list(directory.glob(".zonecut.db.mark.*"))
 
 
 def restore(directory: Path) -> None:
@@ -287,3 +292,36 @@ async def test_a_command_does_not_record_where_the_daemon_does_not_look(tmp_path
         daemon.communicate()
     async with opened(tmp_path) as store:
         assert len(await store.audit.list()) == 2
+
+
+async def test_what_is_no_mark_ends_nothing_and_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    await used(tmp_path)
+    mark = tmp_path / ".zonecut.db.mark"
+    for content in (
+        "[]",
+        "null",
+        "[" * 900,
+        '{"entry": 1e400, "at": 1}',
+        '{"entry": 1000000000000000000000000000000, "at": 1}',
+        '{"entry": 1, "at": 1e300}',
+        '{"entry": 1, "at": NaN}',
+        '{"entry": true, "at": 1}',
+        '{"entry": 1, "at": 1, "file": "x"}',
+    ):
+        mark.write_text(content)
+        async with opened(tmp_path) as store:
+            assert await store.audit.list()
+    mark.unlink()
+    os.mkfifo(mark)
+    async with opened(tmp_path) as store:
+        assert await store.audit.list()
+
+
+async def test_two_that_write_a_mark_do_not_meet(tmp_path: Path) -> None:
+    async with opened(tmp_path) as one, opened(tmp_path) as other:
+        taken = tmp_path / ".zonecut.db.mark.new"
+        taken.mkdir()
+        await one.audit.record(ENTRY)
+        await other.audit.record(ENTRY)
+    assert json.loads((tmp_path / ".zonecut.db.mark").read_text())["entry"] == 2
+    assert beside_the_mark(tmp_path) == [taken]

@@ -1,6 +1,7 @@
 """`zonecut store accept`: an operator takes a restored store for what counts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,8 +49,17 @@ def command(
 
 
 async def _accept(loaded: "Loaded", anyway: bool) -> "tuple[float, list[tuple[Waiting, ChangeState]]]":
-    from zonecut.store import ChangeState, Settlement
+    from sqlalchemy import make_url
 
+    from zonecut.store import ChangeState, Settlement
+    from zonecut.store.lock import holder
+
+    daemon = holder(Path(make_url(loaded.configuration.store.url).database or "")) if anyway else None
+    if daemon is not None:
+        raise Failure(
+            f"store accept --anyway: zonecut serve runs on the store ({daemon}), and would go on taking what was "
+            "signed before: stop it first"
+        )
     async with session.open_store(loaded) as store:
         if store.restored is None and not anyway:
             raise Failure(

@@ -7,6 +7,8 @@ disk, and never tells more: a crash leaves a mark that is too old, which says no
 
 import json
 import os
+import stat
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from zonecut.store import tables, timestamps
 from zonecut.store.errors import StoreUnusable
 from zonecut.store.lock import holder
 
+_MOST_OCTETS = 1000
+_END_OF_TIME = 2.0**37
+"""In seconds since the epoch: what is later has no date of four digits."""
 _AUDIT = tables.audit
 _NEWEST = select(_AUDIT.c.id, _AUDIT.c.at).order_by(_AUDIT.c.id.desc()).limit(1)
 
@@ -94,22 +99,49 @@ class MarkFile:
     def read(self) -> Mark | None:
         """The mark; None where there is none, or none that can be read: a power cut may leave it empty."""
         try:
-            document = json.loads(self.path.read_text())
-            file = document.get("file")
-            return Mark(int(document["entry"]), float(document["at"]), None if file is None else int(file))
-        except (OSError, ValueError, TypeError, LookupError):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
             return None
+        try:
+            # anything else, such as a pipe, might be waited for
+            return _parse(os.read(descriptor, _MOST_OCTETS)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
 
     def write(self, mark: Mark) -> None:
         """Put another mark in place of the one that is there, in one step. Raises OSError."""
-        new = self.path.with_name(f"{self.path.name}.new")
-        with suppress(FileNotFoundError):
-            new.unlink()
-        descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"entry": mark.entry, "at": mark.at, "file": mark.file}, file)
-            file.write("\n")
-        new.replace(self.path)
+        # under a name of its own: a command may write one at the same time
+        descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+        new = Path(name)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({"entry": mark.entry, "at": mark.at, "file": mark.file}, file)
+                file.write("\n")
+            new.replace(self.path)
+        except OSError:
+            with suppress(OSError):
+                new.unlink()
+            raise
+
+
+def _parse(octets: bytes) -> Mark | None:
+    """The mark in a file; None where it is not what `write` makes."""
+    try:
+        document = json.loads(octets)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    entry, at, file = (document.get(name) for name in ("entry", "at", "file"))
+    if isinstance(entry, bool) or not isinstance(entry, int) or not 0 <= entry < 2**63:
+        return None
+    if not isinstance(at, int | float) or not 0 <= at < _END_OF_TIME:
+        return None
+    if file is not None and (not isinstance(file, int) or not 0 <= file < 2**64):
+        return None
+    return Mark(entry, float(at), file)
 
 
 def lost(url: str, mark: Mark, file: MarkFile) -> str:
