@@ -48,8 +48,6 @@ class StoreFile:
 
     def check(self) -> None:
         """Raise StoreReplaced unless what is open is what stands in the directory. It costs some microseconds."""
-        if self._lock is not None:
-            self._lock.check()
         file = self._look(self._configured)
         if file is None:
             raise StoreReplaced(
@@ -69,7 +67,9 @@ class StoreFile:
                 raise StoreReplaced(f"{path} {how} beneath zonecut; {_LOST}: restart zonecut")
         if self._lock is None:
             self._compare()
-        elif not self._published:
+            return
+        self._lock.check()
+        if not self._published:
             self._publish(self._lock)
 
     def _publish(self, lock: Lock) -> None:
