@@ -16,12 +16,29 @@ from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding, Presence, S
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.bootstrapper import CONCURRENT, Retry
 from zonecut.receiver.replacement import ALL_SILENT, EVIDENCE, SOME_SILENT
-from zonecut.receiver.waiting import Waiting
+from zonecut.receiver.waiting import WITHOUT_DS, Waiting
 from zonecut.store import KeyState, Unpublished
 
 COOL_DOWN = RETRY.cool_down
 SIGNED, ELSEWHERE = delegation("ns.example.", ds=True), delegation("ns.new-holder.example.")
 PATIENT = Retry(first=5, longest=3600, attempts=16)
+
+
+async def test_a_child_that_had_a_ds_counts_as_one_without_only_after_a_while(tmp_path: Path) -> None:
+    """A zone file is saved in two writes, and cut before the child's DS: the weaker methods must not apply."""
+    method = Scripted(lambda candidate: UNDECIDED if candidate.delegation.ds else accepts(candidate.key))
+    async with bench(tmp_path, ("at-ns", method)) as here:
+        here.parent[CHILD] = SIGNED
+        stored = await here.begin(key(1))
+        await here.attempted(stored, 1)
+        here.clock.now = half_saved = NOW + 7200.0
+        here.parent[CHILD] = delegation("ns.example.")
+        await here.begin(key(2))
+        for each in (stored, await here.begin(key(3))):
+            await here.reached(each, lambda bootstrap: "had a DS until lately" in bootstrap.reason)
+        assert await here.trusted() == []
+        await here.ends(stored, KeyState.TRUSTED)
+        assert here.clock.now >= half_saved + WITHOUT_DS
 
 
 # the delegation on which a method judged

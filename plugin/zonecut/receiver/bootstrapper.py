@@ -220,7 +220,7 @@ class Bootstrapper:
         self.waiting.looks(bootstrap.owner)
         delegation = await self._delegation_of(bootstrap.owner)
         replaced: frozenset[int] = frozenset()
-        if delegation.is_delegated:
+        if (unsettled := self.waiting.unsettled(delegation)) is None:
             others = await self._trusted_others(stored)
             method, finding = await self._examine(bootstrap, stored, delegation, bool(others))
             if finding.conclusion is Conclusion.ACCEPTED:
@@ -230,7 +230,7 @@ class Bootstrapper:
                 finding = await proven(finding, delegation, self._lookups, earlier, self._clock())
         else:
             # it may be away for a moment: what ends with it ends by proven absence, or when the key's time is over
-            method, finding = "", Finding(Conclusion.UNDECIDED, "the child is not delegated", is_ours=True)
+            method, finding = "", Finding(Conclusion.UNDECIDED, unsettled, is_ours=True)
         if finding.is_ours:
             await self._put_off(bootstrap, finding.reason, finding.evidence)
             return

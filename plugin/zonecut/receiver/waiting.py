@@ -9,12 +9,17 @@ import structlog
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.bounded import Bounded
 from zonecut.store import Bootstrap, Store, StoreError
 
 SHORTEST_ROUND = 1.0
 """Seconds from one round to the next, at least."""
 PACE = 0.02
 """Seconds between two reads."""
+WITHOUT_DS = 3600.0
+"""Seconds for which a child that had a DS shows none before it counts as one without: a zone may be half saved."""
+SIGNED = 10_000
+"""Children of whom it is remembered that they had a DS."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +50,8 @@ class Waiting:
         self._clock = clock
         self._judged: dict[bytes, bytes] = {}
         self._read_at: dict[bytes, float] = {}
+        self._without_ds: Bounded[bytes, float | None] = Bounded(SIGNED)
+        """Since when a child that had a DS has shown none; None: it has one."""
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -87,6 +94,18 @@ class Waiting:
             # one child that cannot be read stops no other
             _log.exception("waiting.defect", child=names.to_text(owner))
 
+    def unsettled(self, delegation: Delegation) -> str | None:
+        """Why no method looks at a delegation as it is now; None if one may.
+
+        A child that had a DS has to be without one at every look for a while before it counts as such.
+        """
+        if not delegation.is_delegated:
+            return "the child is not delegated"
+        since = self._without_ds.get(delegation.child)
+        if since is None or self._clock() - since >= WITHOUT_DS:
+            return None
+        return "the child had a DS until lately"
+
     def looks(self, child: bytes) -> None:
         """A look at a key of this child begins: it sees for itself what the delegation is."""
         self._judged.pop(child, None)
@@ -100,6 +119,10 @@ class Waiting:
 
         Raises StoreUnavailable.
         """
+        if delegation.ds:
+            self._without_ds[child] = None
+        elif child in self._without_ds and self._without_ds[child] is None:
+            self._without_ds[child] = self._clock()
         judged, digest = self._judged.get(child), digest_of(delegation)
         if judged is None or judged == digest:
             return False

@@ -96,8 +96,10 @@ class Resolver:
         its parent holds now gives them here: the DNSKEY that signs must belong to one of them (RFC 4035 section 5.2).
         """
         apex = apex.lower()
-        self._cache.forget(apex)
         ((answer, reply),) = await self._lookup(apex, (rtype,))
+        if answer.verdict is Verdict.BOGUS:
+            # its keys may be those of another holder by now: the next time they are fetched anew
+            self._cache.forget(apex)
         if not answer.is_proven or isinstance(reply, NoAnswer):
             return answer
         work = Work(self._limits)
@@ -112,6 +114,7 @@ class Resolver:
         under = zone if isinstance(zone, str) else judge(reply, apex, rtype, zone, self._clock(), work)
         if isinstance(under, Answer) and under.is_proven:
             return answer
+        self._cache.forget(apex)
         why = under if isinstance(under, str) else under.reason
         reason = f"the chain of trust that caches still hold is not that of the DS at the parent: {why}"
         return Answer(apex, rtype, Verdict.INDETERMINATE, answer.status, reason, rcode=answer.rcode)
