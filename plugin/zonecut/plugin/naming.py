@@ -23,6 +23,8 @@ _SHARE = 50
 """A listing is worth its cost again after so many times the seconds that the last one took."""
 _WRITTEN = 1000
 """So many transactions of ours during a listing are kept; with more, the listing is not the last."""
+_AT_ONCE = 16
+"""So many hosts are read at the same time."""
 _LISTINGS = 4
 """So many listings that are under way are kept up; one that failed is among them until a later one is complete."""
 _MODULUS = 1 << 32
@@ -169,7 +171,11 @@ class Naming:
     async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
         """See `Backend.hosts`. Raises BackendError."""
         await self._fresh()
-        return {host: await self._host(host) for host in hosts}
+        found: dict[bytes, Host] = {}
+        for first in range(0, len(hosts), _AT_ONCE):
+            some = hosts[first : first + _AT_ONCE]
+            found.update(zip(some, await asyncio.gather(*map(self._host, some)), strict=True))
+        return found
 
     async def _host(self, host: bytes) -> Host:
         assert self._listed is not None
