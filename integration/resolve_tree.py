@@ -163,7 +163,8 @@ def sign_zone(keys: Path, name: str, file: Path, signed: Path, options: Sequence
     run([*signer, *options, str(file)], cwd=file.parent)
     _spell_dsync(signed)
     dsset = (file.parent / f"dsset-{name}").read_text()
-    return [" ".join(line.split()[3:]) for line in dsset.splitlines()]
+    fields = [line.split()[3:] for line in dsset.splitlines()]
+    return [" ".join((*each[:3], "".join(each[3:]).lower())) for each in fields]
 
 
 def iterate(keys: Path, name: str, file: Path, signed: Path, iterations: int) -> None:

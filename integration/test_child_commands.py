@@ -219,4 +219,4 @@ def test_a_parent_that_announces_only_a_scanner_is_told_apart(own: Operator, pla
 def test_what_a_receiver_writes_cannot_play_with_the_terminal(own: Operator, receiver: HostileReceiver) -> None:
     receiver.play(manners.telling(8, "no\x1b[2J\nbelieved     yes"))
     code, out, _ = own.type("child", "inquire", CHILD)
-    assert (code, "\x1b" in out, "no?[2J?believed" in out) == (3, False, True)
+    assert (code, "\x1b" in out, r"no\x1b[2J\nbelieved" in out) == (3, False, True)

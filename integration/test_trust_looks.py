@@ -72,7 +72,7 @@ def _in_vain(world: TrustWorld, signer: Signer) -> TrustChild:
 def test_a_child_that_mended_its_fault_is_trusted_soon_after_it_uploads_again(world: TrustWorld) -> None:
     child = _in_vain(world, MENDED)
     world.tree.change(MENDED.text, key_text(MENDED))
-    time.sleep(1.5)  # what unbound remembers of the time before
+    world.finds_key(MENDED.text)
     assert child.upload().rcode == "NOERROR"
     child.wait_for(TRUSTED, since=AUTO, timeout=SOON)
     assert child.change().rcode == "NOERROR"
@@ -81,7 +81,7 @@ def test_a_child_that_mended_its_fault_is_trusted_soon_after_it_uploads_again(wo
 def test_an_operator_has_a_key_looked_at_again_beside_the_daemon(world: TrustWorld) -> None:
     child = _in_vain(world, RETRIED)
     world.tree.change(RETRIED.text, key_text(RETRIED))
-    time.sleep(1.5)
+    world.finds_key(RETRIED.text)
     retried = world.zonecut.cli("key", "retry", RETRIED.text)
     assert [key["tag"] for key in retried["keys"]] == [RETRIED.tag]
     assert "at-apex run within a second" in retried["next"]
@@ -95,7 +95,7 @@ def test_a_child_that_waits_for_an_operator_and_becomes_signed_is_trusted_when_i
     assert child.upload().rcode == "NOERROR"
     assert "the child has no DS" in child.wait_for(MANUAL).text
     world.server.edit(*(Add(SIGNED.text, 60, "DS", ds) for ds in world.tree.ds[SIGNED.text]), zone=APEX)
-    time.sleep(1.5)
+    world.finds_key(SIGNED.text)
     assert child.upload().rcode == "NOERROR"
     child.wait_for(TRUSTED, timeout=SOON)
 

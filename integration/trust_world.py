@@ -94,16 +94,25 @@ class TrustWorld(World):
             until(lambda: self._fetch_key(zone), timeout=10, what=f"the KEY of updater.{zone} through unbound")
         return self._receiver_keys[zone]
 
+    def finds_key(self, name: str) -> None:
+        """Return when unbound has validated KEY records at a name, whatever it remembered of the time before."""
+        until(lambda: all(self._keys_at(name)), timeout=20, what=f"a KEY at {name} through unbound")
+
     def _fetch_key(self, zone: str) -> bool:
-        query = dns.message.make_query(f"updater.{zone}", "KEY", want_dnssec=True)
+        is_secure, keys = self._keys_at(f"updater.{zone}")
+        if is_secure and keys:
+            (self._receiver_keys[zone],) = keys
+            return True
+        return False
+
+    def _keys_at(self, name: str) -> tuple[bool, list[bytes]]:
+        """Whether unbound's answer is validated, and the KEY records in it."""
+        query = dns.message.make_query(name, "KEY", want_dnssec=True)
         with suppress(dns.exception.DNSException):
             answer = dns.query.udp(query, LOOPBACK, port=self.unbound.port, timeout=2)
-            keys = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.KEY]
-            if answer.flags & dns.flags.AD and keys:
-                (rdata,) = keys[0]
-                self._receiver_keys[zone] = rdata.to_wire()
-                return True
-        return False
+            rrsets = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.KEY]
+            return bool(answer.flags & dns.flags.AD), [rdata.to_wire() for rrset in rrsets for rdata in rrset]
+        return False, []
 
     def key_of(self, signer: Signer) -> dict[str, Any]:
         """A key as the command shows it."""
