@@ -93,6 +93,7 @@ async def test_replays_and_staleness_survive_a_restart(tmp_path: Path) -> None:
             here.clock.now += 5
     async with site(tmp_path) as here:
         here.pairs[CHILD] = pair
+        here.clock.now += 10
         for wire in (first, later):
             assert (await here.ask(wire)).rcode == Rcode.NOERROR
         assert await here.served() == ns_of(CHILD, B)

@@ -2,8 +2,10 @@
 
 An inception is no serial number: genuine clients date it back by chance, and two hosts may sign for one child. So what
 is signed is compared with a tolerance. What comes through another channel (the hook, a scan) counts with the time at
-which it was accepted; over that, a message dated before it goes only where its prerequisites say what it starts from
-(RFC 2136 section 2.4): they hold, or it is void.
+which it was accepted; over that, a message dated before it, or in the same second, goes only where its prerequisites
+say what it starts from (RFC 2136 section 2.4): they hold, or it is void.
+
+Whatever was stored while our own clock was fast counts as now: else a child would be locked out until then.
 """
 
 from collections.abc import Iterable
@@ -17,7 +19,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.provenance import Provenance, channel_of
 from zonecut.receiver.readings import REMEMBERED_CHILDREN
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import AcceptedChange
+from zonecut.store import TRUSTED_ANEW, AcceptedChange, StoredKey
 
 
 class Newest:
@@ -52,6 +54,17 @@ def dated(inception: int | None, now: int) -> int:
     return now if inception is None else now + min(0, seconds_until(inception, now))
 
 
+def _behind(newer: int, at: int, now: int) -> int | None:
+    """By how many seconds a message of `at` may lie behind what is newer, 0 for the same second; None: not at all.
+
+    All in seconds since the epoch.
+    """
+    if newer > now:
+        # our clock was set back: of this second it is not known
+        return now - at if at < now else None
+    return newer - at if at <= newer else None
+
+
 def check_order(
     newest: Newest, inception: int, now: int, settings: ZoneSettings, request: DelegationChange | KeyRoll
 ) -> None:
@@ -63,9 +76,9 @@ def check_order(
         return
     tolerance = settings.ordering_tolerance if settings.ordering == "tolerant" else 0
     at = dated(inception, now)
-    if newest.signed is not None and newest.signed_at - at > tolerance:
-        raise _stale(inception, newest.signed_at - at, now, newest.signed, tolerance)
-    if newest.posted is not None and (behind := newest.posted_at - at) > 0:
+    if newest.signed is not None and (_behind(newest.signed_at, at, now) or 0) > tolerance:
+        raise _stale(inception, min(newest.signed_at, now) - at, now, newest.signed, tolerance)
+    if newest.posted is not None and (behind := _behind(newest.posted_at, at, now)) is not None:
         if behind > tolerance:
             raise _stale(inception, behind, now, newest.posted, tolerance)
         if isinstance(request, DelegationChange) and not request.says_what_it_starts_from:
@@ -77,12 +90,27 @@ def check_floor(floor: float | None, inception: int, now: int) -> None:
 
     Whether something newer was accepted meanwhile is not known. `floor` and `now` in seconds since the epoch.
     """
-    if floor is not None and dated(inception, now) < floor:
+    if floor is not None and dated(inception, now) < min(floor, now):
         reason = (
             f"stale: signed at {inception}, and what was accepted before {int(floor)} is not known, since the store "
             f"was restored from a backup: sign it anew from then on; it is {now} here"
         )
         raise Refusal("store-restored", reason, Rcode.BADTIME, EdeCode.OTHER)
+
+
+def check_trusted_anew(stored: StoredKey | None, inception: int, now: int) -> None:
+    """Raise Refusal with BADTIME for a message that was signed before an operator trusted its suspended key anew.
+
+    What was asked for before the delegation looked like another holder's is not what was trusted then. `now` in seconds
+    since the epoch.
+    """
+    if stored is None or stored.method != TRUSTED_ANEW or dated(inception, now) >= min(int(stored.changed_at), now):
+        return
+    reason = (
+        f"stale: signed at {inception}, before an operator trusted key {stored.key.tag} anew at"
+        f" {int(stored.changed_at)}: sign it anew; it is {now} here"
+    )
+    raise Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
 
 
 def _stale(inception: int, behind: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
@@ -96,7 +124,8 @@ def _stale(inception: int, behind: int, now: int, newer: AcceptedChange, toleran
         if tolerance is None
         else f"more than the {tolerance:g} s that are tolerated"
     )
-    reason = f"stale: signed at {inception}, {behind} s before {what}, {because}; it is {now} here"
+    when = f"{behind} s before" if behind else "in the same second as"
+    reason = f"stale: signed at {inception}, {when} {what}, {because}; it is {now} here"
     return Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
 
 

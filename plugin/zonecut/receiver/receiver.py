@@ -335,9 +335,9 @@ class Receiver:
         respond(response)
 
     def _refused(self, authenticated: Authenticated, rule: str, reason: str, rcode: Rcode, source: Source) -> None:
-        """Log and audit the refusal of a child's own request; under a key that is not trusted, count it."""
+        """Log and audit the refusal of a child's own request; its repetition, or under an untrusted key, count it."""
         result = Result.FAILED if rcode == Rcode.SERVFAIL else Result.REFUSED
-        if not authenticated.is_trusted:
+        if not authenticated.is_trusted or not self._requests.refused.is_first(authenticated.identity):
             self._stranger(rule, reason, source, result)
             return
         admitted = authenticated.admitted

@@ -6,9 +6,41 @@ import structlog
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
+from zonecut.receiver.bounded import Bounded
 from zonecut.store import AuditEntry, Store, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
+
+
+REMEMBERED_REFUSALS = 10_000
+"""So many refused messages are told apart from their repetitions, the latest ones."""
+
+
+class RefusedBefore:
+    """Signed data that was refused, or could not be taken: no answer is remembered, but the cost (section 3).
+
+    Whoever repeats it, its child is charged for it once, and it is audited and logged once. Once its signature has
+    expired it does not come so far any more.
+    """
+
+    def __init__(self) -> None:
+        self._paid: Bounded[bytes, None] = Bounded(REMEMBERED_REFUSALS)
+        self._told: Bounded[bytes, None] = Bounded(REMEMBERED_REFUSALS)
+
+    def is_paid(self, identity: bytes | None) -> bool:
+        """Whether a child was charged for the same request."""
+        return identity in self._paid
+
+    def charged(self, identity: bytes) -> None:
+        """A request that its child was charged for has been refused."""
+        self._paid[identity] = None
+
+    def is_first(self, identity: bytes) -> bool:
+        """Whether the refusal of a request is to be told; the next one of the same is not."""
+        if identity in self._told:
+            return False
+        self._told[identity] = None
+        return True
 
 
 class Refusals:

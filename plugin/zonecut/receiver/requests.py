@@ -12,8 +12,10 @@ from zonecut.protocol.update import DelegationChange, KeyRoll, KeyUpload, read_r
 from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import Authenticated, check_trusted, untrusted
 from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.ordering import check_trusted_anew
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
+from zonecut.receiver.refusals import RefusedBefore
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.tally import Tally
@@ -43,6 +45,7 @@ class Requests:
         self._monotonic = monotonic
         self._children = TokenBuckets(limits.child_burst, limits.child_rate)
         self._pending = 0
+        self.refused = RefusedBefore()
 
     async def outcome(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         """How a request ends, or how the same one ended before. `now` in seconds since the epoch.
@@ -60,7 +63,7 @@ class Requests:
         if answer is not None:
             self._tally.count("repeated", self._monotonic())
             return answer
-        self._check_limits(authenticated.key.owner)
+        self._check_limits(authenticated.key.owner, identity)
         in_work = self._replay.begin(identity)
         self._pending += 1
         outcome = Outcome.unavailable("internal", "internal error")
@@ -71,6 +74,8 @@ class Requests:
             outcome = Outcome.of(refusal)
             raise
         finally:
+            if outcome.rcode:
+                self.refused.charged(identity)
             self._pending -= 1
             self._replay.end(identity)
             in_work.set_result(outcome)
@@ -87,9 +92,9 @@ class Requests:
         finally:
             self._pending -= 1
 
-    def _check_limits(self, child: bytes) -> None:
-        """Raise Refusal for a change too many."""
-        if not self._children.take(child, self._monotonic()):
+    def _check_limits(self, child: bytes, identity: bytes | None = None) -> None:
+        """Raise Refusal for a change too many. What was refused before is paid for."""
+        if not self.refused.is_paid(identity) and not self._children.take(child, self._monotonic()):
             raise Refusal("child-rate", "too many changes of this child", ede=EdeCode.RATE_LIMITED)
         if self._pending >= self._limits.max_pending:
             raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
@@ -97,6 +102,7 @@ class Requests:
     async def _trusted(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         admitted, key = authenticated.admitted, authenticated.key
         request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
+        check_trusted_anew(authenticated.stored, authenticated.signature.inception, int(now))
         provenance = Provenance.signed(authenticated, str(source), now, self._fudge)
         standing = partial(self._check_standing, authenticated)
         if isinstance(request, DelegationChange):

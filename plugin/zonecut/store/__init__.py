@@ -6,7 +6,7 @@
 from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
-from zonecut.store.bootstraps import BootstrapTable
+from zonecut.store.bootstraps import TRUSTED_ANEW, BootstrapTable
 from zonecut.store.change_values import (
     AcceptedChange,
     Attempt,
@@ -42,6 +42,7 @@ from zonecut.store.watches import Away, Watch, WatchTable
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
+    "TRUSTED_ANEW",
     "Store",
     "KeyTable",
     "StoredKey",

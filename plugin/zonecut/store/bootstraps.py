@@ -33,6 +33,9 @@ from zonecut.store.keys import ROLLED, ROLLOVER, KeyState, StoredKey, add_key, k
 from zonecut.store.thread import StoreThread
 from zonecut.store.watches import Watch, begin_watches
 
+TRUSTED_ANEW = "manual-anew"
+"""The method of a key that an operator trusts again after it was suspended: what it signed before is stale."""
+
 _TABLE = tables.bootstraps
 _DECIDED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
 """What no look changes, not even one that an operator wants."""
@@ -284,7 +287,8 @@ class BootstrapTable:
     def _decide_one(self, connection: Connection, item: _Decision) -> StoredKey:
         stored, others = _key_and_trusted_others(connection, item.key_id)
         replaces = connection.execute(select(_TABLE.c.replaces).where(_TABLE.c.key_id == item.key_id)).scalar()
-        return self._trust(connection, stored, "manual", item.actor, item.reason, others if replaces else [])
+        method = TRUSTED_ANEW if stored.state is KeyState.SUSPENDED else "manual"
+        return self._trust(connection, stored, method, item.actor, item.reason, others if replaces else [])
 
     def _trust(
         self,
