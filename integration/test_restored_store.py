@@ -86,7 +86,7 @@ def test_nothing_comes_back_with_a_store_that_was_restored(tmp_path: Path, serve
         time.sleep(2)
         assert world.records() == before
         with pytest.raises(CommandFailed, match="the store was restored from a backup"):
-            world.zonecut.cli("key", "revoke", lost.text)
+            world.zonecut.cli("key", "end", waits.text)
         checked = world.zonecut.cli("store", "check", expect=3)
         assert checked["reason"] == reason
         assert checked["damage"] == []
@@ -98,8 +98,8 @@ def test_nothing_comes_back_with_a_store_that_was_restored(tmp_path: Path, serve
         )
         world.zonecut.stop()
 
-        world.zonecut.cli("store", "accept")
         world.zonecut.cli("key", "revoke", lost.text)
+        world.zonecut.cli("store", "accept")
         world.zonecut.start()
         until(lambda: len(world.zonecut.log_events("zone.ready")) == 2, timeout=10, what="the zone is ready")
         rcode, text = told(world.tcp(old))
@@ -128,6 +128,30 @@ def test_a_restore_is_accepted_beside_a_running_daemon(tmp_path: Path) -> None:
         world.zonecut.cli("store", "accept")
         until(lambda: world.tcp(moved(child, "11.0.0.3")).rcode == "NOERROR", timeout=10, what="it goes on")
         until(lambda: bool(world.zonecut.log_events("store.recovered")), timeout=5, what="that is told")
+
+
+def test_an_older_copy_written_into_the_open_file_brings_no_key_back(tmp_path: Path) -> None:
+    stolen, other, copy = Signer.generate("child0"), Signer.generate("child1"), tmp_path / "copy"
+    zone, receiver = ParentZone(PARENT, delegations=3), {"signatures": {"fudge": FUDGE}}
+    with World(tmp_path, zone, keys=[stolen, other], receiver=receiver) as world:
+        for child in (stolen, other):
+            accepted(world, moved(child, "11.0.0.1"))
+        world.wait_until_recorded()
+        back_up(world, copy)
+        world.zonecut.cli("key", "revoke", stolen.text)
+        with closing(sqlite3.connect(database(world))) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        shutil.copyfile(copy, database(world))
+        before = world.records()
+        assert world.tcp(moved(stolen, "11.0.0.2")).rcode in ("REFUSED", "SERVFAIL")
+        assert world.tcp(moved(other, "11.0.0.2")).rcode == "SERVFAIL"
+        assert "was restored from a backup" in world.wait_for_event("store.unavailable")["reason"]
+        assert world.zonecut.cli("store", "check", expect=3)["restored"]
+        assert world.records() == before
+        world.zonecut.cli("key", "revoke", stolen.text)
+        world.zonecut.cli("store", "accept")
+        until(lambda: world.tcp(moved(other, "11.0.0.3")).rcode == "NOERROR", timeout=10, what="it goes on")
+        assert world.tcp(moved(stolen, "11.0.0.3")).rcode in ("REFUSED", "BADKEY")
 
 
 def _replaced(world: World) -> None:

@@ -325,3 +325,81 @@ async def test_two_that_write_a_mark_do_not_meet(tmp_path: Path) -> None:
         await other.audit.record(ENTRY)
     assert json.loads((tmp_path / ".zonecut.db.mark").read_text())["entry"] == 2
     assert beside_the_mark(tmp_path) == [taken]
+
+
+def overwrite(directory: Path) -> None:
+    """As `cp COPY zonecut.db` does, into the very file that is open, when all that was in the `-wal` is in that."""
+    with closing(sqlite3.connect(directory / "zonecut.db")) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    shutil.copyfile(directory / "copy", directory / "zonecut.db")
+
+
+async def test_a_key_that_was_revoked_does_not_come_back_with_a_copy_written_into_the_open_file(tmp_path: Path) -> None:
+    key = KeyPair.generate(CHILD, Algorithm.ED25519, DEFAULT).key
+    told: list[str | None] = []
+    async with opened(tmp_path) as store:
+        store.thread.noticed = told.append
+        await store.keys.add(key, KeyState.TRUSTED, "test", "test")
+        await store.ring.start()
+        back_up(tmp_path)
+        async with opened(tmp_path) as operator:
+            (stored,) = await operator.keys.find(CHILD)
+            await operator.keys.set_state(stored.id, KeyState.REVOKED, "test", "stolen")
+        overwrite(tmp_path)
+        with pytest.raises(StoreRestored):
+            await store.audit.record(ENTRY)
+        with pytest.raises(StoreRestored):
+            await KeyLookup(store.ring).keys_of(CHILD)
+        assert [each is not None and "was restored from a backup" in each for each in told] == [True]
+        async with opened(tmp_path) as operator:
+            assert operator.restored is not None
+    async with opened(tmp_path) as store:  # nor is it forgotten
+        assert store.restored is not None
+
+
+async def test_keys_are_looked_up_with_an_eye_on_a_copy_written_into_the_open_file(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.audit.record(ENTRY)
+        back_up(tmp_path)
+        await store.audit.record(ENTRY)
+        await store.audit.list()
+        overwrite(tmp_path)
+        await store.audit.list()
+        assert store.restored is not None
+
+
+async def test_a_mark_never_tells_of_less_than_it_did(tmp_path: Path) -> None:
+    mark = tmp_path / ".zonecut.db.mark"
+    async with opened(tmp_path) as store:
+        await store.audit.record(ENTRY)
+        back_up(tmp_path)
+        for _ in range(3):
+            await store.audit.record(ENTRY)
+        await store.audit.list()
+        overwrite(tmp_path)
+    assert json.loads(mark.read_text())["entry"] == 4
+    async with opened(tmp_path) as store:
+        assert store.restored is not None
+
+
+async def test_trust_may_be_taken_away_before_a_restored_store_is_accepted(tmp_path: Path) -> None:
+    stolen, unwanted, other = (KeyPair.generate(CHILD, Algorithm.ED25519, DEFAULT).key for _ in range(3))
+    async with opened(tmp_path) as store:
+        keys = [(await store.keys.add(key, KeyState.TRUSTED, "test", "test"))[0] for key in (stolen, unwanted, other)]
+    back_up(tmp_path)
+    await used(tmp_path, 2)
+    restore(tmp_path)
+    async with opened(tmp_path) as store:
+        ended = await asyncio.gather(
+            store.keys.set_state(keys[0].id, KeyState.REVOKED, "test", "stolen"),
+            store.audit.record(ENTRY),
+            store.keys.set_state(keys[1].id, KeyState.REFUSED, "test", "unwanted"),
+            store.keys.set_state(keys[2].id, KeyState.ENDED, "test", ""),
+            return_exceptions=True,
+        )
+        assert [isinstance(each, StoreRestored) for each in ended] == [False, True, False, True]
+    async with opened(tmp_path) as store:  # as many entries as were lost do not make up for them
+        assert store.restored is not None
+        await store.restores.accept("operator:test", [], [], 300)
+        found = [each.state for each in await store.keys.find(CHILD)]
+        assert found == [KeyState.REVOKED, KeyState.REFUSED, KeyState.TRUSTED]

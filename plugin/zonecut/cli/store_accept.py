@@ -36,8 +36,7 @@ def command(
 
     Of what waits in it, what the server holds is applied. Where the server holds what a change started from, it may
     have been written and undone since: it is held, for zonecut change approve or reject. The rest fails. Messages that
-    were signed before are stale. Keys are trusted as the backup says: revoke those of which you know better, before
-    zonecut serve runs again.
+    were signed before are stale. Keys are trusted as the backup says: revoke those of which you know better first.
 
     Example: zonecut store accept
     """

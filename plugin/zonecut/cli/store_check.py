@@ -81,9 +81,11 @@ def _say(url: str, findings: Findings) -> None:
         },
     )
     if restored:
+        output.say("")
         output.say(
-            f"\n{trusted} keys are trusted here; which of them were revoked, rejected or rolled since is not known to "
-            "this store: zonecut key list shows them, and key revoke is for those of which you know it"
+            f"{trusted} keys were trusted here, and will be again; which of them were revoked, rejected or rolled "
+            "since is not known to this store: zonecut key list shows them; those of which you know it are for key "
+            "revoke or key reject, before zonecut store accept"
         )
     if findings.waiting:
         output.say("")

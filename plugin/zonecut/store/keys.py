@@ -52,6 +52,8 @@ class KeyState(StrEnum):
     """For ever."""
 
 
+_UNTRUSTED = (KeyState.REVOKED, KeyState.REFUSED)
+"""What an operator makes of a key by taking trust away, for good or until an operator gives it."""
 _STATES = {state.value: state for state in KeyState}
 
 ROLLED = "deleted under a trusted key"
@@ -179,9 +181,10 @@ class KeyTable:
         """The key after the transition; setting the state that it has changes nothing.
 
         `method`, if given, replaces how it became what it is. Raises InvalidTransition for a revoked key, which
-        stays revoked; NotInStore; StoreUnavailable.
+        stays revoked; NotInStore; StoreUnavailable. A store that was restored takes only REVOKED and REFUSED.
         """
-        return await self._thread.write(self._set_states, _Transition(key_id, state, actor, reason, method))
+        transition = _Transition(key_id, state, actor, reason, method)
+        return await self._thread.write(self._set_states, transition, untrusts=state in _UNTRUSTED)
 
     async def get(self, key_id: int) -> StoredKey | None:
         """The key with this number, or None. Raises StoreUnavailable."""

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from zonecut.store.mark import MarkFile, Restored, compare, newest
+from zonecut.store.mark import Mark, MarkFile, Restored, compare, newest
 
 PERIOD = 1.0
 """Seconds between two writes of the mark: what it does not tell of yet is what a backup may lose unseen."""
+GLANCE = 0.2
+"""Seconds between two glances of those who read at whether the store holds what it held."""
+SETTLED = 0.05
+"""Seconds after which a file that has changed is not being written any more, for all that its time can tell."""
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether an operator has accepted a store that was restored."""
 
@@ -22,55 +26,97 @@ class Marking:
         file: MarkFile,
         identity: int | None,
         restored: Restored | None,
+        known: Mark | None,
         *,
         recorded: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`identity`: inode of the SQLite file; `restored`: what the mark says against the store;
-        `recorded`: whether a mark is to be written in any case."""
+        """`identity`: inode of the SQLite file; `restored`: what the mark says against the store; `known`: the mark
+        that was there; `recorded`: whether a mark is to be written in any case."""
         self.restored = restored
         self.accepting = False
         """Set while an operator's acceptance is being recorded."""
         self._file = file
         self._identity = identity
         self._monotonic = monotonic
+        self._known = known
+        """How far the store had got when this was last seen."""
+        self._accepted = False
+        """Set until the mark tells of what an operator has accepted."""
+        self._stamp: tuple[int, int] | None = None
+        self._glanced_at = float("-inf")
         self._due = recorded
         self._written_at = float("-inf")
         self._looked_at = float("-inf")
 
-    def recorded(self) -> None:
-        """Something was committed."""
+    def recorded(self, newest: Mark) -> None:
+        """Something was committed, and the audit trail has got so far with it."""
+        self._known = newest
         self._due = True
 
     def accept(self) -> None:
         """An operator has accepted the store as it is: the next mark tells of that."""
+        self._known, self._accepted = None, True
         self.restored, self.accepting = None, False
         self._due = True
 
-    def keep(self, connection: Connection, *, at_once: bool = False) -> None:
+    def check(self, connection: Connection, stamp: tuple[int, int], *, at_once: bool) -> None:
+        """See whether the store still holds what it held; if not, it was restored, beneath us, and `restored` says so.
+
+        An older copy may be written into the very file that is open. `stamp`: that file's size, and when it was changed
+        in nanoseconds since the epoch; without `at_once` one look every GLANCE is enough while it stays.
+        """
+        now = self._monotonic()
+        if self.restored is not None:
+            return
+        if not at_once and stamp == self._stamp and now - self._glanced_at < GLANCE:
+            return
+        marks = [self._known]
+        if stamp != self._stamp:
+            # SQLite goes by the pages that it has read, while nobody tells it that the file was written
+            connection.exec_driver_sql("PRAGMA shrink_memory")
+            marks.append(None if self._accepted else self._file.read())
+        for mark in marks:
+            self.restored = self.restored or compare(connection, mark)
+        if self.restored is not None:
+            # at once, and before anybody looks again: what the file says may be older
+            self._due, self._written_at = True, float("-inf")
+            return
+        self._known = newest(connection)
+        self._glanced_at = now
+        # while a file may still be being written, it is looked at each time
+        self._stamp = None if 0 <= time.time() - stamp[1] / 1e9 < SETTLED else stamp
+
+    def keep(self, connection: Connection, stamp: tuple[int, int], *, at_once: bool = False) -> None:
         """Write the mark if there is news and it is time. No transaction is under way on `connection`.
 
-        While the store waits for an operator, the mark goes on saying what it said, now of the file that is there. One
-        that cannot be written is tried again, and says less than it could until then.
+        It never tells of less than it did: a store that does not hold that any more was restored, see `check`. While it
+        waits for an operator, the mark goes on saying what it said, now of the file that is there. One that cannot be
+        written is tried again, and says less than it could until then.
         """
         now = self._monotonic()
         if not self._due or (not at_once and now - self._written_at < PERIOD):
             return
         self._written_at = now
         self._due = False  # before anything is looked at: what is recorded or accepted meanwhile makes it due again
+        self._stamp = None  # so that other processes' marks count, too
+        self.check(connection, stamp, at_once=True)
         restored = self.restored
-        mark = replace(restored.mark if restored else newest(connection), file=self._identity)
+        mark = restored.mark if restored else newest(connection)
         connection.rollback()
         try:
-            self._file.write(mark)
+            self._file.write(replace(mark, file=self._identity))
         except OSError:
             self._due = True
+        else:
+            self._accepted = self._accepted and restored is not None
 
     def look_again(self, connection: Connection) -> None:
         """See whether a store that was restored has been accepted. No transaction is under way on `connection`."""
         now = self._monotonic()
-        if self.restored is None or now - self._looked_at < LOOK_AGAIN:
+        if self.restored is None or self._due or now - self._looked_at < LOOK_AGAIN:
             return
         self._looked_at = now
-        self.restored = compare(connection, self._file.read())
+        self._known = self._file.read()
+        self.restored = compare(connection, self._known)
         connection.rollback()

@@ -103,7 +103,7 @@ class Store:
         if writes:
             check_writable(engine)
         restored = at_first(engine, lambda connection: compare(connection, mark))
-        marking = Marking(mark_file, file.identity, restored, recorded=writes)
+        marking = Marking(mark_file, file.identity, restored, mark, recorded=writes)
         return cls(engine, file, marking, clock, code_points, ring_owners)
 
     @property

@@ -25,6 +25,7 @@ class StoreFile:
         `lock` is the daemon's, which tells others what it has open; a command compares with that.
         """
         self._path = path
+        self._stamp = (0, 0)
         self._configured = configured
         self._lock = lock
         self._found = self._look(self._configured)
@@ -46,12 +47,18 @@ class StoreFile:
             self._lock.publish(())
         self._published = False
 
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """The file's size, and when it was changed in nanoseconds since the epoch, as `check` last saw them."""
+        return self._stamp
+
     def check(self) -> None:
         """Raise StoreReplaced unless what is open is what stands in the directory. It costs some microseconds."""
         file = self._look(self._configured)
         if file is None:
             raise StoreReplaced(
-                f"{self._configured} was removed beneath zonecut; {_LOST}: put that file back, or restart zonecut"
+                f"{self._configured} was removed beneath zonecut; {_LOST}: put that very file back, or stop zonecut "
+                "and restore a backup (deploy/README.md says how)"
             )
         if file != self._found:
             raise StoreReplaced(
@@ -99,4 +106,6 @@ class StoreFile:
             return None
         except OSError as error:
             raise StoreReplaced(f"{path} cannot be looked at: {error.strerror}; {_LOST}") from None
+        if path == self._configured:
+            self._stamp = status.st_size, status.st_mtime_ns
         return status.st_dev, status.st_ino

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from zonecut.store.engine import begin, display, explain, is_locked
 from zonecut.store.errors import StoreConflict, StoreReplaced, StoreRestored, StoreUnavailable
-from zonecut.store.mark import Restored
+from zonecut.store.mark import Restored, newest
 from zonecut.store.marking import Marking
 from zonecut.store.storefile import StoreFile
 
@@ -35,6 +35,7 @@ class _Write(NamedTuple):
     handler: Callable[[Connection, Sequence[Any]], Sequence[Any]]
     item: Any
     future: asyncio.Future[Any]
+    untrusts: bool = False
 
 
 class _Outcome(NamedTuple):
@@ -53,7 +54,7 @@ class StoreThread:
     def __init__(self, engine: Engine, file: StoreFile | None = None, marking: Marking | None = None) -> None:
         """`file`: the one that must stay in its place for anything to be read or recorded.
 
-        `marking` is told what is recorded; while it holds that the store was restored, nothing is.
+        `marking` is told what is recorded; while it holds that the store was restored, only what takes trust away is.
         """
         self._engine = engine
         self._file = file
@@ -83,17 +84,24 @@ class StoreThread:
         self._submit(_Read(function, future))
         return await future
 
-    async def write(self, handler: Callable[[Connection, Sequence[_Item]], Sequence[_Result]], item: _Item) -> _Result:
+    async def write(
+        self,
+        handler: Callable[[Connection, Sequence[_Item]], Sequence[_Result]],
+        item: _Item,
+        *,
+        untrusts: bool = False,
+    ) -> _Result:
         """What `handler` returns for `item`, once that is durable.
 
         Whatever waits is committed at once: `handler` is called with all waiting items that named it, in order of
         arrival, and returns a result for each. When the transaction fails, each item is tried in one of its own, so
         that only the offender fails; a handler may therefore be called twice and has no effects outside its
-        transaction. Cancelling the caller does not take the item back. Raises StoreUnavailable, StoreConflict for a
-        constraint, and whatever the handler raises.
+        transaction. Cancelling the caller does not take the item back. What only takes trust away, `untrusts`, is
+        recorded in a store that was restored, too. Raises StoreUnavailable, StoreConflict for a constraint, and
+        whatever the handler raises.
         """
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._submit(_Write(handler, item, future))
+        self._submit(_Write(handler, item, future, untrusts))
         return await future
 
     async def close(self) -> None:
@@ -154,6 +162,7 @@ class StoreThread:
             if self.marking is not None:
                 self.marking.look_again(connection)
             begin(connection, write=False)
+            self._check_contents(connection, at_once=False)
             result = read.function(connection)
             connection.rollback()
         except BaseException as error:
@@ -168,7 +177,7 @@ class StoreThread:
     def _write(self, writes: deque[_Write]) -> list[_Outcome]:
         """Commit the first of `writes` and take them out; nothing while another process holds the lock."""
         try:
-            self._check_accepted()
+            self._check_accepted(writes)
             begin(self._current(), write=True)
         except (SQLAlchemyError, StoreUnavailable) as error:
             if is_locked(error) and self._patient():
@@ -201,15 +210,19 @@ class StoreThread:
         for index, write in enumerate(group):
             by_handler.setdefault(write.handler, []).append(index)
         results: list[Any] = [None] * len(group)
+        self._check_contents(connection, at_once=True)
+        if not all(self._may(write) for write in group):
+            raise self._refusal()
         for handler, indexes in by_handler.items():
             given = handler(connection, [group[index].item for index in indexes])
             for index, result in zip(indexes, given, strict=True):
                 results[index] = result
+        reached = newest(connection)
         connection.commit()
         self._check_file()  # else it may be durable where nobody reads
         self._write_fails = False
         if self.marking is not None:
-            self.marking.recorded()
+            self.marking.recorded(reached)
         self._notice(None)
         return results
 
@@ -230,18 +243,33 @@ class StoreThread:
             self._check_file()
         return self._connection
 
-    def _check_accepted(self) -> None:
+    def _may(self, write: _Write) -> bool:
+        """False for what is not recorded while a store that was restored waits for an operator."""
+        return write.untrusts or self.restored is None or (self.marking is not None and self.marking.accepting)
+
+    def _refusal(self) -> StoreRestored:
+        return StoreRestored(self.restored.reason if self.restored else "")
+
+    def _check_accepted(self, writes: deque[_Write]) -> None:
         if self.marking is not None and self.marking.restored and not self.marking.accepting:
             self.marking.look_again(self._current())
-            if self.marking.restored:
-                raise StoreRestored(self.marking.restored.reason)
+            if not any(self._may(write) for write in writes):
+                raise self._refusal()
+
+    def _check_contents(self, connection: Connection, *, at_once: bool) -> None:
+        """Look whether the file that is open holds what it held: see Marking."""
+        if self.marking is None or self._file is None or self.marking.restored:
+            return
+        self.marking.check(connection, self._file.stamp, at_once=at_once)
+        if self.marking.restored is not None:
+            self._tell(self.marking.restored.reason)
 
     def _mark(self, *, at_once: bool = False) -> None:
-        if self.marking is None or self._connection is None:
+        if self.marking is None or self._file is None or self._connection is None:
             return
         try:
             self._check_file()
-            self.marking.keep(self._connection, at_once=at_once)
+            self.marking.keep(self._connection, self._file.stamp, at_once=at_once)
         except (SQLAlchemyError, StoreReplaced):
             return  # whoever reads or writes next is told
 
@@ -275,6 +303,9 @@ class StoreThread:
     def _notice(self, trouble: str | None) -> None:
         if trouble is None and self.restored:
             return
+        self._tell(trouble)
+
+    def _tell(self, trouble: str | None) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
             self.noticed(trouble)
