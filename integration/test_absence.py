@@ -1,5 +1,6 @@
 """Delegations that are not there for a moment, with real servers: no key is lost by that, nor by a stranger's word."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def _are_back(world: World) -> None:
 
 def _are_trusted(world: World) -> None:
     for child in CHILDREN:
-        assert [key["state"] for key in world.zonecut.cli("key", "list", child.text)] == ["trusted"]
+        assert _states(world, child) == ["trusted"]
 
 
 def test_delegations_deleted_and_put_back_in_two_steps_cost_nobody_a_key(world: World) -> None:
@@ -140,3 +141,41 @@ def test_a_zone_file_that_is_saved_in_two_writes_costs_nobody_a_key(tmp_path: Pa
         file.write_text(text)
         _are_back(world)
         stop_cleanly(world)
+
+
+def test_a_wrong_copy_for_a_moment_suspends_nobody_and_a_new_holder_is_noticed(tmp_path: Path) -> None:
+    children = [Signer.generate(f"child{number}") for number in range(20)]
+    zone = ParentZone(PARENT, delegations=len(children))
+    trust = {"sweep": 0.3, "suspend_after": 10, "gone_at_most": 100}
+    with World(tmp_path, zone, server="zonefile", keys=children, parents=[{"trust": trust}]) as world:
+        until(lambda: all(_looks(world, child) == 0 for child in children), timeout=30, what="the first looks")
+        assert isinstance(world.server, FiledNamed)
+        file = world.server.zone_file(PARENT)
+        text = file.read_text()
+        # that of a staging system
+        file.write_text(re.sub(r"(?m)^(child.* NS )\S+", r"\1ns.staging.test.", text))
+        until(lambda: _suspects(world) == len(children), timeout=8, what="looks that see it")
+        assert world.tcp(children[0].fresh()).rcode == "REFUSED"
+        time.sleep(1)
+        file.write_text(text)
+        until(lambda: _suspects(world) == 0, timeout=30, what="looks that see what was there")
+        for child in children:
+            assert _states(world, child) == ["trusted"]
+        assert world.tcp(children[0].fresh()).rcode == "NOERROR"
+        # and for good
+        file.write_text(re.sub(r"(?m)^(child7\b.* NS )\S+", r"\1ns.newholder.test.", text))
+        until(lambda: _suspects(world) == 1, timeout=30, what="a look that sees it")
+        assert _states(world, children[7]) == ["trusted"]
+        until(lambda: _states(world, children[7]) == ["suspended"], timeout=40, what="the end of the period")
+        assert world.tcp(children[7].fresh()).rcode == "REFUSED"
+        assert world.tcp(children[8].fresh()).rcode == "NOERROR"
+        stop_cleanly(world)
+
+
+def _states(world: World, child: Signer) -> list[str]:
+    return [key["state"] for key in world.zonecut.cli("key", "list", child.text)]
+
+
+def _suspects(world: World) -> int:
+    (zone,) = world.zonecut.cli("change", "list")["zones"]
+    return int(zone["delegations_suspect"])

@@ -24,7 +24,7 @@ PARENTS: dict[str, dict[str, Any]] = {
         "trust": {"attempts": 12, "sweep": 0.3, "gone_after": 6, "foreign_ns": "alarm"},
     },
     FIXED: {"bootstrap": ["manual"], "policy": {"rollover": "deny"}},
-    GUARDED: {"bootstrap": ["manual"], "trust": {"foreign_ns": "suspend", "sweep": 0.3}},
+    GUARDED: {"bootstrap": ["manual"], "trust": {"foreign_ns": "suspend", "sweep": 0.3, "suspend_after": 0}},
 }
 
 

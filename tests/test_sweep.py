@@ -49,7 +49,7 @@ async def test_ns_that_somebody_else_changed_are_noticed(tmp_path: Path) -> None
     include.write_text(include.read_text().replace("a.ns", "b.ns"))
     async with site(tmp_path) as here:
         await here.served_zone.sweep.once()
-        (record,) = await here.store.audit.list(child=CHILD, event="delegation.foreign-change")
+        (record,) = await here.store.audit.list(child=CHILD, event="delegation.suspect")
         assert record.entry.detail["found"] == ["b.ns.example."]
 
 

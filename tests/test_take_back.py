@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, Site, ns_of, replace_ns, site
+from test_writer import nobody
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
@@ -150,7 +151,8 @@ def ns(*servers: str, ds: tuple[bytes, ...] = ()) -> Delegation:
 def pending(origin: Delegation, after: Delegation, *lost: RR) -> Pending:
     async def counts() -> None: ...
 
-    case = Case(DelegationChange(CHILD, (), ()), counts, None, lambda: None, None)  # type: ignore[arg-type,return-value]
+    request = DelegationChange(CHILD, (), ())
+    case = Case(request, counts, None, lambda: None, None, nobody)  # type: ignore[arg-type,return-value]
     made = Pending(1, Change(origin, after), case, uncertain=True)
     made.lost = frozenset(lost)
     return made

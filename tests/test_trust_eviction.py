@@ -3,8 +3,9 @@
 A key that is trusted stays trusted unless an operator rejected or revoked it, a trusted key's own signature deleted it
 while another remained, another key of the child was accepted with a validated RRset that lacks it after an upload that
 asked to replace (or an operator trusted such an upload), the delegation was away at every look of the period, or it
-came back with other name servers. Only these make a key trusted: an operator, an accepted bootstrap, a trusted key's
-signature. Whatever is sent to a zone of ours or seen in it, a child of another one that is nearer keeps its keys.
+came back with other name servers that were seen over a period. Only these make a key trusted: an operator, an accepted
+bootstrap, a trusted key's signature. Whatever is sent to a zone of ours or seen in it, a child of another one that is
+nearer keeps its keys.
 """
 
 import asyncio
@@ -37,7 +38,13 @@ PAIRS = [new_pair() for _ in range(5)]
 """The first two belong to the owner; who holds the others makes no difference to what is right."""
 GONE_AFTER = 40.0
 SETTINGS = TrustSettings(
-    attempts=3, retry_first=5, pending_expires=100, trusted_per_child=4, gone_after=GONE_AFTER, gone_at_most=1
+    attempts=3,
+    retry_first=5,
+    pending_expires=100,
+    trusted_per_child=4,
+    gone_after=GONE_AFTER,
+    gone_at_most=1,
+    suspend_after=5,
 )
 INNER = names.from_text("inner.parent.example.")
 """Another parent zone of ours, which the outer one does not delegate."""
@@ -338,9 +345,34 @@ class NonEviction(RuleBasedStateMachine):
             self.write(f"{head}child NS ns.holder{self.holders}.example.\n$INCLUDE{last}", included)
         self.a_sweep(1)
         if other:
-            # with all new name servers, it may be another holder's
+            # with all new name servers, it may be another holder's: one look does not prove that
+            self.nothing_goes_through()
+            self.a_sweep(5)
             assert {*self.state().values()}.isdisjoint({TRUSTED})
             self.trusted.clear()
+
+    def nothing_goes_through(self) -> None:
+        """Nobody changes a delegation that may be somebody else's."""
+        for number in range(len(PAIRS)):
+            rcode = self.run(self.send(self.signed(number, *replace_ns(CHILD, f"ns{number}.ns.example."))))
+            assert rcode != Rcode.NOERROR
+
+    @rule(pause=st.sampled_from([0, 1, 9, 50]), many=st.booleans())
+    def a_wrong_copy_is_there_for_one_look(self, pause: int, many: bool) -> None:
+        """Or for some at one time: with other name servers, of a staging system or of another zone."""
+        if not self.delegated:
+            return
+        before = tuple(file.read_text() if file.exists() else "" for file in self.files)
+        zone_text, included = map(_without_child, before)
+        head, last = zone_text.split("$INCLUDE")
+        self.write(f"{head}child NS ns.staging.example.\n$INCLUDE{last}", included)
+        self.a_sweep(pause)
+        if many:
+            self.a_sweep(0)
+        if self.trusted:
+            self.nothing_goes_through()
+        self.write(*before)
+        self.a_sweep(pause)
 
     @property
     def files(self) -> tuple[Path, Path]:

@@ -408,7 +408,7 @@ def edit(directory: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("policy", ["keep", "alarm", "suspend"])
 async def test_ns_that_somebody_else_changed_are_a_matter_of_policy(tmp_path: Path, policy: str) -> None:
-    settings = TrustSettings.model_validate({"foreign_ns": policy})
+    settings = TrustSettings.model_validate({"foreign_ns": policy, "suspend_after": 0})
     async with site(tmp_path, trust=settings) as here:
         owner = await here.trust(CHILD)
         assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
@@ -467,7 +467,7 @@ async def test_a_delegation_that_somebody_removed_is_told_as_well(tmp_path: Path
 async def test_a_change_that_meets_a_foreign_one_first_does_not_go_through_under_a_key_that_it_suspends(
     tmp_path: Path, believed: bool
 ) -> None:
-    async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend")) as here:
+    async with site(tmp_path, trust=TrustSettings(foreign_ns="suspend", suspend_after=0)) as here:
         owner = await here.trust(CHILD)
         assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
         await eventually_settled(here)

@@ -187,6 +187,7 @@ async def test_a_delegation_that_comes_back_with_others_has_another_holder_perha
         # before anybody has looked: it does not get past
         answer = await here.ask(here.signed(*replace_ns(OTHER, "a.ns.example."), child=OTHER))
         assert answer.rcode == Rcode.REFUSED
+        await looks(here, 1)
         assert await state_of(here, pair.key) is TRUSTED
         await looks(here, 1)
         assert await state_of(here, pair.key) is SUSPENDED
@@ -290,7 +291,7 @@ async def test_a_name_that_is_given_to_somebody_else_is_noticed_without_any_chan
         change = here.signed(*replace_ns(OTHER, "mine.example."), child=OTHER)
         if expected is SUSPENDED:
             assert (await here.ask(change)).rcode == Rcode.REFUSED
-        await looks(here, 1)
+        await looks(here, 1, 1)
         assert await state_of(here, pair.key) is expected
         told = await here.store.audit.list(child=OTHER, event="delegation.foreign-change")
         assert len(told) == (policy != "keep")
@@ -318,6 +319,8 @@ async def test_a_rollover_does_not_begin_trust_anew(tmp_path: Path) -> None:
         await looks(here, 1)
         whole(tmp_path, other="ns.newholder.example.")
         record = message.add(OTHER, RRType.KEY, 60, new.key.rdata)
+        await looks(here, 1)
+        # nor does one by a suspect help it: all keys of the child are suspended
         assert (await here.ask(here.signed(record, child=OTHER))).rcode == Rcode.NOERROR
         await looks(here, 1)
         assert (await states(here, OTHER)) == {old.key.rdata: SUSPENDED, new.key.rdata: SUSPENDED}
@@ -336,7 +339,7 @@ async def test_what_was_changed_between_our_last_change_and_the_first_look_is_so
         here.clock.now += 100
         await here.store.ring.fetch([CHILD])
         await here.store.thread.write(_without_watches, None)
-        await here.served_zone.sweep.once()
+        await looks(here, 0, 1)
         assert await state_of(here, pair.key) is SUSPENDED
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from receiver_support import ZONE, ns_of
-from test_writer import Server
+from test_writer import Server, nobody
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.update import DelegationChange
@@ -21,7 +21,7 @@ RULES = Rules.of(ZONE, names.from_text("updater.parent.example."), Policy())
 
 def pending(number: int) -> Pending:
     child = names.from_text(f"child{number}.parent.example.")
-    case = Case(DelegationChange(child, (), ()), counts, Server(), lambda: RULES, None)
+    case = Case(DelegationChange(child, (), ()), counts, Server(), lambda: RULES, None, nobody)
     return Pending(number, Change(ns_of(child, "old.example."), ns_of(child, "new.example.")), case)
 
 

@@ -131,11 +131,16 @@ async def counts() -> None:
     """The word behind a change counts."""
 
 
+async def nobody(child: bytes, reading: Reading) -> bool:
+    """No child is suspect."""
+    return False
+
+
 class Scripted(Case):
     """A request that a test judges."""
 
     def __init__(self, judge: Judge, standing: Standing = counts, look: Look | None = None) -> None:
-        super().__init__(DelegationChange(b"", (), ()), standing, Server(), lambda: RULES, None)
+        super().__init__(DelegationChange(b"", (), ()), standing, Server(), lambda: RULES, None, nobody)
         self._judge = judge
         self._look = look
 

@@ -30,7 +30,7 @@ def command(
     A server is opening, ready, away or misconfigured since a time, as `zonecut serve` last saw it; halted: our own
     writer of the zone has failed and is about to be started again, and nothing is accepted until then; stopped: it does
     not run; unknown: it never did, or ended without a word. AWAY is how many delegations of children with trusted keys
-    are not there just now.
+    are not there just now, SUSPECT how many have name servers for which the keys are suspended if that stays so.
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject.
@@ -47,10 +47,11 @@ def command(
     if as_json:
         output.say_json({"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now) for c in changes]})
         return
-    with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "REASON") as table:
+    with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "SUSPECT", "REASON") as table:
         for zone in zones:
             document = zone.to_json()
-            keys = ("zone", "state", "since", "waiting", "oldest_waiting_seconds", "delegations_away", "reason")
+            keys: tuple[str, ...] = ("zone", "state", "since", "waiting", "oldest_waiting_seconds")
+            keys += ("delegations_away", "delegations_suspect", "reason")
             table.add(*(_rounded(document[key]) for key in keys))
     if changes:
         output.say("")
@@ -67,6 +68,7 @@ class _Zone:
     state: "ZoneState | None"
     waiting: "Waiting | None"
     away: int
+    suspect: int
     now: float
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ class _Zone:
             "seen_at": None if state is None else timestamps.to_text(state.seen_at),
             "waiting": waiting.count if waiting else 0,
             "delegations_away": self.away,
+            "delegations_suspect": self.suspect,
             "oldest_waiting_seconds": round(max(0.0, self.now - waiting.oldest_at), 3) if waiting else None,
         }
 
@@ -97,8 +100,11 @@ async def _find(
 
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
-        away = await store.watches.all_away()
-        zones = [_Zone(zone, states.get(zone), waiting.get(zone), away.get(zone, 0), time()) for zone in wanted]
+        away, suspect = await store.watches.all_away(), await store.watches.all_suspect()
+        zones = [
+            _Zone(zone, states.get(zone), waiting.get(zone), away.get(zone, 0), suspect.get(zone, 0), time())
+            for zone in wanted
+        ]
         chosen = ChangeState(state) if state else None
         return zones, await store.changes.list(child=child, state=chosen, limit=limit)
 

@@ -24,7 +24,8 @@ def command(
 
     From now on, what it signs may change the delegation of its owner.
 
-    Compare the fingerprint first: zonecut key show. A revoked key cannot be trusted again.
+    Compare the fingerprint first: zonecut key show. A revoked key cannot be trusted again. Of a key that is trusted, it
+    says that the name servers which its child has now are meant.
 
     Example: zonecut key trust child.parent.example. --reason "ticket 4711"
     """

@@ -60,6 +60,7 @@ class _Stored:
     keys: Mapping[KeyState, int]
     keys_at: float
     away: Mapping[bytes, int]
+    suspect: Mapping[bytes, int]
 
 
 class Metrics:
@@ -109,14 +110,14 @@ class _Reading(Collector):
         store, now = self.sources.store, self.sources.clock()
         try:
             waiting, pending = await store.statistics.waiting(), await store.statistics.bootstraps()
-            away = await store.watches.all_away()
+            away, suspect = await store.watches.all_away(), await store.watches.all_suspect()
             if known is not None and now - known.keys_at < KEYS_AGE:
                 keys, keys_at = known.keys, known.keys_at
             else:
                 keys, keys_at = await store.statistics.keys(), now
         except StoreUnavailable:
             return
-        self._stored = _Stored(now, waiting, pending, keys, keys_at, away)
+        self._stored = _Stored(now, waiting, pending, keys, keys_at, away, suspect)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
@@ -183,7 +184,13 @@ class _Reading(Collector):
         gone = GaugeMetricFamily(
             "zonecut_delegations_away", "Children with trusted keys whose delegation is away.", labels=["zone"]
         )
+        suspect = GaugeMetricFamily(
+            "zonecut_delegations_suspect",
+            "Children with trusted keys whose name servers may be somebody else's.",
+            labels=["zone"],
+        )
         for zone in self.sources.counts():
+            suspect.add_metric([names.to_text(zone)], stored.suspect.get(zone, 0))
             gone.add_metric([names.to_text(zone)], stored.away.get(zone, 0))
             text, there = names.to_text(zone), stored.waiting.get(zone)
             waiting.add_metric([text], there.count if there else 0)
@@ -191,6 +198,7 @@ class _Reading(Collector):
         yield waiting
         yield oldest
         yield gone
+        yield suspect
         keys = GaugeMetricFamily("zonecut_keys", "The children's keys by state.", labels=["state"])
         for state in KeyState:
             keys.add_metric([state.value], stored.keys.get(state, 0))

@@ -1,7 +1,8 @@
 """When the absence of a delegation is proven: away at every look of a period (PROTOCOL section 4, "Trust ends"). Pure.
 
 A zone file is saved in two writes, an old copy is there for a moment, a server comes up without its zones: one look, or
-some looks at one time, prove nothing. An absence that nobody looked at for long is not known to have lasted.
+some looks at one time, prove nothing. An absence that nobody looked at for long is not known to have lasted. Nor does
+one look prove that a delegation has been given to somebody else.
 """
 
 from dataclasses import replace
@@ -19,7 +20,8 @@ def pause(gone_after: float) -> float:
 
 def away(watch: Watch, now: float, gone_after: float) -> Watch:
     """A watch after a look at which the delegation was away; `now` in seconds since the epoch."""
-    if watch.absent_since is None:
+    watch = replace(watch, suspect_since=None)
+    if watch.absent_since is None or not watch.looks:
         return replace(watch, absent_since=now, absent_at=now, absent_for=0.0, looks=1)
     counts = min(max(0.0, now - watch.absent_at), gone_after / PART)
     return replace(watch, absent_at=now, absent_for=watch.absent_for + counts, looks=watch.looks + 1)
@@ -27,9 +29,24 @@ def away(watch: Watch, now: float, gone_after: float) -> Watch:
 
 def there(watch: Watch, ns: tuple[bytes, ...], now: float) -> Watch:
     """A watch after a look at which the delegation was there, with these name servers."""
-    return replace(
-        watch, seen=ns, seen_at=now, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False
-    )
+    watch = replace(watch, seen=ns, seen_at=now, suspect_since=None)
+    return replace(watch, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False)
+
+
+def suspect(watch: Watch, now: float) -> Watch:
+    """A watch after a look at which it was there with name servers for which its keys are to be suspended.
+
+    What was away has not come back yet, but was not away over the whole period either.
+    """
+    since = watch.suspect_since
+    # a clock that is set back proves nothing
+    since = now if since is None else min(since, now)
+    return replace(watch, suspect_since=since, absent_for=0.0, looks=0)
+
+
+def is_confirmed(watch: Watch, now: float, suspend_after: float) -> bool:
+    """Whether what a watch is suspected for was seen for so many seconds."""
+    return watch.suspect_since is not None and now - watch.suspect_since >= suspend_after
 
 
 def is_proven(watch: Watch, gone_after: float) -> bool:

@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from zonecut.plugin import Backend, Change, Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver import policy
 from zonecut.receiver.neighbours import Weighed, weigh
@@ -17,6 +20,18 @@ if TYPE_CHECKING:
 
 Standing = Callable[[], Awaitable[None]]
 """Raises Refusal once the word behind a request does not count any more; StoreUnavailable where that is not known."""
+
+
+class Suspect(Refusal):
+    """Nothing of a child is written over name servers that may be somebody else's (PROTOCOL section 4)."""
+
+    def __init__(self, child: bytes) -> None:
+        super().__init__(
+            "foreign-ns",
+            f"the name servers of {names.to_text(child)} were changed by somebody else: try again later; if they stay,"
+            " an operator has to trust its keys anew",
+            ede=EdeCode.PROHIBITED,
+        )
 
 
 class Case:
@@ -29,8 +44,12 @@ class Case:
         backend: Backend,
         rules: Callable[[], policy.Rules],
         checks: "Checks | None",
+        suspends: Callable[[bytes, Reading], Awaitable[bool]],
     ) -> None:
-        """`rules` gives those that count now; `checks` is None where all of them are off."""
+        """`rules` gives those that count now; `checks` is None where all of them are off.
+
+        `suspends` says whether a reading makes its child suspect.
+        """
         self.request = request
         self._backend = backend
         self.check_standing = standing
@@ -38,6 +57,7 @@ class Case:
         """Whether an operator has said yes to what would be held."""
         self._rules = rules
         self._checks = checks
+        self._suspends = suspends
 
     async def weigh(self, reading: Reading) -> Weighed:
         """What the request makes of a reading. Raises Refusal, BackendError."""
@@ -52,6 +72,11 @@ class Case:
         weighed = await self.weigh(reading)
         await self.check_standing()
         return weighed
+
+    async def check_suspicion(self, reading: Reading) -> None:
+        """Raise Suspect where what was read may suspend the child's keys; StoreUnavailable."""
+        if await self._suspends(self.request.child, reading):
+            raise Suspect(self.request.child)
 
     def held_because(self, change: Change) -> str | None:
         """Why a change has to wait for an operator; None if it need not, or one has approved it."""

@@ -9,7 +9,7 @@ import structlog
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.case import Case
+from zonecut.receiver.case import Case, Suspect
 from zonecut.receiver.inwork import Held, InWork, rejection
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
@@ -135,6 +135,8 @@ class Decisions:
             try:
                 change = (await self._judge(case, stored.inception is not None)).change
                 await case.look(change)
+            except Suspect as suspect:
+                raise EndsEarly(Outcome.of(suspect)) from None
             except Refusal as refusal:
                 _log.error("change.failed", **self._about(stored), rule=refusal.rule, reason=refusal.reason)
                 self._ledger.settle(stored.id, ChangeState.FAILED, f"{refusal.rule}: {refusal.reason}", stored.attempts)

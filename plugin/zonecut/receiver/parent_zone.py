@@ -55,7 +55,7 @@ class ParentZone:
         backend: Backend,
         ledger: Ledger,
         replay: ReplayMemory,
-        noticed: Callable[[bytes, Reading], Awaitable[None]],
+        noticed: Callable[[bytes, Reading], Awaitable[bool]],
         suspends: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
         displaced: Callable[[Change, str], Awaitable[None]],
@@ -65,7 +65,7 @@ class ParentZone:
         jitter: random.Random,
         checks: "Checks | None" = None,
     ) -> None:
-        """`noticed` is told of each look at a delegation; `suspends` says whether that would suspend its child's keys.
+        """`noticed` is told of each look at a delegation; `suspends` says whether that makes its child suspect.
 
         `seen` is told of whatever is read; `displaced`, before it is recorded as applied, of what somebody else than
         the child has changed, and who that is. `checks` is None where all of them are off.
@@ -361,7 +361,7 @@ class ParentZone:
         self._order.accepted(provenance, now)
 
     def _case(self, request: DelegationChange, standing: Standing) -> Case:
-        return Case(request, standing, self._backend, lambda: self.rules, self._checks)
+        return Case(request, standing, self._backend, lambda: self.rules, self._checks, self._suspends)
 
     async def _decide(self, case: Case, *, signed: bool) -> Weighed:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
@@ -382,13 +382,8 @@ class ParentZone:
         """As `_decide`, on what the server holds now, whatever is believed."""
         child = case.request.child
         reading = await self._read(child)
-        if signed and await self._suspends(child, reading):
-            raise Refusal(
-                "foreign-ns",
-                f"the name servers of {names.to_text(child)} were changed by somebody else: an operator has to trust"
-                " its keys anew",
-                ede=EdeCode.PROHIBITED,
-            )
+        if signed:
+            await case.check_suspicion(reading)
         weighed = await case.weigh_anew(reading)
         await self._readings.notice(child, reading)
         return weighed

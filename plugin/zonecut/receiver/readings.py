@@ -22,14 +22,15 @@ _log = structlog.get_logger(__name__)
 class Readings:
     """The reading side of one parent zone.
 
-    `seen` is told of each delegation that was read, as a hint; `noticed` only of looks: not every reading is one.
+    `seen` is told of each delegation that was read, as a hint; `noticed` only of looks: not every reading is one. It
+    says whether a signed change may be judged on what was read, without another look.
     """
 
     def __init__(
         self,
         zone: bytes,
         backend: Backend,
-        noticed: Callable[[bytes, Reading], Awaitable[None]],
+        noticed: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
@@ -88,8 +89,11 @@ class Readings:
     async def notice(self, child: bytes, reading: Reading) -> None:
         """Have it noticed what was read of a child. Raises StoreUnavailable."""
         await self._seen(child, reading.delegation)
-        await self._noticed(child, reading)
-        self._beliefs.believe(child, reading, noticed=True)
+        if await self._noticed(child, reading):
+            self._beliefs.believe(child, reading, noticed=True)
+        else:
+            # whatever is signed is judged on what is read then
+            self._beliefs.doubt(child)
 
     async def _read(self, child: bytes, patience: float) -> tuple[Reading, bool]:
         """What the server holds, and False where that may be half of a change of ours."""

@@ -1,11 +1,12 @@
 """Looks at the delegation of every child with a trusted key, again and again and slowly.
 
 Trust ends with the delegation, and NS that somebody else changed are noticed: also where the child has nothing to say.
-What is away is looked at more often, and where trust has just begun, soon. One child that cannot be read stops nothing.
+What is away or suspect is looked at more often, and where trust has just begun, soon. One child that cannot be
+read stops nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -15,7 +16,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.receiver import absence
 from zonecut.receiver.trust import TrustSettings
 from zonecut.receiver.watching import Watching
-from zonecut.store import KeyState, Store, StoreError
+from zonecut.store import KeyState, Store, StoreError, Watch
 
 PACE = 0.02
 """Seconds between two reads: fifty a second are no load for a name server, and a million children take six hours."""
@@ -55,6 +56,7 @@ class Sweep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat(self.once, self._settings.sweep))
             tasks.create_task(self._repeat(self.absent, absence.pause(self._settings.gone_after)))
+            tasks.create_task(self._repeat(self.suspects, max(self._settings.suspend_after / 2, NOTICE)))
             tasks.create_task(self._new())
 
     async def once(self) -> int:
@@ -72,13 +74,20 @@ class Sweep:
 
     async def absent(self) -> int:
         """Look at each delegation that is away; how many there were. Raises StoreError."""
+        return await self._look_at_all(self._store.watches.absent)
+
+    async def suspects(self) -> int:
+        """Look at each child that is suspect; how many there were. Raises StoreError."""
+        return await self._look_at_all(self._store.watches.suspects)
+
+    async def _look_at_all(self, pages: Callable[[bytes, bytes, int], Awaitable[Sequence[Watch]]]) -> int:
         looks = _Looks(self._zone, self._look_at)
-        page = await self._store.watches.absent(self._zone, b"", PAGE)
+        page = await pages(self._zone, b"", PAGE)
         while page:
             for watch in page:
                 if self._watching.speaks_for(watch.child):
                     await looks.at(watch.child)
-            page = await self._store.watches.absent(self._zone, page[-1].child, PAGE)
+            page = await pages(self._zone, page[-1].child, PAGE)
         looks.tell()
         if looks.count:
             await self._watching.round_ended()

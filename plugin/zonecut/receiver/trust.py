@@ -13,7 +13,7 @@ from dataclasses import replace
 from socket import AF_INET6, inet_ntop
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.delegation import Delegation
@@ -56,14 +56,20 @@ class TrustSettings(BaseModel):
         description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew; `auto`"
         " says so while a name server is in common, and suspends where all are new.",
     )
+    suspend_after: NonNegativeFloat = Field(
+        60,
+        description="For how long NS that suspend must have been seen, in two looks at least, before the keys are"
+        " suspended; signed changes are refused until then. 0: at the first look.",
+    )
     gone_after: PositiveFloat = Field(
         86400, description="Trust ends when the delegation was away at every look for so long."
     )
     gone_at_most: NonNegativeInt | None = Field(
         None,
-        description="When more delegations are away at a time, none of them ends by itself, and each is an operator's"
-        " matter until it is seen again; default: ten, or one in a hundred of the children with trusted keys, whichever"
-        " is more, but no more than a third of them (one in any case).",
+        description="When more delegations are away at a time, none of them ends by itself, and when more have NS that"
+        " suspend, none of their keys are suspended: each is an operator's matter until it is seen as it was; default:"
+        " ten, or one in a hundred of the children with trusted keys, whichever is more, but no more than a third of"
+        " them (one in any case).",
     )
     sweep: PositiveFloat = Field(
         3600, description="How often the delegations of all children with trusted keys are looked at."

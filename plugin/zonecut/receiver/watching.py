@@ -1,4 +1,7 @@
-"""What a look at a delegation means for its child's keys: nothing, a word to a person, suspension, or the end.
+"""What a look at a delegation means for its child's keys: nothing, a word to a person, a suspicion, or the end.
+
+One look suspends nothing: a wrong copy of a zone may be there for a moment. Who is suspect has signed changes refused,
+and the keys are suspended when a later look sees such name servers still, and no look between them saw others.
 
 A look says something only of children of which its zone is the nearest of ours, and which are not below another
 delegation of it. Only the sweep, and what accepted requests read, have such looks: what a refused message made us read
@@ -17,6 +20,7 @@ from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.receiver import absence
 from zonecut.receiver.drift import drift
 from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.toomany import TooMany
 from zonecut.receiver.trust import TrustSettings
 from zonecut.store import AuditEntry, Away, ChildRecord, KeyState, Store, StoredKey, Watch
 
@@ -25,6 +29,12 @@ GONE = "the delegation was gone over the whole period"
 FOREIGN = "NS were changed by somebody else"
 RETURNED = "the delegation was away and came back with other name servers"
 _FOREIGN_CHANGE = "delegation.foreign-change"
+_SUSPECT = "delegation.suspect"
+_GONE_ADVICE = "their trust does not end by itself; if they are gone indeed: zonecut key end --gone ZONE"
+_SUSPECT_ADVICE = (
+    "no keys are suspended by themselves, and their signed changes are refused; where the zone is wrong, mend it; where"
+    " the name servers are meant: zonecut key trust CHILD, or zonecut key revoke CHILD"
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +106,8 @@ class Watching:
         self._clock = clock
         self._told: dict[bytes, dict[str, list[str]]] = {}
         self._telling = asyncio.Lock()
-        self._alarmed = False
+        self._too_many_gone = TooMany(zone, store, "trust.too-many-gone", ACTOR, _GONE_ADVICE)
+        self._too_many_suspect = TooMany(zone, store, "trust.too-many-suspect", ACTOR, _SUSPECT_ADVICE)
 
     def speaks_for(self, child: bytes) -> bool:
         """Whether this zone is the nearest parent zone of ours of a child."""
@@ -110,21 +121,21 @@ class Watching:
             await self._store.watches.of(child) is None
         )
 
-    async def noticed(self, child: bytes, reading: Reading) -> None:
-        """Do what a look at a delegation means. Raises StoreUnavailable."""
+    async def noticed(self, child: bytes, reading: Reading) -> bool:
+        """Do what a look at a delegation means; False if its child is suspect. Raises StoreUnavailable."""
         if reading.enclosing is not None or not self.speaks_for(child):
-            return
+            return True
         held = reading.delegation
         known = await self._known(child, held)
         if known.watch is not None and known.is_new:
             await self._store.watches.begin(known.watch)
         if held.is_delegated:
-            await self._there(child, held, known)
-        else:
-            await self._away(child, held, known)
+            return await self._there(child, held, known)
+        await self._away(child, held, known)
+        return True
 
     async def suspends(self, child: bytes, reading: Reading) -> bool:
-        """Whether a look would suspend the child's keys; nothing is done. Raises StoreUnavailable."""
+        """Whether a look makes the child suspect; nothing is done. Raises StoreUnavailable."""
         if reading.enclosing is not None or not self.speaks_for(child) or not reading.delegation.is_delegated:
             return False
         foreign = self._foreign(reading.delegation, await self._known(child, reading.delegation))
@@ -133,27 +144,29 @@ class Watching:
     async def displaced(self, change: Change, actor: str) -> None:
         """What it means for a child's keys that somebody else is about to have its NS changed through us.
 
-        To be called before the change is recorded: a crash in between leaves keys that count for less, not for more.
-        Raises StoreUnavailable.
+        That is an act upon this child, not a look: there is nothing to wait for. Where it builds on name servers for
+        which the child is suspect, these are what is meant. To be called before the change is recorded: a crash in
+        between leaves keys that count for less, not for more. Raises StoreUnavailable.
         """
         before, after = change.before.ns, change.after.ns
-        if before == after or self._settings.foreign_ns == "keep":
+        known = await self._known(change.child, change.before)
+        if not known.trusted:
             return
-        if not any(each.stored.state is KeyState.TRUSTED for each in await self._keys.keys_of(change.child)):
-            return
-        seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
-        await self._tell(change.child, _Foreign(seen, self._is_suspicious(before, after), FOREIGN), actor)
+        if change.before.is_delegated:
+            foreign = self._foreign(change.before, known)
+            if foreign is not None and foreign.suspends:
+                await self._tell(change.child, foreign, actor)
+                return
+        if before != after and self._settings.foreign_ns != "keep":
+            seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
+            await self._tell(change.child, _Foreign(seen, self._is_suspicious(before, after), FOREIGN), actor)
 
     async def round_ended(self) -> None:
-        """Tell once when more delegations are away than may end by themselves: they wait for an operator.
-
-        Raises StoreUnavailable.
-        """
-        away = await self._store.watches.away(self._zone, self._settings.gone_at_most)
-        if away.is_too_many or away.held:
-            await self._alarm(away)
-        else:
-            self._alarmed = False
+        """Tell once when more delegations are away, or suspect, than may be. Raises StoreUnavailable."""
+        watches, at_most = self._store.watches, self._settings.gone_at_most
+        await self._too_many_gone.now(await watches.away(self._zone, at_most))
+        since = self._clock() - self._settings.sweep
+        await self._too_many_suspect.now(await watches.suspected(self._zone, at_most, since, ACTOR))
 
     async def _known(self, child: bytes, held: Delegation) -> _Known:
         keys = await self._keys.keys_of(child)
@@ -174,25 +187,55 @@ class Watching:
 
     # It is there
 
-    async def _there(self, child: bytes, held: Delegation, known: _Known) -> None:
+    async def _there(self, child: bytes, held: Delegation, known: _Known) -> bool:
+        """Whether it is there with name servers for which the child is not suspect."""
         foreign = self._foreign(held, known)
+        watch = known.watch
         if foreign is not None:
             # a change and a bootstrap may read the same delegation at the same time
             async with self._telling:
-                if foreign.suspends or not await self._was_told(child, foreign.seen):
+                if foreign.suspends:
+                    assert watch is not None
+                    await self._suspect(watch, foreign)
+                    return False
+                if not await self._was_told(child, foreign.seen):
                     await self._tell(child, foreign, ACTOR)
-            if foreign.suspends:
-                return
-        watch = known.watch
         if watch is None or not known.trusted:
-            return
+            return True
+        if watch.suspect_since is not None:
+            _log.warning("delegation.suspect-no-more", zone=names.to_text(self._zone), child=names.to_text(child))
         if watch.is_absent:
             _log.warning("delegation.back", zone=names.to_text(self._zone), child=names.to_text(child))
         is_news = watch.seen != held.ns or watch.seen_at < (known.record.applied_at or 0.0)
-        if watch.is_absent or watch.zone != self._zone or is_news:
+        if watch.is_absent or watch.suspect_since is not None or watch.zone != self._zone or is_news:
             began = held if watch.began is None else watch.began
             seen = absence.there(watch, held.ns, self._clock())
             await self._store.watches.update(_in_zone(seen, self._zone, began))
+        return True
+
+    async def _suspect(self, watch: Watch, foreign: _Foreign) -> None:
+        """A look saw what its keys are to be suspended for; they are if that was seen over the period.
+
+        It is in the store, so that a restart does not begin the period anew.
+        """
+        now, is_new = self._clock(), watch.suspect_since is None
+        suspect = absence.suspect(watch, now)
+        if suspect != watch:
+            await self._store.watches.update(suspect)
+        suspended: int | Away = 0
+        if absence.is_confirmed(suspect, now, self._settings.suspend_after):
+            since = now - self._settings.sweep
+            suspended = await self._store.watches.suspend(
+                suspect, self._settings.gone_at_most, since, ACTOR, foreign.reason
+            )
+        if isinstance(suspended, Away):
+            await self._too_many_suspect.now(suspended)
+        elif suspended:
+            await self._keys.refresh(watch.child)
+            await self._record(_FOREIGN_CHANGE, watch.child, foreign.seen, ACTOR, suspended=True)
+            return
+        if is_new:
+            await self._record(_SUSPECT, watch.child, foreign.seen, ACTOR, suspended=False)
 
     def _foreign(self, held: Delegation, known: _Known) -> _Foreign | None:
         """What somebody else did to a delegation that is there, if it is to be told, or more."""
@@ -244,44 +287,27 @@ class Watching:
     async def _end(self, watch: Watch) -> None:
         ended = await self._store.watches.end(watch, self._settings.gone_at_most, ACTOR, GONE)
         if isinstance(ended, Away):
-            await self._alarm(ended)
+            await self._too_many_gone.now(ended)
         elif ended:
             await self._keys.refresh(watch.child)
             child = names.to_text(watch.child)
             _log.warning("trust.ended", zone=names.to_text(self._zone), child=child, keys=ended)
 
-    async def _alarm(self, away: Away) -> None:
-        if self._alarmed:
-            return
-        self._alarmed = True
-        _log.error(
-            "trust.too-many-gone",
-            zone=names.to_text(self._zone),
-            away=away.count,
-            most=away.most,
-            watched=away.watched,
-            held=away.held,
-            advice="their trust does not end by itself; if they are gone indeed: zonecut key end --gone ZONE",
-        )
-        detail = {"away": away.count, "most": away.most, "watched": away.watched, "held": away.held}
-        await self._store.audit.record(AuditEntry("trust.too-many-gone", ACTOR, zone=self._zone, detail=detail))
-
     # Telling
 
     async def _tell(self, child: bytes, foreign: _Foreign, actor: str) -> None:
-        _log.warning(
-            _FOREIGN_CHANGE,
-            zone=names.to_text(self._zone),
-            child=names.to_text(child),
-            actor=actor,
-            **foreign.seen,
-            suspended=foreign.suspends,
-        )
         if foreign.suspends:
             await self._store.bootstraps.suspend_child(child, actor, foreign.reason)
             await self._keys.refresh(child)
-        detail = {**foreign.seen, "suspended": foreign.suspends}
-        await self._store.audit.record(AuditEntry(_FOREIGN_CHANGE, actor, zone=self._zone, child=child, detail=detail))
+        await self._record(_FOREIGN_CHANGE, child, foreign.seen, actor, suspended=foreign.suspends)
+
+    async def _record(
+        self, event: str, child: bytes, seen: dict[str, list[str]], actor: str, *, suspended: bool
+    ) -> None:
+        zone, text = names.to_text(self._zone), names.to_text(child)
+        _log.warning(event, zone=zone, child=text, actor=actor, **seen, suspended=suspended)
+        detail = {**seen, "suspended": suspended}
+        await self._store.audit.record(AuditEntry(event, actor, zone=self._zone, child=child, detail=detail))
 
     async def _was_told(self, child: bytes, seen: dict[str, list[str]]) -> bool:
         """Whether this is the foreign change of a child that was told last."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
+from math import inf
 
 from zonecut.plugin import Change
 from zonecut.protocol.delegation import RR, Delegation
@@ -65,6 +66,11 @@ class Pending:
     @property
     def child(self) -> bytes:
         return self.change.child
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has kept it so far: who asked for it waits for the answer still."""
+        return not self.trouble and self.since > -inf
 
     @property
     def is_applied(self) -> bool:

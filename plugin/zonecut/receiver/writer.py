@@ -19,6 +19,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result, missing, named, split
+from zonecut.receiver.case import Suspect
 from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
@@ -43,7 +44,6 @@ SETTLED_IN = 0.5
 """Seconds after which it is asked again, before a change is written, whether the word behind it still counts."""
 LOOK_AGAIN = 5.0
 """The first pause, in seconds, before what was judged again is looked at again, after nothing conclusive was seen."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -228,12 +228,16 @@ class Writer:
                     await self._withdraw(pending, refusal, result)
                     continue
                 except StoreUnavailable as error:
-                    pending.trouble = error.reason
-                    result.later = True
-                    self._waits.set_aside([pending])
+                    self._put_off(pending, error.reason, result)
                     continue
             rest.append(pending)
         return rest
+
+    def _put_off(self, pending: Pending, why: str, result: Result) -> None:
+        """It is not known now whether a change may be written."""
+        pending.trouble = why
+        result.later = True
+        self._waits.set_aside([pending])
 
     async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
         """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
@@ -312,15 +316,20 @@ class Writer:
             self._endings.settle(pending, result)
             return
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
-        pending.conflicts += 1
         try:
+            await pending.case.check_suspicion(reading)
             after = (await pending.case.weigh_anew(reading)).change.after
             if pending.written and after != held:
                 # what there is may be the half of it: then it counts from where it began
                 pending.case.check_going_insecure(pending.origin, after)
         except Refusal as refusal:
-            await self._endings.give_up(pending, Outcome.of(refusal), held, result)
+            if isinstance(refusal, Suspect) and not pending.is_new:
+                # a wrong copy may be there for a moment: it is written when that is known, or its key suspended
+                self._put_off(pending, refusal.reason, result)
+            else:
+                await self._endings.give_up(pending, Outcome.of(refusal), held, result)
             return
+        pending.conflicts += 1
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
             told = "somebody else changes this delegation at the same time"

@@ -31,7 +31,7 @@ from zonecut.store.change_values import ChangeState
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
 from zonecut.store.keys import ROLLED, ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
-from zonecut.store.watches import Watch, begin_watches
+from zonecut.store.watches import Watch, begin_watches, is_suspect, suspend_keys
 
 TRUSTED_ANEW = "manual-anew"
 """The method of a key that an operator trusts again after it was suspended: what it signed before is stale."""
@@ -41,6 +41,7 @@ _DECIDED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REV
 """What no look changes, not even one that an operator wants."""
 _SETTLED = (*_DECIDED, KeyState.SUPERSEDED)
 """What an upload does not change. Who stole a key that the child has replaced since would come back with it."""
+_SUSPECT = "NS were changed by somebody else, and another key was validated with those"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,9 @@ class BootstrapTable:
             )
         told = [] if row.replaces else unpublished
         insert_entries(connection, self._clock(), [_unpublished(other, stored, item) for other in told])
+        if is_suspect(connection, stored.key.owner):
+            # trust begins anew with what a method validated, which is what the others are suspected for
+            suspend_keys(connection, self._clock(), stored.key.owner, item.actor, _SUSPECT)
         trusted = self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
         # what somebody else changes from now on is told by what trust began with
         now, where = trusted.changed_at, item.delegation
@@ -300,7 +304,8 @@ class BootstrapTable:
         replaced: Sequence[StoredKey],
     ) -> StoredKey:
         now = self._clock()
-        trusted = set_state(connection, now, stored.id, KeyState.TRUSTED, actor, reason, method=method)
+        # of a key that is trusted, an operator says that it is with the delegation as it became
+        trusted = set_state(connection, now, stored.id, KeyState.TRUSTED, actor, reason, method=method, anew=True)
         for other in replaced:
             set_state(connection, now, other.id, KeyState.SUPERSEDED, actor, f"replaced by key {stored.key.tag}")
         return trusted
@@ -356,13 +361,7 @@ class BootstrapTable:
 
     def _suspend(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
         now = self._clock()
-        counts = []
-        for owner, actor, reason in items:
-            trusted = [each for each in keys_of(connection, owner) if each.state is KeyState.TRUSTED]
-            for stored in trusted:
-                set_state(connection, now, stored.id, KeyState.SUSPENDED, actor, reason)
-            counts.append(len(trusted))
-        return counts
+        return [suspend_keys(connection, now, *item) for item in items]
 
 
 def _key_and_trusted_others(connection: Connection, key_id: int) -> tuple[StoredKey, list[StoredKey]]:

@@ -371,15 +371,17 @@ def set_state(
     reason: str,
     *,
     method: str | None = None,
+    anew: bool = False,
 ) -> StoredKey:
     """The key after a transition, with its event and audit entry; inside a transaction of the store thread.
 
-    Whatever its bootstrap was about is settled by it. Raises NotInStore, InvalidTransition for a revoked key.
+    Whatever its bootstrap was about is settled by it. `anew`: it is decided again where that is its state already.
+    Raises NotInStore, InvalidTransition for a revoked key.
     """
     stored = _get(connection, key_id, lock=True)
     if stored is None:
         raise NotInStore(f"there is no key number {key_id}")
-    if stored.state is state:
+    if stored.state is state and not anew:
         return stored
     if stored.state is KeyState.REVOKED:
         raise InvalidTransition(

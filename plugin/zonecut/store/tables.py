@@ -159,10 +159,13 @@ watches = Table(
     Column("absent_for", Double, nullable=False),
     Column("looks", Integer, nullable=False),
     Column("is_held", Boolean, nullable=False, server_default=false()),
+    Column("suspect_since", Double),
 )
 _ABSENT = text("absent_since IS NOT NULL")
 Index("ix_watches_absent", watches.c.zone, watches.c.child, sqlite_where=_ABSENT, postgresql_where=_ABSENT)
 Index("ix_watches_zone", watches.c.zone)
+_SUSPECT = text("suspect_since IS NOT NULL")
+Index("ix_watches_suspect", watches.c.zone, watches.c.child, sqlite_where=_SUSPECT, postgresql_where=_SUSPECT)
 
 agents = Table(
     "agents",

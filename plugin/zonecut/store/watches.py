@@ -2,7 +2,7 @@
 
 A row comes with what a method judged on, or with the first look after trust in a child began, and goes when it begins
 anew. Only proven absence takes it, and the child's keys with it, in one transaction that holds it against what else is
-away.
+away. Suspicions are kept here too, so that those of a whole zone can be counted before a key is suspended for one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,7 @@ ENDS = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.KNOWN)
 """The states of keys that go with their delegation."""
 
 _IS_ABSENT = _TABLE.c.absent_since.is_not(None)
+_IS_SUSPECT = _TABLE.c.suspect_since.is_not(None)
 _HAS_TRUSTED = exists().where(_KEYS.c.owner == _TABLE.c.child, _KEYS.c.state == literal_column("'trusted'"))
 
 
@@ -40,8 +41,9 @@ class Watch:
     `began` is what it was when trust began, None where it was away then; `began_at` also tells this watch from an
     earlier one. `seen` are the name servers that were seen last, at `seen_at` for the first time. While it is away,
     `absent_since` is the first look at which it was, `absent_at` the latest, and `absent_for` how much of the time
-    between `looks` counts as absence. One that `is_held` was away together with too many others: it does not end by
-    itself, however few of them are left, until it is seen again.
+    between `looks` counts as absence. `suspect_since` is the first of the looks, up to the latest, that all saw name
+    servers for which its keys are to be suspended. One that `is_held` was away, or suspect, together with too many
+    others: nothing follows by itself, however few of them are left, until it is seen as it was.
     """
 
     child: bytes
@@ -55,6 +57,7 @@ class Watch:
     absent_for: float = 0.0
     looks: int = 0
     is_held: bool = False
+    suspect_since: float | None = None
 
     @property
     def is_absent(self) -> bool:
@@ -69,14 +72,15 @@ class Watch:
             "absent_for": self.absent_for,
             "looks": self.looks,
             "held": self.is_held,
+            "suspect_since": timestamps.to_optional_text(self.suspect_since),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """How many delegations of a zone are away, of how many that are watched, and how many may be.
+    """How many delegations of a zone are away, or suspect; of how many that are watched; and how many may be.
 
-    `held` of them were away with too many others and wait for an operator.
+    `held` of them were so with too many others and wait for an operator.
     """
 
     count: int
@@ -124,8 +128,23 @@ class WatchTable:
 
     async def absent(self, zone: bytes, after: bytes, limit: int) -> Sequence[Watch]:
         """Children of a zone with trusted keys whose delegation is away, in the order of names `after` one."""
-        query = select(_TABLE).where(_of_absent(zone), _TABLE.c.child > after).order_by(_TABLE.c.child).limit(limit)
-        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
+        return await self._page(_of_absent(zone), after, limit)
+
+    async def suspects(self, zone: bytes, after: bytes, limit: int) -> Sequence[Watch]:
+        """Children of a zone with trusted keys that are suspect, in the order of names `after` one."""
+        return await self._page(_of_suspect(zone), after, limit)
+
+    async def suspend(self, watch: Watch, at_most: int | None, since: float, actor: str, reason: str) -> int | Away:
+        """A child is suspect still: its trusted keys count no more until an operator trusts them anew. How many.
+
+        Not where more children of the zone than `at_most` (as for `end`) are suspect, or were until `actor` suspended
+        their keys `since` a time, in seconds since the epoch: how many.
+        """
+        return await self._thread.write(self._suspend, (watch, at_most, since, actor, reason))
+
+    async def suspected(self, zone: bytes, at_most: int | None, since: float, actor: str) -> Away:
+        """How many children of a zone are suspect, or were, as for `suspend`; too many are held from now on."""
+        return await self._thread.write(_all_suspected, (zone, at_most, since, actor))
 
     async def away(self, zone: bytes, at_most: int | None) -> Away:
         """How many delegations of a zone are away now; where they are too many, all of them are held from now on."""
@@ -133,10 +152,21 @@ class WatchTable:
 
     async def all_away(self) -> Mapping[bytes, int]:
         """How many delegations are away, of each zone of which some are."""
-        query = select(_TABLE.c.zone, func.count()).where(_IS_ABSENT, _HAS_TRUSTED).group_by(_TABLE.c.zone)
+        return await self._counted(_IS_ABSENT)
+
+    async def all_suspect(self) -> Mapping[bytes, int]:
+        """How many children are suspect, of each zone of which some are."""
+        return await self._counted(_IS_SUSPECT)
+
+    async def _counted(self, which: ColumnElement[bool]) -> Mapping[bytes, int]:
+        query = select(_TABLE.c.zone, func.count()).where(which, _HAS_TRUSTED).group_by(_TABLE.c.zone)
         return await self._thread.read(
             lambda connection: {zone: int(count) for zone, count in connection.execute(query)}
         )
+
+    async def _page(self, which: ColumnElement[bool], after: bytes, limit: int) -> Sequence[Watch]:
+        query = select(_TABLE).where(which, _TABLE.c.child > after).order_by(_TABLE.c.child).limit(limit)
+        return await self._thread.read(lambda connection: [_from_row(row) for row in connection.execute(query)])
 
     # Handlers: called in the store thread, inside a transaction.
 
@@ -155,6 +185,25 @@ class WatchTable:
             return 0
         away = _away(connection, watch.zone, at_most)
         return away if is_held or away.is_too_many else self._end_child(connection, watch.child, actor, reason)
+
+    def _suspend(
+        self, connection: Connection, items: Sequence[tuple[Watch, int | None, float, str, str]]
+    ) -> Sequence[int | Away]:
+        return [self._suspend_one(connection, *item) for item in items]
+
+    def _suspend_one(
+        self, connection: Connection, watch: Watch, at_most: int | None, since: float, actor: str, reason: str
+    ) -> int | Away:
+        unchanged = select(_TABLE.c.is_held).where(_is(watch), _TABLE.c.suspect_since == watch.suspect_since)
+        # a look that was fine meanwhile, or who trusts the child anew, has ended it
+        is_held = connection.execute(unchanged.with_for_update()).scalar_one_or_none()
+        if is_held is None:
+            return 0
+        suspected = _suspected(connection, watch.zone, at_most, since, actor)
+        if is_held or suspected.is_too_many:
+            return suspected
+        connection.execute(update(_TABLE).where(_is(watch)).values(suspect_since=None))
+        return suspend_keys(connection, self._clock(), watch.child, actor, reason)
 
     def _end_by_operator(self, connection: Connection, items: Sequence[tuple[bytes, str, str]]) -> Sequence[int]:
         return [self._end_child(connection, *item) for item in items]
@@ -176,10 +225,24 @@ def begin_watches(connection: Connection, watches: Sequence[Watch]) -> Sequence[
     return [None] * len(watches)
 
 
+def is_suspect(connection: Connection, child: bytes) -> bool:
+    """Whether the latest look saw name servers for which a child's keys are to be suspended."""
+    query = select(_TABLE.c.child).where(_TABLE.c.child == child, _IS_SUSPECT)
+    return connection.execute(query).first() is not None
+
+
+def suspend_keys(connection: Connection, now: float, owner: bytes, actor: str, reason: str) -> int:
+    """A child's trusted keys count no more until an operator trusts them anew. How many that concerned."""
+    trusted = [each for each in keys_of(connection, owner) if each.state is KeyState.TRUSTED]
+    for stored in trusted:
+        set_state(connection, now, stored.id, KeyState.SUSPENDED, actor, reason)
+    return len(trusted)
+
+
 def _update(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
     for watch in watches:
         values = _to_row(watch)
-        if watch.is_absent:
+        if watch.is_absent or watch.suspect_since is not None:
             # who holds it meanwhile has the last word
             del values["is_held"]
         connection.execute(update(_TABLE).where(_is(watch)).values(values))
@@ -195,6 +258,10 @@ def _of_absent(zone: bytes) -> ColumnElement[bool]:
     return (_TABLE.c.zone == zone) & _IS_ABSENT & _HAS_TRUSTED
 
 
+def _of_suspect(zone: bytes) -> ColumnElement[bool]:
+    return (_TABLE.c.zone == zone) & _IS_SUSPECT & _HAS_TRUSTED
+
+
 def may_be_away(watched: int) -> int:
     """How many of so many delegations may be away at a time, where nobody says how many (PROTOCOL section 4)."""
     return max(1, min(max(AT_MOST, watched // SHARE), watched // PART))
@@ -204,13 +271,40 @@ def _counted(connection: Connection, items: Sequence[tuple[bytes, int | None]]) 
     return [_away(connection, zone, at_most) for zone, at_most in items]
 
 
+def _all_suspected(connection: Connection, items: Sequence[tuple[bytes, int | None, float, str]]) -> Sequence[Away]:
+    return [_suspected(connection, *item) for item in items]
+
+
 def _away(connection: Connection, zone: bytes, at_most: int | None) -> Away:
-    watched = _count(connection, (_TABLE.c.zone == zone) & _HAS_TRUSTED)
-    count = _count(connection, _of_absent(zone))
-    away = Away(count, watched, may_be_away(watched) if at_most is None else at_most, 0)
+    watched = (_TABLE.c.zone == zone) & _HAS_TRUSTED
+    return _held_against(connection, watched, _of_absent(zone), _of_absent(zone), at_most)
+
+
+def _suspected(connection: Connection, zone: bytes, at_most: int | None, since: float, actor: str) -> Away:
+    lately = (_TABLE.c.zone == zone) & exists().where(
+        _KEYS.c.owner == _TABLE.c.child,
+        _KEYS.c.state == KeyState.SUSPENDED.value,
+        _KEYS.c.actor == actor,
+        _KEYS.c.changed_at >= since,
+    )
+    watched = ((_TABLE.c.zone == zone) & _HAS_TRUSTED) | lately
+    return _held_against(connection, watched, _of_suspect(zone) | lately, _of_suspect(zone), at_most)
+
+
+def _held_against(
+    connection: Connection,
+    watched: ColumnElement[bool],
+    counted: ColumnElement[bool],
+    held: ColumnElement[bool],
+    at_most: int | None,
+) -> Away:
+    """How many there are, of how many; where that is too many, they are held from now on."""
+    of = _count(connection, watched)
+    count = _count(connection, counted)
+    away = Away(count, of, may_be_away(of) if at_most is None else at_most, 0)
     if away.is_too_many:
-        connection.execute(update(_TABLE).where(_of_absent(zone)).values(is_held=True))
-    return replace(away, held=_count(connection, _of_absent(zone) & _TABLE.c.is_held)) if count else away
+        connection.execute(update(_TABLE).where(held).values(is_held=True))
+    return replace(away, held=_count(connection, held & _TABLE.c.is_held)) if count else away
 
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
@@ -231,6 +325,7 @@ def _to_row(watch: Watch) -> dict[str, Any]:
         "absent_for": watch.absent_for,
         "looks": watch.looks,
         "is_held": watch.is_held,
+        "suspect_since": watch.suspect_since,
     }
 
 
