@@ -118,14 +118,14 @@ async def test_an_edit_by_hand_is_what_a_change_starts_from(here: Site, tmp_path
 
 
 async def test_a_prerequisite_that_an_edit_by_hand_broke_fails(here: Site, tmp_path: Path) -> None:
-    assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
+    assert (await here.ask(here.signed(*replace_ns(CHILD, A, C)))).rcode == Rcode.NOERROR
     include = tmp_path / "parent.example.delegations"
-    include.write_text(include.read_text().replace(A, B))
+    include.write_text(include.read_text().replace(A, B))  # one is left: nobody is suspect
     here.clock.now += 1
     holds = [message.rrset_holds(CHILD, RRType.NS, names.from_text(A))]
-    answer = await here.ask(here.signed(*replace_ns(CHILD, C), prerequisites=holds))
+    answer = await here.ask(here.signed(*replace_ns(CHILD, "d.ns.example."), prerequisites=holds))
     assert answer.rcode == Rcode.NXRRSET
-    assert await here.served() == ns_of(CHILD, B)
+    assert await here.served() == ns_of(CHILD, B, C)
 
 
 async def test_a_change_to_what_is_there_already_is_accepted_and_changes_nothing(here: Site, tmp_path: Path) -> None:
