@@ -284,6 +284,8 @@ class NonEviction(RuleBasedStateMachine):
         self.run(self.stack.aclose())
         self.stack = AsyncExitStack()
         self.here = self.run(self.start())
+        # it looks at the start
+        self.take_ended()
 
     # operators, and the parent
 
