@@ -194,8 +194,12 @@ async def site(
     revision: Revision = Revision.KEYSTATE_03,
     checks: Callable[[Store], Checks] | None = None,
     zones: Collection[bytes] = (ZONE,),
+    monotonic: Callable[[], float] | None = None,
 ) -> AsyncIterator[Site]:
-    """A running receiver on a zone file in `directory`; `zones` are all the parent zones that it has."""
+    """A running receiver on a zone file in `directory`; `zones` are all the parent zones that it has.
+
+    `monotonic` is what absences are counted by, where that is not `clock`.
+    """
     zone_file = directory / "parent.zone"
     if not zone_file.exists():
         zone_file.write_text(ZONE_TEXT.format(directory=directory))
@@ -240,7 +244,7 @@ async def site(
             jitter=random.Random(1),
         )
         trusted = Trust(ZONE, trust_settings, (policy or Policy()).rollover, store, keys, bootstrapper, DEFAULT)
-        watching = Watching(ZONE, trust_settings, store, keys, lambda: zones, clock)
+        watching = Watching(ZONE, trust_settings, store, keys, lambda: zones, clock, monotonic or clock)
         zone = ParentZone(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy(), zones),
             settings or ZoneSettings(),

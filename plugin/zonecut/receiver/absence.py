@@ -6,6 +6,7 @@ one look prove that a delegation has been given to somebody else.
 """
 
 from dataclasses import replace
+from math import inf
 
 from zonecut.store import Watch
 
@@ -18,19 +19,22 @@ def pause(gone_after: float) -> float:
     return gone_after / (2 * PART)
 
 
-def away(watch: Watch, now: float, gone_after: float) -> Watch:
-    """A watch after a look at which the delegation was away; `now` in seconds since the epoch."""
+def away(watch: Watch, now: float, gone_after: float, passed: float = inf) -> Watch:
+    """A watch after a look at which the delegation was away; `now` in seconds since the epoch.
+
+    `passed` are the seconds since the look before by a clock that nobody sets, where that is known.
+    """
     watch = replace(watch, suspect_since=None)
     if watch.absent_since is None or not watch.looks:
         return replace(watch, absent_since=now, absent_at=now, absent_for=0.0, looks=1)
-    counts = min(max(0.0, now - watch.absent_at), gone_after / PART)
+    counts = min(max(0.0, now - watch.absent_at), passed, gone_after / PART)
     return replace(watch, absent_at=now, absent_for=watch.absent_for + counts, looks=watch.looks + 1)
 
 
-def there(watch: Watch, ns: tuple[bytes, ...], now: float) -> Watch:
-    """A watch after a look at which the delegation was there, with these name servers."""
-    watch = replace(watch, seen=ns, seen_at=now, suspect_since=None)
-    return replace(watch, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False)
+def there(watch: Watch, ns: tuple[bytes, ...], now: float, change: int) -> Watch:
+    """A watch after a look at which the delegation was there, with these name servers and after this change."""
+    seen = replace(watch, seen=ns, seen_at=now, seen_change=change, suspect_since=None)
+    return replace(seen, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False)
 
 
 def suspect(watch: Watch, now: float) -> Watch:

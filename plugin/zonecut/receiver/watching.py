@@ -10,7 +10,8 @@ is not told here.
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import structlog
 
@@ -18,6 +19,7 @@ from zonecut.plugin import Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.receiver import absence
+from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.drift import drift
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.toomany import TooMany
@@ -28,6 +30,8 @@ ACTOR = "zonecut"
 GONE = "the delegation was gone over the whole period"
 FOREIGN = "NS were changed by somebody else"
 RETURNED = "the delegation was away and came back with other name servers"
+REMEMBERED = 100_000
+"""Delegations that are away of which it is remembered when they were looked at by the monotonic clock."""
 _FOREIGN_CHANGE = "delegation.foreign-change"
 _SUSPECT = "delegation.suspect"
 _GONE_ADVICE = "their trust does not end by itself; if they are gone indeed: zonecut key end --gone ZONE"
@@ -60,7 +64,7 @@ class _Known:
     def reference(self) -> Delegation | None:
         """What somebody else's change is told by: the last change through us, or what trust began with."""
         watch, record = self.watch, self.record
-        if watch is None or watch.began is None or (record.applied_at or 0.0) >= watch.began_at:
+        if watch is None or watch.began is None or record.applied_id > watch.began_change:
             return record.applied
         return watch.began
 
@@ -69,7 +73,7 @@ class _Known:
         """The name servers with which the delegation may come back; none where it was never seen."""
         watch, record = self.watch, self.record
         assert watch is not None
-        if record.applied is not None and (record.applied_at or 0.0) >= watch.seen_at:
+        if record.applied is not None and record.applied_id > watch.seen_change:
             last: tuple[bytes, ...] = record.applied.ns
         else:
             last = watch.seen
@@ -96,14 +100,20 @@ class Watching:
         keys: KeyLookup,
         zones: Callable[[], Collection[bytes]],
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
-        """`zones` are all parent zones of ours, as they are configured now; `clock` gives seconds since the epoch."""
+        """`zones` are all parent zones of ours, as they are configured now; `clock` gives seconds since the epoch.
+
+        `monotonic` is the clock that nobody sets: how long a delegation was away is counted by the slower of the two.
+        """
         self._zone = zone
         self._settings = settings
         self._store = store
         self._keys = keys
         self._zones = zones
         self._clock = clock
+        self._monotonic = monotonic
+        self._looked: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._told: dict[bytes, dict[str, list[str]]] = {}
         self._telling = asyncio.Lock()
         self._too_many_gone = TooMany(zone, store, "trust.too-many-gone", ACTOR, _GONE_ADVICE)
@@ -177,13 +187,14 @@ class Watching:
 
     def _begun(self, held: Delegation, record: ChildRecord, trusted: Collection[StoredKey]) -> Watch:
         """The watch of a child that has none: with what its trust began, as well as that is known."""
-        now = self._clock()
-        if record.applied is not None and (record.applied_at or 0.0) >= max(stored.changed_at for stored in trusted):
+        now, last = self._clock(), record.applied_id
+        began, ns = held if held.is_delegated else None, held.ns
+        trusted_at = max(stored.changed_at for stored in trusted)
+        # of a time that is still to come nothing is known but that a clock was wrong
+        if record.applied is not None and trusted_at <= (record.applied_at or 0.0) <= now:
             # trusted before our last change: what was changed between that and this first look is somebody else's
-            began: Delegation | None = record.applied
-            began_at = record.applied_at or 0.0
-            return Watch(held.child, self._zone, began, began_at, held.ns or record.applied.ns, now)
-        return Watch(held.child, self._zone, held if held.is_delegated else None, now, held.ns, now)
+            began, ns = record.applied, held.ns or record.applied.ns
+        return Watch(held.child, self._zone, began, now, ns, now, began_change=last, seen_change=last)
 
     # It is there
 
@@ -206,11 +217,13 @@ class Watching:
             _log.warning("delegation.suspect-no-more", zone=names.to_text(self._zone), child=names.to_text(child))
         if watch.is_absent:
             _log.warning("delegation.back", zone=names.to_text(self._zone), child=names.to_text(child))
-        is_news = watch.seen != held.ns or watch.seen_at < (known.record.applied_at or 0.0)
+        self._looked.pop(child, None)
+        last = known.record.applied_id
+        is_news = watch.seen != held.ns or watch.seen_change < last
         if watch.is_absent or watch.suspect_since is not None or watch.zone != self._zone or is_news:
             began = held if watch.began is None else watch.began
-            seen = absence.there(watch, held.ns, self._clock())
-            await self._store.watches.update(_in_zone(seen, self._zone, began))
+            seen = absence.there(watch, held.ns, self._clock(), last)
+            await self._store.watches.update(replace(seen, zone=self._zone, began=began))
         return True
 
     async def _suspect(self, watch: Watch, foreign: _Foreign) -> None:
@@ -279,7 +292,9 @@ class Watching:
                     await self._tell(child, _Foreign(seen, False, ""), ACTOR)
         if watch is None or not known.trusted:
             return
-        watch = absence.away(watch, self._clock(), self._settings.gone_after)
+        looked, self._looked[child] = self._looked.get(child), self._monotonic()
+        passed = inf if looked is None else self._looked[child] - looked
+        watch = absence.away(watch, self._clock(), self._settings.gone_after, passed)
         await self._store.watches.update(watch)
         if absence.is_proven(watch, self._settings.gone_after):
             await self._end(watch)
@@ -316,10 +331,6 @@ class Watching:
         for record in await self._store.audit.list(child=child, event=_FOREIGN_CHANGE, limit=1):
             self._told[child] = {what: record.entry.detail.get(what, []) for what in seen}
         return self._told.get(child) == seen
-
-
-def _in_zone(watch: Watch, zone: bytes, began: Delegation) -> Watch:
-    return Watch(watch.child, zone, began, watch.began_at, watch.seen, watch.seen_at)
 
 
 def _seen(reference: Delegation, held: Delegation, difference: dict[str, list[str]]) -> dict[str, list[str]]:

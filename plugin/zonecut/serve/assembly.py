@@ -83,7 +83,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         jitter=jitter,
     )
     trust = Trust(apex, trust_settings, section.policy.rollover, parts.store, parts.keys, bootstrapper, codepoints)
-    watching = Watching(apex, trust_settings, parts.store, parts.keys, parts.apexes, parts.clock)
+    watching = Watching(apex, trust_settings, parts.store, parts.keys, parts.apexes, parts.clock, parts.monotonic)
     delegations.zone = ParentZone(
         rules,
         section.settings(),

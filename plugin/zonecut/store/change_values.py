@@ -244,6 +244,8 @@ class ChildRecord:
     """When the change of `applied` was recorded as such, in seconds since the epoch."""
     unseen: Delegation | None = None
     """The delegation after the latest change, where that failed since the server did not show what it acknowledged."""
+    applied_id: int = 0
+    """The number of that change; what came before what is told by numbers, since a clock may be set."""
 
 
 class Remembered(NamedTuple):

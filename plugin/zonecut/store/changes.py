@@ -212,6 +212,7 @@ class ChangeTable:
             None if unsettled is None else StoredChange.from_row(unsettled[1:]),
             None if applied is None else applied.settled_at,
             None if last is None or not last.is_unseen else last.after,
+            0 if applied is None else applied.id,
         )
 
     async def accepted(self, child: bytes) -> Sequence[AcceptedChange]:

@@ -160,6 +160,8 @@ watches = Table(
     Column("looks", Integer, nullable=False),
     Column("is_held", Boolean, nullable=False, server_default=false()),
     Column("suspect_since", Double),
+    Column("began_change", _NUMBER, nullable=False, server_default="0"),
+    Column("seen_change", _NUMBER, nullable=False, server_default="0"),
 )
 _ABSENT = text("absent_since IS NOT NULL")
 Index("ix_watches_absent", watches.c.zone, watches.c.child, sqlite_where=_ABSENT, postgresql_where=_ABSENT)

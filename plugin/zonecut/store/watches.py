@@ -38,8 +38,9 @@ _HAS_TRUSTED = exists().where(_KEYS.c.owner == _TABLE.c.child, _KEYS.c.state == 
 class Watch:
     """What was seen of one child's delegation in a zone; times in seconds since the epoch, spans in seconds.
 
-    `began` is what it was when trust began, None where it was away then; `began_at` also tells this watch from an
-    earlier one. `seen` are the name servers that were seen last, at `seen_at` for the first time. While it is away,
+    `began` is what it was when trust began, None where it was away then; `began_at` tells this watch from an earlier
+    one. `seen` are the name servers that were seen last, at `seen_at` for the first time. `began_change` and
+    `seen_change` are the numbers of the last change through us that was applied by then, 0 for none. While it is away,
     `absent_since` is the first look at which it was, `absent_at` the latest, and `absent_for` how much of the time
     between `looks` counts as absence. `suspect_since` is the first of the looks, up to the latest, that all saw name
     servers for which its keys are to be suspended. One that `is_held` was away, or suspect, together with too many
@@ -58,6 +59,8 @@ class Watch:
     looks: int = 0
     is_held: bool = False
     suspect_since: float | None = None
+    began_change: int = 0
+    seen_change: int = 0
 
     @property
     def is_absent(self) -> bool:
@@ -68,6 +71,7 @@ class Watch:
             "child": names.to_text(self.child),
             "zone": names.to_text(self.zone),
             "seen": [names.to_text(server) for server in self.seen],
+            "seen_at": timestamps.to_text(self.seen_at),
             "absent_since": timestamps.to_optional_text(self.absent_since),
             "absent_for": self.absent_for,
             "looks": self.looks,
@@ -239,6 +243,15 @@ def suspend_keys(connection: Connection, now: float, owner: bytes, actor: str, r
     return len(trusted)
 
 
+def last_applied(connection: Connection, child: bytes) -> int:
+    """The number of the last change of a delegation that was applied, 0 for none; inside a transaction."""
+    changes = tables.changes
+    newest = select(func.max(changes.c.id)).where(
+        changes.c.child == child, changes.c.state == "applied", changes.c.kind == "delegation"
+    )
+    return connection.execute(newest).scalar_one() or 0
+
+
 def _update(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
     for watch in watches:
         values = _to_row(watch)
@@ -326,6 +339,8 @@ def _to_row(watch: Watch) -> dict[str, Any]:
         "looks": watch.looks,
         "is_held": watch.is_held,
         "suspect_since": watch.suspect_since,
+        "began_change": watch.began_change,
+        "seen_change": watch.seen_change,
     }
 
 
