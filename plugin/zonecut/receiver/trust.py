@@ -62,7 +62,9 @@ class TrustSettings(BaseModel):
         " suspended; signed changes are refused until then. 0: at the first look.",
     )
     gone_after: PositiveFloat = Field(
-        86400, description="Trust ends when the delegation was away at every look for so long."
+        86400,
+        description="Trust ends when the delegation was away at every look for so long, five looks at least; where it"
+        " comes back before with other name servers, the keys are suspended.",
     )
     gone_at_most: NonNegativeInt | None = Field(
         None,
