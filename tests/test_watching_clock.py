@@ -57,7 +57,7 @@ async def test_a_child_s_own_change_after_the_clock_was_set_back_is_its_own(
         await looks(here, 1)
         assert await state_of(here, pair.key) is TRUSTED
         whole(tmp_path, other="ns.newholder.example.")
-        await looks(here, 1)
+        await looks(here, 1, 1)
         assert await state_of(here, pair.key) is SUSPENDED
 
 
@@ -71,7 +71,7 @@ async def test_trust_that_an_operator_gives_after_the_clock_was_set_back_is_not_
         await settled(here)
         (tmp_path / "parent.example.delegations").write_text("")
         whole(tmp_path, other="ns.newholder.example.")
-        await looks(here, 1)
+        await looks(here, 1, 1)
         assert await state_of(here, pair.key) is SUSPENDED
         here.clock.now -= DAY
         await here.store.bootstraps.decide((await stored_of(here, pair.key)).id, "ann", "asked them")
