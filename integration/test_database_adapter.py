@@ -311,7 +311,7 @@ async def test_one_senseless_row_stops_no_listing(
     """Nine kinds that the tables' own constraints let pass, in SQLite at least."""
     try:
         registry.insert([(PARENT, child, owner, rtype, 60, rdata)])
-    except psycopg.errors.CheckViolation:
+    except (psycopg.errors.CheckViolation, psycopg.errors.InvalidTextRepresentation):
         return  # PostgreSQL looks at addresses and digests itself
     async with opened(registry) as backend:
         found = [each async for each in backend.children()]

@@ -155,7 +155,7 @@ async def test_refused_for_ever_stays_refused_with_its_reason(played: PlayedPare
     for _ in range(3):
         outcome = await conversation.update(CHANGE)
         assert outcome.result is Result.KEY_PENDING
-        assert "Key Known, Not Trusted (49160) 'under way?[31m'" in outcome.reason
+        assert "Key Known, Not Trusted (49160) 'under way\\x1b[31m'" in outcome.reason
 
 
 async def test_noerror_is_an_acceptance_even_if_nothing_is_done(played: PlayedParent) -> None:

@@ -98,7 +98,7 @@ def say(response: Response, codepoints: CodePoints) -> str:
     if response.truncated:
         text += ", truncated"
     for error in response.errors:
-        said = f" {quoted(error.text)!r}" if error.text else ""
+        said = f" '{quoted(error.text)}'" if error.text else ""
         text += f", {describe(error.code, codepoints)} ({error.code}){said}"
     return text
 
