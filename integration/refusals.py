@@ -126,11 +126,13 @@ class Refusals:
 
 def refusals_in(directory: Path, **options: Any) -> Iterator[Refusals]:
     """For a fixture: a world of its own with this zone and these keys."""
+    keys = options.pop("keys", KEYS)
+    # Many of them have no delegation, which is to be told by no more than the refusals.
     world = World(
         directory,
         REFUSAL_ZONE,
-        keys=options.pop("keys", KEYS),
-        parents=[{"target": TARGET, "policy": {"min_ns": 2}}],
+        keys=keys,
+        parents=[{"target": TARGET, "policy": {"min_ns": 2}, "trust": {"gone_at_most": len(keys)}}],
         receiver={"limits": GENEROUS},
         **options,
     )

@@ -24,6 +24,10 @@ from refusals import (
 )
 from signer import DS, NS, Signer, name
 from zonecut.protocol import message
+from zonecut.protocol.envelope import walk
+
+HELD_BACK, VALIDITY = 330, 600
+"""Seconds: more than the 300 that a message may lie behind the newest one, and yet not expired."""
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +85,30 @@ def test_a_child_above_an_occluded_delegation_changes_what_is_its_own(refusals: 
 
 
 def test_a_stale_message_is_refused_with_our_clock(refusals: Refusals) -> None:
-    held_back = CHILD.fresh(age=30)
-    assert refusals.world.udp(CHILD.fresh()).rcode == "NOERROR"
-    refused = Refused(lambda _: held_back, "BADTIME", OTHER_ERROR, "signature-order", ("stale", _now_prefix()))
+    """It lies behind by more than is tolerated; refused again, it is neither logged nor audited again."""
+    held_back, newest = CHILD.fresh(age=HELD_BACK, validity=VALIDITY), CHILD.fresh()
+    assert refusals.world.udp(newest).rcode == "NOERROR"
+    reason = ("stale", f"key {CHILD.tag} signed at {_inception(newest)}", "more than the 300 s", _now_prefix())
+    refused = Refused(lambda _: held_back, "BADTIME", OTHER_ERROR, "signature-order", reason)
     refusals.of_child(refused, CHILD, edns=True)
-    unheld = Refused(lambda _: CHILD.fresh(age=30, edns=False), "BADTIME", OTHER_ERROR, "signature-order")
-    refusals.of_child(unheld, CHILD, edns=False)
+    logged = len(refusals.world.zonecut.log_events())
+    assert refusals.world.udp(held_back).rcode == "BADTIME"
+    assert refusals.world.zonecut.log_events()[logged:] == []
+    plain = CHILD.fresh(age=HELD_BACK, validity=VALIDITY, edns=False)
+    refusals.of_child(Refused(lambda _: plain, "BADTIME", OTHER_ERROR, "signature-order", reason), CHILD, edns=False)
+
+
+def test_a_message_that_lies_behind_by_less_than_is_tolerated_goes_through(refusals: Refusals) -> None:
+    assert refusals.world.udp(CHILD.fresh()).rcode == "NOERROR"
+    assert refusals.world.udp(CHILD.fresh(age=200, validity=VALIDITY)).rcode == "NOERROR"
+
+
+def _inception(wire: bytes) -> int:
+    """That of the signature at the end of a message."""
+    sig = walk(wire).records[-1]
+    # the root as owner, type, class, TTL and length; then what is covered, how, labels, TTL and expiration
+    start = sig.start + 11 + 12
+    return int.from_bytes(wire[start : start + 4])
 
 
 def _now_prefix() -> str:

@@ -26,19 +26,23 @@ def world(tmp_path: Path, server: str, request: pytest.FixtureRequest) -> Iterat
         yield world
 
 
-@pytest.mark.parametrize("world", [{"source_burst": 20, "source_rate": 10}], indirect=True)
+@pytest.mark.parametrize("world", [{"source_burst": 20, "source_rate": 2}], indirect=True)
 def test_a_source_is_limited_whatever_it_sends(world: World) -> None:
     time.sleep(1)  # the questions with which the lab waited for the start
     with TcpPeer(world.port) as connection:
         wires = [STRANGER.fresh(), CHILD.fresh(), message.query(7, ZONE, 6, additional=[message.opt_record()])] * 20
+        start = time.monotonic()
         connection.send(*wires)
         answers = [answer for _ in wires if (answer := connection.receive()) is not None]
         limited = [answer for answer in answers if answer.extended_error and answer.extended_error[0] == RATE_LIMITED]
-        assert 60 - 25 <= len(limited) <= 60 - 5
+        assert len(answers) == 60
+        # the burst, and two a second for as long as it took
+        assert 5 <= 60 - len(limited) <= 20 + 2 * (time.monotonic() - start) + 1
         assert {answer.rcode for answer in limited} == {"REFUSED"}
-        assert connection.ask(CHILD.fresh(edns=False)).rcode == "REFUSED"
-        # ten a second, so that one is there soon
-        time.sleep(0.5)
+        # one or another may be let through first where answers are slow
+        assert "REFUSED" in {connection.ask(CHILD.fresh(edns=False)).rcode for _ in range(5)}
+        # two a second, so that one is there soon
+        time.sleep(0.6)
         assert connection.ask(CHILD.fresh()).rcode == "NOERROR"
     # An IPv6 source has a bucket of its own.
     with TcpPeer(world.port6, "::1") as connection:
