@@ -24,7 +24,7 @@ from zonecut.protocol.codepoints import RRType
 INNER = f"inner.{PARENT}"
 CHILDREN = [Signer.generate(f"child{number}") for number in range(4)]
 NESTED = Signer.generate(f"child0.{INNER}")
-TRUST = {"sweep": 0.3, "gone_after": 60}
+TRUST = {"sweep": 0.3, "gone_after": 60, "gone_at_most": 100}
 """Many looks while something is away, and a period that none of the tests is long enough for."""
 
 
