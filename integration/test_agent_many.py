@@ -7,7 +7,7 @@ from agent_many import ManyZones
 from lab.process import until
 from lab.server import Add
 
-COUNT = 500
+COUNT = 200
 
 
 def test_a_change_in_one_of_hundreds_of_zones_is_soon_at_the_parent(tmp_path: Path) -> None:
@@ -15,14 +15,14 @@ def test_a_change_in_one_of_hundreds_of_zones_is_soon_at_the_parent(tmp_path: Pa
         world.wait_for_all("bootstrapping", timeout=240)
         world.trust_all()
         world.wait_for_all("in-sync", timeout=240)
-        child = world.children[321]
+        child = world.children[123]
         world.named.edit(Add(child, 60, "NS", f"ns3.{child}"), zone=child)
 
         def is_there() -> bool:
             referral = world.parent.query(child, "NS", tcp=True)
             return f"ns3.{child}" in str(referral.authority)
 
-        until(is_there, timeout=5, what=f"the parent has ns3.{child}")
+        until(is_there, timeout=20, what=f"the parent has ns3.{child}")
         assert world.rss_mb() < 200
 
         world.receiver.kill()

@@ -24,6 +24,8 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Reading,
+    Unreadable,
 )
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation, Ttls
@@ -283,7 +285,6 @@ async def test_whatever_answers_the_error_is_one_of_the_interface_and_in_time(
     [
         (b'{"zone": "%s", "delegations": [], "next": "x"}', "`next` is a new cursor"),
         (b'{"zone": "%s", "delegations": [], "next": 7}', "`next` is a new cursor"),
-        (b'{"zone": "%s", "delegations": [{}]}', "cannot be understood"),
         (b'{"zone": "%s", "delegations": 7}', "cannot be understood"),
         (b'{"zone": "%s"}', "'delegations' is missing"),
     ],
@@ -300,11 +301,32 @@ async def test_a_list_that_makes_no_sense_ends(body: bytes, reason: str, tmp_pat
         await backend.close()
 
 
+async def test_a_delegation_without_a_name_is_listed_with_what_is_wrong_and_the_others_are_listed(
+    tmp_path: Path,
+) -> None:
+    key = tmp_path / "webhook.key"
+    key.touch(mode=0o600)
+    key.write_text(SECRET)
+    whole = b'{"child": "child0.%s", "ns": ["ns.elsewhere.test."], "ds": [], "glue": {}}' % PARENT.encode()
+    body = b'{"zone": "%s", "delegations": [{}, %s]}' % (PARENT.encode(), whole)
+    async with playing(answering("200 OK", body)) as url:
+        backend = WebhookBackend(CONTEXT, WebhookOptions(url=url, key=key))
+        await backend.open()
+        nameless, listed = [each async for each in backend.children()]
+        assert isinstance(nameless, Unreadable)
+        assert "a delegation is an object with `child`, `ns`, `ds` and `glue`" in nameless.reason
+        assert isinstance(listed, Reading)
+        assert listed.delegation.child == child("child0")
+        await backend.close()
+
+
 async def test_a_look_up_that_leaves_a_name_out_is_no_answer(tmp_path: Path) -> None:
     key = tmp_path / "webhook.key"
     key.touch(mode=0o600)
     key.write_text(SECRET)
-    body = b'{"zone": "%s", "delegations": [{"child": "other.%s", "ns": []}]}' % ((PARENT.encode(),) * 2)
+    body = b'{"zone": "%s", "delegations": [{"child": "other.%s", "ns": [], "ds": [], "glue": {}}]}' % (
+        (PARENT.encode(),) * 2
+    )
     async with playing(answering("200 OK", body)) as url:
         backend = WebhookBackend(CONTEXT, WebhookOptions(url=url, key=key))
         await backend.open()
