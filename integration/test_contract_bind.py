@@ -100,12 +100,16 @@ class TestBind(BackendContract):
 
 
 class TestBindSigningInPlace(BackendContract):
+    signs_zones = True
+
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         yield from served(tmp_path, Signing.IN_PLACE)
 
 
 class TestBindSigningInline(BackendContract):
+    signs_zones = True
+
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Iterator[Callable[[str], ContractServer]]:
         yield from served(tmp_path, Signing.INLINE)

@@ -106,6 +106,7 @@ class TestKnot(KnotContract):
 
 class TestKnotSigning(KnotContract):
     signing = Signing.IN_PLACE
+    signs_zones = True
 
 
 class TestKnotByKnotc(KnotContract):

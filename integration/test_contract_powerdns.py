@@ -156,6 +156,7 @@ class TestSigned(OnPowerDns):
     """Read by the API alone."""
 
     signing = Signing.IN_PLACE
+    signs_zones = True
 
 
 class TestUnsignedReadByDns(OnPowerDns):
@@ -168,4 +169,5 @@ class TestSignedReadByDns(OnPowerDns):
     """`dns` is set."""
 
     signing = Signing.IN_PLACE
+    signs_zones = True
     by_dns = True

@@ -71,6 +71,8 @@ class ContractProvisioning(ContractServer):
 class TestWebhook(BackendContract):
     """All of it, orphan glue and strange names included."""
 
+    makes_zones = True
+
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Iterator[Serve]:
         with ExitStack() as stack:

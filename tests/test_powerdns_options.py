@@ -1,5 +1,6 @@
 """The options of the adapter `powerdns`, and what a zone's settings have to be."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,21 @@ def test_what_a_zone_lacks_is_said(zone: dict[str, Any], wanted: dict[str, Any])
 def test_a_zone_that_comes_from_elsewhere_is_no_place_to_write(zone: dict[str, Any]) -> None:
     with pytest.raises(BackendMisconfigured, match=r"parent\.example\."):
         settings.missing(zone, APEX)
+
+
+@pytest.mark.parametrize(
+    ("rtypes", "signed", "refused"),
+    [
+        ({6, 2, 48}, False, None),
+        ({6, 2, 46, 47, 48}, False, "RRSIG.*pdnsutil secure-zone"),
+        ({6, 2, 51}, False, "NSEC3PARAM"),
+        ({6, 2, 46, 47}, True, None),
+        ({6, 2, 63}, True, "ZONEMD.*take the ZONEMD out"),
+    ],
+)
+def test_what_powerdns_does_not_make_anew_is_refused(rtypes: set[int], signed: bool, refused: str | None) -> None:
+    with pytest.raises(BackendMisconfigured, match=refused) if refused else nullcontext():
+        settings.check_made(APEX, rtypes, signed=signed)
 
 
 def test_settings_are_written_as_powerdns_does() -> None:

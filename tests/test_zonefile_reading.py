@@ -164,6 +164,30 @@ async def test_a_zone_without_an_soa_of_its_own_is_misconfigured(parent: Parent)
         await parent.hold("@ 300 NS ns1\n").opened()
 
 
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("@ NSEC a NS SOA RRSIG NSEC DNSKEY", "unsigned file.*dnssec-policy"),
+        ("@ NSEC3PARAM 1 0 0 -", "unsigned file.*dnssec-signing"),
+        (f"a DS 1 13 2 {'ab' * 32}\na RRSIG DS 13 3 60 20370101000000 20250101000000 1 @ AAAA", "unsigned file"),
+        (f"@ ZONEMD 1 1 1 {'cd' * 48}", "take the ZONEMD out"),
+    ],
+)
+async def test_a_zone_that_was_signed_or_digested_is_refused_wherever_that_stands(
+    parent: Parent, line: str, cure: str
+) -> None:
+    """As dnssec-signzone leaves it, also with its option -D: what it made is in a file that the zone includes."""
+    number = len(f"{APEX}{line}".splitlines()) + 1
+    parent.hold(f"{APEX}{line}\n")
+    with pytest.raises(BackendMisconfigured, match=rf"line {number} on, holds .*{cure}"):
+        await parent.backend().open()
+    other = parent.directory / "made.zone"
+    other.write_text(f"$TTL 60\n{line}\n")
+    parent.hold(f"{APEX}$INCLUDE {other}\n")
+    with pytest.raises(BackendMisconfigured, match=rf"made\.zone, from line \d on, holds .*{cure}"):
+        await parent.backend().open()
+
+
 def test_words_are_found_where_they_stand() -> None:
     lines = split_lines(b'x TXT (\r\n "a;b" ; c\n\\;d ) ; (\ny A 1\n')
     words, height = locate(lines, 0)

@@ -131,7 +131,7 @@ async def test_a_record_in_a_file_that_is_included_stays_where_it_is(tmp_path: P
 
 
 async def test_what_a_signer_makes_is_not_shown(tmp_path: Path) -> None:
-    parent = Parent(tmp_path).hold(APEX + "updater 60 A 11.0.0.1\nupdater NSEC z A NSEC\n")
+    parent = Parent(tmp_path).hold(APEX + "updater 60 A 11.0.0.1\nupdater DNSKEY 256 3 13 AAAA\n")
     assert await (await parent.opened()).read_rrsets([TARGET]) == (ADDRESS,)
 
 

@@ -30,6 +30,7 @@ from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.options import BindOptions
 from zonecut_bind.reading import AUTHORITATIVE, Sight, sight
+from zonecut_bind.signing import check_made
 from zonecut_bind.transfer import Transfer, soa_serial
 
 _LOG = logging.getLogger("zonecut.bind")
@@ -62,6 +63,7 @@ class BindBackend(Backend):
         self._connected = server, Connection(server)
         try:
             await self._serial()
+            await check_made(self._zone, server.key_name, self._ask_all)
             await self._scan()
         except BaseException:
             await self.close()

@@ -6,6 +6,7 @@ inline signing, what was there some milliseconds ago. Only a prerequisite is abo
 
 from collections.abc import Iterable, Sequence
 
+from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import envelope, message
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.envelope import Envelope, Record, read_name
@@ -14,8 +15,9 @@ from zonecut.protocol.rrset import RRset
 
 _ANSWER = envelope.PREREQUISITE
 
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63, 65534))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD, and BIND's own record of how far it is with signing."""
+SIGNING_STATE = 65534
+"""The type of BIND's own record of how far it is with signing (option `sig-signing-type`)."""
+_HIDDEN = MADE_BY_SIGNER | {SIGNING_STATE}
 
 _DIFFERENT_WHEN_SIGNED = frozenset((RRType.SOA, RRType.CDS, 60))
 """SOA, CDS and CDNSKEY at the apex: with inline signing they are not, or not so, in the zone that prerequisites see."""
@@ -24,12 +26,15 @@ _NAME_AT_START = frozenset((RRType.NS, RRType.CNAME, RRType.DNAME, 12))
 _NAME_AFTER_TWO = 15
 """MX. Beside it PTR, NS, CNAME and SOA are the types of today whose names may be compressed (RFC 3597 section 4)."""
 
+_SERIAL = slice(-20, -16)
+"""Where the serial stands in SOA RDATA (RFC 1035 section 3.3.13)."""
+
 
 def seen(answer: Envelope, name: bytes) -> tuple[RRset, ...]:
     """The RRsets in the answer to an ANY query, but for what a signer makes. Raises MalformedMessage."""
     found: dict[int, tuple[int, list[bytes]]] = {}
     for record in answer.section(_ANSWER):
-        if record.rtype not in _MADE_BY_SIGNER and answer.name(record.start) == name:
+        if record.rtype not in _HIDDEN and answer.name(record.start) == name:
             _, rdatas = found.setdefault(record.rtype, (record.ttl, []))
             rdatas.append(_whole_rdata(answer, record))
     return tuple(RRset(name, rtype, ttl, tuple(rdatas)) for rtype, (ttl, rdatas) in found.items())
@@ -68,6 +73,14 @@ def holds_message(zone: bytes, rrset: RRset) -> bytes:
 def absent_message(zone: bytes, owner: bytes, rtype: int) -> bytes:
     """An UPDATE that changes nothing, and to which NOERROR means: the zone has no such RRset."""
     return message.update(0, zone, [message.rrset_absent(owner, rtype)], ())
+
+
+def next_serial_message(zone: bytes, soa: RRset) -> bytes:
+    """The UPDATE that raises the zone's serial by one if its SOA is still this one (RFC 1982 section 3.1)."""
+    (rdata,) = soa.rdatas
+    serial = int.from_bytes(rdata[_SERIAL]) + 1 & 0xFFFFFFFF or 1
+    after = rdata[: _SERIAL.start] + serial.to_bytes(4) + rdata[_SERIAL.stop :]
+    return message.update(0, zone, _held(soa), [message.add(*soa.key, soa.ttl, after)])
 
 
 def replace_message(zone: bytes, before: Iterable[RRset], after: Iterable[RRset]) -> bytes:

@@ -46,6 +46,7 @@ class DatabaseBackend(Backend):
             if not await threads.reading.run(schema.exists):
                 await threads.writing.run(schema.make)
             await threads.reading.run(self._check)
+            await threads.reading.run(self._tables.check_made)
             if await threads.reading.run(schema.lacks_index):
                 await self._make_index(threads)
         except BaseException:

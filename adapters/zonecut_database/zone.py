@@ -27,6 +27,7 @@ from zonecut.plugin import (
     Reading,
     Unreadable,
 )
+from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE, MNEMONICS, made_elsewhere
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Ttls
 from zonecut.protocol.rrset import RRset
@@ -40,8 +41,6 @@ _PAGE = 2000
 """Rows by whose number the children in one step of a listing are bounded."""
 _INSERTED = ("zone", "child", "owner", "type", "ttl", "rdata")
 _COLUMNS = (RECORDS.c.id, RECORDS.c.child, RECORDS.c.owner, RECORDS.c.type, RECORDS.c.ttl, RECORDS.c.rdata)
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
 _DEEP = 5000
 """Rows that are looked at in one statement for delegations below others."""
 _SERVERS = RECORDS.alias("servers")
@@ -67,6 +66,15 @@ class ZoneTables:
         """Raises BackendMisconfigured unless the database has the zone: what is missing says nothing without it."""
         if connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first() is None:
             self._refuse()
+
+    def check_made(self, connection: Connection) -> None:
+        """Raises BackendMisconfigured for rows that somebody made of the whole zone: a table makes nothing anew."""
+        written = {text: rtype for rtype in MADE_OF_ZONE for text in (MNEMONICS[rtype], f"TYPE{rtype}")}
+        row = connection.execute(
+            select(RECORDS.c.owner, RECORDS.c.type).where(self._in_zone, RECORDS.c.type.in_(written)).limit(1)
+        ).first()
+        if row is not None:
+            raise made_elsewhere(self._zone, written[row.type], f"the database, at {row.owner},")
 
     def lock(self, connection: Connection) -> None:
         """Keep all others from changing the zone until the transaction ends. Raises BackendMisconfigured."""
@@ -155,7 +163,7 @@ class ZoneTables:
         return tuple(
             RRset(owner, rtype, min(each.ttl for each in rows), tuple(each.rr.rdata for each in rows))
             for (owner, rtype), rows in self._own(connection, places).items()
-            if rtype not in _MADE_BY_SIGNER
+            if rtype not in MADE_BY_SIGNER
         )
 
     def replace_rrsets(self, connection: Connection, before: Sequence[RRset], after: Sequence[RRset]) -> None:

@@ -15,16 +15,17 @@ Setting = Callable[[str, str, str], str]
 """Section, identifier and item of knotd's configuration -> its value, empty where it is not set there."""
 
 
+def setting_of(setting: Setting, zone: str, item: str) -> str:
+    """What is set for a zone, or in its template; empty where neither says anything."""
+    return setting("zone", zone, item) or setting("template", setting("zone", zone, "template") or "default", item)
+
+
 def lost_by(zone: str, setting: Setting) -> str | None:
     """Why a zone can lose at the next start or reload what is written to it now; None if it cannot.
 
     `zone` as a name with its final dot. What is not set for the zone is set in its template, or has its default.
     """
-    template = setting("zone", zone, "template") or "default"
-    values = {
-        item: setting("zone", zone, item) or setting("template", template, item) or default
-        for item, default in _DEFAULTS.items()
-    }
+    values = {item: setting_of(setting, zone, item) or default for item, default in _DEFAULTS.items()}
     head = f"knotd forgets what is changed in {zone} when it starts or reloads before that is in the zone file"
     for item, value in values.items():
         if value == _FORGETFUL[item]:

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from zonecut.plugin import BackendConflict, BackendRejected, BackendUnavailable
+from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.rrset import RRset
 from zonecut_knot.control import Command, Item
 from zonecut_knot.text import any_rdata, type_number, type_text
-
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
 
 
 def rrsets(owner: bytes, items: Iterable[Item]) -> tuple[RRset, ...]:
@@ -20,7 +18,7 @@ def rrsets(owner: bytes, items: Iterable[Item]) -> tuple[RRset, ...]:
     for item in items:
         try:
             rtype = type_number(item.rtype)
-            if rtype in _MADE_BY_SIGNER:
+            if rtype in MADE_BY_SIGNER:
                 continue
             _, rdatas = found.setdefault(rtype, (int(item.ttl), []))
             rdatas.append(any_rdata(rtype, item.data))

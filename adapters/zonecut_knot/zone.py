@@ -16,6 +16,7 @@ from zonecut_knot.control import Command, Connect, Item
 from zonecut_knot.durable import lost_by
 from zonecut_knot.held import Held
 from zonecut_knot.note import Note
+from zonecut_knot.signing import check_made
 from zonecut_knot.text import DELEGATION_TYPES, delegation_rdata, name
 from zonecut_knot.transaction import Transaction, Transactions, read
 
@@ -49,6 +50,8 @@ class Zone:
         with closing(self._connect()) as control:
             if lost := lost_by(self._text, control.setting):
                 raise BackendMisconfigured(lost)
+            ((_, items),) = read(control, self._text, [self._zone])
+            check_made(self._zone, items, control.setting, status)
         if status.get("transaction", "-") == "open":
             self._transactions.end_stale()
 

@@ -25,6 +25,7 @@ from zonecut.plugin.branches import hidden
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.naming import Naming
 from zonecut.plugin.privatefile import PrivateFileError, read_word
+from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -50,8 +51,6 @@ _FRESH = 1.0
 """Seconds after a write in which what the server has cached since will do to read it back: it held that."""
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD: in the database of a zone that was signed elsewhere."""
 
 _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 """Whose turn it is to write on a server: two PATCHes at a time fail, also if they are of different zones."""
@@ -95,6 +94,8 @@ class PowerDnsBackend(Backend):
         self._opened = api, Reader(self._zone, api, queries)
         try:
             await self._settle()
+            found = await self._opened[1].at((self._zone,))
+            settings.check_made(self._zone, {rtype for _, rtype in found.rrsets}, signed=self._signed)
             await self._scan()
             if queries is not None:
                 await queries.check()
@@ -295,7 +296,7 @@ class PowerDnsBackend(Backend):
         return [
             RRset(owner, rtype, held.ttl, held.rdatas)
             for (owner, rtype), held in found.rrsets.items()
-            if owner == name and rtype not in _MADE_BY_SIGNER
+            if owner == name and rtype not in MADE_BY_SIGNER
         ]
 
     async def _scan(self) -> None:

@@ -1,12 +1,14 @@
 """The settings of a zone on PowerDNS that matter to somebody who writes to it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from zonecut.plugin import BackendMisconfigured
+from zonecut.plugin.wholezone import MADE_OF_ZONE, ZONEMD, made_elsewhere
 from zonecut.protocol import names
 
 _SECONDARIES = frozenset(("slave", "secondary", "consumer"))
+_SIGNING = "take the signatures out of the database, and have PowerDNS sign (`pdnsutil secure-zone`)"
 _SERIAL = "INCREASE"
 """Of the ways to raise a zone's serial number the one that suits every zone, whatever its numbers look like."""
 
@@ -31,6 +33,14 @@ def missing(zone: Mapping[str, Any], apex: bytes) -> dict[str, Any]:
     if is_signed(zone) and not zone.get("api_rectify"):
         wanted["api_rectify"] = True
     return wanted
+
+
+def check_made(apex: bytes, rtypes: Collection[int], *, signed: bool) -> None:
+    """Raises BackendMisconfigured for types at the apex that PowerDNS does not make anew: signatures in the database,
+    where it does not sign, and a digest anywhere."""
+    for rtype in sorted(MADE_OF_ZONE.intersection(rtypes) if not signed else {ZONEMD}.intersection(rtypes)):
+        cure = "" if rtype == ZONEMD else _SIGNING
+        raise made_elsewhere(apex, rtype, "PowerDNS' database", cure=cure)
 
 
 def is_signed(zone: Mapping[str, Any]) -> bool:

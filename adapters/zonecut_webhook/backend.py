@@ -21,6 +21,7 @@ from zonecut.plugin import (
 from zonecut.plugin.branches import visible
 from zonecut.plugin.naming import Naming
 from zonecut.plugin.privatefile import PrivateFileError
+from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
@@ -29,9 +30,6 @@ from zonecut_webhook import documents
 from zonecut_webhook.api import Api
 from zonecut_webhook.options import WebhookOptions
 from zonecut_webhook.signing import load_key
-
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
 
 _LONGEST_CURSOR = 1024
 
@@ -125,7 +123,7 @@ class WebhookBackend(Backend):
         document = await self._open().look_up("/rrsets/lookup", self._asking("names", names))
         with self._understanding("/rrsets/lookup"):
             found = [documents.rrset_of(each) for each in document["rrsets"]]
-        return tuple(rrset for rrset in found if rrset.owner in names and rrset.rtype not in _MADE_BY_SIGNER)
+        return tuple(rrset for rrset in found if rrset.owner in names and rrset.rtype not in MADE_BY_SIGNER)
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         document = {

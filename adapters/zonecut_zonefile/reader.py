@@ -14,6 +14,7 @@ import dns.exception
 import dns.name
 import dns.zone
 
+from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES
@@ -31,8 +32,6 @@ from zonecut_zonefile.lexer import (
 
 _MAX_DEPTH = 16
 _ALIASES = (RRType.CNAME, RRType.DNAME)
-_MADE_BY_SIGNER = frozenset((46, 47, 48, 50, 51, 63))
-"""RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, ZONEMD."""
 
 
 class Placed(NamedTuple):
@@ -80,6 +79,8 @@ class MasterFile:
     placed: Sequence[Placed]
     kept: Sequence[Placed]
     """Records that can be no part of a delegation."""
+    made: Placed | None
+    """The first record of those that somebody made of the whole zone; None where there are none."""
     aliases: frozenset[bytes]
     others: Sequence[tuple[int, str]]
     """Lines (from 1) that hold anything but records of delegations, with what it is; for the generated file."""
@@ -110,6 +111,7 @@ class _Reader:
     entries: list[Entry] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
     kept: list[Placed] = field(default_factory=list)
+    made: Placed | None = None
     aliases: set[bytes] = field(default_factory=set)
     others: list[tuple[int, str]] = field(default_factory=list)
     soa: tuple[int, int] | None = None
@@ -174,7 +176,9 @@ class _Reader:
             return True
         if rtype in _ALIASES:
             self.aliases.add(owner)
-        if rtype not in _MADE_BY_SIGNER:
+        if rtype in MADE_OF_ZONE and self.made is None:
+            self.made = record
+        if rtype not in MADE_BY_SIGNER:
             self.kept.append(record)
         return False
 
@@ -297,6 +301,7 @@ def read_master_file(source: Source, apex: bytes, *, origin: bytes | None = None
         reader.entries,
         reader.placed,
         reader.kept,
+        reader.made,
         frozenset(reader.aliases),
         reader.others,
         soa_at,

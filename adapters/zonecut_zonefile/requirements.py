@@ -4,13 +4,23 @@ import os
 from pathlib import Path
 
 from zonecut.plugin import BackendMisconfigured
+from zonecut.plugin.wholezone import ZONEMD, made_elsewhere
 from zonecut.protocol import names
 from zonecut_zonefile.reader import MasterFile
 
+_UNSIGNED_FILE = (
+    "make `zone_file` the unsigned file, and have the server that loads it sign (BIND: dnssec-policy and "
+    "inline-signing; Knot: dnssec-signing)"
+)
+
 
 def check_content(file: MasterFile, apex: bytes, include_line: str) -> None:
-    """Raise BackendMisconfigured for a zone file without SOA, or without the line that includes the delegations."""
+    """Raise BackendMisconfigured for a zone file without SOA, or without the line that includes the delegations; and
+    for one that was signed or digested, since a file makes nothing anew."""
     path = file.source.path
+    if file.made is not None:
+        rtype, where = file.made.rr.rtype, f"{file.made.file}, from line {file.made.line} on,"
+        raise made_elsewhere(apex, rtype, where, cure="" if rtype == ZONEMD else _UNSIGNED_FILE)
     if file.serial is None:
         raise BackendMisconfigured(f"{path} holds no SOA of {names.to_text(apex)}, whose serial is to rise")
     if not file.ours:

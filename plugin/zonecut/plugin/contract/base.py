@@ -27,6 +27,10 @@ class ContractTests:
     """By how much the memory in use may grow while all delegations are listed, however many there are."""
     holds_orphan_glue = True
     """False for a server that cannot hold glue that no NS names."""
+    signs_zones = False
+    """True for a server that signs the zone itself, whoever has signed it before."""
+    makes_zones = False
+    """True for a system that makes the zone from what it is told, with signatures and digests."""
 
     @pytest.fixture
     def serve(self) -> Serve:

@@ -20,7 +20,13 @@ _SETTLED_SECONDS = 5.0
 @asynccontextmanager
 async def opened(server: ContractServer) -> AsyncIterator[Backend]:
     """A backend on this server while the context lasts."""
-    backend = server.backend()
+    async with opened_backend(server.backend()) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def opened_backend(backend: Backend) -> AsyncIterator[Backend]:
+    """This backend, open while the context lasts."""
     await backend.open()
     try:
         yield backend

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from hashlib import sha256
@@ -90,6 +91,24 @@ def generated(zone: str, number: int) -> Delegation:
             RR(second, RRType.A, (ipv4 + 1).packed),
         ],
     )
+
+
+def signature(zone: str) -> str:
+    """Lines that make the contract's zone one that somebody else has signed. The signature is none."""
+    return (
+        f"{zone} 3600 IN DNSKEY 257 3 13 {_octets(64)}\n"
+        f"{zone} 3600 IN NSEC child0.{zone} NS SOA RRSIG NSEC DNSKEY\n"
+        f"{zone} 3600 IN RRSIG SOA 13 2 3600 20370101000000 20250101000000 4711 {zone} {_octets(64)}\n"
+    )
+
+
+def digest(zone: str) -> str:
+    """A line that makes the contract's zone one that somebody else has digested. The digest is none."""
+    return f"{zone} 3600 IN ZONEMD 1 1 1 {'cd' * 48}\n"
+
+
+def _octets(count: int) -> str:
+    return b64encode(sha256(b"zonecut").digest() * (count // 32)).decode()
 
 
 def master_file(zone: str, delegations: int) -> str:

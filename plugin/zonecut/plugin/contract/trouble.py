@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 from zonecut.plugin.backend import Backend, BackendMisconfigured, BackendUnavailable, Change
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import listed, opened, shows, unchanged
-from zonecut.plugin.contract.server import ContractServer, generated
+from zonecut.plugin.contract.server import ContractServer, Serve, digest, generated, master_file, signature
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import ResourceRecord
@@ -61,6 +62,18 @@ class TroubleContract(ContractTests):
         with pytest.raises(BackendMisconfigured) as refused:
             await backend.open()
         assert refused.value.reason
+        await backend.close()
+
+    @pytest.mark.parametrize("made", [signature, digest])
+    async def test_a_zone_that_somebody_else_has_signed_or_digested_is_refused(
+        self, serve: Serve, made: Callable[[str], str]
+    ) -> None:
+        """It would be bogus with the first change: nobody makes its signatures, or its digest, anew."""
+        if self.makes_zones or (self.signs_zones and made is signature):
+            pytest.skip("this server makes them itself")
+        backend = serve(master_file(self.zone_name, 2) + made(self.zone_name)).backend()
+        with pytest.raises(BackendMisconfigured, match=r"RRSIG|NSEC|DNSKEY|ZONEMD"):
+            await backend.open()
         await backend.close()
 
     async def test_after_every_kind_of_change_the_server_starts_with_it(self, server: ContractServer) -> None:
