@@ -1,16 +1,20 @@
 """The store thread: group commit, isolation of failures, durability, errors and recovery."""
 
 import asyncio
+import operator
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, text
 
-from zonecut.store import Store, StoreConflict, StoreUnavailable
+from zonecut.store import Store, StoreConflict, StoreUnavailable, operations
 from zonecut.store import thread as store_thread
 from zonecut.store.audit import AuditEntry
+from zonecut.store.lock import locked
 
 _Insert = tuple[int, str]
 
@@ -112,7 +116,7 @@ async def test_a_read_cannot_write(store: Store) -> None:
 
 
 async def test_a_read_does_not_wait_for_all_waiting_writes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_thread, "MAX_GROUP", 1)
+    monkeypatch.setattr(operations, "MAX_GROUP", 1)
     writes = [asyncio.ensure_future(store.thread.write(_insert, (number, "good"))) for number in range(50)]
     await asyncio.sleep(0)
     await store.thread.read(_numbers)
@@ -185,3 +189,127 @@ async def test_reads_go_on_while_another_process_holds_the_lock(
 async def test_a_damaged_statement_is_no_error_of_the_database_library(store: Store) -> None:
     with pytest.raises(StoreUnavailable, match="no such table"):
         await store.thread.read(lambda connection: connection.execute(text("SELECT * FROM missing")))
+
+
+_COLLABORATORS = {
+    "the engine": ("_engine", "connect"),
+    "the file": ("_file", "check"),
+    "the lock": ("_file._lock", "check"),
+    "what others are told": ("_file._lock", "publish"),
+    "the contents": ("marking", "check"),
+    "the mark": ("marking", "keep"),
+    "what the mark is told": ("marking", "recorded"),
+    "who is told": ("", "noticed"),
+    "who is told of defects": ("", "failed"),
+    "the transaction": ("_connection", "commit"),
+    "the transaction that ends": ("_connection", "rollback"),
+    "the connection that is closed": ("_connection", "close"),
+}
+
+
+@pytest.mark.parametrize("error", [OSError(27, "File too large"), MemoryError(), StopIteration(), SystemExit(1)])
+@pytest.mark.parametrize("where", _COLLABORATORS)
+async def test_nothing_that_goes_wrong_ends_the_thread_or_leaves_anybody_waiting(
+    tmp_path: Path, where: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    async def ended(work: Awaitable[object]) -> bool:
+        """Whether it came about. What did not is told as any trouble of the store."""
+        try:
+            await asyncio.wait_for(work, 5)
+        except StoreUnavailable:
+            return False
+        return True
+
+    def damaged(connection: Connection) -> None:
+        connection.execute(text("SELECT nonsense"))
+
+    url, defects = f"sqlite:///{tmp_path}/zonecut.db", list[str]()
+    with locked(url) as lock:
+        async with Store.open(url, writes=True, lock=lock) as store:
+            await store.thread.write(_create, None)
+            store.thread.failed = lambda what, _: defects.append(what)
+            owner, name = _COLLABORATORS[where]
+            for owned in filter(None, owner.split(".")):
+                assert owned != "_connection" or store.thread._connection is not None
+            target = operator.attrgetter(f"thread.{owner}" if owner else "thread")(store)
+            with monkeypatch.context() as broken:
+                broken.setattr(target, name, fail)
+                assert not await ended(store.thread.read(damaged))  # so that a connection is closed and opened
+                for number in range(3):
+                    await ended(store.thread.write(_insert, (number, "good")))
+                    await ended(store.thread.read(_numbers))
+                waiting = [ended(store.thread.write(_insert, (number, "good"))) for number in range(3, 20)]
+                await asyncio.gather(*waiting, ended(store.thread.read(_numbers)))
+            assert await store.thread.write(_insert, (100, "good")) == 100
+            assert 100 in await store.thread.read(_numbers)
+            await store.audit.record(AuditEntry("test", "nobody"))
+            assert store.restored is None
+    async with Store.open(url, writes=True) as store:
+        assert store.restored is None
+        assert len(await store.audit.list()) == 1
+
+
+@pytest.mark.parametrize("error", [StopIteration(), KeyboardInterrupt(), SystemExit(1)])
+async def test_a_handler_s_exception_that_no_future_takes_leaves_the_others_of_its_group_alone(
+    store: Store, error: BaseException
+) -> None:
+    def handler(connection: Connection, items: Sequence[int]) -> Sequence[int]:
+        if 3 in items:
+            raise error
+        return _insert(connection, [(number, "good") for number in items])
+
+    work = [store.thread.write(handler, number) for number in range(6)]
+    ended = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 5)
+    assert isinstance(ended.pop(3), StoreUnavailable)
+    assert ended == [0, 1, 2, 4, 5]
+    assert await store.thread.read(_numbers) == ended
+
+
+async def test_what_is_durable_is_not_executed_again_whatever_follows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.thread.marking is not None
+    with monkeypatch.context() as broken:
+        broken.setattr(store.thread.marking, "recorded", lambda _: 1 / 0)
+        records = [store.audit.record(AuditEntry("test", "nobody")) for _ in range(5)]
+        ended = await asyncio.gather(*records, return_exceptions=True)
+    assert all(isinstance(each, StoreUnavailable) for each in ended)
+    assert len(await store.audit.list()) == 5
+
+
+async def test_others_refuse_while_the_daemon_cannot_say_what_it_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/zonecut.db"
+    program = """if True:
+        import asyncio, sys
+        from zonecut.store import Store
+        async def main():
+            async with Store.open(sys.argv[1]) as store:
+                print(len(await store.audit.list()))
+        asyncio.run(main())
+    """
+
+    async def command() -> str:
+        pipe = asyncio.subprocess.PIPE
+        arguments = [sys.executable, "-c", program, url]
+        process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe)
+        return b"".join(await process.communicate()).decode()
+
+    def full(*_: object) -> int:
+        raise OSError(27, "File too large")
+
+    with locked(url) as lock:
+        async with Store.open(url, writes=True, lock=lock) as store:
+            await store.audit.record(AuditEntry("test", "nobody"))
+            with monkeypatch.context() as broken:
+                broken.setattr(os, "pwrite", full)
+                with pytest.raises(StoreUnavailable):
+                    await store.thread.read(lambda connection: connection.execute(text("SELECT nonsense")))
+                await store.audit.record(AuditEntry("test", "nobody"))  # it goes on
+                assert "does not say which files it has open" in await command()
+            await store.audit.list()
+            assert await command() == "2\n"

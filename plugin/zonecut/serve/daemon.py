@@ -86,7 +86,9 @@ class Daemon:
         Raises StoreError, BackendError, CannotListen, UnusableKey or OSError if it cannot begin.
         """
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(Unhandled())
+        unhandled = Unhandled()
+        loop.set_exception_handler(unhandled)
+        self._store.thread.failed = unhandled.tell
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)

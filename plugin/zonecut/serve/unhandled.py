@@ -15,13 +15,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Unhandled:
-    """The exception handler of an event loop."""
+    """The exception handler of an event loop; other threads may tell it of theirs."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        message, error = str(context["message"]), context.get("exception")
+        self.tell(str(context["message"]), context.get("exception"))
+
+    def tell(self, message: str, error: BaseException | None) -> None:
         kind = message, type(error).__name__
         if len(self._counts) >= MOST and kind not in self._counts:
             self._counts.clear()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zonecut.store import timestamps
 from zonecut.store.engine import display, parse_url
-from zonecut.store.errors import StoreReplaced, StoreUnusable
+from zonecut.store.errors import StoreReplaced, StoreUnavailable, StoreUnusable
 
 SUFFIX = ".lock"
 PATIENCE = 1.0
@@ -31,7 +31,8 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 class Holder:
     """The process that has a store, and since when in seconds since the epoch.
 
-    `files`: the inodes of the SQLite file, its `-wal` and its `-shm` that it has open; empty where it has not.
+    `files`: the inodes of the SQLite file, its `-wal` and its `-shm` that it has open; empty where it has not. A `pid`
+    of 0: it does not say.
     """
 
     pid: int
@@ -39,6 +40,8 @@ class Holder:
     files: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if not self.pid:
+            return "a process that does not say which"
         return f"process {self.pid} has it since {timestamps.to_text(self.since)}"
 
     def to_octets(self) -> bytes:
@@ -46,13 +49,13 @@ class Holder:
         return " ".join(map(str, (self.pid, self.since, *self.files))).ljust(_MOST_OCTETS - 1).encode() + b"\n"
 
     @classmethod
-    def from_octets(cls, octets: bytes) -> "Holder | None":
-        """What a holder has left in the file; None where that cannot be read."""
+    def from_octets(cls, octets: bytes) -> "Holder":
+        """What a holder has left in the file."""
         try:
             pid, since, *files = octets.decode("ascii").split()
             return cls(int(pid), float(since), tuple(map(int, files)))
-        except ValueError:
-            return None
+        except (ValueError, OverflowError):
+            return cls(0, 0.0)
 
 
 @contextmanager
@@ -106,7 +109,6 @@ class Lock:
         self._descriptors = [descriptor]
         self._store = store
         self._holder = Holder(os.getpid(), time.time())
-        os.ftruncate(descriptor, 0)
         self.publish(())
 
     def take(self, database: Path) -> None:
@@ -127,10 +129,28 @@ class Lock:
             raise StoreUnusable(f"{self._store}: {database} cannot be locked: {why}; stop that one first") from None
         self._descriptors.append(descriptor)
 
-    def publish(self, files: Sequence[int]) -> None:
-        """Say in the locked file what this process has open, see Holder."""
+    def publish(self, files: Sequence[int]) -> bool:
+        """Say in the locked file what this process has open, see Holder; False where that cannot be written now.
+
+        Nothing is said then, so that others do not go by what is not so any more: they refuse until it is. Raises
+        StoreUnavailable where not even that can be had.
+        """
         self._holder = replace(self._holder, files=tuple(files))
-        os.pwrite(self._descriptors[0], self._holder.to_octets(), 0)
+        octets = self._holder.to_octets()
+        try:
+            if os.pwrite(self._descriptors[0], octets, 0) == len(octets):
+                os.ftruncate(self._descriptors[0], len(octets))
+                return True
+        except OSError:
+            pass
+        try:
+            os.ftruncate(self._descriptors[0], 0)  # which needs no room
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._path} cannot be written ({error.strerror or error}), so that no command can tell which files "
+                "zonecut serve has open; see to its file system"
+            ) from None
+        return False
 
     def check(self) -> None:
         """Raise StoreReplaced if another process could have taken the lock as well: its file was removed."""
@@ -172,7 +192,7 @@ def _take(path: Path, store: str, patience: float) -> Lock:
                 holder = Holder.from_octets(os.pread(descriptor, _MOST_OCTETS, 0))
                 os.close(descriptor)
                 raise StoreUnusable(
-                    f"{store}: another zonecut serve runs on it ({holder or 'who does not say what it is'}): stop that "
+                    f"{store}: another zonecut serve runs on it ({holder}): stop that "
                     "one first, or give this one a store of its own"
                 ) from None
         except BaseException:

@@ -5,9 +5,10 @@ writing where nobody will ever read, and the next one that opens it with files o
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from zonecut.store.errors import StoreReplaced
+from zonecut.store.errors import StoreReplaced, StoreUnavailable
 from zonecut.store.lock import Lock, holder
 
 _Identity = tuple[int, int]
@@ -43,9 +44,11 @@ class StoreFile:
     def closed(self) -> None:
         """The connection is about to be closed: SQLite may remove the files beside, and the next makes others."""
         self._beside = dict.fromkeys(self._beside)
-        if self._lock is not None and self._published:
-            self._lock.publish(())
-        self._published = False
+        published, self._published = self._published, False
+        if self._lock is not None and published:
+            # what stays there where this fails is of files that may be gone: whoever compares with them refuses
+            with suppress(StoreUnavailable):
+                self._lock.publish(())
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -53,7 +56,10 @@ class StoreFile:
         return self._stamp
 
     def check(self) -> None:
-        """Raise StoreReplaced unless what is open is what stands in the directory. It costs some microseconds."""
+        """Raise StoreReplaced unless what is open is what stands in the directory. It costs some microseconds.
+
+        Raises StoreUnavailable where others cannot be told, or do not tell, which files are open.
+        """
         file = self._look(self._configured)
         if file is None:
             raise StoreReplaced(
@@ -83,13 +89,19 @@ class StoreFile:
         files = self._found, *self._beside.values()
         inodes = [identity[1] for identity in files if identity is not None]
         if len(inodes) == len(files):
-            lock.publish(inodes)
-            self._published = True
+            self._published = lock.publish(inodes)  # else it is tried again at the next check
 
     def _compare(self) -> None:
         """Raise StoreReplaced unless the daemon, where one runs, has the same files open."""
         daemon = holder(self._path)
-        if daemon is None or daemon.pid == os.getpid() or not daemon.files:
+        if daemon is None or daemon.pid == os.getpid():
+            return
+        if not daemon.pid:
+            raise StoreUnavailable(
+                f"{self._path}: zonecut serve has it and does not say which files it has open, as on a full disk: what "
+                "is recorded here might not reach it, so nothing is; see to the disk, and try again"
+            )
+        if not daemon.files:
             return
         here = [self._look(path) for path in (self._path, *self._beside)]
         for path, found, inode in zip((self._path, *self._beside), here, daemon.files, strict=False):

@@ -5,43 +5,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from zonecut.store.engine import begin, display, explain, is_locked
-from zonecut.store.errors import StoreConflict, StoreReplaced, StoreRestored, StoreUnavailable
-from zonecut.store.mark import Restored, newest
+from zonecut.store.errors import StoreConflict, StoreError, StoreRestored, StoreUnavailable
+from zonecut.store.mark import Mark, Restored, newest
 from zonecut.store.marking import Marking
+from zonecut.store.operations import CallersOwn, Handler, Outcome, Read, Write, first, hand_back, of_the_caller
 from zonecut.store.storefile import StoreFile
 
-MAX_GROUP = 500
-"""The most items that one transaction takes: it bounds how long reads and other processes wait for it."""
 LOCK_PATIENCE = 5.0
 """Seconds for which a write tries to get the lock that another process holds."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-class _Read(NamedTuple):
-    function: Callable[[Connection], Any]
-    future: asyncio.Future[Any]
-
-
-class _Write(NamedTuple):
-    handler: Callable[[Connection, Sequence[Any]], Sequence[Any]]
-    item: Any
-    future: asyncio.Future[Any]
-    untrusts: bool = False
-
-
-class _Outcome(NamedTuple):
-    future: asyncio.Future[Any]
-    result: Any
-    error: BaseException | None
 
 
 class StoreThread:
@@ -59,7 +41,7 @@ class StoreThread:
         self._engine = engine
         self._file = file
         self.marking = marking
-        self._queue: SimpleQueue[_Read | _Write | None] = SimpleQueue()
+        self._queue: SimpleQueue[Read | Write | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._closed = False
@@ -69,6 +51,8 @@ class StoreThread:
         self.noticed: Callable[[str | None], None] = _nobody
         """Called, in the thread, with the reason when the database does not work any more, and with None when it does
         again."""
+        self.failed: Callable[[str, BaseException], None] = _no_one
+        """Called, in the thread, with a sentence and the exception that nobody had expected: a defect."""
 
     @property
     def restored(self) -> Restored | None:
@@ -78,10 +62,11 @@ class StoreThread:
     async def read(self, function: Callable[[Connection], _Result]) -> _Result:
         """What `function` returns, called in the store thread inside one transaction, which is rolled back.
 
-        Raises StoreUnavailable, and whatever `function` raises that is no error of the database.
+        Raises StoreUnavailable, and whatever `function` raises that is no error of the database. Nothing that goes
+        wrong ends the thread, or leaves a caller waiting: what was not expected is StoreUnavailable as well.
         """
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._submit(_Read(function, future))
+        self._submit(Read(function, future))
         return await future
 
     async def write(
@@ -101,7 +86,7 @@ class StoreThread:
         whatever the handler raises.
         """
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._submit(_Write(handler, item, future, untrusts))
+        self._submit(Write(handler, item, future, untrusts))
         return await future
 
     async def close(self) -> None:
@@ -112,7 +97,7 @@ class StoreThread:
             self._queue.put(None)
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
 
-    def _submit(self, operation: _Read | _Write) -> None:
+    def _submit(self, operation: Read | Write) -> None:
         if self._closed:
             raise StoreUnavailable(f"the store {display(self._engine.url)!r} is closed")
         if self._thread is None:
@@ -123,30 +108,30 @@ class StoreThread:
     # What follows runs in the thread.
 
     def _run(self) -> None:
-        writes: deque[_Write] = deque()
+        writes: deque[Write] = deque()
         stopping = False
         try:
             while writes or not stopping:
                 reads, told_to_stop = self._take(writes, wait=not writes)
                 stopping = stopping or told_to_stop
                 # Reads first: however many writes wait, a read waits for one transaction at most.
-                _hand_back([self._read(read) for read in reads])
+                hand_back([self._read(read) for read in reads])
                 if writes:
-                    _hand_back(self._write(writes))
+                    hand_back(self._write(writes))
                 self._mark()
         finally:
             self._mark(at_once=True)
             self._drop_connection()
             self._engine.dispose()
 
-    def _take(self, writes: deque[_Write], *, wait: bool) -> tuple[list[_Read], bool]:
+    def _take(self, writes: deque[Write], *, wait: bool) -> tuple[list[Read], bool]:
         """Move the waiting writes to `writes`; the waiting reads, and whether to stop when all is done."""
-        reads: list[_Read] = []
+        reads: list[Read] = []
         stop = False
         try:
             operation = self._queue.get(block=wait)
             while True:
-                if isinstance(operation, _Write):
+                if isinstance(operation, Write):
                     writes.append(operation)
                 elif operation is None:
                     stop = True
@@ -156,57 +141,72 @@ class StoreThread:
         except Empty:
             return reads, stop
 
-    def _read(self, read: _Read) -> _Outcome:
+    def _read(self, read: Read) -> Outcome:
         try:
             connection = self._current()
             if self.marking is not None:
                 self.marking.look_again(connection)
             begin(connection, write=False)
             self._check_contents(connection, at_once=False)
-            result = read.function(connection)
+            with of_the_caller():
+                result = read.function(connection)
             connection.rollback()
         except BaseException as error:
-            return _Outcome(read.future, None, self._recover(error, write=False))
+            return Outcome(read.future, None, self._recover(error, write=False))
         if self._write_fails:
             # One that was opened while the file could not be written stays read-only when the file no longer is.
             self._drop_connection()
         else:
             self._notice(None)
-        return _Outcome(read.future, result, None)
+        return Outcome(read.future, result, None)
 
-    def _write(self, writes: deque[_Write]) -> list[_Outcome]:
+    def _write(self, writes: deque[Write]) -> list[Outcome]:
         """Commit the first of `writes` and take them out; nothing while another process holds the lock."""
         try:
             self._check_accepted(writes)
             begin(self._current(), write=True)
-        except (SQLAlchemyError, StoreUnavailable) as error:
+        except BaseException as error:
             if is_locked(error) and self._patient():
                 self._drop_connection()
                 return []
             recovered = self._recover(error, write=True)
-            return [_Outcome(write.future, None, recovered) for write in _first(writes)]
+            return [Outcome(write.future, None, recovered) for write in first(writes)]
         self._locked_since = None
-        group = _first(writes)
+        group = first(writes)
         try:
-            results = self._execute(group)
+            results, reached = self._execute(group)
         except BaseException as error:
             recovered = self._recover(error, write=True)
             if len(group) == 1:
-                return [_Outcome(group[0].future, None, recovered)]
-            return [self._write_alone(write) for write in group]
-        return [_Outcome(write.future, result, None) for write, result in zip(group, results, strict=True)]
+                return [Outcome(group[0].future, None, recovered)]
+            return [outcome for write in group for outcome in self._write_alone(write)]
+        return self._committed(group, results, reached)
 
-    def _write_alone(self, write: _Write) -> _Outcome:
+    def _write_alone(self, write: Write) -> list[Outcome]:
         try:
             begin(self._current(), write=True)
-            return _Outcome(write.future, self._execute([write])[0], None)
+            results, reached = self._execute([write])
         except BaseException as error:
-            return _Outcome(write.future, None, self._recover(error, write=True))
+            return [Outcome(write.future, None, self._recover(error, write=True))]
+        return self._committed([write], results, reached)
 
-    def _execute(self, group: Sequence[_Write]) -> list[Any]:
-        """The results of `group`, in its order, after the transaction that has begun is committed."""
+    def _committed(self, group: Sequence[Write], results: Sequence[Any], reached: Mark) -> list[Outcome]:
+        """What the callers of a group get that is durable. Whatever goes wrong now, none of it is executed again."""
+        try:
+            self._check_file()  # else it may be durable where nobody reads
+            self._write_fails = False
+            if self.marking is not None:
+                self.marking.recorded(reached)
+        except BaseException as error:
+            recovered = self._recover(error, write=True)
+            return [Outcome(write.future, None, recovered) for write in group]
+        self._notice(None)
+        return [Outcome(write.future, result, None) for write, result in zip(group, results, strict=True)]
+
+    def _execute(self, group: Sequence[Write]) -> tuple[list[Any], Mark]:
+        """Commit the transaction that has begun: the results of `group`, in its order, and how far the store got."""
         connection = self._current()
-        by_handler: dict[Callable[[Connection, Sequence[Any]], Sequence[Any]], list[int]] = {}
+        by_handler: dict[Handler, list[int]] = {}
         for index, write in enumerate(group):
             by_handler.setdefault(write.handler, []).append(index)
         results: list[Any] = [None] * len(group)
@@ -214,17 +214,13 @@ class StoreThread:
         if not all(self._may(write) for write in group):
             raise self._refusal()
         for handler, indexes in by_handler.items():
-            given = handler(connection, [group[index].item for index in indexes])
-            for index, result in zip(indexes, given, strict=True):
-                results[index] = result
+            with of_the_caller():
+                given = handler(connection, [group[index].item for index in indexes])
+                for index, result in zip(indexes, given, strict=True):
+                    results[index] = result
         reached = newest(connection)
         connection.commit()
-        self._check_file()  # else it may be durable where nobody reads
-        self._write_fails = False
-        if self.marking is not None:
-            self.marking.recorded(reached)
-        self._notice(None)
-        return results
+        return results, reached
 
     def _patient(self) -> bool:
         now = time.monotonic()
@@ -243,14 +239,14 @@ class StoreThread:
             self._check_file()
         return self._connection
 
-    def _may(self, write: _Write) -> bool:
+    def _may(self, write: Write) -> bool:
         """False for what is not recorded while a store that was restored waits for an operator."""
         return write.untrusts or self.restored is None or (self.marking is not None and self.marking.accepting)
 
     def _refusal(self) -> StoreRestored:
         return StoreRestored(self.restored.reason if self.restored else "")
 
-    def _check_accepted(self, writes: deque[_Write]) -> None:
+    def _check_accepted(self, writes: deque[Write]) -> None:
         if self.marking is not None and self.marking.restored and not self.marking.accepting:
             self.marking.look_again(self._current())
             if not any(self._may(write) for write in writes):
@@ -270,8 +266,10 @@ class StoreThread:
         try:
             self._check_file()
             self.marking.keep(self._connection, self._file.stamp, at_once=at_once)
-        except (SQLAlchemyError, StoreReplaced):
+        except (SQLAlchemyError, StoreUnavailable):
             return  # whoever reads or writes next is told
+        except BaseException as error:
+            self._report("the mark of the store is not kept up to date", error)
 
     def _check_file(self) -> None:
         if self._file is not None:
@@ -280,25 +278,30 @@ class StoreThread:
     def _recover(self, error: BaseException, *, write: bool) -> BaseException:
         """End the transaction, so that the next one finds nothing left of it; what to tell the caller."""
         if isinstance(error, SQLAlchemyError) and not isinstance(error, IntegrityError):
-            self._drop_connection()
-            self._write_fails |= write
-            reason = f"the store {display(self._engine.url)!r} does not work: {explain(error)}"
-            self._notice(reason)
-            return StoreUnavailable(reason)
+            return self._out_of_order(explain(error), write=write)
+        if not isinstance(error, CallersOwn | StoreError | IntegrityError):
+            self._report("an operation of the store ended in a way that nobody had expected", error)
+            return self._out_of_order(f"internal error ({type(error).__name__}), see the log", write=write)
         if self._connection is not None:
             try:
                 self._connection.rollback()
-            except SQLAlchemyError:
+            except BaseException:
                 self._drop_connection()
-        if isinstance(error, StoreRestored):
-            return error  # it works, and waits for an operator
-        if isinstance(error, StoreReplaced):
+        if isinstance(error, CallersOwn):
+            return error.error
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreRestored):
             # the connection stays: what it holds is not lost while it is open, and counts when the file is put back
             self._notice(error.reason)
-            return error
         return (
             StoreConflict(f"the store holds such a row: {error.orig}") if isinstance(error, IntegrityError) else error
         )
+
+    def _out_of_order(self, why: str, *, write: bool) -> StoreUnavailable:
+        self._drop_connection()
+        self._write_fails |= write
+        reason = f"the store {display(self._engine.url)!r} does not work: {why}"
+        self._notice(reason)
+        return StoreUnavailable(reason)
 
     def _notice(self, trouble: str | None) -> None:
         if trouble is None and self.restored:
@@ -308,44 +311,34 @@ class StoreThread:
     def _tell(self, trouble: str | None) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            self.noticed(trouble)
+            try:
+                self.noticed(trouble)
+            except BaseException as error:
+                self._report("what became of the store was not told", error)
+
+    def _report(self, what: str, error: BaseException) -> None:
+        """Tell of a defect: it costs one operation, and neither the thread nor those who wait."""
+        with suppress(BaseException):
+            self.failed(what, error)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if self._file is not None:
-            self._file.closed()  # before it is: SQLite may remove what others compare with
+            try:
+                self._file.closed()  # before it is: SQLite may remove what others compare with
+            except BaseException as error:
+                self._report("others are not told that the store is closed", error)
         if connection is not None:
             try:
                 connection.close()
-            except SQLAlchemyError:
-                connection.invalidate()
+            except BaseException:
+                with suppress(BaseException):
+                    connection.invalidate()
 
 
 def _nobody(trouble: str | None) -> None:
     """Who wants to know replaces this."""
 
 
-def _first(writes: deque[_Write]) -> list[_Write]:
-    return [writes.popleft() for _ in range(min(len(writes), MAX_GROUP))]
-
-
-def _hand_back(outcomes: Sequence[_Outcome]) -> None:
-    """Resolve the futures in their loop: one call for all, since each wakes the loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
-    for outcome in outcomes:
-        by_loop.setdefault(outcome.future.get_loop(), []).append(outcome)
-    for loop, owned in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, owned)
-        except RuntimeError:
-            continue  # the loop is closed: nobody waits any more
-
-
-def _resolve(outcomes: Sequence[_Outcome]) -> None:
-    for future, result, error in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+def _no_one(what: str, error: BaseException) -> None:
+    """Who wants to know replaces this."""
