@@ -28,6 +28,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Policy, Rules
+from zonecut.receiver.published import Published
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.replay import ReplayMemory
@@ -243,7 +244,13 @@ async def site(
             clock=clock,
             jitter=random.Random(1),
         )
-        trusted = Trust(ZONE, trust_settings, (policy or Policy()).rollover, store, keys, bootstrapper, DEFAULT)
+
+        async def delegated(child: bytes) -> Delegation:
+            return await bootstrapper_reads[0].delegated(child)
+
+        published = Published(ZONE, lookups, delegated, trust_settings.cool_down, DEFAULT, monotonic=clock)
+        rollover = (policy or Policy()).rollover
+        trusted = Trust(ZONE, trust_settings, rollover, store, keys, bootstrapper, published, DEFAULT)
         watching = Watching(ZONE, trust_settings, store, keys, lambda: zones, clock, monotonic or clock)
         zone = ParentZone(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy(), zones),
@@ -273,14 +280,11 @@ async def site(
         refusals = Refusals(store)
         on_demand = OnDemand(
             ZONE,
-            lookups,
-            zone.check_delegated,
+            published,
             lambda key, source: trusted.fetched(key, source, clock()),
-            trust_settings.cool_down,
             signatures,
             DEFAULT,
             clock=clock,
-            monotonic=clock,
         )
         served_zone = ServedZone(
             zone,

@@ -220,6 +220,18 @@ async def test_look_ups_for_many_children_are_bounded_whoever_asks(tmp_path: Pat
     assert len(world.asked) <= 50
 
 
+async def test_names_that_do_not_exist_keep_nobody_from_being_looked_up(
+    here: Site, pair: KeyPair, world: World
+) -> None:
+    for number in range(100):
+        stranger = new_pair(names.from_text(f"x{number}.parent.example."))
+        await here.ask(change(here, stranger), Source(f"192.0.2.{number}", 53, udp=True))
+        await asyncio.sleep(0.01)
+    await here.ask(change(here, pair))
+    await known(here, pair)
+    assert world.asked == [CHILD]
+
+
 async def test_a_defect_of_the_look_up_is_no_end(here: Site, pair: KeyPair, world: World, tmp_path: Path) -> None:
     async def fails(name: bytes) -> Sighting:
         raise ZeroDivisionError

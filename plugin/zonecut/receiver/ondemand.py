@@ -6,31 +6,19 @@ is meant is what its signature says. It is worth nothing yet: the methods run on
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any
 
 import structlog
 
-from zonecut.plugin import BackendError
-from zonecut.plugin.bootstrap import Lookups, Presence
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.errors import Refusal
-from zonecut.protocol.keys import Key, UnusableKey, check_usable, verifier
+from zonecut.protocol.keys import Key, verifier
 from zonecut.protocol.sig0 import Signature, Untimely, check_time, signed_data
-from zonecut.receiver.admission import Source, TokenBuckets
+from zonecut.receiver.admission import Source
 from zonecut.receiver.authentication import MAX_CANDIDATES, SignatureSettings
-from zonecut.receiver.bounded import Bounded
+from zonecut.receiver.published import Published, Seen
 from zonecut.store import StoreError
-
-MAX_FETCHING = 16
-"""Children whose keys are looked up at once."""
-MAX_WAITING = 8
-"""Messages of one child that wait for a look-up; what is sent again is seen then."""
-BURST, RATE = 50.0, 5.0
-"""Look-ups at once, and a second after that, whoever makes us look."""
-REMEMBERED = 4096
-"""Children of whom it is remembered what was found."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,31 +31,20 @@ class OnDemand:
     def __init__(
         self,
         zone: bytes,
-        lookups: Lookups,
-        check_delegated: Callable[[bytes], Awaitable[None]],
+        published: Published,
         take_in: Callable[[Key, Source], Awaitable[None]],
-        cool_down: float,
         settings: SignatureSettings,
         codepoints: CodePoints,
         *,
         clock: Callable[[], float],
-        monotonic: Callable[[], float],
     ) -> None:
-        """`check_delegated` raises Refusal for what is no child; `take_in` begins a key's way to trust. A child's keys
-        are looked up once in `cool_down` seconds."""
+        """`take_in` begins a key's way to trust."""
         self._zone = zone
-        self._lookups = lookups
-        self._check_delegated = check_delegated
+        self._published = published
         self._take_in = take_in
-        self._cool_down = cool_down
         self._settings = settings
         self._codepoints = codepoints
         self._clock = clock
-        self._monotonic = monotonic
-        self._found: Bounded[bytes, tuple[float, _Keys]] = Bounded(REMEMBERED)
-        self._fetching: dict[bytes, asyncio.Task[_Keys]] = {}
-        self._waiting: dict[bytes, int] = {}
-        self._all = TokenBuckets(BURST, RATE)
 
     def heard(
         self, wire: bytes, signed: Sequence[Signature], child: bytes, source: Source
@@ -79,20 +56,11 @@ class OnDemand:
         timely = [signature for signature in signed if self._is_timely(signature)]
         if not timely:
             return None
-        found = self._found.get(child)
-        if found is not None and self._monotonic() - found[0] < self._cool_down:
-            return self._use(wire, timely, source, found[1]) if self._candidates(timely, found[1]) else None
-        if child in self._fetching:
-            if self._waiting[child] >= MAX_WAITING:
-                return None
-        elif len(self._fetching) >= MAX_FETCHING or not self._all.take(self._zone, self._monotonic()):
-            return None
-        else:
-            task = asyncio.create_task(self._fetch(child))
-            self._fetching[child], self._waiting[child] = task, 0
-            task.add_done_callback(partial(self._fetched, child))
-        self._waiting[child] += 1
-        return self._wait(wire, timely, source, self._fetching[child])
+        seen = self._published.latest(child)
+        if seen is not None:
+            return self._use(wire, timely, source, seen.keys) if self._candidates(timely, seen.keys) else None
+        look = self._published.look(child)
+        return None if look is None else self._wait(wire, timely, source, look)
 
     def _is_timely(self, signature: Signature) -> bool:
         settings = self._settings
@@ -102,35 +70,9 @@ class OnDemand:
             return False
         return True
 
-    def _fetched(self, child: bytes, task: "asyncio.Task[_Keys]") -> None:
-        del self._fetching[child], self._waiting[child]
-
-    async def _fetch(self, child: bytes) -> _Keys:
-        """The keys that stand at a child's apex, whatever that is worth. Raises nothing."""
-        keys: list[Key] = []
-        try:
-            await self._check_delegated(child)
-            seen = await self._lookups.keys_at(child)
-            if seen.presence is Presence.FOUND:
-                for rdata in sorted(seen.keys):
-                    try:
-                        key = Key.from_rdata(child, rdata)
-                        check_usable(key, self._codepoints)
-                    except UnusableKey:
-                        continue
-                    keys.append(key)
-            self._tell(child, found=len(keys), where=seen.where, reason=seen.reason)
-        except (Refusal, BackendError, StoreError) as error:
-            self._tell(child, found=0, reason=error.reason)
-        except Exception:
-            _log.exception("on-demand.defect", child=names.to_text(child))
-        self._found[child] = self._monotonic(), tuple(keys)
-        return tuple(keys)
-
-    async def _wait(
-        self, wire: bytes, signed: Sequence[Signature], source: Source, task: "asyncio.Task[_Keys]"
-    ) -> None:
-        await self._use(wire, signed, source, await asyncio.shield(task))
+    async def _wait(self, wire: bytes, signed: Sequence[Signature], source: Source, look: "asyncio.Task[Seen]") -> None:
+        seen = await asyncio.shield(look)
+        await self._use(wire, signed, source, seen.keys)
 
     async def _use(self, wire: bytes, signed: Sequence[Signature], source: Source, keys: _Keys) -> None:
         """Take in the key that made one of the signatures."""

@@ -165,11 +165,13 @@ class ParentZone:
         """
         return (await self._readings.look(child, self._settings.answer_within)).delegation
 
-    async def check_delegated(self, child: bytes) -> None:
-        """Raise Refusal unless a name is a child that is delegated; BackendError, StoreUnavailable."""
+    async def delegated(self, child: bytes) -> Delegation:
+        """The delegation of a child now. Raises Refusal for a name that is none; BackendError, StoreUnavailable."""
         self._duty.check()
         policy.check_child(self.rules, child)
-        check_place(child, await self._read(child))
+        reading = await self._read(child)
+        check_place(child, reading)
+        return reading.delegation
 
     async def around(self, name: bytes, *, afresh: bool = False) -> Reading | None:
         """The delegation at or above a name below the apex, the topmost one; None where there is none.

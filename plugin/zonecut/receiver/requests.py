@@ -125,7 +125,7 @@ class Requests:
         if isinstance(request, KeyUpload):
             try:
                 zone.bootstrapper.duty.check()
-                await zone.delegations.check_delegated(request.child)
+                await zone.delegations.delegated(request.child)
                 return await zone.trust.upload(authenticated, request, source, now)
             except StoreUnavailable as error:
                 return Outcome.unavailable("store", error.reason)

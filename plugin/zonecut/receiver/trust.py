@@ -26,6 +26,7 @@ from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
+from zonecut.receiver.published import Published
 from zonecut.store import (
     Bootstrap,
     ChangeKind,
@@ -39,6 +40,9 @@ from zonecut.store import (
     Unpublished,
     Upload,
 )
+
+PATIENCE = 1.5
+"""Seconds for which the answer to an upload waits for a look at what its child publishes."""
 
 
 class TrustSettings(BaseModel):
@@ -124,6 +128,7 @@ class Trust:
         store: Store,
         keys: KeyLookup,
         bootstrapper: Bootstrapper,
+        published: Published,
         codepoints: CodePoints,
     ) -> None:
         self._zone = zone
@@ -132,6 +137,7 @@ class Trust:
         self._store = store
         self._keys = keys
         self._bootstrapper = bootstrapper
+        self._published = published
         self._codepoints = codepoints
 
     async def upload(self, authenticated: Authenticated, request: KeyUpload, source: Source, now: float) -> Outcome:
@@ -145,20 +151,19 @@ class Trust:
             )
         self.check_key(authenticated.key)
         manual = not self._bootstrapper.has_automatic_methods
+        brought = upload_of(
+            authenticated.key,
+            self._zone,
+            _source_text(source),
+            self.settings,
+            now,
+            replaces=request.replace,
+            manual=manual,
+        )
         try:
-            stored = await self._store.bootstraps.begin(
-                upload_of(
-                    authenticated.key,
-                    self._zone,
-                    _source_text(source),
-                    self.settings,
-                    now,
-                    replaces=request.replace,
-                    manual=manual,
-                )
-            )
+            stored = await self._store.bootstraps.begin(brought)
         except QuotaExceeded as error:
-            raise Refusal("pending-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
+            stored = await self._begin_published(brought, error)
         # its holder may ask at once what it is worth
         await self._keys.refresh(stored.key.owner)
         if stored.state not in (KeyState.TRUSTED, KeyState.KNOWN):
@@ -166,6 +171,18 @@ class Trust:
         if stored.state is KeyState.KNOWN:
             self._bootstrapper.wake()
         return Outcome()
+
+    async def _begin_published(self, upload: Upload, full: QuotaExceeded) -> StoredKey:
+        """Take in a key for which strangers' left no place, if its child publishes it. Raises Refusal, StoreError."""
+        holds = await self._published.holds(upload.key, PATIENCE)
+        if holds:
+            try:
+                return await self._store.bootstraps.begin(replace(upload, is_published=True))
+            except QuotaExceeded as error:
+                full = error
+        why = "its child does not publish it" if holds is False else "what its child publishes is not known yet"
+        cure = f"{why}; publish it at the apex of the child, and upload it again"
+        raise Refusal("pending-keys", full.reason if holds else f"{full.reason}; {cure}", ede=EdeCode.OVER_QUOTA)
 
     async def fetched(self, key: Key, source: Source, now: float) -> None:
         """Take in a key that was found where a child publishes it, as if it had been uploaded.
@@ -175,7 +192,8 @@ class Trust:
         self.check_key(key)
         manual = not self._bootstrapper.has_automatic_methods
         upload = upload_of(key, self._zone, _source_text(source), self.settings, now, replaces=False, manual=manual)
-        await self._store.bootstraps.begin(replace(upload, method="on-demand", reason="it signed, and was looked up"))
+        found = replace(upload, method="on-demand", reason="it signed, and was looked up", is_published=True)
+        await self._store.bootstraps.begin(found)
         await self._keys.refresh(key.owner)
         self._bootstrapper.wake()
 

@@ -15,6 +15,7 @@ from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
+from zonecut.receiver.published import Published
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.responder import Responder
 from zonecut.receiver.served_zone import ServedZone
@@ -52,6 +53,9 @@ class _Delegations:
     async def look(self, child: bytes) -> Delegation:
         return await self.zone.look_at(child)
 
+    async def delegated(self, child: bytes) -> Delegation:
+        return await self.zone.delegated(child)
+
 
 def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
     """A zone that is not started yet. Raises ConfigurationError for a resolver that cannot be used."""
@@ -82,7 +86,12 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         clock=parts.clock,
         jitter=jitter,
     )
-    trust = Trust(apex, trust_settings, section.policy.rollover, parts.store, parts.keys, bootstrapper, codepoints)
+    published = Published(
+        apex, lookups, delegations.delegated, trust_settings.cool_down, codepoints, monotonic=parts.monotonic
+    )
+    trust = Trust(
+        apex, trust_settings, section.policy.rollover, parts.store, parts.keys, bootstrapper, published, codepoints
+    )
     watching = Watching(apex, trust_settings, parts.store, parts.keys, parts.apexes, parts.clock, parts.monotonic)
     delegations.zone = ParentZone(
         rules,
@@ -113,13 +122,10 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
     if trust_settings.on_demand:
         on_demand = OnDemand(
             apex,
-            lookups,
-            delegations.zone.check_delegated,
+            published,
             lambda key, source: trust.fetched(key, source, parts.clock()),
-            trust_settings.cool_down,
             receiver.signatures,
             codepoints,
             clock=parts.clock,
-            monotonic=parts.monotonic,
         )
     return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching, on_demand)

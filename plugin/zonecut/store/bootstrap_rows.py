@@ -65,13 +65,20 @@ def insert_row(
 
 
 def check_quota(connection: Connection, upload: Upload) -> None:
-    """Raise QuotaExceeded where too many keys are pending."""
+    """Raise QuotaExceeded where too many keys are pending.
+
+    Anybody can take the places of a child, and all places there are. What a child publishes has as many again, of each
+    child and in all, and whose it is does not depend on who else sends from where it comes from.
+    """
     child = names.to_text(upload.key.owner)
-    for condition, most, what in (
+    bounds: list[tuple[ColumnElement[bool] | None, int, str]] = [
         (_TABLE.c.owner == upload.key.owner, upload.max_per_child, f"keys of {child} are pending"),
         (_TABLE.c.source == upload.source, upload.max_per_source, "keys from this source are pending"),
         (None, upload.max_in_all, "keys are pending"),
-    ):
+    ]
+    if upload.is_published:
+        bounds = [(condition, 2 * most, what) for condition, most, what in (bounds[0], bounds[2])]
+    for condition, most, what in bounds:
         query = select(func.count()).select_from(_TABLE)
         count = connection.execute(query if condition is None else query.where(condition)).scalar_one()
         if count >= most:

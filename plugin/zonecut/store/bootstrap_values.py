@@ -93,6 +93,8 @@ class Upload:
     reason: str = ""
     cool_down: float = 0.0
     """Seconds after a look before an upload of a key that waits, or that failed, is a reason for the next one."""
+    is_published: bool = False
+    """Its child publishes it: it has a place beside those that strangers' keys may take, `max_per_child` of a child."""
 
 
 class Unpublished(StrEnum):
