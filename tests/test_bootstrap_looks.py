@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap_support import CONTRADICTED, NOT_APPLICABLE, RETRY, UNDECIDED, bench
-from receiver_support import CHILD, NOW, OTHER, ZONE
+from receiver_support import CHILD, NOW, OTHER, ZONE, Clock
 from trust_support import SILENCE, Scripted, accepts, delegation, eventually, found, key, nothing
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding, Presence, Security, Sighting
@@ -39,6 +39,39 @@ async def test_a_child_that_had_a_ds_counts_as_one_without_only_after_a_while(tm
         assert await here.trusted() == []
         await here.ends(stored, KeyState.TRUSTED)
         assert here.clock.now >= half_saved + WITHOUT_DS
+
+
+@pytest.mark.parametrize("saved_before", [True, False])
+async def test_that_a_child_had_a_ds_is_remembered_over_a_restart(tmp_path: Path, saved_before: bool) -> None:
+    method = Scripted(lambda candidate: UNDECIDED if candidate.delegation.ds else accepts(candidate.key))
+    async with bench(tmp_path, ("at-ns", method)) as here:
+        here.parent[CHILD] = SIGNED
+        stored = await here.begin(key(1))
+        await here.attempted(stored, 1)
+        if saved_before:
+            here.parent[CHILD] = delegation("ns.example.")
+            here.clock.now += 600
+            await here.reached(await here.begin(key(2)), lambda each: "had a DS until lately" in each.reason)
+        half_saved = here.clock.now
+    async with bench(tmp_path, ("at-ns", method), clock=Clock(half_saved + 600)) as here:
+        for each in (stored, await here.begin(key(3))):
+            await here.begin(key(1))
+            await here.reached(each, lambda bootstrap: "had a DS until lately" in bootstrap.reason)
+        assert await here.trusted() == []
+        await here.ends(stored, KeyState.TRUSTED)
+        assert here.clock.now >= half_saved + WITHOUT_DS
+
+
+async def test_that_a_child_with_a_trusted_key_has_a_ds_is_known_after_a_restart(tmp_path: Path) -> None:
+    """Its key was validated on it: a stranger's upload meets the zone file half saved just after the start."""
+    signed, weaker = Scripted(lambda candidate: accepts(candidate.key)), Scripted(lambda each: accepts(each.key))
+    async with bench(tmp_path, ("at-apex", signed)) as here:
+        here.parent[CHILD] = SIGNED
+        await here.ends(await here.begin(key(1)), KeyState.TRUSTED)
+    async with bench(tmp_path, ("at-ns", weaker)) as here:
+        stored = await here.begin(key(2))
+        await here.reached(stored, lambda bootstrap: "had a DS until lately" in bootstrap.reason)
+        assert weaker.looks == []
 
 
 # the delegation on which a method judged

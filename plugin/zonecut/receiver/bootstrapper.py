@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -194,7 +195,8 @@ class Bootstrapper:
         pause = min(TROUBLE_RETRY * 2.0 ** min(count - 1, 60), TROUBLE_LONGEST) * self._jitter.uniform(0.8, 1.0)
         now = self._clock()
         again = now + pause
-        put_off = replace(bootstrap, reason=reason, evidence=dict(evidence), looked_at=now)
+        seen = replace(bootstrap, looked_at=now, no_ds_since=self.waiting.no_ds_since(bootstrap))
+        put_off = replace(seen, reason=reason, evidence=dict(evidence))
         if self._is_beside(bootstrap):
             put_off = replace(put_off, wanted_at=again)
         else:
@@ -217,7 +219,7 @@ class Bootstrapper:
             await self._put_off(bootstrap, bootstrap.reason, bootstrap.evidence)
             return
         is_beside = self._is_beside(bootstrap)
-        self.waiting.looks(bootstrap.owner)
+        self.waiting.looks(bootstrap)
         delegation = await self._delegation_of(bootstrap.owner)
         replaced: frozenset[int] = frozenset()
         if (unsettled := self.waiting.unsettled(delegation)) is None:
@@ -247,7 +249,8 @@ class Bootstrapper:
     def _looked(self, bootstrap: Bootstrap, delegation: Delegation) -> Bootstrap:
         """A bootstrap after a look that was made on this delegation."""
         self.waiting.looked(bootstrap.owner, delegation)
-        return replace(bootstrap, looked_at=self._clock(), wanted_at=None, judged=digest_of(delegation))
+        seen = replace(bootstrap, judged=digest_of(delegation), no_ds_since=self.waiting.no_ds_since(bootstrap))
+        return replace(seen, looked_at=self._clock(), wanted_at=None)
 
     async def _trusted_others(self, stored: StoredKey) -> list[StoredKey]:
         keys = await self._store.keys.find(stored.key.owner)
@@ -277,7 +280,7 @@ class Bootstrapper:
             if finding.conclusion is Conclusion.ACCEPTED:
                 return name, finding
         reason = "; ".join(f"{name}: {finding.reason}" for name, finding in findings) or "no method applies"
-        for says_most in (_makes_headway, _is_ours, _is_undecided, _is_contradicted):
+        for says_most in (_makes_headway, attrgetter("is_ours"), _is_undecided, _is_contradicted):
             for name, finding in findings:
                 if says_most(finding):
                     return name, replace(finding, reason=reason, evidence=evidence)
@@ -385,10 +388,6 @@ class Bootstrapper:
 
 def _makes_headway(finding: Finding) -> bool:
     return _is_undecided(finding) and finding.again_in is not None
-
-
-def _is_ours(finding: Finding) -> bool:
-    return finding.is_ours
 
 
 def _is_undecided(finding: Finding) -> bool:

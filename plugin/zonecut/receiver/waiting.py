@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import structlog
 
@@ -50,8 +51,8 @@ class Waiting:
         self._clock = clock
         self._judged: dict[bytes, bytes] = {}
         self._read_at: dict[bytes, float] = {}
-        self._without_ds: Bounded[bytes, float | None] = Bounded(SIGNED)
-        """Since when a child that had a DS has shown none; None: it has one."""
+        self._no_ds_since: Bounded[bytes, float] = Bounded(SIGNED)
+        """As in a bootstrap, which keeps it over a restart; of children of whom it has to be known."""
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -67,6 +68,7 @@ class Waiting:
         """Read each delegation that is due to be read; how many there were. Raises BackendError, StoreError."""
         latest: dict[bytes, Bootstrap] = {}
         for bootstrap in await self._store.bootstraps.waiting(self._zone):
+            self._recall(bootstrap)
             other = latest.get(bootstrap.owner)
             if other is None or other.looked_at < bootstrap.looked_at:
                 latest[bootstrap.owner] = bootstrap
@@ -101,14 +103,24 @@ class Waiting:
         """
         if not delegation.is_delegated:
             return "the child is not delegated"
-        since = self._without_ds.get(delegation.child)
-        if since is None or self._clock() - since >= WITHOUT_DS:
+        since = self._no_ds_since.get(delegation.child)
+        if delegation.ds or since is None or self._clock() - since >= WITHOUT_DS:
             return None
         return "the child had a DS until lately"
 
-    def looks(self, child: bytes) -> None:
+    def looks(self, bootstrap: Bootstrap) -> None:
         """A look at a key of this child begins: it sees for itself what the delegation is."""
-        self._judged.pop(child, None)
+        self._judged.pop(bootstrap.owner, None)
+        self._recall(bootstrap)
+
+    def no_ds_since(self, bootstrap: Bootstrap) -> float | None:
+        """What was seen of a child's DS by now, for its bootstrap to keep."""
+        return self._no_ds_since.get(bootstrap.owner, bootstrap.no_ds_since)
+
+    def _recall(self, bootstrap: Bootstrap) -> None:
+        """What was seen before a restart, or by another process."""
+        if bootstrap.no_ds_since is not None and bootstrap.owner not in self._no_ds_since:
+            self._no_ds_since[bootstrap.owner] = bootstrap.no_ds_since
 
     def looked(self, child: bytes, delegation: Delegation) -> None:
         """It was made on this delegation, in vain."""
@@ -120,14 +132,16 @@ class Waiting:
         Raises StoreUnavailable.
         """
         if delegation.ds:
-            self._without_ds[child] = None
-        elif child in self._without_ds and self._without_ds[child] is None:
-            self._without_ds[child] = self._clock()
+            self._no_ds_since[child] = inf
+        elif self._no_ds_since.get(child) == inf:
+            self._no_ds_since[child] = self._clock()
         judged, digest = self._judged.get(child), digest_of(delegation)
         if judged is None or judged == digest:
             return False
         self._judged[child] = digest
-        count = await self._store.bootstraps.look_again(child, self._zone, digest, self._cool_down)
+        count = await self._store.bootstraps.look_again(
+            child, self._zone, digest, self._no_ds_since.get(child), self._cool_down
+        )
         if count:
             _log.info("bootstrap.delegation-changed", zone=names.to_text(self._zone), child=names.to_text(child))
         return bool(count)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from zonecut.protocol import names
+from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables
 from zonecut.store.bootstrap_values import Bootstrap, Upload
 from zonecut.store.errors import QuotaExceeded
@@ -60,6 +61,7 @@ def insert_row(
         "wanted_at": None,
         "asked": 0,
         "judged": None,
+        "no_ds_since": _no_ds_since(connection, stored.key.owner),
     }
     connection.execute(insert(_TABLE), row)
 
@@ -171,8 +173,28 @@ def record_look(connection: Connection, bootstrap: Bootstrap, cool_down: float, 
             looked_at=bootstrap.looked_at,
             wanted_at=bootstrap.wanted_at if asked == bootstrap.asked else now + cool_down,
             judged=bootstrap.judged,
+            no_ds_since=bootstrap.no_ds_since,
         )
     )
+
+
+def _no_ds_since(connection: Connection, owner: bytes) -> float | None:
+    """What is on record of a child's DS: as it was seen while another key of it waited, or held when it was trusted."""
+    others = select(func.max(_TABLE.c.no_ds_since)).where(_TABLE.c.owner == owner)
+    since: float | None = connection.execute(others).scalar()
+    if since is not None:
+        return since
+    changes, watches = tables.changes, tables.watches
+    applied = (
+        select(changes.c.after)
+        .where(changes.c.child == owner, changes.c.state == "applied", changes.c.kind == "delegation")
+        .order_by(changes.c.id.desc())
+        .limit(1)
+    )
+    held = connection.execute(applied).scalar()
+    if held is None:
+        held = connection.execute(select(watches.c.began).where(watches.c.child == owner)).scalar()
+    return math.inf if held is not None and Delegation.from_wire(held).ds else None
 
 
 def _latest_look(connection: Connection, owner: bytes, now: float) -> float:

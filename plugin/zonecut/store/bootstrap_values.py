@@ -47,6 +47,8 @@ class Bootstrap:
     """How often somebody gave a reason for such a look."""
     judged: bytes | None = None
     """Digest of the delegation that the latest attempt was made on."""
+    no_ds_since: float | None = None
+    """Since when a child that had a DS has shown none; infinity while it has one, None for one that never had any."""
 
     @property
     def next_look(self) -> float:

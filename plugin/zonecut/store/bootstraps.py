@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, or_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
@@ -124,13 +124,15 @@ class BootstrapTable:
         """
         await self._thread.write(self._progress, (bootstrap, cool_down))
 
-    async def look_again(self, owner: bytes, zone: bytes, delegation: bytes, cool_down: float) -> int:
+    async def look_again(
+        self, owner: bytes, zone: bytes, delegation: bytes, no_ds_since: float | None, cool_down: float
+    ) -> int:
         """Have the keys of a child that wait looked at again if they were judged on another delegation than this.
 
-        `delegation` is a digest as in `Bootstrap.judged`. Not sooner than `cool_down` seconds after the latest look.
-        How many keys that concerned. Raises StoreUnavailable.
+        `delegation` is a digest as in `Bootstrap.judged`, `no_ds_since` as there. Not sooner than `cool_down` seconds
+        after the latest look. How many keys that concerned. Raises StoreUnavailable.
         """
-        return await self._thread.write(self._look_again, (owner, zone, delegation, cool_down))
+        return await self._thread.write(self._look_again, (owner, zone, delegation, no_ds_since, cool_down))
 
     async def waiting(self, zone: bytes) -> Sequence[Bootstrap]:
         """Bootstraps of a zone that were looked at, and wait for the next look or for an operator.
@@ -245,10 +247,15 @@ class BootstrapTable:
             record_look(connection, bootstrap, cool_down, now)
         return [None] * len(items)
 
-    def _look_again(self, connection: Connection, items: Sequence[tuple[bytes, bytes, bytes, float]]) -> Sequence[int]:
+    def _look_again(
+        self, connection: Connection, items: Sequence[tuple[bytes, bytes, bytes, float | None, float]]
+    ) -> Sequence[int]:
         now, counts = self._clock(), []
-        for owner, zone, delegation, cool_down in items:
-            changed = and_(_TABLE.c.owner == owner, _TABLE.c.zone == zone, _TABLE.c.judged != delegation)
+        for owner, zone, delegation, no_ds_since, cool_down in items:
+            of_child = and_(_TABLE.c.owner == owner, _TABLE.c.zone == zone)
+            if no_ds_since is not None:
+                connection.execute(update(_TABLE).where(of_child).values(no_ds_since=no_ds_since))
+            changed = and_(of_child, _TABLE.c.judged != delegation)
             counts.append(bring_forward(connection, changed, owner, cool_down, now))
         return counts
 

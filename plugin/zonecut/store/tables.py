@@ -141,6 +141,7 @@ bootstraps = Table(
     Column("wanted_at", Double),
     Column("asked", Integer, nullable=False, server_default="0"),
     Column("judged", Octets),
+    Column("no_ds_since", Double),
 )
 Index("ix_bootstraps_next_at", bootstraps.c.manual, bootstraps.c.next_at)
 Index("ix_bootstraps_owner", bootstraps.c.owner)
