@@ -8,8 +8,11 @@ import pytest
 
 from checks_world import ALIAS, NOBODY, ONE, OUTSIDE, PARENTS, TIME_LIMIT, TWO, ChecksWorld, Child
 from lab.process import until
-from signer import ds
+from lab.server import Add
+from signer import ds, name
 from world import stop_cleanly
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import RRType
 
 GOOD = Child("good")
 HOSTED = Child("hosted", ns=("ns1", OUTSIDE))
@@ -19,6 +22,8 @@ REKEYED = Child("rekeyed", rekeyed=TWO)
 AWAY = Child("away", second=NOBODY)
 ALIASED = Child("aliased", aliased=True)
 ELSEWHERE = Child("elsewhere", ns=("ns1", ALIAS))
+JOINED = Child("joined")
+BROKEN = Child("broken", rekeyed=TWO)
 
 FAILS = {
     WRONG_DS: ("ds-continuity", f"ns1.wrongds.{{parent}} ({ONE}) breaks the chain of trust: no DNSKEY of"),
@@ -34,9 +39,9 @@ _FAILING = [pytest.param(child, rule, text, id=child.label) for child, (rule, te
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[ChecksWorld]:
     directory = tmp_path_factory.mktemp("checks") / "world"
-    with ChecksWorld(directory, [*PASSES, *FAILS, AWAY], server=server) as world:
+    with ChecksWorld(directory, [*PASSES, *FAILS, AWAY, JOINED, BROKEN], server=server) as world:
         yield world
-        stop_cleanly(world)
+        stop_cleanly(world, ["change.failed"])
 
 
 def change(world: ChecksWorld, mode: str, child: Child) -> bytes:
@@ -91,6 +96,32 @@ def test_a_server_that_cannot_be_reached_is_tried_until_the_time_is_up_and_the_c
     assert answer.extended_error is not None
     assert f"ns2.away.{PARENTS['enforce']} ({NOBODY})" in answer.extended_error[1]
     assert served_ns(world, "enforce", AWAY) == 1
+
+
+@pytest.mark.parametrize(("child", "rcode"), [(JOINED, "NOERROR"), (BROKEN, "REFUSED")], ids=("joined", "broken"))
+def test_what_is_judged_again_since_an_operator_edits_before_the_write_is_checked_again(
+    world: ChecksWorld, child: Child, rcode: str
+) -> None:
+    zone = PARENTS["enforce"]
+    text = f"{child.label}.{zone}"
+    signer, owner = world.signers[zone, child.label], names.from_text(text)
+    nothing = message.add(owner, RRType.NS, 60, name(f"ns1.{text}"))
+    assert world.tcp(signer.update(nothing, zone=names.from_text(zone))).rcode == "NOERROR"
+    # on what was read then the next change is judged, and its DS is right at ns1; ns2 of the one has other keys
+    world.server.edit(Add(text, 60, "NS", f"ns2.{text}"), Add(f"ns2.{text}", 60, "A", TWO), zone=zone)
+    with_ds = message.add(owner, RRType.DS, 60, world.ds[text])
+    answer = world.tcp(signer.update(with_ds, zone=names.from_text(zone)))
+    assert answer.rcode == rcode
+    assert of_child(world, "change.conflict", "enforce", child)
+    has_ds = any(" DS " in record for record in world.records(text, zone))
+    assert (has_ds, served_ns(world, "enforce", child)) == (rcode == "NOERROR", 2)
+    world.wait_until_recorded()
+    change, _ = world.changes("--child", text)
+    if rcode == "NOERROR":
+        assert change["state"] == "applied"
+    else:
+        assert change["state"] == "failed"
+        assert change["reason"].startswith(f"ds-continuity: ns2.{text} ({TWO}) breaks the chain of trust")
 
 
 @pytest.mark.parametrize("child", PASSES, ids=lambda child: child.label)

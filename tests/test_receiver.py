@@ -346,17 +346,19 @@ async def test_a_change_that_waits_for_the_server_ends_with_the_trust_in_its_key
     async def away(changes: Sequence[Change]) -> None:
         raise BackendUnavailable("it is away")
 
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as here:
         pair = await here.trust(CHILD)
         before = await here.served()
-        write = here.backend.write
+        write, verify = here.backend.write, here.backend.verify
         monkeypatch.setattr(here.backend, "write", away)
+        monkeypatch.setattr(here.backend, "verify", away)
         assert (await here.ask(here.signed(*replace_ns(CHILD, A)))).rcode == Rcode.NOERROR
         (stored,) = await here.store.keys.find(CHILD)
         await here.store.keys.set_state(stored.id, state, "operator", "stolen")
         await here.store.ring.fetch([CHILD])
         monkeypatch.setattr(here.backend, "write", write)
+        monkeypatch.setattr(here.backend, "verify", verify)
         assert await here.zone.writer.drain(5)
         assert await here.served() == before
     async with site(tmp_path) as here:

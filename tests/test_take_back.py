@@ -30,7 +30,7 @@ Open = Callable[..., AbstractAsyncContextManager[Site]]
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.02, 0.1))
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.02)
 
     @asynccontextmanager

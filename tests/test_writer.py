@@ -69,6 +69,8 @@ class Server(Backend):
         """What somebody makes of these children's delegations, once, right after they were written."""
         self.cannot: set[bytes] = set()
         """Children on which it fails, whatever they ask for."""
+        self.is_away = False
+        """It answers nothing at all."""
 
     async def open(self) -> None: ...
 
@@ -84,6 +86,8 @@ class Server(Backend):
         assert len({change.child for change in changes}) == len(changes)
         await self.gate.wait()
         self.requests += 1
+        if self.is_away:
+            raise BackendUnavailable("away")
         if self.faults:
             raise self.faults.pop(0)
         differing = [change.child for change in changes if self.holds[change.child] != change.before]
@@ -112,6 +116,8 @@ class Server(Backend):
         self.holds[child] = self.edits.pop(child, after)
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        if self.is_away:
+            raise BackendUnavailable("away")
         return tuple(change.child for change in changes if self.holds[change.child] != change.after)
 
     async def children(self) -> AsyncIterator[Reading]:
@@ -381,6 +387,45 @@ async def test_what_a_server_never_takes_holds_up_nobody(bench: Bench, offenders
     assert await bench.writer.drain(5)
 
 
+@pytest.mark.parametrize("offenders", [{1}, {1, 2}])
+async def test_a_lone_change_that_a_server_fails_on_holds_up_no_other_child(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, offenders: set[int]
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.1, 30.0))
+    bench.server.cannot = {child_name(number) for number in offenders}
+    settled = [await bench.put(number) for number in sorted(offenders)]
+    for _ in range(1000):
+        if all(change.attempts >= 4 for change in await bench.store.changes.unsettled()):
+            break
+        await asyncio.sleep(0.01)
+    # by now the pause between two attempts is 0.4 s or longer
+    for number in (11, 12):
+        other = await bench.put(number)
+        async with asyncio.timeout(0.3):
+            assert await other == APPLIED
+    assert bench.writer.trouble is None
+    assert [bench.writer.waits_for(child_name(number)) for number in offenders] == ["failed on that"] * len(offenders)
+    bench.server.cannot.clear()
+    for number in offenders:
+        bench.writer.hurry(child_name(number))
+    assert await outcomes(settled) == [APPLIED] * len(offenders)
+
+
+async def test_while_a_server_takes_nothing_its_trouble_is_told_also_where_each_change_comes_alone(
+    bench: Bench,
+) -> None:
+    bench.server.faults = [BackendUnavailable("disk full")] * 10_000
+    settled = []
+    for number in range(5):
+        settled.append(await bench.put(number))
+        await asyncio.sleep(0.02)
+    assert bench.writer.trouble == "disk full"
+    assert [bench.writer.waits_for(child_name(number)) for number in (3, 4)] == [None] * 2
+    bench.server.faults.clear()
+    assert await outcomes(settled) == [APPLIED] * 5
+    assert bench.writer.trouble is None
+
+
 async def test_a_server_that_takes_nothing_is_not_asked_about_each(bench: Bench) -> None:
     bench.server.faults = [BackendUnavailable("disk full")] * 10_000
     settled = [await bench.put(number) for number in range(10)]
@@ -453,10 +498,10 @@ async def test_a_defect_at_one_child_holds_up_nobody_else(bench: Bench, monkeypa
 
 async def test_a_writer_is_drained_when_all_is_settled_and_not_before(bench: Bench) -> None:
     assert await bench.writer.drain(0.01)
-    bench.server.faults = [BackendUnavailable("away")] * 10_000
+    bench.server.is_away = True
     settled = await bench.put(1)
     assert not await bench.writer.drain(0.05)
-    bench.server.faults.clear()
+    bench.server.is_away = False
     assert await bench.writer.drain(5)
     assert settled.done()
 
@@ -689,7 +734,7 @@ async def untrusted() -> None:
 async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, uncertain: bool
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     accept = ns_of(names.from_text("child1.parent.example."), "new.example.")
 
     async def judge(reading: Reading) -> Delegation:
@@ -707,7 +752,7 @@ async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
 async def test_what_a_server_may_yet_carry_out_is_told_when_its_key_is_revoked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     bench.server.undecided = {child_name(1)}
     standing = [counts, untrusted]
 
@@ -727,7 +772,7 @@ async def test_what_a_server_may_yet_carry_out_is_told_when_its_key_is_revoked(
 async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     child = edited(bench, 1, "new.example.")
     wanted = ns_of(child, "new.example.")
 
@@ -740,7 +785,7 @@ async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked
 async def test_half_of_a_change_whose_key_was_revoked_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     child = names.from_text("child1.parent.example.")
     wanted = ns_of(child, "new.example.", "second.example.")
     edited(bench, 1, "old.example.")
@@ -764,7 +809,7 @@ async def test_half_of_a_change_whose_key_was_revoked_is_taken_back(
 async def test_while_it_is_not_known_whether_a_key_counts_its_change_waits_and_others_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
     child = names.from_text("child1.parent.example.")
     store_works = False
 

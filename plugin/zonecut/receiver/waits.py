@@ -43,6 +43,12 @@ class Waits:
         self._queue.set_aside(pending, seconds)
         self.note([pending], seconds)
 
+    def put_off(self, pending: Pending, why: str, result: Result) -> None:
+        """Have one come again of which it is not known now whether it may be written."""
+        pending.trouble = why
+        result.later = True
+        self.set_aside([pending])
+
     def set_aside_lagging(self, pending: Pending, seconds: float, reason: str) -> None:
         """Have one be looked at again after so many seconds that the server acknowledged and may show by then."""
         pending.uncertain = pending.lagging = True

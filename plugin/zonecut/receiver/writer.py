@@ -7,7 +7,6 @@ What the server has yet to decide is put aside, and the other children's changes
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -18,7 +17,7 @@ from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater,
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.batches import Result, missing, named, split
+from zonecut.receiver.batches import HOPELESS, Result, missing, named, split
 from zonecut.receiver.case import Suspect
 from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
@@ -27,6 +26,7 @@ from zonecut.receiver.neighbours import Neighbours
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.waits import Waits, about
+from zonecut.receiver.word import Word
 from zonecut.receiver.writequeue import Pending, WriteQueue
 from zonecut.store import StoreError, StoreUnavailable
 
@@ -40,8 +40,6 @@ MAX_MISMATCHES = 2
 GATHERING = (0.25, 0.1)
 """For what part of the time that the last transaction took the next one waits while most of what could share it is only
 just being recorded; and for how many seconds at most."""
-SETTLED_IN = 0.5
-"""Seconds after which it is asked again, before a change is written, whether the word behind it still counts."""
 LOOK_AGAIN = 5.0
 """The first pause, in seconds, before what was judged again is looked at again, after nothing conclusive was seen."""
 
@@ -70,6 +68,7 @@ class Writer:
         self._waits = Waits(zone, self._queue, ledger, jitter)
         self._neighbours = Neighbours(zone, backend, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
+        self._word = Word(self._endings, self._waits, self._read)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -111,7 +110,7 @@ class Writer:
 
     async def run(self) -> None:
         """Write until cancelled. Whatever else ends it leaves what is accepted in the queue, for the next run."""
-        failures = 0
+        failures = refused = 0
         took = 0.0
         now = asyncio.get_running_loop().time
         part, longest = GATHERING
@@ -128,12 +127,16 @@ class Writer:
             await self._neighbours.after([*written, *result.undone])
             took = now() - began
             if result.settled or result.later:
-                failures = 0
+                failures = refused = 0
                 self._recovered()
                 self._queue.put_back(result.untried, ())
                 self._waits.set_aside(result.alone)
             elif batch[0].suspect:
                 self._waits.set_aside(result.left)
+            elif not result.untried and refused + len(result.alone) < HOPELESS:
+                # a server that answers, and does not take this one, may take others: they do not wait with it
+                refused += len(result.alone)
+                self._waits.set_aside(result.alone)
             else:
                 self._queue.put_back(result.untried, result.alone)
                 await self._pause(result.left, failures)
@@ -192,7 +195,7 @@ class Writer:
             if any(pending.uncertain for pending in batch):
                 batch = await self._without_applied(batch, result)
                 batch = await self._without_lagging(batch, result)
-            batch = await self._still_wanted(batch, result)
+            batch = await self._word.still_counts(batch, result)
             if not batch:
                 return
             await self._backend.write([pending.change for pending in batch])
@@ -213,42 +216,6 @@ class Writer:
         for pending in await self._without_applied(batch, result):
             # NOERROR is no proof: it is not there, or not all of it
             await self._mismatched(pending, result)
-
-    async def _still_wanted(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
-        """Those whose word still counts; a revoked key's change ends here. Raises BackendError."""
-        rest = []
-        for pending in batch:
-            if pending.withdrawn is not None:
-                await self._withdraw(pending, pending.withdrawn, result)
-                continue
-            if time.monotonic() - pending.since > SETTLED_IN:
-                try:
-                    await pending.case.check_standing()
-                except Refusal as refusal:
-                    await self._withdraw(pending, refusal, result)
-                    continue
-                except StoreUnavailable as error:
-                    self._put_off(pending, error.reason, result)
-                    continue
-            rest.append(pending)
-        return rest
-
-    def _put_off(self, pending: Pending, why: str, result: Result) -> None:
-        """It is not known now whether a change may be written."""
-        pending.trouble = why
-        result.later = True
-        self._waits.set_aside([pending])
-
-    async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
-        """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
-        if not pending.written:
-            self._endings.fail(pending, Outcome.of(refusal), result)
-            return
-        held = (await self._read(pending)).delegation
-        if held == pending.change.after:
-            self._endings.settle(pending, result)
-        else:
-            await self._endings.give_up(pending, Outcome.of(refusal), held, result)
 
     async def _failed(self, batch: Sequence[Pending], error: Exception, result: Result) -> None:
         """It is not known whether a batch was written; a server that answers and does not write may like a part."""
@@ -325,7 +292,7 @@ class Writer:
         except Refusal as refusal:
             if isinstance(refusal, Suspect) and not pending.is_new:
                 # a wrong copy may be there for a moment: it is written when that is known, or its key suspended
-                self._put_off(pending, refusal.reason, result)
+                self._waits.put_off(pending, refusal.reason, result)
             else:
                 await self._endings.give_up(pending, Outcome.of(refusal), held, result)
             return

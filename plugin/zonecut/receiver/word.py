@@ -1,0 +1,59 @@
+"""Whether the word behind a change still counts when it is about to be written: no change outlives its key.
+
+One whose key was revoked, or which an operator rejected, ends here, and nothing of it stays on the server.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from zonecut.plugin import Reading
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.batches import Result
+from zonecut.receiver.endings import Endings
+from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.waits import Waits
+from zonecut.receiver.writequeue import Pending
+from zonecut.store import StoreUnavailable
+
+SETTLED_IN = 0.5
+"""Seconds after which it is asked again, before a change is written, whether the word behind it still counts."""
+
+
+class Word:
+    """Of one parent zone's changes."""
+
+    def __init__(self, endings: Endings, waits: Waits, read: Callable[[Pending], Awaitable[Reading]]) -> None:
+        """`read` tells what the server holds for a change's child now."""
+        self._endings = endings
+        self._waits = waits
+        self._read = read
+
+    async def still_counts(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
+        """Those whose word still counts; the others end, or come again where that is not known. Raises BackendError."""
+        rest = []
+        for pending in batch:
+            if pending.withdrawn is not None:
+                await self._withdraw(pending, pending.withdrawn, result)
+                continue
+            if time.monotonic() - pending.since > SETTLED_IN:
+                try:
+                    await pending.case.check_standing()
+                except Refusal as refusal:
+                    await self._withdraw(pending, refusal, result)
+                    continue
+                except StoreUnavailable as error:
+                    self._waits.put_off(pending, error.reason, result)
+                    continue
+            rest.append(pending)
+        return rest
+
+    async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
+        """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
+        if not pending.written:
+            self._endings.fail(pending, Outcome.of(refusal), result)
+            return
+        held = (await self._read(pending)).delegation
+        if held == pending.change.after:
+            self._endings.settle(pending, result)
+        else:
+            await self._endings.give_up(pending, Outcome.of(refusal), held, result)
