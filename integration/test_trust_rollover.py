@@ -74,9 +74,13 @@ def test_a_key_is_rolled_over(world: TrustWorld) -> None:
     assert new.change().rcode == "NOERROR"
     assert old.change().rcode == "NOERROR"
     assert new.delete_key(OLD).rcode == "NOERROR"
+    assert old.ask().state == UNKNOWN
+    assert old.change().rcode == "BADKEY"
     # it comes back by an operator's hand only
-    assert old.ask().state == MANUAL
-    assert old.change().rcode == "REFUSED"
+    answer = old.upload()
+    assert (answer.rcode, answer.extended_error and answer.extended_error[0]) == ("REFUSED", WAITS_FOR_OPERATOR)
+    assert answer.extended_error is not None
+    assert "upload a new key, or ask the operator" in answer.extended_error[1]
     assert new.change().rcode == "NOERROR"
     key = world.key_of(NEW)
     assert (key["method"], key["actor"]) == ("rollover", OLD.text)
@@ -97,7 +101,7 @@ def test_a_key_is_replaced_by_another_in_one_message(world: TrustWorld) -> None:
     child, other = TrustChild(world, ONLY), TrustChild(world, ANOTHER)
     add = message.add(ONLY.owner, RRType.KEY, 60, ANOTHER.pair.key.rdata)
     assert child.send(child.update(message.delete_rrset(ONLY.owner, RRType.KEY), add)).rcode == "NOERROR"
-    assert child.change().rcode == "REFUSED"
+    assert child.change().rcode == "BADKEY"
     assert other.change().rcode == "NOERROR"
 
 
@@ -122,8 +126,8 @@ def test_after_the_loss_of_a_key_the_old_one_counts_until_the_new_one_is_validat
     assert old.change().rcode == "NOERROR"
     world.zonecut.cli("key", "trust", LOST.text, "--keyid", str(FOUND.tag))
     assert new.ask().state == TRUSTED
-    assert old.ask().state == MANUAL
-    assert old.change().rcode == "REFUSED"
+    assert old.ask().state == UNKNOWN
+    assert old.change().rcode == "BADKEY"
     assert new.change().rcode == "NOERROR"
     assert world.key_of(LOST)["reason"] == f"replaced by key {FOUND.tag}"
 

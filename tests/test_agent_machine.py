@@ -96,6 +96,25 @@ def test_one_refusal_of_the_key_is_no_reason_to_stop_and_three_are() -> None:
     assert after.next_at >= 1000.0 + 0.75 * SETTINGS.check
 
 
+def test_a_key_that_another_one_superseded_is_not_uploaded_for_ever() -> None:
+    """The receiver says unknown, and sends its upload to an operator (PROTOCOL section 7)."""
+    after = asked(state(Phase.IN_SYNC, uploaded=True), ReceiverState.UNKNOWN)
+    for _ in range(machine.PATIENCE):
+        assert (after.phase, after.uploaded) == (Phase.BOOTSTRAPPING, False)
+        after = machine.after_upload(after, Heard(Result.MANUAL, "it was superseded"), now())
+        after = asked(after, ReceiverState.UNKNOWN)
+    assert (after.phase, after.resumes, after.uploaded) == (Phase.HELD, Phase.BOOTSTRAPPING, False)
+    assert "zonecut child keygen --new" in after.advice
+    assert after.next_at >= 1000.0 + 0.75 * SETTINGS.check
+
+
+def test_a_receiver_that_is_slow_to_know_an_upload_is_asked_on() -> None:
+    after = state(Phase.BOOTSTRAPPING)
+    for _ in range(2 * machine.PATIENCE):
+        after = asked(machine.after_upload(after, Heard(Result.ACCEPTED, ""), now()), ReceiverState.UNKNOWN)
+        assert after.phase is Phase.BOOTSTRAPPING
+
+
 def test_badkey_is_answered_by_one_bootstrap_and_then_by_a_person() -> None:
     once = sent(state(Phase.OUT_OF_SYNC, uploaded=True), Result.KEY_UNKNOWN)
     assert (once.phase, once.uploaded, once.rebootstrapped) == (Phase.BOOTSTRAPPING, False, True)

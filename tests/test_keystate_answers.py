@@ -166,7 +166,7 @@ async def test_9_10_when_the_automatic_methods_give_up_and_an_operator_may_decid
     ("state", "code"),
     [
         (KeyState.TRUSTED, 4),
-        (KeyState.SUPERSEDED, 10),
+        (KeyState.SUPERSEDED, 5),
         (KeyState.ENDED, 5),
         (KeyState.SUSPENDED, 10),
         (KeyState.REFUSED, 7),

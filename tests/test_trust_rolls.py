@@ -64,7 +64,7 @@ async def test_the_new_key_deletes_the_old_one(here: Site) -> None:
     assert (await here.ask(here.signed(delete(old.key), pair=new))).rcode == Rcode.NOERROR
     assert await states(here) == {old.key.rdata: SUPERSEDED, new.key.rdata: TRUSTED}
     here.clock.now += 1
-    assert refused(await here.ask(here.signed(*replace_ns(CHILD, A), pair=old)), "was superseded")
+    assert (await here.ask(here.signed(*replace_ns(CHILD, A), pair=old))).rcode == Rcode.BADKEY
 
 
 async def test_no_upload_brings_back_a_key_that_a_roll_has_deleted(tmp_path: Path) -> None:

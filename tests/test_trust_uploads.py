@@ -302,8 +302,14 @@ async def test_a_key_is_replaced_when_the_new_one_is_trusted_and_not_before(here
     await becomes(here, new.key, KeyState.TRUSTED)
     assert await state_of(here, old.key) is KeyState.SUPERSEDED
     here.clock.now += 1
-    answer = await here.ask(here.signed(*replace_ns(CHILD, A), pair=old))
-    assert ede(answer) == DEFAULT.ede_manual_bootstrap_required
+    assert (await here.ask(here.signed(*replace_ns(CHILD, A), pair=old))).rcode == Rcode.BADKEY
+    assert await state_told(here, old) == ReceiverState.UNKNOWN
+    # its holder takes that for a reason to upload it, and is told what has become of it
+    answer = await here.ask(upload(here, old))
+    assert (answer.rcode, ede(answer)) == (Rcode.REFUSED, DEFAULT.ede_manual_bootstrap_required)
+    assert answer.error is not None
+    assert "upload a new key, or ask the operator" in answer.error.text
+    assert await state_of(here, old.key) is KeyState.SUPERSEDED
     assert (await here.ask(here.signed(*replace_ns(CHILD, A), pair=new))).rcode == Rcode.NOERROR
 
 

@@ -106,16 +106,14 @@ def after_inquiry(state: AgentState, word: int | None, text: str, heard: Heard, 
         return _no_word(state, heard, now)
     said = f"the parent says {state_text(word)}" + (f": {text}" if text else "")
     known = replace(state, word=state_text(word), word_at=now.time, refusals=0)
+    if word == ReceiverState.UNKNOWN:
+        return _unknown(replace(known, refusals=state.refusals), said, now)
     match word:
         case ReceiverState.TRUSTED:
             trusted = replace(known, uploaded=True)
             if state.does in (Phase.IN_SYNC, Phase.OUT_OF_SYNC):
                 return trusted
             return move(trusted, Phase.TRUSTED, said, now)
-        case ReceiverState.UNKNOWN:
-            if state.uploaded and state.does is Phase.BOOTSTRAPPING:
-                return failed(replace(known, uploaded=False), f"{said}, though it was uploaded", now)
-            return move(replace(known, uploaded=False), Phase.BOOTSTRAPPING, said, now)
         case ReceiverState.BOOTSTRAP_AUTO:
             return _waiting(known, said, "", now)
         case ReceiverState.BOOTSTRAP_MANUAL:
@@ -133,6 +131,21 @@ def after_inquiry(state: AgentState, word: int | None, text: str, heard: Heard, 
         case _:
             # it does not understand the question: find out by sending
             return _no_keystate(known, said, now)
+
+
+def _unknown(state: AgentState, said: str, now: Now) -> AgentState:
+    """The key is uploaded once more; not for ever where its uploads wait for an operator who does not know it.
+
+    That is what becomes of a key that another one of this child has superseded.
+    """
+    missing = replace(state, uploaded=False)
+    if not state.uploaded or state.does is not Phase.BOOTSTRAPPING:
+        return move(missing, Phase.BOOTSTRAPPING, said, now)
+    reason = f"{said}, though it was uploaded"
+    if state.refusals < PATIENCE:
+        return failed(missing, reason, now)
+    advice = "another key may have taken its place: `zonecut child keygen --new`, then `child bootstrap`"
+    return hold(replace(missing, refusals=0), reason, advice, now)
 
 
 def _no_word(state: AgentState, heard: Heard, now: Now) -> AgentState:
@@ -179,7 +192,7 @@ def after_upload(state: AgentState, heard: Heard, now: Now) -> AgentState:
             taken = replace(state, uploaded=True, refusals=0)
             return replace(move(taken, Phase.BOOTSTRAPPING, "the receiver has the key", now), next_at=now.later(1))
         case Result.MANUAL:
-            return _waiting(replace(state, refusals=0), heard.reason, _tell(state), now)
+            return _waiting(replace(state, refusals=state.refusals + 1), heard.reason, _tell(state), now)
         case Result.SILENT | Result.UNBELIEVABLE | Result.FAILED | Result.RATE_LIMITED:
             return failed(state, heard.reason, now)
         case _:

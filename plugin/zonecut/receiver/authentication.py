@@ -54,8 +54,9 @@ class Authenticated:
         return self.stored is not None and self.stored.state is KeyState.TRUSTED
 
 
-FORGOTTEN = (KeyState.ENDED,)
-"""States of keys that are unknown to who signs with them: their holders may begin anew, and have to learn that."""
+FORGOTTEN = (KeyState.ENDED, KeyState.SUPERSEDED)
+"""States of keys that are unknown to who signs with them (PROTOCOL section 7: BADKEY), which is what makes an agent
+upload its key: one that ended begins anew by that, one that was superseded is told then that another took its place."""
 
 
 def candidates(keys: Sequence[RingKey], signature: Signature) -> list[RingKey]:

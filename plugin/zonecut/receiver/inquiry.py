@@ -139,8 +139,8 @@ _CODES = {
     KeyState.VALIDATION_FAILED: ReceiverState.VALIDATION_FAILED,
     KeyState.REFUSED: ReceiverState.REFUSED,
     KeyState.REVOKED: ReceiverState.REFUSED,
-    # no upload brings it back: its child has another key, or an operator decides
-    KeyState.SUPERSEDED: ReceiverState.BOOTSTRAP_MANUAL,
+    # its child has another key: an upload is told so
+    KeyState.SUPERSEDED: ReceiverState.UNKNOWN,
     # its holder may upload it again, as one that was never seen
     KeyState.ENDED: ReceiverState.UNKNOWN,
     KeyState.SUSPENDED: ReceiverState.BOOTSTRAP_MANUAL,
