@@ -132,6 +132,30 @@ def test_what_is_decided_against_in_the_end_fails_with_the_reason(
     assert held(system, signers[0]) == before
 
 
+def test_what_ends_before_the_system_has_decided_is_withdrawn_and_never_carried_out(
+    world: World, system: Provisioning, signers: list[Signer]
+) -> None:
+    for signer in signers[:2]:
+        system.zone.decide(signer.text, "later", "a person looks at it")
+        assert world.tcp(with_new_ds(signer)).rcode == "NOERROR"
+    before = [held(system, signer) for signer in signers[:2]]
+    # one by an operator, and one with its key, while nothing runs
+    numbers = {change["child"]: change["id"] for change in settled(world, "accepted", 2)}
+    world.zonecut.cli("change", "reject", str(numbers[signers[0].text]), "--reason", "nobody asked for it")
+    settled(world, "failed")
+    world.zonecut.kill()
+    world.zonecut.cli("key", "revoke", signers[1].text, "--reason", "stolen")
+    world.zonecut.start()
+    failed = settled(world, "failed", 2)
+    assert [change["reason"].partition(":")[0] for change in failed] == ["key-trusted", "rejected"]
+    told = "the server had yet to decide, and was told to forget it"
+    assert all(change["reason"].endswith(told) for change in failed)
+    assert system.zone.withdrawn() == {identity for _, identity, _, _ in system.zone.asked()}
+    assert [system.zone.confirm(signer.text) for signer in signers[:2]] == [0, 0]
+    assert [held(system, signer) for signer in signers[:2]] == before
+    assert [entry["detail"]["answer"] for entry in world.audit("change.withdrawn")] == ["dropped"] * 2
+
+
 def test_what_waits_is_asked_for_under_the_same_id_after_a_crash(
     world: World, system: Provisioning, signers: list[Signer]
 ) -> None:

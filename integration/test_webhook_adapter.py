@@ -26,6 +26,7 @@ from zonecut.plugin import (
     Change,
     Reading,
     Unreadable,
+    Withdrawal,
 )
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation, Ttls
@@ -185,6 +186,36 @@ async def test_a_slow_system_has_as_long_as_the_options_say(system: Provisioning
     async with opened(system) as backend:
         await backend.write([change("new", b"a request")])
     assert len(system.zone.journal()) == 1
+
+
+# What was put off and is not wanted any more
+
+
+async def test_a_system_forgets_what_it_has_yet_to_decide_and_nothing_else(system: Provisioning) -> None:
+    waits, done = change("waits", b"one"), change("done", b"another")
+    system.zone.decide(f"waits.{PARENT}", "later", "a person looks at it")
+    async with opened(system) as backend:
+        with pytest.raises(BackendLater):
+            await backend.write([waits])
+        await backend.write([done])
+        assert await backend.withdraw(done) is Withdrawal.CARRIED_OUT
+        for _ in range(2):
+            assert await backend.withdraw(waits) is Withdrawal.DROPPED
+        assert system.zone.confirm(f"waits.{PARENT}") == 0
+        with pytest.raises(BackendRejected, match="it was withdrawn"):
+            await backend.write([waits])
+        assert set(await backend.verify([waits, done])) == {waits.child}
+
+
+async def test_a_system_that_cannot_withdraw_is_told_from_one_that_is_not_set_up_right(
+    system: Provisioning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut_webhook.api.WITHDRAW", "/of-an-older-system")
+    async with opened(system) as backend:
+        assert await backend.withdraw(change("new", b"one")) is Withdrawal.UNKNOWN
+        system.zone.lose()
+        with pytest.raises(BackendMisconfigured, match="answers 404"):
+            await backend.withdraw(change("new", b"one"))
 
 
 # Systems that are none, or mean ill

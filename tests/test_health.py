@@ -246,3 +246,8 @@ async def test_a_store_that_is_away_is_no_reason_to_stop_watching(tmp_path: Path
     store = Store.open(f"sqlite:///{tmp_path}/zonecut.db")
     await store.close()
     await StateKeeper(store, lambda: [bench.shared.health.state], bench.changed).stopped(1.0)
+
+
+def test_what_an_adapter_may_do_better_than_the_interface_is_asked_of_the_adapter() -> None:
+    asked = {name for name, value in vars(Backend).items() if callable(value) and not name.startswith("_")}
+    assert asked <= vars(SharedBackend).keys()

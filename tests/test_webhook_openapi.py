@@ -33,6 +33,7 @@ EXAMPLE_SCHEMAS = (
     "Page",
     "Changes",
     "Explanation",
+    "Withdrawal",
     "RRsetLookup",
     "RRsets",
     "Replacement",
@@ -72,6 +73,7 @@ def test_the_examples_are_understood() -> None:
 def test_what_zonecut_sends_fits(before: Delegation, after: Delegation) -> None:
     change = Change(before, after, b"identity")
     check(documents.changes_json(ZONE, [change], [documents.change_id(ZONE, change)], Ttls()), "Changes")
+    check(documents.withdrawal_json(ZONE, change, documents.change_id(ZONE, change)), "Withdrawal")
     check(Reading(after, ZONE, (after.child,), dict.fromkeys(after.rrsets, 60)).to_json(), "Delegation")
 
 

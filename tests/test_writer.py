@@ -19,6 +19,7 @@ from zonecut.plugin import (
     BackendUnavailable,
     Change,
     Reading,
+    Withdrawal,
 )
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
@@ -26,6 +27,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.rrset import RRset
 from zonecut.protocol.update import DelegationChange
+from zonecut.receiver.batches import HOPELESS
 from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
@@ -71,6 +73,10 @@ class Server(Backend):
         """Children on which it fails, whatever they ask for."""
         self.is_away = False
         """It answers nothing at all."""
+        self.withdrawals: list[Withdrawal | BackendError] = []
+        """What it answers when it is told to forget a change, the last one for ever; empty: it decides at once."""
+        self.forgotten: list[Change] = []
+        """What it was told to forget."""
 
     async def open(self) -> None: ...
 
@@ -114,6 +120,17 @@ class Server(Backend):
         if child in self.keeps_half and after.ns[0] == self.keeps_half[child].ns[0]:
             after = self.keeps_half[child]
         self.holds[child] = self.edits.pop(child, after)
+
+    async def withdraw(self, change: Change) -> Withdrawal | None:
+        if not self.withdrawals:
+            return None
+        answer = self.withdrawals.pop(0) if len(self.withdrawals) > 1 else self.withdrawals[0]
+        if isinstance(answer, BackendError):
+            raise answer
+        self.forgotten.append(change)
+        if answer is Withdrawal.CARRIED_OUT:
+            self.holds[change.child] = change.after
+        return answer
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         if self.is_away:
@@ -420,7 +437,7 @@ async def test_while_a_server_takes_nothing_its_trouble_is_told_also_where_each_
         settled.append(await bench.put(number))
         await asyncio.sleep(0.02)
     assert bench.writer.trouble == "disk full"
-    assert [bench.writer.waits_for(child_name(number)) for number in (3, 4)] == [None] * 2
+    assert sum(bench.writer.waits_for(child_name(number)) is not None for number in range(5)) < HOPELESS
     bench.server.faults.clear()
     assert await outcomes(settled) == [APPLIED] * 5
     assert bench.writer.trouble is None
@@ -433,7 +450,8 @@ async def test_a_server_that_takes_nothing_is_not_asked_about_each(bench: Bench)
         if len(bench.server.faults) < 9900:
             break
         await asyncio.sleep(0.01)
-    assert [bench.writer.waits_for(child_name(number)) for number in range(10)] == [None] * 10
+    # those that came alone, before the others, are tried alone
+    assert sum(bench.writer.waits_for(child_name(number)) is not None for number in range(10)) < HOPELESS
     assert bench.writer.trouble == "disk full"
     bench.server.faults.clear()
     assert await outcomes(settled) == [APPLIED] * 10
@@ -767,6 +785,107 @@ async def test_what_a_server_may_yet_carry_out_is_told_when_its_key_is_revoked(
     await bench.ledger.close(5)
     (told,) = await bench.store.audit.list(child=child_name(1), event="change.may-follow", limit=2)
     assert told.entry.detail["change"] == 1
+
+
+def ends_after(looks: int) -> Standing:
+    """The word behind a change counts for so many looks."""
+    left = [looks]
+
+    async def check() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            await untrusted()
+
+    return check
+
+
+async def as_it_is(reading: Reading) -> Delegation:
+    return reading.delegation
+
+
+async def test_a_server_that_has_yet_to_decide_is_told_to_forget_a_change_whose_key_is_revoked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    bench.server.undecided = {child_name(1)}
+    bench.server.withdrawals = [Withdrawal.DROPPED]
+    (outcome,) = await outcomes([await bench.put(1, case=Scripted(as_it_is, ends_after(1)))])
+    assert outcome.reason == (
+        "key 4711 is revoked by now (stolen); the server had yet to decide, and was told to forget it"
+    )
+    assert [change.identity for change in bench.server.forgotten] == [b"request 1"]
+    assert await bench.states() == [ChangeState.FAILED]
+    (told,) = await bench.store.audit.list(child=child_name(1), event="change.withdrawn", limit=2)
+    assert told.entry.detail == {"change": 1, "answer": "dropped"}
+    assert await bench.store.audit.list(child=child_name(1), event="change.may-follow") == []
+
+
+async def test_a_change_has_not_ended_before_the_server_could_be_told_to_forget_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    bench.server.undecided = {child_name(1)}
+    bench.server.withdrawals = [BackendUnavailable("no route to it")] * 1000
+    with capture_logs() as logs:
+        settled = await bench.put(1, case=Scripted(as_it_is, ends_after(1)))
+        for _ in range(500):
+            if "could not be told" in (bench.writer.waits_for(child_name(1)) or ""):
+                break
+            await asyncio.sleep(0.01)
+        assert bench.writer.waits_for(child_name(1)) == (
+            "key 4711 is revoked by now (stolen); the server could not be told to forget it: no route to it"
+        )
+        # nobody else waits with it
+        assert await outcomes([await bench.put(2)]) == [APPLIED]
+        assert not settled.done()
+    assert any(entry["event"] == "change.withdrawal-delayed" for entry in logs)
+    bench.server.withdrawals = [Withdrawal.DROPPED]
+    (outcome,) = await outcomes([settled])
+    assert outcome.rcode == Rcode.REFUSED
+    assert bench.server.holds[child_name(1)] == ns_of(child_name(1), "old.example.")
+
+
+async def test_what_the_server_carried_out_before_it_could_be_told_is_applied(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    bench.server.undecided = {child_name(1)}
+    bench.server.withdrawals = [Withdrawal.CARRIED_OUT]
+    assert await outcomes([await bench.put(1, case=Scripted(as_it_is, ends_after(1)))]) == [APPLIED]
+    assert await bench.states() == [ChangeState.APPLIED]
+
+
+@pytest.mark.parametrize("answer", [Withdrawal.DROPPED, Withdrawal.UNKNOWN])
+async def test_after_a_restart_a_server_is_told_to_forget_what_a_process_before_may_have_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: Withdrawal
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    bench.server.withdrawals = [answer]
+    case = Scripted(as_it_is, ends_after(0))
+    (outcome,) = await outcomes([await bench.put(1, case=case, uncertain=True)])
+    assert outcome.rcode == Rcode.REFUSED
+    assert [change.identity for change in bench.server.forgotten] == [b"request 1"]
+    await bench.ledger.close(5)
+    follows = await bench.store.audit.list(child=child_name(1), event="change.may-follow")
+    assert bool(follows) is (answer is Withdrawal.UNKNOWN)
+
+
+async def test_what_is_refused_when_it_is_judged_again_is_not_carried_out_later(bench: Bench) -> None:
+    bench.server.undecided = {child_name(1)}
+    bench.server.withdrawals = [Withdrawal.DROPPED]
+
+    async def judge(reading: Reading) -> Delegation:
+        raise Refusal("ns-count", "too few")
+
+    settled = await bench.put(1, judge)
+    for _ in range(500):
+        if bench.writer.waits_for(child_name(1)):
+            break
+        await asyncio.sleep(0.005)
+    bench.server.holds[child_name(1)] = ns_of(child_name(1), "by.hand.example.")
+    (outcome,) = await outcomes([settled])
+    assert outcome.rule == "ns-count"
+    assert [change.before.ns for change in bench.server.forgotten] == [ns_of(child_name(1), "old.example.").ns]
 
 
 async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut.plugin import BackendError, BackendMisconfigured, BackendUnavailable, Withdrawal
 from zonecut.plugin.http import failures, make_client
 from zonecut_webhook.answers import failure, parse
 from zonecut_webhook.documents import dump
@@ -17,6 +17,9 @@ from zonecut_webhook.signing import Request, SigningKey, content_digest, signatu
 
 LARGEST_ANSWER = 8 * 2**20
 """Octets that an answer may have."""
+
+WITHDRAW = "/changes/withdraw"
+"""Where a change is withdrawn, below `url`."""
 
 _REQUESTS_AT_A_TIME = 8
 _CHUNK = 65536
@@ -65,6 +68,21 @@ class Api:
             tells=False,
         )
 
+    async def withdraw(self, document: Mapping[str, Any], idempotency_key: str) -> Withdrawal:
+        """Have a change that waits there forgotten. Raises BackendError."""
+        headers = {"Idempotency-Key": f'"{idempotency_key}"'}
+        patience = self._options.write_timeout
+        status, received, body = await self._send("POST", WITHDRAW, None, dump(document), headers, patience)
+        if status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+            return Withdrawal.DROPPED
+        if status == HTTPStatus.CONFLICT:
+            return Withdrawal.CARRIED_OUT
+        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+            # it may be the whole zone that is not known there now
+            await self.get("")
+            return Withdrawal.UNKNOWN
+        raise self._failure(status, received, body)
+
     async def _exchange(
         self,
         method: str,
@@ -78,30 +96,43 @@ class Api:
         tells: bool = True,
     ) -> dict[str, Any]:
         """The document of a successful answer; empty unless it `tells` something. The time limit is for all of it."""
-        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
-        url = self._options.url
-        async with self._room, failures(url, patience), asyncio.timeout(patience):
-            request = self._signed(method, path, query, content, headers or {}, limits)
-            answer = await self._client.send(request, stream=True)
-            try:
-                body = await self._body(answer)
-            finally:
-                await answer.aclose()
-        if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
-            raise failure(
-                answer.status_code,
-                answer.headers,
-                body,
-                asked=asked,
-                key_file=str(self._options.key),
-                now=self._clock(),
-            )
+        status, received, body = await self._send(method, path, query, content, headers or {}, patience)
+        if status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+            raise self._failure(status, received, body, asked)
         if not tells:
             return {}
         try:
             return parse(body)
         except ValueError as error:
-            raise BackendMisconfigured(f"{url}{path} sent something that cannot be understood: {error}") from None
+            reason = f"{self._options.url}{path} sent something that cannot be understood: {error}"
+            raise BackendMisconfigured(reason) from None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        patience: float,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """The status, the header and the body of an answer. The time limit is for all of it."""
+        limits = httpx2.Timeout(patience, connect=min(patience, self._options.timeout))
+        url = self._options.url
+        async with self._room, failures(url, patience), asyncio.timeout(patience):
+            request = self._signed(method, path, query, content, headers, limits)
+            answer = await self._client.send(request, stream=True)
+            try:
+                body = await self._body(answer)
+            finally:
+                await answer.aclose()
+        return answer.status_code, answer.headers, body
+
+    def _failure(
+        self, status: int, headers: Mapping[str, str], body: bytes, asked: Collection[bytes] = ()
+    ) -> BackendError:
+        key_file = str(self._options.key)
+        return failure(status, headers, body, asked=asked, key_file=key_file, now=self._clock())
 
     def _signed(
         self,

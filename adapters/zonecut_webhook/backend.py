@@ -17,6 +17,7 @@ from zonecut.plugin import (
     Host,
     Reading,
     Unreadable,
+    Withdrawal,
 )
 from zonecut.plugin.branches import visible
 from zonecut.plugin.naming import Naming
@@ -89,6 +90,11 @@ class WebhookBackend(Backend):
             documents.idempotency_key(ids),
         )
         await self._naming.wrote(changes)
+
+    async def withdraw(self, change: Change) -> Withdrawal:
+        identity = documents.change_id(self._zone, change)
+        document = documents.withdrawal_json(self._zone, change, identity)
+        return await self._open().withdraw(document, documents.idempotency_key(("withdraw", identity)))
 
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         found = await self._look_up([change.child for change in changes])

@@ -183,6 +183,11 @@ def changes_json(zone: bytes, changes: Sequence[Change], ids: Sequence[str], ttl
     }
 
 
+def withdrawal_json(zone: bytes, change: Change, identity: str) -> dict[str, Any]:
+    """The body that asks for a change to be forgotten, by the id under which it was asked for."""
+    return {"zone": names.to_text(zone), "changes": [{"id": identity, "child": names.to_text(change.child)}]}
+
+
 def fitting(changes: Sequence[Change], most: int, octets: int) -> int:
     """How many of these changes, from the first on, take no more octets in a request; at least one."""
     for count, change in enumerate(changes[:most]):

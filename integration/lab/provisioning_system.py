@@ -125,6 +125,9 @@ class Handler(BaseHTTPRequestHandler):
                 changes = document["changes"]
                 time.sleep(zone.delay_of(normal(change["child"]) for change in changes))
                 return zone.change(self.headers["Idempotency-Key"], document["ttl"], changes)
+            case "POST", "/changes/withdraw":
+                time.sleep(zone.delay_of(normal(change["child"]) for change in document["changes"]))
+                return zone.withdraw(document["changes"])
             case "POST", "/rrsets/lookup":
                 return Answer(200, {"rrsets": zone.rrsets(document["names"])})
             case "POST", "/rrsets":

@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE INDEX IF NOT EXISTS record_type ON record (type, place);
 CREATE TABLE IF NOT EXISTS verdict (child TEXT PRIMARY KEY, verdict TEXT, reason TEXT, again_in INTEGER, delay REAL);
 CREATE TABLE IF NOT EXISTS journal (number INTEGER PRIMARY KEY, id TEXT UNIQUE, child TEXT, before TEXT, after TEXT);
+CREATE TABLE IF NOT EXISTS waiting (id TEXT PRIMARY KEY, change TEXT, ttls TEXT);
+CREATE TABLE IF NOT EXISTS withdrawn (id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS asked (number INTEGER PRIMARY KEY, key TEXT, id TEXT, child TEXT, status INTEGER);
 """
 
@@ -116,6 +118,17 @@ class Zone:
             database.executemany("INSERT INTO asked (key, id, child, status) VALUES (?, ?, ?, ?)", rows)
         return answer
 
+    def withdraw(self, changes: list[dict[str, Any]]) -> Answer:
+        """Carry none of these changes out, now or later."""
+        identities = [(change["id"],) for change in changes]
+        with self.database(write=True) as database:
+            for identity in identities:
+                if database.execute("SELECT 1 FROM journal WHERE id = ?", identity).fetchone():
+                    return Answer(409, {"reason": "it was carried out before"})
+            database.executemany("DELETE FROM waiting WHERE id = ?", identities)
+            database.executemany("INSERT OR IGNORE INTO withdrawn VALUES (?)", identities)
+        return Answer(200, {})
+
     def rrsets(self, owners: Iterable[str]) -> list[dict[str, Any]]:
         found: dict[tuple[str, int], dict[str, Any]] = {}
         query = "SELECT owner, type, ttl, rdata FROM record WHERE place = ? ORDER BY type, rdata"
@@ -171,6 +184,22 @@ class Zone:
         with self.database(write=True) as database:
             database.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?, ?, ?)", row)
 
+    def confirm(self, child: str) -> int:
+        """Carry out what waits for a decision about a child, without being asked again; how many changes that is."""
+        self.decide(child, "accept")
+        with self.database(write=True) as database:
+            rows = database.execute("SELECT change, ttls FROM waiting").fetchall()
+            found = [(json.loads(change), json.loads(ttls)) for change, ttls in rows]
+            chosen = [(change, ttls) for change, ttls in found if normal(change["child"]) == normal(child)]
+            for change, ttls in chosen:
+                self._decide(database, ttls, [change])
+        return len(chosen)
+
+    def withdrawn(self) -> set[str]:
+        """The ids of what was withdrawn."""
+        with self.database() as database:
+            return {identity for (identity,) in database.execute("SELECT id FROM withdrawn")}
+
     def journal(self) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
         """What was carried out, in order: id, child, before and after."""
         with self.database() as database:
@@ -206,6 +235,8 @@ class Zone:
             verdict, reason, seconds = database.execute(query, (child,)).fetchone() or ("accept", "", 0)
             if database.execute("SELECT 1 FROM record WHERE place = ? AND type = ?", (place(child), CNAME)).fetchone():
                 rejected[child] = f"{child} is an alias"
+            elif database.execute("SELECT 1 FROM withdrawn WHERE id = ?", (change["id"],)).fetchone():
+                rejected[child] = "it was withdrawn"
             elif verdict == "reject":
                 rejected[child] = reason
             elif verdict == "later":
@@ -223,9 +254,14 @@ class Zone:
         if rejected:
             return Answer(422, {"reason": "; ".join(rejected.values()), "children": list(rejected)})
         if waiting:
+            rows = [
+                (change["id"], json.dumps(change), json.dumps(ttls)) for change, child, *_ in todo if child in waiting
+            ]
+            database.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", rows)
             return Answer(202, {"reason": "; ".join(waiting.values()), "children": list(waiting)}, again_in)
         for change, child, hosts, after in todo:
             self._carry_out(database, ttls, child, hosts, after)
+            database.execute("DELETE FROM waiting WHERE id = ?", (change["id"],))
             row = (change["id"], child, json.dumps(change["before"]), json.dumps(change["after"]))
             database.execute("INSERT INTO journal (id, child, before, after) VALUES (?, ?, ?, ?)", row)
         return Answer(200, {})

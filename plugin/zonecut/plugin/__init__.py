@@ -14,6 +14,7 @@ from zonecut.plugin.backend import (
     Host,
     Reading,
     Unreadable,
+    Withdrawal,
 )
 from zonecut.plugin.hookspecs import Adapter, hookimpl
 
@@ -32,5 +33,6 @@ __all__ = [
     "Host",
     "Reading",
     "Unreadable",
+    "Withdrawal",
     "hookimpl",
 ]

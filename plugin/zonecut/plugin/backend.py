@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,17 @@ class BackendLater(BackendUnavailable):
         self.again_in = again_in
 
 
+class Withdrawal(StrEnum):
+    """What a server says that is to forget a change which it had yet to decide."""
+
+    DROPPED = "dropped"
+    """It has not carried the change out, and never will."""
+    CARRIED_OUT = "carried-out"
+    """It has carried the change out already, and leaves that as it is."""
+    UNKNOWN = "unknown"
+    """It cannot be told such a thing, and may carry the change out."""
+
+
 class Backend(ABC):
     """One parent zone on one server.
 
@@ -210,6 +222,15 @@ class Backend(ABC):
 
         At the owners that a change names, as for `write`; what stands at others makes no difference.
         """
+
+    async def withdraw(self, change: Change) -> Withdrawal | None:
+        """Have the server forget a change that `write` was once called with and that is not wanted any more.
+
+        Only where BackendLater is ever raised: what the server has yet to decide, it may carry out without being asked
+        again. None, as here, from one that decides at once. What was carried out stays. Raises BackendUnavailable where
+        the server cannot be asked or has no answer yet; it is asked again then, and nothing else of this child before.
+        """
+        return None
 
     async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
         """Who names each of these hosts below the apex in an NS record, and their addresses.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.plugin import Backend, Change
+from zonecut.plugin import Backend, Change, Withdrawal
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
@@ -16,6 +16,7 @@ from zonecut.store import AuditEntry, ChangeState
 
 BACKEND_REJECTED = "backend-rejected"
 """The rule that a change breaks to which the server itself said no."""
+_DROPPED = "the server had yet to decide, and was told to forget it"
 _MAY_FOLLOW = "the server was asked for it before, has yet to decide, and may carry it out"
 _ADVICE = "have the server's own side drop what it was asked for, or look whether it carried it out"
 
@@ -37,7 +38,9 @@ class Endings:
 
     def fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
         """Nothing of it is on the server, or a person was told what may be."""
-        if pending.answered_later and failed.rule != BACKEND_REJECTED:
+        if pending.dropped and failed.rule != BACKEND_REJECTED:
+            failed = replace(failed, reason=f"{failed.reason}; {_DROPPED}")
+        elif pending.answered_later and failed.rule != BACKEND_REJECTED:
             failed = replace(failed, reason=f"{failed.reason}; {_MAY_FOLLOW}")
             self._tell_may_follow(pending)
         _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
@@ -52,6 +55,34 @@ class Endings:
         # where the child is told all of the reason, it is told this as well
         told = failed.told + left if failed.told == failed.reason else failed.told
         self.fail(pending, replace(failed, reason=failed.reason + left, told=told), result)
+
+    async def withdraw(self, pending: Pending) -> bool:
+        """Have the server forget what it was asked for of a change; True if it had carried that out.
+
+        What it answers is told. One that cannot be told such a thing may carry the change out, which `fail` tells.
+        Raises BackendError.
+        """
+        answers = set()
+        for change in tuple(pending.asked):
+            answer = await self._backend.withdraw(change)
+            if answer is None:
+                return False
+            self._tell_withdrawn(pending, answer)
+            answers.add(answer)
+            if answer is not Withdrawal.UNKNOWN:
+                pending.asked.remove(change)
+        if Withdrawal.UNKNOWN in answers:
+            pending.answered_later = True
+        elif Withdrawal.DROPPED in answers:
+            pending.answered_later, pending.dropped = False, True
+        return Withdrawal.CARRIED_OUT in answers
+
+    def _tell_withdrawn(self, pending: Pending, answer: Withdrawal) -> None:
+        _log.warning("change.withdrawn", **about(self._zone, pending), answer=answer.value)
+        detail = {"change": pending.id, "answer": answer.value}
+        self._ledger.tell(
+            AuditEntry("change.withdrawn", "zonecut", zone=self._zone, child=pending.child, detail=detail)
+        )
 
     def _tell_may_follow(self, pending: Pending) -> None:
         _log.error("change.may-follow", **about(self._zone, pending), advice=_ADVICE)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 
@@ -96,7 +96,7 @@ class InWork:
         `posted_by`: who asked for it, if that was not the child: what its keys count for once it is applied is decided
         before that is recorded, and before the child's turn ends. Until then they can do nothing.
         """
-        pending.change = replace(pending.change, identity=identities[0] if identities else b"")
+        pending.identify(identities[0] if identities else b"")
         self.pending[pending.id] = pending
         self._readings.begins(pending.child)
         if posted_by is not None:

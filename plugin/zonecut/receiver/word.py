@@ -6,24 +6,32 @@ One whose key was revoked, or which an operator rejected, ends here, and nothing
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from zonecut.plugin import Reading
+import structlog
+
+from zonecut.plugin import BackendError, Reading
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result
 from zonecut.receiver.endings import Endings
 from zonecut.receiver.outcome import Outcome
-from zonecut.receiver.waits import Waits
+from zonecut.receiver.telling import is_told
+from zonecut.receiver.waits import Waits, about
 from zonecut.receiver.writequeue import Pending
 from zonecut.store import StoreUnavailable
 
 SETTLED_IN = 0.5
 """Seconds after which it is asked again, before a change is written, whether the word behind it still counts."""
 
+_log = structlog.get_logger(__name__)
+
 
 class Word:
     """Of one parent zone's changes."""
 
-    def __init__(self, endings: Endings, waits: Waits, read: Callable[[Pending], Awaitable[Reading]]) -> None:
+    def __init__(
+        self, zone: bytes, endings: Endings, waits: Waits, read: Callable[[Pending], Awaitable[Reading]]
+    ) -> None:
         """`read` tells what the server holds for a change's child now."""
+        self._zone = zone
         self._endings = endings
         self._waits = waits
         self._read = read
@@ -48,8 +56,20 @@ class Word:
         return rest
 
     async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
-        """End a change that is not on the server and must not come there, not even by half. Raises BackendError."""
-        if not pending.written:
+        """End a change that is not on the server and must not come there, not even by half. Raises BackendError.
+
+        Where the server cannot be told to forget what it was asked for, that is tried again: until then the change has
+        not ended, and its child's next one waits.
+        """
+        try:
+            done = await self._endings.withdraw(pending)
+        except BackendError as error:
+            if is_told(pending.attempts):
+                _log.error("change.withdrawal-delayed", **about(self._zone, pending), reason=error.reason)
+            why = f"{refusal.reason}; the server could not be told to forget it: {error.reason}"
+            self._waits.put_off(pending, why, result)
+            return
+        if not pending.written and not done:
             self._endings.fail(pending, Outcome.of(refusal), result)
             return
         held = (await self._read(pending)).delegation

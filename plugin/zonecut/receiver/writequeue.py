@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from math import inf
 
@@ -52,6 +52,10 @@ class Pending:
     """What the server held before we wrote anything of it."""
     answered_later: bool = False
     """The server was asked for it, has yet to decide, and may then carry it out without being asked again."""
+    asked: list[Change] = field(default_factory=list)
+    """What the server was asked for, or may have been by a process before us: with another `before`, another one."""
+    dropped: bool = False
+    """The server was told to forget it, and has."""
     lagging: bool = False
     """The server has acknowledged it, and may show it a while later: until then it is not written again."""
     shown_late: int = 0
@@ -62,6 +66,8 @@ class Pending:
     def __post_init__(self) -> None:
         self.origin = self.change.before
         self.written = self.uncertain
+        if self.uncertain:
+            self.asked.append(self.change)
 
     @property
     def child(self) -> bytes:
@@ -75,6 +81,17 @@ class Pending:
     @property
     def is_applied(self) -> bool:
         return self.settled.done() and not self.settled.cancelled() and not self.settled.result().rcode
+
+    def identify(self, identity: bytes) -> None:
+        """Have it go by the identity of the request behind it, before it is taken to the server."""
+        self.change = replace(self.change, identity=identity)
+        self.asked = [replace(each, identity=identity) for each in self.asked]
+
+    def ask(self) -> Change:
+        """What it is taken to the server as."""
+        if self.change not in self.asked:
+            self.asked.append(self.change)
+        return self.change
 
     def may_have_left(self, held: Delegation) -> bool:
         """True if what the server holds may be what our own writing left, and nobody else's.

@@ -13,7 +13,16 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Reading
+from zonecut.plugin import (
+    Backend,
+    BackendConflict,
+    BackendError,
+    BackendLater,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+    Reading,
+)
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
@@ -68,7 +77,7 @@ class Writer:
         self._waits = Waits(zone, self._queue, ledger, jitter)
         self._neighbours = Neighbours(zone, backend, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
-        self._word = Word(self._endings, self._waits, self._read)
+        self._word = Word(zone, self._endings, self._waits, self._read)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -198,7 +207,7 @@ class Writer:
             batch = await self._word.still_counts(batch, result)
             if not batch:
                 return
-            await self._backend.write([pending.change for pending in batch])
+            await self._backend.write([pending.ask() for pending in batch])
         except (BackendConflict, BackendRejected) as error:
             result.answered = True
             if len(batch) == 1:
@@ -294,12 +303,14 @@ class Writer:
                 # a wrong copy may be there for a moment: it is written when that is known, or its key suspended
                 self._waits.put_off(pending, refusal.reason, result)
             else:
+                await self._forget(pending)
                 await self._endings.give_up(pending, Outcome.of(refusal), held, result)
             return
         pending.conflicts += 1
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
             told = "somebody else changes this delegation at the same time"
+            await self._forget(pending)
             self._endings.fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
             return
         change = replace(pending.change, before=held, after=after)
@@ -307,6 +318,7 @@ class Writer:
         if why is None and pending.written and after != held:
             why = pending.case.held_because(replace(change, before=pending.origin))
         if why is not None:
+            await self._forget(pending)
             await self._ledger.hold(pending.id, change, why)
             pending.change = change
             self._endings.end(pending, Outcome.waits_for_operator(why), result)
@@ -322,6 +334,11 @@ class Writer:
             self._endings.settle(pending, result)
         else:
             await self._take([pending], result)
+
+    async def _forget(self, pending: Pending) -> None:
+        """Have the server not carry out later what it has yet to decide of a change. Raises BackendError."""
+        if pending.answered_later and await self._endings.withdraw(pending):
+            raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
 
     async def _rebase(self, pending: Pending, change: Change) -> None:
         """Go on with what was judged, and where it is enforced checked, on what the server holds now."""
@@ -342,6 +359,11 @@ class Writer:
             await self._rebase(pending, change)
             self._queue.put(pending)
         elif failed.rcode != Rcode.SERVFAIL or pending.conflicts >= MAX_CONFLICTS - 1:
+            if pending.answered_later:
+                # the server is told first, by whoever writes
+                pending.withdrawn = failed.refusal
+                self._queue.put(pending)
+                return
             self._endings.fail(pending, failed, Result())
         else:
             pending.trouble = failed.reason

@@ -18,6 +18,7 @@ from zonecut.plugin import (
     Host,
     Reading,
     Unreadable,
+    Withdrawal,
 )
 from zonecut.protocol import names
 from zonecut.protocol.rrset import RRset
@@ -82,6 +83,11 @@ class SharedBackend(Backend):
             # a write whose answer was lost took place
             self.health.answered(writing=True)
         return missing
+
+    async def withdraw(self, change: Change) -> Withdrawal | None:
+        async with self._turn:
+            with self.health.watched():
+                return await self._backend.withdraw(change)
 
     async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
         with self.health.watched():

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from zonecut.plugin.backend import BackendConflict, BackendRejected, Change
+from zonecut.plugin.backend import BackendConflict, BackendRejected, Change, Withdrawal
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import differs, listed, opened, shows, unchanged
 from zonecut.plugin.contract.server import ContractServer, ds, generated
@@ -144,6 +144,21 @@ class WritingContract(ContractTests):
             await self.carried_out(backend, [changes[0], changes[3]])
             assert set(await backend.verify(changes)) == {self.name(f"new{i}") for i in (1, 2, 4)}
             assert await backend.verify([]) == ()
+
+    async def test_a_change_that_is_withdrawn_leaves_the_zone_as_it_is(self, server: ContractServer) -> None:
+        unwritten = Change(generated(self.zone_name, 1), self.full("child1"), b"a request")
+        written = Change(generated(self.zone_name, 2), self.full("child2"), b"another")
+        async with opened(server) as backend:
+            answer = await backend.withdraw(unwritten)
+            assert answer is not Withdrawal.CARRIED_OUT
+            if answer is Withdrawal.DROPPED:
+                with pytest.raises(BackendRejected):
+                    await backend.write([unwritten])
+            await backend.write([written])
+            for _ in range(2):
+                assert await backend.withdraw(written) is not Withdrawal.DROPPED
+            await shows(backend, unwritten.before)
+            await shows(backend, written.after)
 
     async def test_a_batch_has_at_least_one_change_and_no_more_than_there_are(self, server: ContractServer) -> None:
         changes = [Change(Delegation(self.name(f"new{i}")), self.full(f"new{i}")) for i in range(5)]
