@@ -5,7 +5,9 @@ SQLite does not notice, and goes on in files that are gone at the next start.
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair
 from zonecut.receiver.keylookup import KeyLookup
-from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable, StoreUnusable
+from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable, StoreUnusable, marking
 from zonecut.store.audit import AuditEntry
 from zonecut.store.lock import locked
 
@@ -59,6 +61,33 @@ async def test_nothing_is_read_or_recorded_once_a_file_is_removed_or_replaced(
         with pytest.raises(StoreReplaced, match="beneath zonecut"):
             await store.audit.list()
     assert [each is not None and name in each for each in told] == [True]
+
+
+async def test_an_older_copy_that_is_written_into_the_file_beneath_its_wal_is_not_mixed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marking, "PERIOD", 0)
+    database, url = tmp_path / "zonecut.db", f"sqlite:///{tmp_path}/zonecut.db"
+    with locked(url) as lock:
+        async with Store.open(url, writes=True, lock=lock) as store:
+            for number in range(5):
+                await store.audit.record(ENTRY)
+                with closing(sqlite3.connect(database)) as other:
+                    assert other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0] == 0
+                    if number == 1:
+                        other.execute(f"VACUUM INTO '{tmp_path}/copy'")
+            await store.audit.record(ENTRY)
+            assert (tmp_path / "zonecut.db-wal").stat().st_size
+            whole = database.read_bytes()
+            shutil.copyfile(tmp_path / "copy", database)
+            for _ in range(2):
+                with pytest.raises(StoreReplaced, match=r"an older copy was written into .*-wal goes with a newer one"):
+                    await store.audit.record(ENTRY)
+                with pytest.raises(StoreReplaced):
+                    await store.audit.list()
+            database.write_bytes(whole)
+            await store.audit.record(ENTRY)
+            assert len(await store.audit.list()) == 7
 
 
 async def test_a_group_fails_as_a_whole_and_each_of_it_is_told(store: Store, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A store that has not got as far as its mark says was restored: nothing is recorded until an operator accepts it."""
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
@@ -27,8 +29,10 @@ from zonecut.store import (
     StoreReplaced,
     StoreRestored,
     StoreUnusable,
+    marking,
 )
 from zonecut.store.audit import AuditEntry
+from zonecut.store.mark import Mark, MarkFile
 from zonecut.store.marking import LOOK_AGAIN
 
 CHILD = names.from_text("child.parent.example.")
@@ -89,19 +93,177 @@ async def test_a_store_that_is_opened_again_was_not_restored(tmp_path: Path) -> 
             await store.audit.record(ENTRY)
 
 
-async def test_a_store_that_was_killed_was_not_restored(tmp_path: Path) -> None:
-    """What a crash leaves is a store that got further than its mark, or a mark that was never written."""
+def as_a_kill_leaves_it(directory: Path, copy: Path) -> None:
+    """What is in the files at this moment, as if the same ones were found by the next start."""
+    copy.mkdir()
+    for file in directory.iterdir():
+        if not file.name.endswith("-shm"):
+            shutil.copy(file, copy / file.name)
+    mark = copy / ".zonecut.db.mark"
+    if mark.exists():
+        inode = (copy / "zonecut.db").stat().st_ino
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "file": inode}))
+
+
+async def test_a_store_that_was_killed_was_not_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a kill at any moment leaves: before and after each commit, and each time that the mark is written."""
+    directory, moments = tmp_path / "store", itertools.count()
+    directory.mkdir()
+
+    def moment(*_: object) -> None:
+        as_a_kill_leaves_it(directory, tmp_path / f"killed{next(moments)}")
+
+    write = MarkFile.write
+
+    def marked(file: MarkFile, mark: Mark, *, lasting: bool = False) -> None:
+        moment()
+        write(file, mark, lasting=lasting)
+        moment()
+
+    monkeypatch.setattr(MarkFile, "write", marked)
+    monkeypatch.setattr(marking, "PERIOD", 0)
+    event.listen(Connection, "commit", moment)
+    try:
+        for _ in range(2):
+            await used(directory, 3)
+    finally:
+        event.remove(Connection, "commit", moment)
+    monkeypatch.undo()
+    count = next(moments)
+    assert count > 20
+    for number in range(count):
+        each = tmp_path / f"killed{number}"
+        for _ in range(2):
+            async with opened(each) as store:
+                assert store.restored is None
+                await store.audit.record(ENTRY)
+
+
+async def test_a_mark_that_is_too_old_says_nothing_against_the_store(tmp_path: Path) -> None:
     await used(tmp_path)
     mark = tmp_path / ".zonecut.db.mark"
     early = mark.read_bytes()
     await used(tmp_path, 3)
-    for content in (early, b"", b"{}", None):
+    mark.write_bytes(early)
+    async with opened(tmp_path) as store:
+        assert store.restored is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"null"])
+async def test_a_store_without_the_mark_that_it_had_is_a_copy_of_unknown_age(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """On a new disk, or where the mark was lost: whoever puts only the database back has no other sign of it."""
+    await used(tmp_path)
+    back_up(tmp_path)
+    await used(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(tmp_path / "copy", elsewhere / "zonecut.db")
+    mark = elsewhere / ".zonecut.db.mark"
+    if content is not None:
+        mark.write_bytes(content)
+    for _ in range(2):  # it does not wear off
+        async with opened(elsewhere) as store:
+            assert store.restored is not None
+            assert f"its mark {mark} is not there or cannot be read" in store.restored.reason
+            assert "put that file beside it as well" in store.restored.reason
+            assert store.restored.to_json()["used_until"] is None
+            with pytest.raises(StoreRestored, match="zonecut store check, and then zonecut store accept"):
+                await store.audit.record(ENTRY)
+    async with opened(elsewhere) as store:
+        before = CLOCK.now
+        # it may have been used until now, for all that anybody knows
+        assert await store.restores.accept("operator:test", [], [], 300) > before + 300
+    async with opened(elsewhere) as store:
+        assert store.restored is None
+        await store.audit.record(ENTRY)
+
+
+async def test_a_store_that_moves_takes_its_mark_along(tmp_path: Path) -> None:
+    await used(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("zonecut.db", ".zonecut.db.mark"):
+        shutil.copy(tmp_path / name, elsewhere / name)
+    await used(elsewhere)
+
+
+async def test_the_mark_of_another_store_is_none(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        await used(tmp_path / name)
+    shutil.copy(tmp_path / "one" / "zonecut.db", tmp_path / "other" / "zonecut.db")
+    for _ in range(2):
+        async with opened(tmp_path / "other") as store:
+            assert store.restored is not None
+            assert "is one of another store" in store.restored.reason
+            with pytest.raises(StoreRestored):
+                await store.audit.record(ENTRY)
+    async with opened(tmp_path / "other") as store:
+        await store.restores.accept("operator:test", [], [], 300)
+    await used(tmp_path / "other")
+
+
+async def test_a_store_of_an_older_version_gets_its_name_and_its_mark_without_an_alarm(tmp_path: Path) -> None:
+    await used(tmp_path, 3)
+    mark = tmp_path / ".zonecut.db.mark"
+    known = json.loads(mark.read_text())
+    for content in (None, {name: known[name] for name in ("entry", "at", "file")}):
+        with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
+            database.execute("DROP TABLE store_name")
+            database.execute("UPDATE alembic_version SET version_num = '0013'")
         if content is None:
             mark.unlink()
         else:
-            mark.write_bytes(content)
+            mark.write_text(json.dumps(content))
         async with opened(tmp_path) as store:
             assert store.restored is None
+            # one of the older version that still runs leaves a mark as it knows it
+            mark.write_text(json.dumps({name: known[name] for name in ("entry", "at", "file")}))
+        async with opened(tmp_path) as store:
+            assert store.restored is None
+        assert json.loads(mark.read_text())["store"]
+    mark.unlink()
+    async with opened(tmp_path) as store:
+        assert store.restored is not None
+
+
+async def test_an_older_copy_beneath_the_wal_of_a_newer_store_is_refused_before_sqlite_mixes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marking, "PERIOD", 0)
+    database, url = tmp_path / "zonecut.db", f"sqlite:///{tmp_path}/zonecut.db"
+    await used(tmp_path)
+    back_up(tmp_path)
+    await used(tmp_path, 2)
+    with _daemon(tmp_path) as daemon:
+        daemon.kill()
+    assert (tmp_path / "zonecut.db-wal").stat().st_size
+    whole = database.read_bytes()
+    shutil.copyfile(tmp_path / "copy", database)  # as `cp` does: it is the same file
+    before = database.read_bytes()
+    with pytest.raises(
+        StoreUnusable, match=r"a newer file was there before.*zonecut\.db-wal may not have been made with"
+    ):
+        opened(tmp_path)
+    assert database.read_bytes() == before
+    database.write_bytes(whole)
+    async with opened(tmp_path) as store:
+        assert store.restored is None
+        assert len(await store.audit.list()) == 4
+    shutil.copyfile(tmp_path / "copy", database)
+    for name in ("zonecut.db-wal", "zonecut.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    async with opened(tmp_path) as store:
+        assert store.restored is not None
+        await store.restores.accept("operator:test", [], [], 300)
+    # and what is younger now than the store that is lost is not held against it
+    with _daemon(tmp_path) as daemon:
+        daemon.kill()
+    async with opened(tmp_path) as store:
+        assert store.restored is None
+    Store.open(url)
 
 
 async def test_a_backup_is_known_for_what_it_is_and_takes_nothing(tmp_path: Path) -> None:
@@ -131,6 +293,7 @@ async def test_a_backup_that_went_on_elsewhere_is_no_longer_the_store_that_was_h
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(tmp_path / "copy", elsewhere / "zonecut.db")
+    shutil.copy(tmp_path / ".zonecut.db.mark", elsewhere / ".zonecut.db.mark")
     await used(tmp_path)
     await used(elsewhere, 5)
     back_up(elsewhere)
@@ -194,7 +357,7 @@ async def test_signatures_count_from_the_acceptance_on_and_from_what_clocks_may_
     CLOCK.now += 1000
     async with opened(tmp_path) as store:
         before = CLOCK.now
-        assert before < await store.restores.accept("operator:test", [], [], 300) <= CLOCK.now
+        assert before < await store.restores.accept("operator:test", [], [], 300) - 300 <= CLOCK.now
         (newest, *_) = await store.audit.list()
         assert (newest.entry.event, newest.entry.actor) == ("store.accepted", "operator:test")
 
@@ -292,6 +455,33 @@ async def test_a_command_does_not_record_where_the_daemon_does_not_look(tmp_path
         daemon.communicate()
     async with opened(tmp_path) as store:
         assert len(await store.audit.list()) == 2
+
+
+async def test_a_copy_of_what_the_daemon_has_is_read_and_not_written(tmp_path: Path) -> None:
+    """Else `key revoke` with another configuration says that it revoked a key, and the daemon goes on with it."""
+    served, copied = tmp_path / "served", tmp_path / "copied"
+    for directory in (served, copied):
+        directory.mkdir()
+    with _daemon(served) as daemon:
+        back_up(served)
+        shutil.copy(served / "copy", copied / "zonecut.db")
+        shutil.copy(served / ".zonecut.db.mark", copied / ".zonecut.db.mark")
+        async with opened(copied) as store:
+            assert store.elsewhere is not None
+            assert f"{copied}/zonecut.db is a copy of {served}/zonecut.db, which zonecut serve has" in store.elsewhere
+            assert str(daemon.pid) in store.elsewhere
+            assert len(await store.audit.list()) == 1
+            with pytest.raises(StoreReplaced, match=r"is a copy of .*nothing is recorded"):
+                await store.audit.record(ENTRY)
+        async with opened(served) as store:
+            assert store.elsewhere is None
+            await store.audit.record(ENTRY)
+        (tmp_path / "link").symlink_to(served)
+        async with opened(tmp_path / "link") as store:
+            assert store.elsewhere is None
+        daemon.communicate()
+    async with opened(copied) as store:
+        assert store.elsewhere is None
 
 
 async def test_what_is_no_mark_ends_nothing_and_is_waited_for_by_nobody(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from zonecut.store.tables import metadata
         "sqlite:///:memory:",
         "sqlite:///file:x?mode=memory&uri=true",
         "sqlite:////tmp/x.db?mode=ro",
+        "sqlite:///zonecut.db",
+        "sqlite:///./zonecut.db",
         "mysql://localhost/x",
         "postgresql://localhost/x",
         "postgresql+psycopg://localhost/x",

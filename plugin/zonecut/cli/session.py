@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zonecut.cli import owner
+from zonecut.cli import output, owner
 from zonecut.cli.failures import UsageFailure
 from zonecut.protocol import names
 
@@ -37,10 +37,16 @@ def load(path: Path | None) -> "Loaded":
 
 
 def open_store(loaded: "Loaded") -> "Store":
-    """The store of a configuration, to be used with `async with`. Raises StoreUnusable."""
+    """The store of a configuration, to be used with `async with`. Raises StoreUnusable.
+
+    Whoever works on a copy of the one that a daemon has is told so.
+    """
     from zonecut.serve import daemon
 
-    return daemon.open_store(loaded)
+    store = daemon.open_store(loaded)
+    if store.elsewhere is not None:
+        output.complain(store.elsewhere)
+    return store
 
 
 def parent_of(loaded: "Loaded", child: bytes) -> "ParentSection":

@@ -39,6 +39,11 @@ def parse_url(text: str) -> URL:
             raise StoreUnusable(
                 f"store url {text!r}: a store outlives the process, so it needs the path of a file: {_ACCEPTED}"
             )
+        if not Path(url.database).is_absolute():
+            raise StoreUnusable(
+                f"store url {text!r}: {url.database} is another file wherever zonecut is started from, so it has to be "
+                f"an absolute path, with four slashes: {_ACCEPTED}"
+            )
         return url
     raise StoreUnusable(f"store url {display(url)!r}: {url.drivername!r} is not supported; there is {_ACCEPTED}")
 

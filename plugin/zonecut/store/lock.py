@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zonecut.store import timestamps
+from zonecut.store import generations, timestamps
 from zonecut.store.engine import display, parse_url
 from zonecut.store.errors import StoreReplaced, StoreUnavailable, StoreUnusable
 
@@ -106,6 +106,7 @@ class Lock:
     def __init__(self, path: Path, descriptor: int, store: str) -> None:
         """`descriptor` has the lock on the file at `path`; `store` names the store in messages."""
         self._path = path
+        self._database: int | None = None
         self._descriptors = [descriptor]
         self._store = store
         self._holder = Holder(os.getpid(), time.time())
@@ -128,6 +129,11 @@ class Lock:
             why = "another zonecut serve has it open, whose lock was removed" if error.errno == errno.EAGAIN else error
             raise StoreUnusable(f"{self._store}: {database} cannot be locked: {why}; stop that one first") from None
         self._descriptors.append(descriptor)
+        self._database = descriptor
+
+    def generation(self) -> int | None:
+        """How far the SQLite file has got without its `-wal`, see `generations`; None where that is not known."""
+        return None if self._database is None else generations.read(self._database)
 
     def publish(self, files: Sequence[int]) -> bool:
         """Say in the locked file what this process has open, see Holder; False where that cannot be written now.
@@ -165,6 +171,7 @@ class Lock:
             )
 
     def close(self) -> None:
+        self._database = None
         while self._descriptors:
             os.close(self._descriptors.pop())
 

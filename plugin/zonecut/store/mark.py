@@ -2,7 +2,9 @@
 
 The mark is a small file beside the SQLite file. It names the newest entry of the audit trail that was durable, since
 whatever a store decides leaves an entry there in the same transaction. It is written after what it tells of is on the
-disk, and never tells more: a crash leaves a mark that is too old, which says nothing against the store.
+disk, and never tells more: a crash leaves a mark that is too old, which says nothing against the store. It is on the
+disk itself before it takes the place of an older one, so that no power cut leaves an empty one; and it bears the name
+of the store (see `naming`), which without it is a copy of unknown age.
 """
 
 import json
@@ -10,15 +12,13 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from zonecut.store import tables, timestamps
-from zonecut.store.errors import StoreUnusable
-from zonecut.store.lock import holder
 
 _MOST_OCTETS = 1000
 _END_OF_TIME = 2.0**37
@@ -32,12 +32,15 @@ class Mark:
     """The newest entry of an audit trail: its number, and when it was recorded, in seconds since the epoch.
 
     `file` is the inode of the SQLite file that held it, where that is known: its device may have another number after
-    each boot.
+    each boot. `store` is the name of the store; None in a mark that an older version has written. `generation`: how far
+    the SQLite file had got without its `-wal`, see `placing`; None where that is not known.
     """
 
     entry: int
     at: float
     file: int | None = None
+    store: str | None = None
+    generation: int | None = None
 
 
 NOTHING = Mark(0, 0.0)
@@ -46,27 +49,43 @@ NOTHING = Mark(0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What shows that a store is not the one that was here: the mark, and how far the store has got."""
+    """What shows that a store is not the one that was here: the mark, and how far the store has got.
 
-    mark: Mark
+    `mark` is None where a store that has had one came without, to `path`; `another`: the mark is one of another store.
+    """
+
+    mark: Mark | None
     newest: Mark
+    path: Path
+    another: bool = False
 
     @property
     def reason(self) -> str:
         """A sentence that says what is wrong, and what an operator does about it."""
-        until = timestamps.to_text(self.mark.at)
         has = f"ends at {timestamps.to_text(self.newest.at)}" if self.newest.entry else "is empty"
-        if self.newest.entry >= self.mark.entry:
-            has = "has gone another way since"
+        if self.mark is None:
+            shown = (
+                f"its mark {self.path} is not there or cannot be read, so that nothing tells how old it is (its audit "
+                f"trail {has}); where it was moved here while no zonecut ran, put that file beside it as well, else"
+            )
+        elif self.another:
+            shown = (
+                f"the mark {self.path} is one of another store, which was used until "
+                f"{timestamps.to_text(self.mark.at)}, and the audit trail of this one {has};"
+            )
+        else:
+            if self.newest.entry >= self.mark.entry:
+                has = "has gone another way since"
+            shown = f"it was used until {timestamps.to_text(self.mark.at)}, and its audit trail {has};"
         return (
-            f"the store was restored from a backup: it was used until {until}, and its audit trail {has}; "
-            "nothing is accepted until an operator has run zonecut store check, and then zonecut store accept"
+            f"the store was restored from a backup: {shown} nothing is accepted until an operator has run zonecut "
+            "store check, and then zonecut store accept"
         )
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "used_until": timestamps.to_text(self.mark.at),
-            "entry": self.mark.entry,
+            "used_until": timestamps.to_text(self.mark.at) if self.mark else None,
+            "entry": self.mark.entry if self.mark else None,
             "reaches_until": timestamps.to_text(self.newest.at) if self.newest.entry else None,
             "newest_entry": self.newest.entry,
         }
@@ -78,12 +97,12 @@ def newest(connection: Connection) -> Mark:
     return NOTHING if row is None else Mark(row.id, row.at)
 
 
-def compare(connection: Connection, mark: Mark | None) -> Restored | None:
-    """None if a store holds all that its mark tells of, or there is no mark."""
+def holds(connection: Connection, mark: Mark | None) -> bool:
+    """Whether a store holds all that a mark tells of; True where there is none."""
     if mark is None or not mark.entry:
-        return None
+        return True
     at = connection.execute(select(_AUDIT.c.at).where(_AUDIT.c.id == mark.entry)).scalar_one_or_none()
-    return None if at == mark.at else Restored(mark, newest(connection))
+    return bool(at == mark.at)
 
 
 class MarkFile:
@@ -97,7 +116,7 @@ class MarkFile:
         self.path = store.with_name(f".{store.name}.mark")
 
     def read(self) -> Mark | None:
-        """The mark; None where there is none, or none that can be read: a power cut may leave it empty."""
+        """The mark; None where there is none, or none that can be read."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -110,16 +129,23 @@ class MarkFile:
         finally:
             os.close(descriptor)
 
-    def write(self, mark: Mark) -> None:
-        """Put another mark in place of the one that is there, in one step. Raises OSError."""
+    def write(self, mark: Mark, *, lasting: bool = False) -> None:
+        """Put another mark in place of the one that is there, in one step. Raises OSError.
+
+        Whatever comes, one of the two is there, whole. With `lasting` it is this one: where there was none before.
+        """
         # under a name of its own: a command may write one at the same time
         descriptor, name = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
         new = Path(name)
         try:
             with os.fdopen(descriptor, "w") as file:
-                json.dump({"entry": mark.entry, "at": mark.at, "file": mark.file}, file)
+                json.dump(asdict(mark), file)
                 file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
             new.replace(self.path)
+            if lasting:
+                _sync(self.path.parent)
         except OSError:
             with suppress(OSError):
                 new.unlink()
@@ -141,34 +167,15 @@ def _parse(octets: bytes) -> Mark | None:
         return None
     if file is not None and (not isinstance(file, int) or not 0 <= file < 2**64):
         return None
-    return Mark(entry, float(at), file)
+    store, generation = document.get("store"), document.get("generation")
+    if not isinstance(store, str | None) or not isinstance(generation, int | None):
+        return None
+    return Mark(entry, float(at), file, store, generation)
 
 
-def lost(url: str, mark: Mark, file: MarkFile) -> str:
-    """A sentence about a store that is gone while its mark is there."""
-    return (
-        f"store url {url!r}: the file is gone, and it was used until {timestamps.to_text(mark.at)}: put a backup in "
-        f"its place (deploy/README.md says how), or remove {file.path} as well to begin with an empty store"
-    )
-
-
-def check_moved(url: str, store: Path, mark: MarkFile) -> None:
-    """Raise StoreUnusable for a file that cannot be used in the place where another one was marked.
-
-    It is to be called before anything is opened: with another file's `-wal` beside it, that would damage it.
-    """
-    who = holder(store)
-    if who is not None and who.pid != os.getpid():
-        raise StoreUnusable(
-            f"store url {url!r}: another file has taken its place beneath zonecut serve ({who}), which has the one "
-            "open that was there: nothing that is done here would reach it, and nothing that it does would last; stop "
-            "it first"
-        )
-    log = store.with_name(f"{store.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise StoreUnusable(
-            f"store url {url!r}: another file was there before, and {log} may not have been made with this one: what "
-            f"is in it would be mixed into a backup that was put in its place, and is lost without it. Copy {store}, "
-            f"{log} and {mark.path} to where they are kept; then, if only {store.name} was put there, remove {log} and "
-            f"{store.name}-shm; if all of them came here together, remove {mark.path}"
-        )
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

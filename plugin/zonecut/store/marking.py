@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from zonecut.store.mark import Mark, MarkFile, Restored, compare, newest
+from zonecut.store.mark import Mark, MarkFile, Restored, holds, newest
+from zonecut.store.naming import compare, judge, name_of
 
 PERIOD = 1.0
-"""Seconds between two writes of the mark: what it does not tell of yet is what a backup may lose unseen."""
+"""Seconds between two writes of the mark: what it does not tell of yet is what a backup may lose unseen. In the same
+time, or more, the store comes to its next generation."""
 GLANCE = 0.2
 """Seconds between two glances of those who read at whether the store holds what it held."""
 SETTLED = 0.05
@@ -48,6 +50,19 @@ class Marking:
         self._due = recorded
         self._written_at = float("-inf")
         self._looked_at = float("-inf")
+        self._advanced_at = float("-inf")
+
+    def advance(self, connection: Connection) -> None:
+        """Number the state that is about to be committed, every PERIOD: see `generations`.
+
+        The number is in the first page of the SQLite file, where it can be read before SQLite opens that.
+        """
+        now = self._monotonic()
+        if now - self._advanced_at < PERIOD or connection.dialect.name != "sqlite":
+            return
+        self._advanced_at = now
+        number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {min(number + 1, 2**31 - 1)}")
 
     def recorded(self, newest: Mark) -> None:
         """Something was committed, and the audit trail has got so far with it."""
@@ -71,13 +86,16 @@ class Marking:
             return
         if not at_once and stamp == self._stamp and now - self._glanced_at < GLANCE:
             return
-        marks = [self._known]
+        mark = None
         if stamp != self._stamp:
             # SQLite goes by the pages that it has read, while nobody tells it that the file was written
             connection.exec_driver_sql("PRAGMA shrink_memory")
-            marks.append(None if self._accepted else self._file.read())
-        for mark in marks:
-            self.restored = self.restored or compare(connection, mark)
+            # before anything is selected: it may tell of what is recorded after that
+            mark = None if self._accepted else self._file.read()
+        if not holds(connection, self._known):
+            self.restored = Restored(self._known, newest(connection), self._file.path)
+        else:
+            self.restored = judge(connection, mark, self._file.path)
         if self.restored is not None:
             # at once, and before anybody looks again: what the file says may be older
             self._due, self._written_at = True, float("-inf")
@@ -87,8 +105,12 @@ class Marking:
         # while a file may still be being written, it is looked at each time
         self._stamp = None if 0 <= time.time() - stamp[1] / 1e9 < SETTLED else stamp
 
-    def keep(self, connection: Connection, stamp: tuple[int, int], *, at_once: bool = False) -> None:
+    def keep(
+        self, connection: Connection, stamp: tuple[int, int], generation: int | None = None, *, at_once: bool = False
+    ) -> None:
         """Write the mark if there is news and it is time. No transaction is under way on `connection`.
+
+        `generation`: that of the SQLite file itself, where that is known.
 
         It never tells of less than it did: a store that does not hold that any more was restored, see `check`. While it
         waits for an operator, the mark goes on saying what it said, now of the file that is there. One that cannot be
@@ -102,10 +124,17 @@ class Marking:
         self._stamp = None  # so that other processes' marks count, too
         self.check(connection, stamp, at_once=True)
         restored = self.restored
-        mark = restored.mark if restored else newest(connection)
+        if restored is not None:
+            mark = still(restored, self._identity)
+        else:
+            if generation is None and not self._accepted and (there := self._file.read()) is not None:
+                generation = there.generation
+            mark = replace(newest(connection), store=name_of(connection), file=self._identity, generation=generation)
         connection.rollback()
+        if mark is None:
+            return
         try:
-            self._file.write(replace(mark, file=self._identity))
+            self._file.write(mark)
         except OSError:
             self._due = True
         else:
@@ -117,6 +146,13 @@ class Marking:
         if self.restored is None or self._due or now - self._looked_at < LOOK_AGAIN:
             return
         self._looked_at = now
-        self._known = self._file.read()
-        self.restored = compare(connection, self._known)
+        self._known, self.restored = compare(connection, self._file)
         connection.rollback()
+
+
+def still(restored: Restored, identity: int | None) -> Mark | None:
+    """The mark that goes on saying of the file that is there now, by its inode, what it says against it.
+
+    None where there is no mark, which says the same. The generation is that of the file that was there.
+    """
+    return None if restored.mark is None else replace(restored.mark, file=identity, generation=None)

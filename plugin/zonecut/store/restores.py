@@ -66,9 +66,8 @@ class RestoreTable:
                 await self._settle(settlements)
             for change in held:
                 await self._hold(change.id, change.before, change.after, MAY_BE_UNDONE)
-            floor = await self._thread.write(
-                self._accept, _Acceptance(actor, None if restored is None else restored.mark.at, fudge)
-            )
+            used_until = restored.mark.at if restored is not None and restored.mark is not None else None
+            floor = await self._thread.write(self._accept, _Acceptance(actor, used_until, fudge))
         finally:
             if marking is not None:
                 marking.accepting = False
@@ -80,7 +79,8 @@ class RestoreTable:
         now = self._clock()
         floors = []
         for actor, used_until, fudge in items:
-            floor = max(now, 0.0 if used_until is None else used_until + fudge)
+            # it may have been used until now, for all that is known
+            floor = max(now, (now if used_until is None else used_until) + fudge)
             connection.execute(insert(_TABLE), {"accepted_at": now, "floor": floor, "actor": actor})
             lost_since = None if used_until is None else timestamps.to_text(used_until)
             detail = {"used_until": lost_since, "signed_since": timestamps.to_text(floor)}

@@ -11,7 +11,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from zonecut.store.engine import begin, display, is_locked, unusable
 from zonecut.store.errors import StoreUnusable
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+)
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0
 """Seconds for which an upgrade waits for another process, which may be doing the same."""

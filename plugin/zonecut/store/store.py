@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,8 +21,10 @@ from zonecut.store.errors import StoreReplaced, StoreUnusable
 from zonecut.store.keyring import KeyRing
 from zonecut.store.keys import KeyTable
 from zonecut.store.lock import Lock
-from zonecut.store.mark import MarkFile, Restored, check_moved, compare, lost
-from zonecut.store.marking import Marking
+from zonecut.store.mark import MarkFile, Restored
+from zonecut.store.marking import Marking, still
+from zonecut.store.naming import compare, establish, serve_at, served_elsewhere
+from zonecut.store.placing import check_place, lost
 from zonecut.store.restores import RestoreTable
 from zonecut.store.schema import at_first, upgrade
 from zonecut.store.statistics import Statistics
@@ -91,8 +94,7 @@ class Store:
             lock.take(path)
         file = StoreFile(path, configured, lock)
         check_only_name(url, path)
-        if mark is not None and mark.file not in (None, file.identity):
-            check_moved(url, path, mark_file)
+        check_place(url, path, file.identity, mark, mark_file)
         try:
             file.check()
         except StoreReplaced as error:
@@ -102,9 +104,24 @@ class Store:
         upgrade(engine)
         if writes:
             check_writable(engine)
-        restored = at_first(engine, lambda connection: compare(connection, mark))
+        mark, restored = at_first(engine, lambda connection: compare(connection, mark_file))
+        with suppress(OSError, StoreUnusable):  # as on a full disk: the next one that opens it does the same
+            if restored is not None and (contradicting := still(restored, file.identity)) is not None:
+                mark_file.write(contradicting)
+            elif restored is None:
+                at_first(engine, lambda connection: establish(connection, mark_file, file.identity))
+                if lock is not None:
+                    at_first(engine, lambda connection: serve_at(connection, path))
         marking = Marking(mark_file, file.identity, restored, mark, recorded=writes)
-        return cls(engine, file, marking, clock, code_points, ring_owners)
+        store = cls(engine, file, marking, clock, code_points, ring_owners)
+        if lock is None:
+            store.thread.elsewhere = at_first(engine, lambda connection: served_elsewhere(connection, path))
+        return store
+
+    @property
+    def elsewhere(self) -> str | None:
+        """A sentence about a store that is a copy of the one that a running daemon has: it can be read only."""
+        return self.thread.elsewhere
 
     @property
     def restored(self) -> Restored | None:

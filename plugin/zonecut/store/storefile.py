@@ -35,6 +35,13 @@ class StoreFile:
             path.with_name(f"{path.name}-shm"): None,
         }
         self._published = False
+        self._generation: int | None = None
+        self._read_at: tuple[int, int] | None = None
+
+    @property
+    def generation(self) -> int | None:
+        """How far the file had got without its `-wal` when `check` last looked; None where that is not known."""
+        return self._generation
 
     @property
     def identity(self) -> int | None:
@@ -82,8 +89,26 @@ class StoreFile:
             self._compare()
             return
         self._lock.check()
+        self._check_generation(self._lock)
         if not self._published:
             self._publish(self._lock)
+
+    def _check_generation(self, lock: Lock) -> None:
+        """Raise StoreReplaced if an older copy was written into the file, beneath a `-wal` that SQLite goes on reading.
+
+        Where the `-wal` is empty nothing is mixed: what the store holds then tells that it is an older one.
+        """
+        if self._stamp == self._read_at:
+            return
+        found = lock.generation()
+        log = self._path.with_name(f"{self._path.name}-wal")
+        # none in a file that is being written anew
+        if self._generation is not None and (found is None or found < self._generation) and _is_filled(log):
+            raise StoreReplaced(
+                f"an older copy was written into {self._path} beneath zonecut, while {log} goes with a newer one; "
+                f"{_LOST}: stop zonecut, and restore a backup (deploy/README.md says how)"
+            )
+        self._generation, self._read_at = found, self._stamp
 
     def _publish(self, lock: Lock) -> None:
         files = self._found, *self._beside.values()
@@ -121,3 +146,10 @@ class StoreFile:
         if path == self._configured:
             self._stamp = status.st_size, status.st_mtime_ns
         return status.st_dev, status.st_ino
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False

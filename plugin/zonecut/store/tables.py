@@ -6,6 +6,7 @@ Names are lower-case wire form; times are seconds since the epoch; states are th
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Dialect,
     Double,
@@ -205,6 +206,14 @@ zone_states = Table(
     Column("since", Double, nullable=False),
     Column("reason", Text, nullable=False),
     Column("seen_at", Double, nullable=False),
+)
+
+store_name = Table(
+    "store_name",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="ck_store_name_one"), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("served_at", Text),
 )
 
 restores = Table(

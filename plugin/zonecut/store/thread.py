@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from zonecut.store.engine import begin, display, explain, is_locked
-from zonecut.store.errors import StoreConflict, StoreError, StoreRestored, StoreUnavailable
+from zonecut.store.errors import StoreConflict, StoreError, StoreReplaced, StoreRestored, StoreUnavailable
 from zonecut.store.mark import Mark, Restored, newest
 from zonecut.store.marking import Marking
 from zonecut.store.operations import CallersOwn, Handler, Outcome, Read, Write, first, hand_back, of_the_caller
@@ -48,6 +48,8 @@ class StoreThread:
         self._locked_since: float | None = None
         self._trouble = self.restored.reason if self.restored else None
         self._write_fails = False
+        self.elsewhere: str | None = None
+        """Says of which store this one is a copy that a running daemon has: what it does not see is not recorded."""
         self.noticed: Callable[[str | None], None] = _nobody
         """Called, in the thread, with the reason when the database does not work any more, and with None when it does
         again."""
@@ -219,6 +221,8 @@ class StoreThread:
                 for index, result in zip(indexes, given, strict=True):
                     results[index] = result
         reached = newest(connection)
+        if self.marking is not None:
+            self.marking.advance(connection)
         connection.commit()
         return results, reached
 
@@ -247,6 +251,8 @@ class StoreThread:
         return StoreRestored(self.restored.reason if self.restored else "")
 
     def _check_accepted(self, writes: deque[Write]) -> None:
+        if self.elsewhere is not None:
+            raise StoreReplaced(f"{self.elsewhere}, so nothing is recorded; give that one's configuration")
         if self.marking is not None and self.marking.restored and not self.marking.accepting:
             self.marking.look_again(self._current())
             if not any(self._may(write) for write in writes):
@@ -265,7 +271,7 @@ class StoreThread:
             return
         try:
             self._check_file()
-            self.marking.keep(self._connection, self._file.stamp, at_once=at_once)
+            self.marking.keep(self._connection, self._file.stamp, self._file.generation, at_once=at_once)
         except (SQLAlchemyError, StoreUnavailable):
             return  # whoever reads or writes next is told
         except BaseException as error:
