@@ -3,14 +3,16 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import dns.rdatatype
 import pytest
 
+from lab.knotd import Knotd
 from lab.named import Named
-from lab.process import find_command
+from lab.process import LabError, find_command, run
 from lab.zones import PARENT, ParentZone
-from zonecut.plugin import BackendContext, BackendUnavailable, Change
+from zonecut.plugin import BackendContext, BackendRejected, BackendUnavailable, Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
@@ -91,3 +93,92 @@ async def test_named_serves_a_changed_delegation_after_the_reload(tmp_path: Path
     with named:
         assert await backend.verify([gone]) == ()
         assert _served(named) == old
+
+
+_NEW = names.from_text(f"new.{PARENT}")
+_UNFIT = names.from_text(f"_ns.new.{PARENT}")
+UNFIT = Delegation.of(_NEW, [RR(_NEW, RRType.NS, _UNFIT), RR(_UNFIT, RRType.A, bytes((11, 9, 9, 8)))])
+"""An address at a name that is no host's: named's `check-names` refuses the whole zone for it."""
+SHORT = Delegation.of(_NEW, [RR(_NEW, RRType.NS, NEW_SERVER), RR(_NEW, RRType.DS, bytes((0, 1, 13, 2, 171, 205)))])
+"""A digest that is too short for its type: kzonecheck refuses it, and knotd does not."""
+_BELOW = names.from_text(f"new.moved.{PARENT}")
+BELOW_DNAME = Delegation.of(_BELOW, [RR(_BELOW, RRType.NS, NEW_SERVER)])
+"""knotd loads no zone with names below a DNAME (RFC 6672 section 2.4)."""
+
+
+async def _opened(zone_file: Path, **options: Any) -> ZonefileBackend:
+    model = ZonefileOptions.model_validate({"zone_file": zone_file, "directory": zone_file.parent, **options})
+    backend = ZonefileBackend(BackendContext(names.from_text(PARENT), Ttls()), model)
+    await backend.open()
+    return backend
+
+
+async def test_what_named_does_not_load_is_taken_back_and_named_starts_again(tmp_path: Path) -> None:
+    """`rndc reload` ends with 0 all the same."""
+    named, zone_file = _lab(tmp_path)
+    (tmp_path / f"{PARENT}delegations").touch()
+    with named:
+        reload = named.rndc_argv("reload", PARENT)
+        backend = await _opened(zone_file, reload=reload, dns=named.server, served_within=1)
+        with pytest.raises(BackendRejected, match=r"does not serve the zone file within 1 s, and it was taken back"):
+            await backend.write([Change(Delegation(_NEW), UNFIT)])
+        assert named.serial() == 3
+        before = (await backend.read(CHILD)).delegation
+        await backend.write([Change(before, _after(before))])
+        assert named.serial() == 4
+        assert await backend.verify([Change(before, _after(before))]) == ()
+        named.kill()
+        named.start()
+        assert names.to_text(NEW_SERVER) in _served(named)
+
+
+async def test_named_checkzone_refuses_before_anything_is_written(tmp_path: Path) -> None:
+    _, zone_file = _lab(tmp_path)
+    argv = [find_command("named-checkzone"), "-i", "local", "-k", "fail", PARENT, "{file}"]
+    backend = await _opened(zone_file, check=argv)
+    before = zone_file.read_bytes()
+    with pytest.raises(BackendRejected, match=r"named-checkzone refuses the zone .* bad owner name \(check-names\)"):
+        await backend.write([Change(Delegation(_NEW), UNFIT)])
+    assert zone_file.read_bytes() == before
+    held = (await backend.read(CHILD)).delegation
+    await backend.write([Change(held, _after(held))])
+    assert "loaded serial 2" in _check(zone_file)
+
+
+async def test_a_last_line_without_its_newline_is_one_that_named_loads_after_the_opening(tmp_path: Path) -> None:
+    named, zone_file = _lab(tmp_path)
+    *others, include = sorted(zone_file.read_text().splitlines(), key=lambda line: line.startswith("$INCLUDE"))
+    zone_file.write_text("\n".join([*others, include]))
+    (tmp_path / f"{PARENT}delegations").touch()
+    with pytest.raises(LabError):
+        run([find_command("named-checkzone"), PARENT, zone_file])
+    await _opened(zone_file)
+    with named:
+        assert named.serial() == 2
+
+
+async def test_knotd_is_asked_what_it_serves_and_kzonecheck_what_it_would(tmp_path: Path) -> None:
+    zone = ParentZone(PARENT, delegations=3)
+    include = tmp_path / f"{PARENT}delegations"
+    text = f"{zone.master_file}moved DNAME elsewhere.test.\n$INCLUDE {include} {PARENT}\n"
+    knotd = Knotd(tmp_path, ParentZone(PARENT, text=text))
+    include.touch()
+    zone_file = knotd.zone_file(PARENT)
+    check = [find_command("kzonecheck"), "-o", PARENT, "{file}"]
+    with knotd:
+        reload = [find_command("knotc"), "-s", str(knotd.socket), "zone-reload", PARENT]
+        served = {"reload": reload, "dns": knotd.server, "served_within": 1}
+        backend = await _opened(zone_file, check=check, **served)
+        with pytest.raises(BackendRejected, match=r"kzonecheck refuses the zone .*invalid digest length in DS"):
+            await backend.write([Change(Delegation(_NEW), SHORT)])
+        assert knotd.serial() == 1
+        unchecked = await _opened(zone_file, **served)
+        with pytest.raises(BackendRejected, match=r"does not serve the zone file within 1 s, and it was taken back"):
+            await unchecked.write([Change(Delegation(_BELOW), BELOW_DNAME)])
+        assert knotd.serial() == 3
+        before = (await backend.read(CHILD)).delegation
+        await backend.write([Change(before, _after(before))])
+        assert knotd.serial() == 4
+        zone_file.write_text(f"{zone_file.read_text()}this is ( no zone\n")
+        with pytest.raises(BackendUnavailable, match=rf"{PARENT}zone, line"):
+            await backend.write([Change(_after(before), before)])

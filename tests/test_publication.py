@@ -249,6 +249,10 @@ def test_what_is_configured_is_announced(tmp_path: Path) -> None:
         ("bootstrap: [manual, manual]", "bootstrap: at least one method, and each once"),
         ("port: 0", "parents[0].port: input should be greater than or equal to 1, not 0"),
         ("target: _dsync.parent.example.", "target: _dsync.parent.example. is where DSYNC records stand"),
+        (
+            'target: "up_dater.parent.example."\n    addresses: ["192.0.2.53"]',
+            "target: up_dater.parent.example. is no host name, and servers refuse addresses there; set `target` to",
+        ),
         ("publication: {names: [child.example.]}", "child.example. is not below parent.example."),
         ("publication: {names: []}", "parents[0].publication.names: "),
         ("publication: {tll: 5}", "parents[0].publication.tll: unknown key; did you mean `ttl`?"),
@@ -266,3 +270,13 @@ def test_what_cannot_be_announced_is_said(tmp_path: Path, keys: str, problem: st
 
 def test_a_target_outside_the_zone_needs_no_addresses(tmp_path: Path) -> None:
     assert configured(tmp_path, "publish: true\n    target: updater.example.net.").parents[0].publish
+
+
+def test_a_zone_below_a_name_that_is_no_host_s_needs_another_target() -> None:
+    """RFC 2317: the zone's own name is in the default target."""
+    zone = names.from_text("0/25.2.0.192.in-addr.arpa.")
+    announcement = replace(OURS, zone=zone, target=b"\x07updater" + zone)
+    with pytest.raises(ValueError, match=r"set `target` .* such as updater\.2\.0\.192\.in-addr\.arpa\.$"):
+        announcement.check_host()
+    replace(announcement, target=names.from_text("updater.2.0.192.in-addr.arpa.")).check_host()
+    replace(announcement, addresses=()).check_host()

@@ -93,8 +93,15 @@ def _left(records: Sequence[Placed], removed: Collection[int]) -> list[Placed]:
 
 
 def content(file: MasterFile) -> bytes:
-    """The file's octets."""
-    return b"".join(file.lines)
+    """The file's octets; with the newline at its end that is missing there."""
+    return b"".join(file.lines) + (b"\n" if ends_within_include(file) else b"")
+
+
+def ends_within_include(file: MasterFile) -> bool:
+    """True for a file whose last line includes the generated one and has no newline: named takes such a line for a
+    longer one, and refuses the zone."""
+    last = len(file.lines)
+    return not file.lines[-1].endswith(b"\n") and any(line.line == last for line in file.ours)
 
 
 def saved(file: MasterFile, source: Source) -> MasterFile:

@@ -140,6 +140,11 @@ class Staged:
             self.discard()
             raise
 
+    @property
+    def path(self) -> Path:
+        """Where it waits."""
+        return self._temporary
+
     def commit(self, *, durable: bool = True) -> Source:
         """Put it in the target's place and say what stands there now; without `durable`, a power cut may undo it
         until somebody calls `fsync` for the directory. Raises OSError."""

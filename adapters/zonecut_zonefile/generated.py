@@ -22,6 +22,13 @@ def file_name(zone: bytes) -> str:
     return names.to_text(zone)[:-1].replace("%", "%25").replace("/", "%2F") + ".delegations"
 
 
+def include_line(path: Path, zone: bytes) -> str:
+    """The line by which a zone's file includes a generated one."""
+    text = str(path)
+    quoted = f'"{text}"' if set(text) & set(' \t;()"') else text
+    return f"$INCLUDE {quoted} {names.to_text(zone)}"
+
+
 def header(zone: bytes, serial: int) -> bytes:
     """The comment at its top, with the serial of the zone that goes with this state of the file.
 

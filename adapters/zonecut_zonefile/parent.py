@@ -5,33 +5,32 @@ own, which has the new serial. A crash in between is mended from what stands the
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from zonecut.plugin import (
-    MAX_NAMED_BY,
     BackendContext,
     BackendError,
     BackendMisconfigured,
     BackendRejected,
     BackendUnavailable,
     Change,
-    Host,
-    Reading,
 )
-from zonecut.protocol import names
-from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile import announced, edit, files
+from zonecut_zonefile.checking import Check
 from zonecut_zonefile.explained import explained
-from zonecut_zonefile.files import Source, Staged
-from zonecut_zonefile.generated import Generated, file_name, header
-from zonecut_zonefile.index import Index, Zone, owners
+from zonecut_zonefile.files import Staged
+from zonecut_zonefile.generated import Generated, header
+from zonecut_zonefile.index import owners
+from zonecut_zonefile.loaded import LoadedZone
 from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
-from zonecut_zonefile.requirements import check_content, check_replaceable
-from zonecut_zonefile.transaction import holds, is_doubled, outstanding
+from zonecut_zonefile.requirements import check_replaceable
+from zonecut_zonefile.transaction import is_doubled, outstanding
 
 _ATTEMPTS = 10
 
@@ -40,31 +39,27 @@ class _Changed(Exception):
     """Somebody changed a file after it was read."""
 
 
-class ParentZone:
+class Written(NamedTuple):
+    """A write: the serial before and after it, and what stood in both files before and after."""
+
+    former_serial: int
+    serial: int
+    zone: bytes
+    generated: bytes
+    zone_after: bytes
+    generated_after: bytes
+
+
+class ParentZone(LoadedZone):
     """The files of one parent zone. All methods block, may be called by any thread, and raise BackendError only."""
 
-    def __init__(self, context: BackendContext, zone_file: Path, directory: Path) -> None:
-        self._context = context
-        self._apex = context.zone
-        self._zone_path = zone_file
-        self._generated_path = directory / file_name(context.zone)
-        self._lock = threading.Lock()
+    def __init__(self, context: BackendContext, zone_file: Path, directory: Path, check: Check | None = None) -> None:
+        super().__init__(context, zone_file, directory)
+        self._check = check
         self._turn = threading.Lock()
-        self._file: MasterFile | None = None
-        self._generated: Generated | None = None
-        self._outer = Index(self._apex)
-        self._zone = Zone(self._apex, self._outer)
         self._serial_owed = False
-        self._may_overlap = True
         self.reload_owed = False
         """The server may not have loaded what stands in the files."""
-
-    @property
-    def include_line(self) -> str:
-        """The line by which the zone's file includes the generated one."""
-        path = str(self._generated_path)
-        quoted = f'"{path}"' if set(path) & set(' \t;()"') else path
-        return f"$INCLUDE {quoted} {names.to_text(self._apex)}"
 
     def open(self) -> None:
         """Check that both files are as they must be, create the generated one, finish what a crash left half done."""
@@ -89,75 +84,66 @@ class ParentZone:
                 self._settle()
             except _Changed:
                 continue
-            return
+            break
+        if self._check is not None:
+            with explained(self._zone_path):
+                self._check.as_it_stands(self._loaded()[0])
 
-    def reading(self, child: bytes) -> Reading:
-        """What the files hold for a name below the apex."""
-        if not names.is_below(child, self._apex):
-            raise BackendRejected(f"{names.to_text(child)} is not below the zone {names.to_text(self._apex)}")
-        with self._lock:
+    def commit(self, changes: Sequence[Change]) -> Written | None:
+        """Write all of these changes or none; None if there was nothing to write."""
+        return self._carry_out(partial(self._write, changes))
+
+    def _carry_out(self, write: Callable[[], None]) -> Written | None:
+        with self._writing():
+            for _ in self._attempts():
+                try:
+                    self._refresh()
+                    self._settle()
+                    former, older = self._loaded()
+                    zone, made = former.source.data, older.source.data
+                    write()
+                except _Changed:
+                    continue
+                break
             self._refresh()
-            return self._zone.reading(child)
+            file, generated = self._loaded()
+            if file.source.data == zone:
+                return None
+            assert former.serial is not None
+            assert file.serial is not None
+            return Written(former.serial, file.serial, zone, made, file.source.data, generated.source.data)
 
-    def cuts(self) -> list[bytes]:
-        """The names of all delegations."""
-        with self._lock:
-            self._refresh()
-            return list(self._zone.cuts())
+    def take_back(self, written: Written) -> int:
+        """Put back what stood in the files before, with the serial after the one that is refused; returns that.
 
-    def readings(self, children: Sequence[bytes]) -> list[Reading]:
-        """Those of these that are delegated now."""
-        with self._lock:
-            self._refresh()
-            found = (self._zone.reading(child, orphans=True) for child in children)
-            return [reading for reading in found if reading.delegation.is_delegated]
-
-    def missing(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
-        """The children of those changes whose `after` does not stand in the files, which are read again."""
-        with self._lock:
+        Raises BackendUnavailable where somebody has changed a file since.
+        """
+        with self._writing():
             self._refresh(force=True)
-            return tuple(change.child for change in changes if not holds(self._zone.held(change), change))
-
-    def hosts(self, hosts: Sequence[bytes]) -> dict[bytes, Host]:
-        """Who names these hosts, and their addresses."""
-        with self._lock:
-            self._refresh()
-            file, _ = self._loaded()
-            at_apex = {r.rr.rdata for r in file.kept if r.rr.rtype == RRType.NS and r.rr.owner == self._apex}
-            found = {host: self._zone.host(host) for host in hosts}
-            for host in at_apex.intersection(hosts):
-                found[host] = replace(found[host], named_by=(self._apex, *found[host].named_by)[:MAX_NAMED_BY])
-            return found
-
-    def commit(self, changes: Sequence[Change]) -> None:
-        """Write all of these changes or none."""
-        with self._writing():
-            for _ in self._attempts():
+            file, generated = self._loaded()
+            if (file.source.data, generated.source.data) != (written.zone_after, written.generated_after):
+                raise BackendUnavailable(f"{file.source.path} has been changed since, and nothing was taken back")
+            serial = edit.next_serial(written.serial)
+            older = Generated(
+                replace(generated.source, data=written.generated), self._apex, file.ours[0].origin, self._context.ttls
+            )
+            with explained(file.source.path):
+                source = replace(file.source, data=written.zone)
+                former = read_master_file(source, self._apex, generated=self._generated_path)
+                zone = edit.content(self._edited(former, (), serial, BackendMisconfigured))
                 try:
-                    self._refresh()
-                    self._settle()
-                    self._write(changes)
-                except _Changed:
-                    continue
-                return
-
-    def rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
-        """All RRsets that the files hold at these names."""
-        with self._lock:
+                    self._serial_owed = self.reload_owed = True
+                    Staged(generated.source.path, older.with_blocks({}, serial), generated.source.path).commit()
+                    Staged(file.source.path, zone, file.source.path).commit()
+                    self._serial_owed = False
+                finally:
+                    self._file = self._generated = None
             self._refresh()
-            return announced.rrsets(record for owner in owners for record in self._records_at(owner))
+            return serial
 
-    def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+    def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> Written | None:
         """Replace RRsets, all of them or none."""
-        with self._writing():
-            for _ in self._attempts():
-                try:
-                    self._refresh()
-                    self._settle()
-                    self._write_rrsets(before, after)
-                except _Changed:
-                    continue
-                return
+        return self._carry_out(partial(self._write_rrsets, before, after))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -168,56 +154,6 @@ class ParentZone:
     def _attempts(self) -> Iterator[int]:
         yield from range(_ATTEMPTS)
         raise BackendUnavailable(f"{self._zone_path} or {self._generated_path} changes whenever it is to be written")
-
-    # --- reading -------------------------------------------------------------------------------------------------
-
-    def _refresh(self, *, force: bool = False) -> None:
-        self._load_zone_file(force=force)
-        self._load_generated(force=force)
-
-    def _load_zone_file(self, *, force: bool = False) -> None:
-        with explained(self._zone_path):
-            known = self._file
-            # Where it is a link, the file behind it is what is read and replaced.
-            path = self._zone_path.resolve()
-            if known is not None and known.source.path == path:
-                source = _again(known.source, force)
-                if source.data == known.source.data and all(
-                    _again(other, force).data == other.data for other in known.dependencies
-                ):
-                    if source is not known.source:
-                        self._file = edit.saved(known, source)
-                    return
-            else:
-                source = files.read(path)
-            self._file = None
-            file = read_master_file(source, self._apex, generated=self._generated_path)
-            check_content(file, self._apex, self.include_line)
-            if self._generated is not None and (known is None or known.ours[0].origin != file.ours[0].origin):
-                self._generated = None
-            self._file = file
-            self._outer = Index(self._apex, file.placed)
-            self._combine()
-
-    def _load_generated(self, *, force: bool = False) -> None:
-        assert self._file is not None
-        with explained(self._generated_path):
-            known = self._generated
-            if known is not None:
-                source = _again(known.source, force)
-                if source.data == known.source.data:
-                    known.source = source
-                    return
-            else:
-                source = files.read(self._generated_path.resolve())
-            self._generated = None
-            self._generated = Generated(source, self._apex, self._file.ours[0].origin, self._context.ttls)
-            self._combine()
-
-    def _combine(self) -> None:
-        inner = () if self._generated is None else (self._generated.index,)
-        self._zone = Zone(self._apex, self._outer, *inner)
-        self._may_overlap = True
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -245,7 +181,7 @@ class ParentZone:
                 for record in file.placed
                 if record.fixed is None and is_doubled(record, self._zone, self._outer, generated.index)
             ]
-        if half_done:
+        if half_done or edit.ends_within_include(file):
             with explained(file.source.path):
                 edited = self._edited(file, moving, following, BackendMisconfigured)
                 if moving:
@@ -254,7 +190,7 @@ class ParentZone:
                     files.fsync(generated.source.path.parent)
                 staged = Staged(file.source.path, edit.content(edited), file.source.path)
                 self._replace(staged, edited, moving)
-            self._may_overlap = False
+            self._may_overlap = self._may_overlap and not half_done
 
     def _write(self, changes: Sequence[Change]) -> None:
         file, generated = self._loaded()
@@ -287,7 +223,7 @@ class ParentZone:
             # Where only the serial follows, the order in which a power cut finds the two renames does not matter:
             # until both are durable nobody was told that the change is applied, and it will be written again.
             replaced = [record for records in standing.values() for record in records]
-            self._replace_generated(generated, blocks, replaced, serial, durable=bool(moving))
+            self._replace_generated(generated, edited, blocks, replaced, serial, durable=bool(moving))
             with explained(file.source.path):
                 self._replace(zone_staged, edited, tuple(moving.values()))
                 if not moving and generated.source.path.parent != file.source.path.parent:
@@ -297,17 +233,6 @@ class ParentZone:
             if entangled or self._serial_owed:
                 # Who owns which glue may have changed: read it all again.
                 self._file = self._generated = None
-
-    def _records_at(self, owner: bytes) -> list[Placed]:
-        """The records of all types at a name, those of the operator's file first."""
-        file, generated = self._loaded()
-        if not names.is_at_or_below(owner, self._apex):
-            raise BackendRejected(f"{names.to_text(owner)} is not in the zone {names.to_text(self._apex)}")
-        cut = self._zone.home(owner)
-        if cut is not None:
-            raise BackendRejected(f"{names.to_text(owner)} lies in the delegation of {names.to_text(cut)}")
-        others = (record for record in (*file.kept, *generated.announced) if record.rr.owner == owner)
-        return [*self._outer.at(owner), *others]
 
     def _write_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         file, generated = self._loaded()
@@ -329,7 +254,7 @@ class ParentZone:
             edited = self._edited(file, moving, serial, BackendRejected)
             zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
         try:
-            self._replace_generated(generated, {}, (), serial, durable=True, last=last)
+            self._replace_generated(generated, edited, {}, (), serial, durable=True, last=last)
             with explained(file.source.path):
                 self._replace(zone_staged, edited, moving)
         finally:
@@ -338,6 +263,7 @@ class ParentZone:
     def _replace_generated(
         self,
         generated: Generated,
+        edited: MasterFile,
         blocks: dict[bytes, bytes],
         gone: Sequence[Placed],
         serial: int,
@@ -349,6 +275,8 @@ class ParentZone:
         with explained(generated.source.path):
             staged = Staged(generated.source.path, generated.with_blocks(blocks, serial, last), generated.source.path)
             try:
+                if self._check is not None:
+                    self._check.change(file, edited, generated, staged.path)
                 if not (files.is_unchanged(generated.source) and files.is_unchanged(file.source)):
                     raise _Changed
                 self._serial_owed = self.reload_owed = True
@@ -382,12 +310,3 @@ class ParentZone:
             return edit.with_serial(file, serial)
         except edit.CannotEdit as error:
             raise BackendMisconfigured(str(error)) from error
-
-    def _loaded(self) -> tuple[MasterFile, Generated]:
-        assert self._file is not None
-        assert self._generated is not None
-        return self._file, self._generated
-
-
-def _again(source: Source, force: bool) -> Source:
-    return files.read(source.path) if force else files.refreshed(source)

@@ -278,6 +278,7 @@ class ParentSection(ZoneSettings):
         if self.publish and announcement.holds_target and not self.addresses:
             target = names.to_text(announcement.target)
             raise ValueError(f"publish: {target} lies in the zone, so `addresses` has to say where the receiver is")
+        announcement.check_host()
         return self
 
     @property

@@ -63,6 +63,10 @@ class Unpublishable(Exception):
     """What stands in the zone leaves no room for what is to be published; the message names it."""
 
 
+_SOME_LABEL = b"\x01x\0"
+_UPDATER = b"\x07updater"
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """What one parent zone announces. Names are lower-case wire form.
@@ -101,10 +105,27 @@ class Announcement:
         target = (self.target,) if self.holds_target else ()
         return tuple(dict.fromkeys((*usual, *self.dsync_names, *target)))
 
+    def check_host(self) -> None:
+        """Raises ValueError for addresses at a target that is no host name (RFC 1123 section 2.1): servers refuse a
+        zone file that has them, BIND by its default `check-names`."""
+        if self.addresses and self.holds_target and not names.is_host_name(self.target):
+            text = names.to_text(self.target)
+            raise ValueError(
+                f"target: {text} is no host name, and servers refuse addresses there; set `target` to one that is, in "
+                f"this zone or elsewhere, such as {names.to_text(_host_like(self.target))}"
+            )
+
     @property
     def dsync_records(self) -> tuple[Dsync, ...]:
         ours = Dsync(RRType.ANY, self.codepoints.dsync_update, self.port, self.target)
         return ours, *(Dsync.from_text(text, self.codepoints) for text in self.settings.dsync)
+
+
+def _host_like(name: bytes) -> bytes:
+    """A host name of the same labels, but for those that no host has."""
+    first, *rest = ([len(label), *label] for label in names.labels(name))
+    fit = [label for label in map(bytes, rest) if names.is_host_name(label + _SOME_LABEL)]
+    return (bytes(first) if names.is_host_name(bytes(first) + _SOME_LABEL) else _UPDATER) + b"".join(fit) + names.ROOT
 
 
 def plan(announcement: Announcement, held: Sequence[RRset], keys: Sequence[Key]) -> RRsetDifference:
