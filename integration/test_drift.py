@@ -18,8 +18,8 @@ from signer import A, Signer, address, name
 from world import World, stop_cleanly
 from zonecut.protocol import message
 
-CHILDREN = [Signer.generate(f"child{number}") for number in range(6)]
-UNTOUCHED = f"child6.{PARENT}"
+CHILDREN = [Signer.generate(f"child{number}") for number in range(7)]
+UNTOUCHED = f"child7.{PARENT}"
 TTLS = {"ns": 7200, "ds": 1800, "glue": 900}
 DIGEST = "99" * 32
 
@@ -89,6 +89,25 @@ def test_what_the_ledger_knows_nothing_of_is_no_difference(world: World) -> None
     document = shown(world, UNTOUCHED, 0)
     assert (document["ledger"], document["difference"]) == (None, None)
     assert document == exported(world, 0)[UNTOUCHED]
+
+
+def test_ds_that_are_taken_out_by_hand_do_not_come_back_with_the_child_s_next_change(world: World) -> None:
+    child = CHILDREN[6]
+    applied(world, child)
+    world.server.edit(Delete(child.text, "DS"))
+    until(lambda: not ds_of(world, child), timeout=5, what="the edit is served")
+    answer = world.udp(child.fresh())
+    assert (answer.rcode, answer.extended_error and answer.extended_error[0]) == ("REFUSED", 18)
+    assert "taken out of the parent's zone by somebody else" in str(answer.extended_error)
+    # and no other of its changes brings them along
+    host = name(f"ns2.{child.text}")
+    address_ = message.add(host, A, 60, address("11.9.9.8"))
+    assert world.udp(child.update(message.delete_rrset(host, A), address_)).rcode == "NOERROR"
+    assert world.udp(child.fresh()).rcode == "REFUSED"
+    assert ds_of(world, child) == []
+    world.server.edit(Add(child.text, 60, "DS", f"99 13 2 {DIGEST}"))
+    until(lambda: bool(ds_of(world, child)), timeout=5, what="the operator's DS set is served")
+    assert world.udp(child.fresh()).rcode == "NOERROR"
 
 
 def test_an_edit_is_shown_told_and_kept_under_the_child_s_next_change(world: World) -> None:

@@ -260,6 +260,7 @@ async def site(
             replay,
             watching.noticed,
             watching.suspends,
+            watching.ds_taken_out,
             bootstrapper.seen,
             watching.displaced,
             max_waiting=limits.max_pending_per_child,

@@ -34,6 +34,20 @@ class Suspect(Refusal):
         )
 
 
+class DsTakenOut(Refusal):
+    """What somebody else took out of the parent's zone, the child does not bring back (RFC 10026)."""
+
+    def __init__(self, child: bytes) -> None:
+        name = names.to_text(child)
+        super().__init__(
+            "foreign-ds",
+            f"{name} DS: taken out of the parent's zone by somebody else, and no change of the child brings them back:"
+            " ask the parent's operator, who puts a DS set there or trusts the child's keys anew; NS and addresses can"
+            " be changed meanwhile",
+            ede=EdeCode.PROHIBITED,
+        )
+
+
 class Case:
     """One request, from when it is judged until its change is settled."""
 
@@ -45,10 +59,12 @@ class Case:
         rules: Callable[[], policy.Rules],
         checks: "Checks | None",
         suspends: Callable[[bytes, Reading], Awaitable[bool]],
+        ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]] | None = None,
     ) -> None:
         """`rules` gives those that count now; `checks` is None where all of them are off.
 
-        `suspends` says whether a reading makes its child suspect.
+        `suspends` says whether a reading makes its child suspect; `ds_taken_out` whether the DS that it is without must
+        not come back by this request: None for one that is not the child's own.
         """
         self.request = request
         self._backend = backend
@@ -58,10 +74,19 @@ class Case:
         self._rules = rules
         self._checks = checks
         self._suspends = suspends
+        self._ds_taken_out = ds_taken_out
 
     async def weigh(self, reading: Reading) -> Weighed:
-        """What the request makes of a reading. Raises Refusal, BackendError."""
-        return await weigh(self._backend, self._rules(), self.request, reading)
+        """What the request makes of a reading. Raises Refusal, BackendError, StoreUnavailable."""
+        weighed = await weigh(self._backend, self._rules(), self.request, reading)
+        if (
+            self._ds_taken_out is not None
+            and weighed.change.after.ds
+            and not reading.delegation.ds
+            and await self._ds_taken_out(self.request.child, reading)
+        ):
+            raise DsTakenOut(self.request.child)
+        return weighed
 
     async def weigh_anew(self, reading: Reading) -> Weighed:
         """What the request makes of what the server was just found to hold.

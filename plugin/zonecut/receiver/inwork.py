@@ -31,7 +31,8 @@ _log = structlog.get_logger(__name__)
 MAX_ASKED = 100
 """So many messages that ask for one held change are answered with what becomes of it."""
 
-MakeCase = Callable[[DelegationChange, Standing], Case]
+MakeCase = Callable[[DelegationChange, Standing, bool], Case]
+"""The last says whether the request is signed by the child."""
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +129,8 @@ class InWork:
         request = read_request(walk(stored.message), self._zone, stored.child, b"")
         if not isinstance(request, DelegationChange):
             raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
-        case = self._make_case(request, partial(self._ledger.check_signer, stored))
+        is_signed = stored.inception is not None
+        case = self._make_case(request, partial(self._ledger.check_signer, stored), is_signed)
         case.approved = stored.decision is Decision.APPROVED
         return case
 

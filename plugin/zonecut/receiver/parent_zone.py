@@ -57,6 +57,7 @@ class ParentZone:
         replay: ReplayMemory,
         noticed: Callable[[bytes, Reading], Awaitable[bool]],
         suspends: Callable[[bytes, Reading], Awaitable[bool]],
+        ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
         displaced: Callable[[Change, str], Awaitable[None]],
         *,
@@ -65,10 +66,10 @@ class ParentZone:
         jitter: random.Random,
         checks: "Checks | None" = None,
     ) -> None:
-        """`noticed` is told of each look at a delegation; `suspends` says whether that makes its child suspect.
-
-        `seen` is told of whatever is read; `displaced`, before it is recorded as applied, of what somebody else than
-        the child has changed, and who that is. `checks` is None where all of them are off.
+        """`noticed` is told of each look at a delegation; `suspends` says whether that makes its child suspect, and
+        `ds_taken_out` whether it is without DS because of somebody else, and is to stay so. `seen` is told of whatever
+        is read; `displaced`, before it is recorded as applied, of what somebody else than the child has changed, and
+        who that is. `checks` is None where all of them are off.
         """
         self.rules = rules
         self._settings = settings
@@ -77,6 +78,7 @@ class ParentZone:
         self._replay = replay
         self._checks = checks
         self._suspends = suspends
+        self._ds_taken_out = ds_taken_out
         self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
         self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
@@ -203,8 +205,9 @@ class ParentZone:
         settled: asyncio.Future[Outcome] | None = None
         try:
             async with self._turn(provenance, request, now, standing) as turn:
-                case = self._case(request, standing)
-                weighed = await self._decide(case, signed=provenance.key_id is not None)
+                is_signed = provenance.key_id is not None
+                case = self._case(request, standing, is_signed)
+                weighed = await self._decide(case, signed=is_signed)
                 change = weighed.change
                 await case.look(change)
                 earlier = self._in_work.held(child)
@@ -362,8 +365,9 @@ class ParentZone:
         self._replay.accept(provenance.identity, provenance.expires_at)
         self._order.accepted(provenance, now)
 
-    def _case(self, request: DelegationChange, standing: Standing) -> Case:
-        return Case(request, standing, self._backend, lambda: self.rules, self._checks, self._suspends)
+    def _case(self, request: DelegationChange, standing: Standing, is_signed: bool) -> Case:
+        taken_out = self._ds_taken_out if is_signed else None
+        return Case(request, standing, self._backend, lambda: self.rules, self._checks, self._suspends, taken_out)
 
     async def _decide(self, case: Case, *, signed: bool) -> Weighed:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.

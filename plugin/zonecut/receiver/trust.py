@@ -60,6 +60,11 @@ class TrustSettings(BaseModel):
         description="When NS were changed by somebody else: trust on, say so, or let an operator trust anew; `auto`"
         " says so while a name server is in common, and suspends where all are new.",
     )
+    foreign_ds: Literal["suspend", "alarm", "keep"] = Field(
+        "suspend",
+        description="When somebody else took all DS of a child out: let none of its changes bring them back until a DS"
+        " set is put there by another channel or an operator trusts its keys anew; say so; or trust on.",
+    )
     suspend_after: NonNegativeFloat = Field(
         60,
         description="For how long NS that suspend must have been seen, in two looks at least, before the keys are"

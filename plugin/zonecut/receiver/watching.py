@@ -34,6 +34,11 @@ REMEMBERED = 100_000
 """Delegations that are away of which it is remembered when they were looked at by the monotonic clock."""
 _FOREIGN_CHANGE = "delegation.foreign-change"
 _SUSPECT = "delegation.suspect"
+_DS_SUSPENDED = "delegation.ds-suspended"
+_DS_ADVICE = (
+    "somebody else took its DS out, and its signed changes bring none back until a DS set is put there; where the child"
+    " is to do so itself: zonecut key trust {child}"
+)
 _GONE_ADVICE = "their trust does not end by itself; if they are gone indeed: zonecut key end --gone ZONE"
 _SUSPECT_ADVICE = (
     "no keys are suspended by themselves, and their signed changes are refused; where the zone is wrong, mend it; where"
@@ -151,6 +156,19 @@ class Watching:
         foreign = self._foreign(reading.delegation, await self._known(child, reading.delegation))
         return foreign is not None and foreign.suspends
 
+    async def ds_taken_out(self, child: bytes, reading: Reading) -> bool:
+        """Whether a child is without DS because of somebody else, and its changes are to bring none back (RFC 10026).
+
+        Nothing is done. Raises StoreUnavailable.
+        """
+        held = reading.delegation
+        if self._settings.foreign_ds != "suspend" or held.ds or not held.is_delegated:
+            return False
+        if reading.enclosing is not None or not self.speaks_for(child):
+            return False
+        known = await self._known(child, held)
+        return known.watch is not None and _ds_gone_since(held, known, self._clock()) is not None
+
     async def displaced(self, change: Change, actor: str) -> None:
         """What it means for a child's keys that somebody else is about to have its NS changed through us.
 
@@ -162,6 +180,8 @@ class Watching:
         known = await self._known(change.child, change.before)
         if not known.trusted:
             return
+        if change.after.ds and known.watch is not None and known.watch.ds_gone_since is not None:
+            await self._store.watches.update(replace(known.watch, ds_gone_since=None))
         if change.before.is_delegated:
             foreign = self._foreign(change.before, known)
             if foreign is not None and foreign.suspends:
@@ -220,11 +240,20 @@ class Watching:
         self._looked.pop(child, None)
         last = known.record.applied_id
         is_news = watch.seen != held.ns or watch.seen_change < last
+        ds_gone = _ds_gone_since(held, known, self._clock()) if self._settings.foreign_ds == "suspend" else None
+        is_news = is_news or ds_gone != watch.ds_gone_since
         if watch.is_absent or watch.suspect_since is not None or watch.zone != self._zone or is_news:
             began = held if watch.began is None else watch.began
             seen = absence.there(watch, held.ns, self._clock(), last)
-            await self._store.watches.update(replace(seen, zone=self._zone, began=began))
+            await self._store.watches.update(replace(seen, zone=self._zone, began=began, ds_gone_since=ds_gone))
+        if ds_gone is not None and watch.ds_gone_since is None:
+            await self._ds_suspended(child)
         return True
+
+    async def _ds_suspended(self, child: bytes) -> None:
+        zone, text = names.to_text(self._zone), names.to_text(child)
+        _log.warning(_DS_SUSPENDED, zone=zone, child=text, advice=_DS_ADVICE.format(child=text))
+        await self._store.audit.record(AuditEntry(_DS_SUSPENDED, ACTOR, zone=self._zone, child=child))
 
     async def _suspect(self, watch: Watch, foreign: _Foreign) -> None:
         """A look saw what its keys are to be suspended for; they are if that was seen over the period.
@@ -262,6 +291,8 @@ class Watching:
         if reference is None or not difference:
             return None
         is_ns = reference.ns != held.ns
+        if self._settings.foreign_ds == "keep" and _is_ds_removal(reference, held):
+            return None
         if is_ns and self._settings.foreign_ns == "keep":
             return None
         # a change of ours that is not settled may be the last one that took place
@@ -331,6 +362,26 @@ class Watching:
         for record in await self._store.audit.list(child=child, event=_FOREIGN_CHANGE, limit=1):
             self._told[child] = {what: record.entry.detail.get(what, []) for what in seen}
         return self._told.get(child) == seen
+
+
+def _ds_gone_since(held: Delegation, known: _Known, now: float) -> float | None:
+    """Since when a child that is delegated has no DS because of somebody else; None if that is not so.
+
+    Once that is known, what the child itself changes since does not end it. What it asked to delete is no such thing.
+    """
+    assert known.watch is not None
+    if held.ds:
+        return None
+    if known.watch.ds_gone_since is not None:
+        return known.watch.ds_gone_since
+    reference = known.reference
+    is_gone = reference is not None and bool(reference.ds) and all(each.ds for each in known.ours)
+    return now if is_gone else None
+
+
+def _is_ds_removal(reference: Delegation, held: Delegation) -> bool:
+    """Whether two delegations differ only in that one has no DS any more."""
+    return bool(reference.ds) and held == replace(reference, ds=())
 
 
 def _seen(reference: Delegation, held: Delegation, difference: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -101,6 +101,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         parts.replay,
         watching.noticed,
         watching.suspends,
+        watching.ds_taken_out,
         bootstrapper.seen,
         watching.displaced,
         max_waiting=receiver.limits.max_pending_per_child,

@@ -31,7 +31,7 @@ from zonecut.store.change_values import ChangeState
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
 from zonecut.store.keys import ROLLED, ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
-from zonecut.store.watches import Watch, begin_watches, is_suspect, last_applied, suspend_keys
+from zonecut.store.watches import Watch, begin_watches, ds_gone_since, is_suspect, last_applied, suspend_keys
 
 TRUSTED_ANEW = "manual-anew"
 """The method of a key that an operator trusts again after it was suspended: what it signed before is stale."""
@@ -286,12 +286,14 @@ class BootstrapTable:
         if is_suspect(connection, stored.key.owner):
             # trust begins anew with what a method validated, which is what the others are suspected for
             suspend_keys(connection, self._clock(), stored.key.owner, item.actor, _SUSPECT)
+        # whoever took the DS out has not said that they may come back
+        ds_gone = ds_gone_since(connection, stored.key.owner)
         trusted = self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
         # what somebody else changes from now on is told by what trust began with
         now, where = trusted.changed_at, item.delegation
         last = last_applied(connection, where.child)
         watch = Watch(where.child, item.bootstrap.zone, where, now, where.ns, now, began_change=last, seen_change=last)
-        begin_watches(connection, [watch])
+        begin_watches(connection, [replace(watch, ds_gone_since=ds_gone)])
         return Accepted(trusted, tuple(told))
 
     def _decide(self, connection: Connection, items: Sequence[_Decision]) -> Sequence[StoredKey]:

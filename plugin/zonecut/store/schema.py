@@ -26,6 +26,7 @@ REVISIONS = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0

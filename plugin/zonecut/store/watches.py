@@ -44,7 +44,8 @@ class Watch:
     `absent_since` is the first look at which it was, `absent_at` the latest, and `absent_for` how much of the time
     between `looks` counts as absence. `suspect_since` is the first of the looks, up to the latest, that all saw name
     servers for which its keys are to be suspended. One that `is_held` was away, or suspect, together with too many
-    others: nothing follows by itself, however few of them are left, until it is seen as it was.
+    others: nothing follows by itself, however few of them are left, until it is seen as it was. `ds_gone_since` is the
+    first look at which it had no DS any more, because of somebody else.
     """
 
     child: bytes
@@ -61,6 +62,7 @@ class Watch:
     suspect_since: float | None = None
     began_change: int = 0
     seen_change: int = 0
+    ds_gone_since: float | None = None
 
     @property
     def is_absent(self) -> bool:
@@ -77,6 +79,7 @@ class Watch:
             "looks": self.looks,
             "held": self.is_held,
             "suspect_since": timestamps.to_optional_text(self.suspect_since),
+            "ds_gone_since": timestamps.to_optional_text(self.ds_gone_since),
         }
 
 
@@ -243,6 +246,12 @@ def suspend_keys(connection: Connection, now: float, owner: bytes, actor: str, r
     return len(trusted)
 
 
+def ds_gone_since(connection: Connection, child: bytes) -> float | None:
+    """Since when somebody else has left a child without DS; inside a transaction of the store thread."""
+    since: float | None = connection.execute(select(_TABLE.c.ds_gone_since).where(_TABLE.c.child == child)).scalar()
+    return since
+
+
 def last_applied(connection: Connection, child: bytes) -> int:
     """The number of the last change of a delegation that was applied, 0 for none; inside a transaction."""
     changes = tables.changes
@@ -341,6 +350,7 @@ def _to_row(watch: Watch) -> dict[str, Any]:
         "suspect_since": watch.suspect_since,
         "began_change": watch.began_change,
         "seen_change": watch.seen_change,
+        "ds_gone_since": watch.ds_gone_since,
     }
 
 

@@ -1,0 +1,182 @@
+"""DS that somebody else took out of the parent's zone: the child's next change does not bring them back (RFC 10026)."""
+
+import json
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, replace_ns, site
+from test_patch import rrset
+from trust_support import DS, stored_of
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.receiver.beliefs import READING_AGE
+from zonecut.receiver.trust import TrustSettings
+from zonecut.store import ChangeState, KeyState
+
+LINE = f"child DS {int.from_bytes(DS[:2])} {DS[2]} {DS[3]} {DS[4:].hex()}\n"
+OTHER_DS = bytes.fromhex("00020d02") + bytes(32)
+A, B = "a.ns.example.", "b.ns.example."
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The child has a DS, which the operator put there."""
+    (tmp_path / "parent.zone").write_text(ZONE_TEXT.format(directory=tmp_path) + LINE)
+    (tmp_path / "parent.example.delegations").touch()
+    return tmp_path
+
+
+def take_out(directory: Path) -> None:
+    """The operator takes the DS out, wherever they stand."""
+    for file in (directory / "parent.zone", directory / "parent.example.delegations"):
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if "DS" not in line.split()))
+
+
+def put_back(directory: Path) -> None:
+    include = directory / "parent.example.delegations"
+    include.write_text(f"{include.read_text()}{names.to_text(CHILD)} 60 IN {LINE.partition(' ')[2]}")
+
+
+def with_ds(rdata: bytes = DS) -> list[bytes]:
+    return [message.delete_rrset(CHILD, RRType.DS), message.add(CHILD, RRType.DS, 3600, rdata)]
+
+
+async def change(here: Site, *updates: bytes) -> Answer:
+    here.clock.now += 1
+    return await here.ask(here.signed(*updates))
+
+
+async def refused(here: Site, *updates: bytes) -> None:
+    answer = await change(here, *updates)
+    assert answer.rcode == Rcode.REFUSED
+    assert answer.error is not None
+    assert answer.error.code == EdeCode.PROHIBITED
+    assert "taken out of the parent's zone by somebody else" in answer.error.text
+
+
+async def events(here: Site) -> list[str]:
+    return [record.entry.event for record in await here.store.audit.list(child=CHILD)]
+
+
+@pytest.mark.parametrize("changed_before", [True, False])
+@pytest.mark.parametrize("looked", [True, False])
+async def test_ds_that_the_operator_took_out_stay_out(directory: Path, changed_before: bool, looked: bool) -> None:
+    """Also right after the child's last change, whatever is believed of its delegation."""
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        if changed_before:
+            assert (await change(here, *replace_ns(CHILD, A))).rcode == Rcode.NOERROR
+        take_out(directory)
+        if looked:
+            await here.zone.look_at(CHILD)
+        await refused(here, *with_ds())
+        await refused(here, *with_ds(OTHER_DS))
+        assert (await here.served()).ds == ()
+        # what a refused message made us read has no effect, the next look has
+        await here.served_zone.sweep.once()
+        assert "delegation.ds-suspended" in await events(here)
+
+
+async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(directory: Path) -> None:
+    """It was judged on what was believed: what is written is judged again."""
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        assert (await change(here, *replace_ns(CHILD, A), *with_ds())).rcode == Rcode.NOERROR
+        take_out(directory)
+        await refused(here, *replace_ns(CHILD, B), *with_ds())
+        assert (await here.served()).ds == ()
+        (failed,) = [each for each in await here.store.changes.list() if each.state is ChangeState.FAILED]
+        assert (failed.reason or "").startswith("foreign-ds")
+
+
+async def test_ns_go_on_meanwhile_and_do_not_end_it_nor_does_a_restart(directory: Path) -> None:
+    async with site(directory) as here:
+        pair = await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        assert (await change(here, *replace_ns(CHILD, A))).rcode == Rcode.NOERROR
+        await refused(here, *with_ds())
+        assert (await change(here, *replace_ns(CHILD, B))).rcode == Rcode.NOERROR
+        await refused(here, *with_ds())
+        now = here.clock.now
+    async with site(directory) as here:
+        here.clock.now, here.pairs[CHILD] = now, pair
+        await refused(here, *with_ds())
+        assert (await events(here)).count("delegation.ds-suspended") == 1
+
+
+async def test_a_ds_set_that_somebody_puts_there_ends_it(directory: Path) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        await refused(here, *with_ds())
+        put_back(directory)
+        here.clock.now += READING_AGE
+        assert (await change(here, *with_ds(OTHER_DS))).rcode == Rcode.NOERROR
+        assert (await here.served()).ds == (OTHER_DS,)
+
+
+async def test_a_front_end_may_put_ds_there_and_then_it_is_the_child_s_again(directory: Path) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        await here.zone.look_at(CHILD)
+        await refused(here, *with_ds())
+        posted = rrset("child.parent.example.", "DS", f"2 13 2 {'00' * 32}")
+        reply = await here.front_end.patch(ZONE, json.dumps({"rrsets": [posted]}).encode(), "hook:portal", SOURCE)
+        assert reply.status == HTTPStatus.NO_CONTENT
+        for updates in (with_ds(), [message.delete_rrset(CHILD, RRType.DS)], with_ds(OTHER_DS)):
+            here.clock.now += 301
+            assert (await change(here, *updates)).rcode == Rcode.NOERROR
+        assert (await here.served()).ds == (OTHER_DS,)
+
+
+async def test_an_operator_who_trusts_the_keys_anew_ends_it(directory: Path) -> None:
+    async with site(directory) as here:
+        pair = await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        await refused(here, *with_ds())
+        await here.store.bootstraps.decide((await stored_of(here, pair.key)).id, "ann", "they may")
+        await here.zone.look_at(CHILD)
+        here.clock.now += 1
+        assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_what_the_child_itself_deleted_it_may_bring_back(directory: Path) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        assert (await change(here, message.delete_rrset(CHILD, RRType.DS))).rcode == Rcode.NOERROR
+        await here.zone.look_at(CHILD)
+        assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+        assert (await here.served()).ds == (DS,)
+        assert "delegation.ds-suspended" not in await events(here)
+
+
+async def test_a_child_that_never_had_a_ds_gets_one(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+
+
+@pytest.mark.parametrize(("policy", "told"), [("alarm", True), ("keep", False)])
+async def test_it_is_a_matter_of_policy(directory: Path, policy: str, told: bool) -> None:
+    async with site(directory, trust=TrustSettings.model_validate({"foreign_ds": policy})) as here:
+        pair = await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        await here.zone.look_at(CHILD)
+        assert ("delegation.foreign-change" in await events(here)) is told
+        assert "delegation.ds-suspended" not in await events(here)
+        assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+        assert (await stored_of(here, pair.key)).state is KeyState.TRUSTED
