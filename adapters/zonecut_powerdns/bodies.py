@@ -108,14 +108,15 @@ def changed_keys(change: Change) -> list[Key]:
     """The RRsets that are written for a change: NS first, then DS, then glue.
 
     Those that differ; and, at owners of glue whose content is no condition, both families of addresses: what lies there
-    is replaced whatever it is.
+    is replaced whatever it is, but for what is known to be there and stays.
     """
     old, new = change.before.rrsets, change.after.rrsets
     keys = dict.fromkeys(key for key in (*new, *old) if old.get(key) != new.get(key))
     if not keys:
         return []
     for owner in sorted(unconditional_owners(change)):
-        keys |= dict.fromkeys((owner, rtype) for rtype in (_A, _AAAA))
+        both = ((owner, rtype) for rtype in (_A, _AAAA))
+        keys |= dict.fromkeys(key for key in both if key not in old or old[key] != new.get(key))
     return list(keys)
 
 

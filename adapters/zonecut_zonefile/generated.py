@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation, Ttls, rdata_text
+from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
 from zonecut_zonefile import announced
 from zonecut_zonefile.files import Source, Stamp
 from zonecut_zonefile.index import Index, ancestors
@@ -108,9 +108,23 @@ class Generated:
         """The lines of records that stay in a block when others of it go."""
         return self._render(records)
 
-    def block(self, delegation: Delegation) -> bytes:
-        """A child's block; empty for one that is not delegated."""
-        return delegation.to_text(self._ttls).encode() if delegation.is_delegated else b""
+    def block(self, delegation: Delegation, concerned: Iterable[Placed]) -> bytes:
+        """A child's block; empty for one that is not delegated.
+
+        `concerned` is what stood there: an RRset that stays as it is keeps its TTL.
+        """
+        if not delegation.is_delegated:
+            return b""
+        known: dict[tuple[bytes, int], dict[RR, int | None]] = {}
+        for record in concerned:
+            known.setdefault((record.rr.owner, record.rr.rtype), {})[record.rr] = record.ttl
+        lines = []
+        for key, rdatas in delegation.rrsets.items():
+            records = [RR(*key, rdata) for rdata in rdatas]
+            there = known.get(key, {})
+            ttl = next(iter(there.values())) if there.keys() == set(records) else None
+            lines += [_line(record, self._ttls.of(record.rtype) if ttl is None else ttl) for record in records]
+        return b"".join(lines)
 
     def _group(self, owner: bytes) -> bytes:
         return next((name for name in ancestors(owner, self._apex) if name in self.index.cuts), owner)
@@ -120,14 +134,15 @@ class Generated:
         lines = []
         seen = set()
         for record in sorted(records, key=lambda record: (record.rr.rtype in (RRType.A, RRType.AAAA), record.rr)):
-            owner, rtype, wire = record.rr
             if record.rr not in seen:
                 seen.add(record.rr)
-                ttl = self._ttls.of(rtype) if record.ttl is None else record.ttl
-                lines.append(
-                    f"{names.to_text(owner)}\t{ttl}\tIN\t{RRType(rtype).text}\t{rdata_text(rtype, wire)}\n".encode()
-                )
+                lines.append(_line(record.rr, self._ttls.of(record.rr.rtype) if record.ttl is None else record.ttl))
         return b"".join(lines)
+
+
+def _line(rr: RR, ttl: int) -> bytes:
+    owner, rtype, wire = rr
+    return f"{names.to_text(owner)}\t{ttl}\tIN\t{RRType(rtype).text}\t{rdata_text(rtype, wire)}\n".encode()
 
 
 def _read_block(block: bytes, apex: bytes) -> Iterable[Placed]:

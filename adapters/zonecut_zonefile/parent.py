@@ -215,7 +215,7 @@ class ParentZone(LoadedZone):
             for group, records in standing.items()
         }
         for change in needed:
-            blocks[change.child] = generated.block(change.after) + blocks[change.child]
+            blocks[change.child] = generated.block(change.after, self._zone.concerned(change)) + blocks[change.child]
         with explained(file.source.path):
             edited = self._edited(file, tuple(moving.values()), serial, BackendRejected)
             zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)

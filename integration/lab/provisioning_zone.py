@@ -269,6 +269,7 @@ class Zone:
     def _carry_out(
         self, database: sqlite3.Connection, ttls: dict[str, int], child: str, hosts: set[str], after: Held
     ) -> None:
+        kept = self._rrsets(database, child, hosts)
         for rtype in (NS, DS):
             database.execute("DELETE FROM record WHERE place = ? AND type = ?", (place(child), rtype))
         for host in hosts:
@@ -278,7 +279,23 @@ class Zone:
         for host, addresses in after.glue.items():
             for address in map(ip_address, addresses):
                 records.append((host, A if address.version == 4 else AAAA, ttls["glue"], address.packed))
-        self._put(database, records)
+        # an RRset that stays as it is keeps its TTL
+        wanted: dict[tuple[str, int], set[bytes]] = {}
+        for owner, rtype, _, rdata in records:
+            wanted.setdefault((owner, rtype), set()).add(rdata)
+        same = {key: ttl for key, (ttl, rdatas) in kept.items() if wanted.get(key) == rdatas}
+        self._put(database, [(*each[:2], same.get(each[:2], each[2]), each[3]) for each in records])
+
+    def _rrsets(
+        self, database: sqlite3.Connection, child: str, hosts: set[str]
+    ) -> dict[tuple[str, int], tuple[int, set[bytes]]]:
+        """What stands at a child and at some hosts: TTL and RDATA by owner and type."""
+        found: dict[tuple[str, int], tuple[int, set[bytes]]] = {}
+        query = "SELECT type, ttl, rdata FROM record WHERE place = ? AND type IN (?, ?, ?, ?)"
+        for owner in {child, *hosts}:
+            for rtype, ttl, rdata in database.execute(query, (place(owner), NS, DS, A, AAAA)):
+                found.setdefault((owner, rtype), (ttl, set()))[1].add(rdata)
+        return found
 
     def _described(self, database: sqlite3.Connection, child: str) -> dict[str, Any]:
         """A delegation as the API writes it."""

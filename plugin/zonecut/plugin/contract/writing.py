@@ -1,17 +1,17 @@
 """What a backend writes: all of it or nothing, and only on what it believes to be there."""
 
 from contextlib import suppress
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from zonecut.plugin.backend import BackendConflict, BackendRejected, Change, Withdrawal
+from zonecut.plugin.backend import BackendConflict, BackendRejected, Change, Reading, Withdrawal
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import differs, listed, opened, shows, unchanged
 from zonecut.plugin.contract.server import ContractServer, ds, generated
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import ResourceRecord
 
 
@@ -45,6 +45,44 @@ class WritingContract(ContractTests):
             before = (await backend.read(self.name("child1"))).delegation
             extra = self.delegation("child1", ["ns3.elsewhere.test."]).records
             await self.carried_out(backend, [Change(before, Delegation.of(before.child, [*before.records, *extra]))])
+
+    async def test_rrsets_that_a_change_leaves_alone_keep_their_ttls(self, server: ContractServer) -> None:
+        """Somebody has lowered them, for a move, say. As far as the server tells them at all."""
+        before = generated(self.zone_name, 1)
+        child, first, last = before.child, before.in_domain_ns()[0], before.in_domain_ns()[1]
+        lowered = [(child, RRType.NS), (first, RRType.A), (last, RRType.A)]
+        records = [each for each in before.records if (each.owner, each.rtype) in lowered]
+        server.edit(lowered, [ResourceRecord(each.owner, each.rtype, 61, each.rdata) for each in records])
+        with_ds = Delegation(child, before.ns, (*before.ds, ds(77)), before.glue)
+        kept = tuple(each for each in before.glue if each.owner == first)
+        fewer = Delegation(child, (first,), with_ds.ds, kept)
+        async with opened(server) as backend:
+            await shows(backend, before)
+            ttls = (await backend.read(child)).ttls
+            for key in lowered:
+                assert ttls.get(key, 61) == 61
+            await self.carried_out(backend, [Change(before, with_ds)])
+            found = (await backend.read(child)).ttls
+            for key in lowered:
+                assert found.get(key) == ttls.get(key)
+            await self.carried_out(backend, [Change(with_ds, fewer)])
+            assert (await backend.read(child)).ttls.get(lowered[1]) == ttls.get(lowered[1])
+
+    async def test_an_address_that_stands_where_a_server_comes_keeps_its_ttl(self, server: ContractServer) -> None:
+        child, orphan = self.name("child1"), self.orphaned(server)
+        held = Delegation.of(child, [*generated(self.zone_name, 1).records, orphan])
+        new = RR(orphan.owner, RRType.AAAA, IPv6Address("2610::99").packed)
+        after = Delegation.of(child, [*held.records, RR(child, RRType.NS, orphan.owner), new])
+
+        async def ttl() -> int | None:
+            readings = [each async for each in backend.children() if isinstance(each, Reading)]
+            (found,) = (each for each in readings if each.delegation.child == child)
+            return found.ttls.get((orphan.owner, orphan.rtype))
+
+        async with opened(server) as backend:
+            was = await ttl()
+            await self.carried_out(backend, [Change(held, after)])
+            assert await ttl() == was
 
     async def test_a_stale_before_is_a_conflict_and_nothing_is_written(self, server: ContractServer) -> None:
         child = self.name("child1")
