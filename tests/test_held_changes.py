@@ -490,3 +490,24 @@ async def test_a_held_change_outlives_a_roll_of_its_child_s_keys_and_no_suspensi
             await here.store.bootstraps.suspend_child(CHILD, "zonecut", "moved")
         await decide(here, number, Decision.APPROVED)
         await ended(here, number, ChangeState.FAILED if suspended else ChangeState.APPLIED)
+
+
+async def test_an_address_that_stays_is_told_of_to_who_approves_and_recorded_when_that_is_done(
+    opened: Open, tmp_path: Path
+) -> None:
+    kept = "ns1.child.parent.example. keeps its addresses: other.parent.example. NS names it"
+    async with opened() as here:
+        zone_file = tmp_path / "parent.zone"
+        zone_file.write_text(
+            zone_file.read_text().replace("other NS ns.elsewhere.example.", "other NS ns1.child.parent.example.")
+        )
+        answer = await here.ask(remove_ds(here, *replace_ns(CHILD, NEW)))
+        assert_held(answer)
+        held = await newest(here)
+        assert held.reason is not None
+        assert held.reason.endswith(f"; {kept}")
+        await decide(here, held.id, Decision.APPROVED)
+        await ended(here, held.id, ChangeState.APPLIED)
+        await asyncio.sleep(0.05)
+        (told,) = await here.store.audit.list(event="change.address-kept")
+        assert (told.entry.detail["reason"], told.entry.actor) == (kept, "child.parent.example.")

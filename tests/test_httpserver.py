@@ -22,6 +22,8 @@ async def answer(head: Head, body: ReadBody) -> Reply:
         await asyncio.sleep(0.2)
     if head.target == "/defect":
         raise ZeroDivisionError
+    if head.target == "/noted":
+        return Reply(HTTPStatus.NO_CONTENT, notes=("one\r\nSet-Cookie: x", "b\u00fccher"))
     read = (await body()).decode() if head.method == "POST" else None
     return Reply(HTTPStatus.OK, {"method": head.method, "target": head.target, "body": read})
 
@@ -67,6 +69,11 @@ async def test_a_head_is_answered_without_a_body(served: tuple[HttpServer, int])
     octets = await said(served[1], b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert statuses(octets) == [200]
     assert octets.endswith(b"\r\n\r\n")
+
+
+async def test_notes_are_fields_of_one_line_each(served: tuple[HttpServer, int]) -> None:
+    heard = await said(served[1], b"GET /noted HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"\r\nX-Zonecut-Note: one\\r\\nSet-Cookie: x\r\nX-Zonecut-Note: b\\xfccher\r\n" in heard
 
 
 async def test_who_waits_for_a_go_ahead_gets_it(served: tuple[HttpServer, int]) -> None:

@@ -1,6 +1,7 @@
 """The index of who names which host counts on a serial only as far as the server told it."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -107,3 +108,42 @@ async def test_a_write_that_was_taken_needs_no_listing(server: Server) -> None:
     server.fails = True
     await rested(server)
     assert await server.named_by() == {X, Y}
+
+
+async def test_proof_is_a_listing_that_began_later_whatever_it_costs(server: Server) -> None:
+    server.takes = 0.05
+    await server.scan()
+    server.edit(X, HOST)
+    # not worth its cost again so soon
+    assert await server.named_by() == {Y}
+    now = time.monotonic()
+    found = await server.naming.hosts([HOST], not_before=now)
+    assert set(found[HOST].named_by) == {X, Y}
+    # which proves the same of all that happened before it
+    server.fails = True
+    assert await server.naming.hosts([HOST], not_before=now) == found
+
+
+async def test_a_serial_that_has_not_moved_is_proof(server: Server) -> None:
+    await server.scan()
+    await server.write(X, HOST)
+    server.fails = True
+    found = await server.naming.hosts([HOST], not_before=time.monotonic())
+    assert set(found[HOST].named_by) == {X, Y}
+
+
+async def test_without_need_of_proof_nobody_waits_long_for_a_listing(server: Server) -> None:
+    await server.scan()
+    server.takes = 5.0
+    server.edit(X, HOST)
+    await rested(server)
+    began = time.monotonic()
+    assert await server.named_by() == {Y}
+    assert time.monotonic() - began < 2
+
+
+async def test_of_those_that_nobody_shares_nothing_is_read(server: Server) -> None:
+    await server.scan()
+    assert await server.naming.hosts([HOST, names.from_text("ns.x.p.")], shared=True) == {}
+    await server.write(X, HOST)
+    assert set(await server.naming.hosts([HOST, names.from_text("ns.x.p.")], shared=True)) == {HOST}

@@ -1,19 +1,22 @@
 """A host that another delegation names keeps its addresses, whatever becomes of it in the child in which it lies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+import time
+from collections.abc import AsyncIterator
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
-from zonecut.plugin import BackendUnavailable, Change, Host
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
+from zonecut.receiver.admission import Source
 from zonecut.receiver.drift import drift
-from zonecut.receiver.neighbours import Neighbours
+from zonecut.receiver.frontend import Reply
 
 HOST = names.from_text("ns1.child.parent.example.")
 HELD = (RR(HOST, RRType.A, IPv4Address("1.1.1.2").packed),)
@@ -67,8 +70,10 @@ async def test_it_goes_when_the_last_delegation_that_names_it_does(here: Site) -
     assert await addresses(here) == HELD
     answer = await here.ask(here.signed(*replace_ns(OTHER, AWAY), child=OTHER))
     assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
-    await here.zone.drain(5)
-    assert await addresses(here) == ()
+    deadline = time.monotonic() + 5
+    while await addresses(here):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
     assert (await here.served()).ns == ns_of(CHILD, AWAY).ns
 
 
@@ -113,115 +118,6 @@ async def test_what_stays_for_others_is_no_drift(here: Site) -> None:
         assert not difference
 
 
-async def test_an_address_that_went_while_somebody_began_to_name_its_host_comes_back(here: Site) -> None:
-    """Two at once: each was judged on a zone without the other."""
-    alone = Delegation.of(CHILD, [*(await here.served()).records])
-    moved = ns_of(CHILD, AWAY)
-    other = ns_of(OTHER, "ns1.child.parent.example.")
-    elsewhere = ns_of(OTHER, AWAY)
-    neighbours = Neighbours(names.from_text("parent.example."), here.backend)
-    await here.backend.write([Change(other, elsewhere)])
-    # before it, after it, and in the same transaction
-    for order in ([[0], [1]], [[1], [0]], [[0, 1]]):
-        changes = [Change(alone, moved), Change(elsewhere, other)]
-        for batch in order:
-            await here.backend.write([changes[each] for each in batch])
-            await neighbours.after([changes[each] for each in batch])
-        assert await addresses(here) == HELD
-        await here.backend.write([Change(other, elsewhere), Change(moved, alone)])
-
-
-async def _moved(here: Site) -> tuple[Change, Change]:
-    """The child gives its host up, and the other comes to name it: neither knows of the other."""
-    alone = await here.served()
-    moved, elsewhere = ns_of(CHILD, AWAY), ns_of(OTHER, AWAY)
-    other = ns_of(OTHER, "ns1.child.parent.example.")
-    await here.backend.write([Change(other, elsewhere)])
-    return Change(alone, moved), Change(elsewhere, other)
-
-
-async def test_two_looks_at_once_put_an_address_back_one_after_the_other(
-    here: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone, named = await _moved(here)
-    listed, write, at_once = here.backend.hosts, here.backend.write, [0]
-
-    async def slow(hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
-        found = await listed(hosts)
-        await asyncio.sleep(0.1)
-        return found
-
-    async def counted(changes: Sequence[Change]) -> None:
-        at_once.append(at_once[-1] + 1)
-        await asyncio.sleep(0.05)
-        await write(changes)
-        at_once.append(at_once[-1] - 1)
-
-    neighbours = Neighbours(ZONE, here.backend)
-    await write([gone])
-    await neighbours.after([gone])
-    monkeypatch.setattr(here.backend, "hosts", slow)
-    monkeypatch.setattr(here.backend, "write", counted)
-    await write([named])
-    await asyncio.gather(neighbours.after([gone, named]), neighbours.after([gone, named]))
-    neighbours.close()
-    assert max(at_once) == 1
-    assert await addresses(here) == HELD
-
-
-async def test_an_address_comes_back_although_the_server_was_away_for_a_moment(
-    here: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone, named = await _moved(here)
-    write, failures = here.backend.write, [BackendUnavailable("away"), KeyError("a defect")]
-
-    async def failing(changes: Sequence[Change]) -> None:
-        if failures:
-            raise failures.pop()
-        await write(changes)
-
-    neighbours = Neighbours(ZONE, here.backend, again=(0.01, 0.01))
-    await write([gone, named])
-    monkeypatch.setattr(here.backend, "write", failing)
-    await neighbours.after([gone, named])
-    assert await addresses(here) == ()
-    await asyncio.sleep(0.3)
-    neighbours.close()
-    assert await addresses(here) == HELD
-
-
-async def test_an_address_that_nobody_needed_comes_back_when_somebody_names_its_host(here: Site) -> None:
-    gone, named = await _moved(here)
-    kept = Delegation.of(CHILD, [*gone.after.records, *HELD])
-    await here.backend.write([Change(gone.before, kept), named])
-    neighbours = Neighbours(ZONE, here.backend)
-    dropped = Change(named.after, named.before)
-    await here.backend.write([dropped])
-    await neighbours.after([dropped])
-    assert await addresses(here) == ()
-    await here.backend.write([named])
-    await neighbours.after([named])
-    neighbours.close()
-    assert await addresses(here) == HELD
-
-
-async def test_an_address_stays_while_a_change_waits_that_names_its_host(here: Site) -> None:
-    gone, named = await _moved(here)
-    kept = Delegation.of(CHILD, [*gone.after.records, *HELD])
-    await here.backend.write([Change(gone.before, kept), named])
-    waiting = {HOST}
-    neighbours = Neighbours(ZONE, here.backend, again=(0.02,), coming=waiting.__contains__)
-    dropped = Change(named.after, named.before)
-    await here.backend.write([dropped])
-    await neighbours.after([dropped])
-    assert await addresses(here) == HELD
-    # it ended in vain
-    waiting.clear()
-    await asyncio.sleep(0.3)
-    neighbours.close()
-    assert await addresses(here) == ()
-
-
 async def test_a_child_that_names_a_host_of_others_adds_to_the_addresses_that_stand_there(here: Site) -> None:
     assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
     back = message.add(CHILD, RRType.NS, 1, HOST)
@@ -260,3 +156,14 @@ async def test_a_prerequisite_about_a_host_of_others_is_held_against_what_stands
     assert (await here.ask(absent)).rcode == Rcode.YXRRSET
     exists = here.signed(more, prerequisites=[message.rrset_exists(HOST, RRType.A)])
     assert (await here.ask(exists)).rcode == Rcode.NOERROR
+
+
+async def test_who_posts_a_change_is_told_too(here: Site) -> None:
+    change = {"name": "child.parent.example.", "type": "NS", "ttl": 1, "changetype": "REPLACE"}
+    body = {"rrsets": [{**change, "records": [{"content": AWAY, "disabled": False}]}]}
+    source = Source("127.0.0.1", 40000, False)
+    reply = await here.front_end.patch(ZONE, json.dumps(body).encode(), "hook:portal", source)
+    kept = "ns1.child.parent.example. keeps its addresses: other.parent.example. NS names it"
+    assert reply == Reply(HTTPStatus.NO_CONTENT, notes=(f"child.parent.example.: {kept}",))
+    assert await audited(here) == [kept]
+    assert await addresses(here) == HELD

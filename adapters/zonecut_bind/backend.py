@@ -142,8 +142,10 @@ class BindBackend(Backend):
             return (*await self.verify(changes[:middle]), *await self.verify(changes[middle:]))
         return await self._verify_batch(changes, wire)
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
-        return await self._naming.hosts(hosts)
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts, not_before=not_before, shared=shared)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one transfer.

@@ -89,7 +89,9 @@ class DatabaseBackend(Backend):
     async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
         return await self._reading(partial(self._tables.missing, changes=changes))
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
         return await self._reading(partial(self._tables.hosts, hosts=hosts))
 
     async def children(self) -> AsyncGenerator[Reading | Unreadable, None]:

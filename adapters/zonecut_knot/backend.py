@@ -106,8 +106,10 @@ class KnotBackend(Backend):
         zone, _ = self._open()
         return await self._in_turn(partial(zone.missing, changes))
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
-        return await self._naming.hosts(hosts)
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts, not_before=not_before, shared=shared)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included.

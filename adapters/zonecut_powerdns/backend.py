@@ -175,8 +175,10 @@ class PowerDnsBackend(Backend):
         flush, self._written_at = time.monotonic() - self._written_at > _FRESH, float("-inf")
         return await _repeated(lambda: reader.differing([results(change) for change in changes], flush=flush))
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
-        return await self._naming.hosts(hosts)
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts, not_before=not_before, shared=shared)
 
     async def children(self) -> AsyncGenerator[Reading, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one export.

@@ -100,8 +100,10 @@ class WebhookBackend(Backend):
         found = await self._look_up([change.child for change in changes])
         return tuple(change.child for change in changes if not _is_so(change, found[change.child].delegation))
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
-        return await self._naming.hosts(hosts)
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
+        return await self._naming.hosts(hosts, not_before=not_before, shared=shared)
 
     async def children(self) -> AsyncIterator[Reading | Unreadable]:
         """Every delegation of the zone, page by page; what is none stands there as unreadable."""

@@ -60,7 +60,9 @@ class ZonefileBackend(Backend):
         await self._settle()
         return await asyncio.to_thread(self._parent.missing, changes)
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
         return await asyncio.to_thread(self._parent.hosts, hosts)
 
     async def children(self) -> AsyncIterator[Reading]:

@@ -232,12 +232,16 @@ class Backend(ABC):
         """
         return None
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
         """Who names each of these hosts below the apex in an NS record, and their addresses.
 
         As the zone is now, or, where only a listing tells, as it was when one was last worth its cost, with all that
-        was written here since. This one lists the whole zone each time: an adapter does better, by the server's own
-        data or with `zonecut.plugin.naming`.
+        was written here since. `not_before`: in any case as it was then or later, on the clock of `time.monotonic` in
+        seconds, whatever that costs: what is to be given up for good is proven so. `shared`: only those hosts matter
+        that others name than the delegations in which they lie; the rest may be left out. This one lists the whole
+        zone each time: an adapter does better, by the server's own data or with `zonecut.plugin.naming`.
         """
         naming: dict[bytes, dict[bytes, None]] = {host: {} for host in hosts}
         addresses: dict[bytes, set[RR]] = {host: set() for host in hosts}

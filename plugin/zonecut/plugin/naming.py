@@ -2,7 +2,8 @@
 
 An index of the NS records that name a host in another delegation, made by a listing, kept up by what we write, and made
 anew when the zone's serial says that somebody else wrote, too: but a listing may take no more than a small part of the
-time, so where others write all the time the index is as old as that bound allows.
+time, so where others write all the time the index is as old as that bound allows. Who needs proof says how
+old it may be.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ _ORPHANS = 100_000
 """So many addresses that no NS at or above them names are kept."""
 _SHARE = 50
 """A listing is worth its cost again after so many times the seconds that the last one took."""
+_PATIENCE = 0.5
+"""For so many seconds who needs no proof waits for a listing; then the one before it has to do."""
 _WRITTEN = 1000
 """So many transactions of ours during a listing are kept; with more, the listing is not the last."""
 _AT_ONCE = 16
@@ -38,7 +41,8 @@ class Listed:
 
     def __init__(self, zone: bytes) -> None:
         self._zone = zone
-        self._began = time.monotonic()
+        self.began = time.monotonic()
+        """What was written before this moment is in it."""
         self._naming: dict[bytes, set[bytes]] = {}
         self._cut_short: set[bytes] = set()
         self._orphans: dict[bytes, tuple[RR, ...]] = {}
@@ -87,7 +91,7 @@ class Listed:
         return any(target not in self._naming for target in self._cut_short)
 
     def seconds(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self.began
 
     def _foreign(self, delegation: Delegation, hidden: bool) -> set[bytes]:
         return {
@@ -119,12 +123,16 @@ class Naming:
         self._read = read
         self._listed: Listed | None = None
         self._serial: int | None = None
+        self._began = float("-inf")
+        """When the listing began that the index is from; never, where it may lack something of ours."""
         self._again_at = float("-inf")
         self._under_way: list[Listed] = []
         """The listings that began and did not end, each with its own `written`."""
         self._apex: Collection[bytes] = ()
         self._looking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._not_before = float("-inf")
+        """What the look that waits has to prove."""
 
     def begin(self) -> Listed:
         """What a listing that begins now is taken into."""
@@ -141,6 +149,7 @@ class Naming:
         self._under_way = self._under_way[later:]
         # whether the listing shows what was written meanwhile is not known, and so neither by how much the serial rose
         self._listed, self._serial = listed, serial if is_whole and not listed.written else None
+        self._began = listed.began if is_whole else float("-inf")
         for changes in listed.written:
             self._apply(changes)
         listed.written = []
@@ -168,9 +177,14 @@ class Naming:
         """Nobody knows what became of a transaction of ours."""
         self._serial = None
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
         """See `Backend.hosts`. Raises BackendError."""
-        await self._fresh()
+        await self._fresh(not_before)
+        if shared:
+            # the index alone tells that: nothing has to be read for the others
+            hosts = [host for host in hosts if host in self._apex or (self._listed and self._listed.naming(host))]
         found: dict[bytes, Host] = {}
         for first in range(0, len(hosts), _AT_ONCE):
             some = hosts[first : first + _AT_ONCE]
@@ -196,18 +210,34 @@ class Naming:
             for change in changes:
                 self._listed.replace(change.before, change.after)
 
-    async def _fresh(self) -> None:
+    async def _fresh(self, not_before: float | None) -> None:
         """See that the index is as new as it has to be: one look serves all that ask before it begins."""
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._look_after(self._looking))
-        await asyncio.shield(self._waiting)
+            self._waiting.add_done_callback(_seen)
+        look = self._waiting
+        if not_before is not None:
+            self._not_before = max(self._not_before, not_before)
+            await asyncio.shield(look)
+            return
+        await asyncio.wait([look], timeout=_PATIENCE)
+        if look.done() or self._listed is None:
+            await asyncio.shield(look)
 
     async def _look_after(self, earlier: "asyncio.Task[None] | None") -> None:
         if earlier is not None:
             await asyncio.wait([earlier])
         self._looking, self._waiting = self._waiting, None
+        not_before, self._not_before = self._not_before, float("-inf")
         serial, self._apex = await self._look()
         listed = self._listed
         known = listed is not None and serial is not None and serial == self._serial and not listed.is_exhausted
-        if listed is None or (not known and time.monotonic() >= self._again_at):
+        is_due = time.monotonic() >= self._again_at or self._began < not_before
+        if listed is None or (not known and is_due):
             await self._scan()
+
+
+def _seen(look: "asyncio.Task[None]") -> None:
+    """Whoever waited for a look is told of its failure; nobody may have."""
+    if not look.cancelled():
+        look.exception()

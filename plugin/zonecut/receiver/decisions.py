@@ -15,6 +15,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import actor_of
+from zonecut.receiver.telling import tell_kept
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
@@ -133,7 +134,8 @@ class Decisions:
                 return  # its child asked for something else meanwhile, or the operator has thought better of it
             case = self._in_work.case_of(stored)
             try:
-                change = (await self._judge(case, stored.inception is not None)).change
+                weighed = await self._judge(case, stored.inception is not None)
+                change = weighed.change
                 await case.look(change)
             except Suspect as suspect:
                 raise EndsEarly(Outcome.of(suspect)) from None
@@ -145,6 +147,9 @@ class Decisions:
                 self._in_work.counts.failed += 1
                 return
             await self._ledger.take_up(stored.id, change)
+            if weighed.kept:
+                actor = actor_of(stored.source) if stored.inception is None else names.to_text(child)
+                tell_kept(self._ledger, self._zone, child, stored.id, weighed.kept, actor, stored.source, None)
             self._in_work.drop(held, ACCEPTED)
             pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
             self._in_work.hand_over(pending, held.identities, None if held.is_signed else actor_of(stored.source))

@@ -6,7 +6,7 @@ What is missing is the child's signature; in its place stands the front end's na
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -36,10 +36,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The status of an HTTP answer and its document, if it has one."""
+    """The status of an HTTP answer, its document, if it has one, and what else is to be told, a sentence each."""
 
     status: HTTPStatus
     document: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def error(cls, status: HTTPStatus, reason: str, **more: Any) -> "Reply":
@@ -54,8 +55,13 @@ class _Parts:
     applied: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     failed: list[tuple[HTTPStatus, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def reply(self) -> Reply:
+        """The answer to the whole."""
+        return replace(self._reply(), notes=tuple(self.notes))
+
+    def _reply(self) -> Reply:
         if not self.failed:
             if not self.pending:
                 return Reply(HTTPStatus.NO_CONTENT)
@@ -162,6 +168,8 @@ class FrontEnd:
         else:
             self._tally.end("posted", Result.ACCEPTED, self._monotonic())
             (parts.pending if outcome.pending else parts.applied).append(child)
+            if outcome.told:
+                parts.notes.append(f"{child}: {outcome.told}")
 
     def _tell(self, zone: bytes, child: bytes, refusal: Refusal, actor: str, source: Source) -> tuple[HTTPStatus, str]:
         """Log a refusal; the status and the words for it."""

@@ -10,11 +10,13 @@ import structlog
 from zonecut.plugin import Change
 from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
+from zonecut.receiver.released import FREED, Released
 from zonecut.store import (
     AcceptedChange,
     Asker,
     Attempt,
     AuditEntry,
+    ChangeKind,
     ChangeState,
     Decision,
     InvalidTransition,
@@ -28,6 +30,12 @@ from zonecut.store import (
 
 SETTLE_WITHIN = 0.05
 """Seconds for which what was applied is collected before that is recorded."""
+RECENT = 1000
+"""So many of the last changes, and of the addresses that were taken away, are taken up again after a start."""
+RECENT_SECONDS = 600.0
+"""What was settled so long before the last one was proven, or is not taken up for it."""
+_AMONG = 100_000
+"""So many rows are looked through for them."""
 SETTLE_RETRY = 1.0
 """Seconds between attempts to record how a change ended while the store cannot be written."""
 
@@ -118,6 +126,24 @@ class Ledger:
     async def absence(self) -> float | None:
         """Seconds since this zone was last served; None if it never was. Raises StoreUnavailable."""
         return await self._store.zones.absence(self._zone)
+
+    async def last_applied(self) -> Sequence[Change]:
+        """The changes that were applied last, oldest first, those of some minutes. Raises StoreUnavailable."""
+        found = await self._store.changes.list(zone=self._zone, state=ChangeState.APPLIED, limit=RECENT, among=_AMONG)
+        newest = max((each.settled_at or 0.0 for each in found), default=0.0)
+        last = [each for each in found if (each.settled_at or 0.0) >= newest - RECENT_SECONDS]
+        return [Change(each.before, each.after) for each in reversed(last) if each.kind is ChangeKind.DELEGATION]
+
+    async def last_freed(self) -> Sequence[Released]:
+        """The addresses that were taken away last, since nobody named their hosts. Raises StoreUnavailable."""
+        found = await self._store.audit.list(event=FREED, limit=RECENT, among=_AMONG)
+        newest = max((each.at for each in found), default=0.0)
+        last = [each.entry for each in reversed(found) if each.at >= newest - RECENT_SECONDS]
+        return [each for entry in last if entry.zone == self._zone and (each := Released.of_entry(entry)) is not None]
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Write something into the audit trail, and return when it is durable. Raises StoreUnavailable."""
+        await self._store.audit.record(entry)
 
     async def floor(self) -> float | None:
         """The time before which signed messages are stale, in seconds since the epoch; None if there is none.

@@ -139,6 +139,7 @@ class ParentZone:
                 tasks.create_task(self._decisions.run())
                 await self._readings.open(self.writer.held_up)
                 await self._resumption.finish()
+                self.writer.aftercare.resume(await self._ledger.last_applied(), await self._ledger.last_freed())
                 _log.info("zone.ready", zone=names.to_text(self.zone))
                 await self.writer.run()
 
@@ -213,7 +214,7 @@ class ParentZone:
                 earlier = self._in_work.held(child)
                 replaces = None if earlier is None else earlier.id
                 if (why := case.held_because(change)) is not None:
-                    return await self._hold(provenance, change, why, now)
+                    return await self._hold(provenance, change, weighed.with_kept(why), now)
                 with self.writer.expecting():
                     change_id = await self._record(lambda: self._ledger.append(provenance, change, replaces=replaces))
                     self.counts.accepted += 1
@@ -235,7 +236,8 @@ class ParentZone:
         else:
             tell_accepted(self.rules, change_id, change, provenance, settled)
             if weighed.kept:
-                tell_kept(self._ledger, self.zone, change_id, provenance, weighed.kept)
+                by = provenance.actor, provenance.source, provenance.key_tag
+                tell_kept(self._ledger, self.zone, child, change_id, weighed.kept, *by)
                 outcome = replace(outcome, reason=weighed.kept, told=weighed.kept, ede=EdeCode.OTHER)
         return outcome
 

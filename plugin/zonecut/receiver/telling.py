@@ -42,28 +42,13 @@ def tell_accepted(
         settled.add_done_callback(partial(_tell_late, rules.zone, change.child, change_id))
 
 
-def tell_kept(ledger: Ledger, zone: bytes, change_id: int, provenance: Provenance, kept: str) -> None:
+def tell_kept(
+    ledger: Ledger, zone: bytes, child: bytes, change_id: int, kept: str, actor: str, source: str, key_tag: int | None
+) -> None:
     """Addresses stay that a change would have had go: told in the log and in the audit trail."""
-    _log.warning(
-        "change.address-kept",
-        zone=names.to_text(zone),
-        child=names.to_text(provenance.child),
-        change=change_id,
-        reason=kept,
-    )
-    detail = {"change": change_id, "reason": kept}
-    ledger.tell(
-        AuditEntry(
-            "change.address-kept",
-            provenance.actor,
-            provenance.source,
-            zone,
-            provenance.child,
-            provenance.key_tag,
-            None,
-            detail,
-        )
-    )
+    event = "change.address-kept"
+    _log.warning(event, zone=names.to_text(zone), child=names.to_text(child), change=change_id, reason=kept)
+    ledger.tell(AuditEntry(event, actor, source, zone, child, key_tag, None, {"change": change_id, "reason": kept}))
 
 
 def _noted(rules: Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:

@@ -26,12 +26,12 @@ from zonecut.plugin import (
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
+from zonecut.receiver.aftercare import Aftercare
 from zonecut.receiver.batches import HOPELESS, Result, missing, named, split
 from zonecut.receiver.case import Suspect
 from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
-from zonecut.receiver.neighbours import Neighbours
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.waits import Waits, about
@@ -75,7 +75,7 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
-        self._neighbours = Neighbours(zone, backend, coming=self._queue.will_name)
+        self.aftercare = Aftercare(zone, backend, ledger.record, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
         self._word = Word(zone, self._endings, self._waits, self._read)
         self._looks = Looks(self._looked)
@@ -132,8 +132,7 @@ class Writer:
             except BaseException:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
-            written = [each.change for each in batch if each.is_applied]
-            await self._neighbours.after([*written, *result.undone])
+            await self.aftercare.after([*(each.change for each in batch if each.is_applied), *result.undone])
             took = now() - began
             if result.settled or result.later:
                 failures = refused = 0
@@ -156,7 +155,7 @@ class Writer:
         """What was set aside does not come again."""
         self._queue.close()
         self._looks.close()
-        self._neighbours.close()
+        self.aftercare.close()
 
     def _unfinished(self, batch: Sequence[Pending]) -> list[Pending]:
         """What is left of a batch in whose midst we fell, to be looked for on the server first."""
@@ -294,7 +293,8 @@ class Writer:
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         try:
             await pending.case.check_suspicion(reading)
-            after = (await pending.case.weigh_anew(reading)).change.after
+            weighed = await pending.case.weigh_anew(reading)
+            after = weighed.change.after
             if pending.written and after != held:
                 # what there is may be the half of it: then it counts from where it began
                 pending.case.check_going_insecure(pending.origin, after)
@@ -319,7 +319,7 @@ class Writer:
             why = pending.case.held_because(replace(change, before=pending.origin))
         if why is not None:
             await self._forget(pending)
-            await self._ledger.hold(pending.id, change, why)
+            await self._ledger.hold(pending.id, change, weighed.with_kept(why))
             pending.change = change
             self._endings.end(pending, Outcome.waits_for_operator(why), result)
             return

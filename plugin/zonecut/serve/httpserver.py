@@ -15,6 +15,7 @@ import h11
 import structlog
 
 from zonecut.plugin.endpoint import Endpoint
+from zonecut.protocol.foreigntext import quoted
 from zonecut.receiver.admission import Source
 from zonecut.receiver.frontend import Reply
 
@@ -25,6 +26,9 @@ LARGEST_BODY = 1024 * 1024
 PATIENCE = 15.0
 """Seconds in which a head, a body or a TLS handshake has to be complete, and an answer taken."""
 MOST_CONNECTIONS = 100
+NOTE = "X-Zonecut-Note"
+"""The field that has a sentence about what was done and is not quite what was asked for."""
+MOST_NOTES = 20
 
 _CHUNK = 65536
 
@@ -206,6 +210,7 @@ class _Connection:
             fields.append(("Connection", "close"))
         if reply.status == HTTPStatus.UNAUTHORIZED:
             fields.append(("WWW-Authenticate", "X-API-Key"))
+        fields += [(NOTE, _field(note)) for note in reply.notes[:MOST_NOTES]]
         response = h11.Response(status_code=reply.status, headers=fields, reason=reply.status.phrase.encode())
         bare = not body or self._method == b"HEAD"
         data = [self._http.send(response), None if bare else self._http.send(h11.Data(data=body))]
@@ -223,3 +228,8 @@ class _Connection:
                     pass
             self._writer.close()
             await self._writer.wait_closed()
+
+
+def _field(text: str) -> str:
+    """A text as the value of a field: short, and of printable ASCII."""
+    return quoted(text.encode("ascii", "backslashreplace").decode("ascii"))

@@ -89,9 +89,11 @@ class SharedBackend(Backend):
             with self.health.watched():
                 return await self._backend.withdraw(change)
 
-    async def hosts(self, hosts: Sequence[bytes]) -> Mapping[bytes, Host]:
+    async def hosts(
+        self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
         with self.health.watched():
-            return await self._backend.hosts(hosts)
+            return await self._backend.hosts(hosts, not_before=not_before, shared=shared)
 
     def children(self) -> AsyncIterator[Reading | Unreadable]:
         return self._backend.children()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from zonecut.protocol import names
 from zonecut.protocol.foreigntext import clip
@@ -105,8 +105,12 @@ class AuditTable:
         since: float | None = None,
         limit: int = 100,
         before_id: int | None = None,
+        among: int | None = None,
     ) -> Sequence[AuditRecord]:
-        """Entries, newest first, at most `limit`; `since` in seconds since the epoch. Raises StoreUnavailable."""
+        """Entries, newest first, at most `limit`; `since` in seconds since the epoch. Raises StoreUnavailable.
+
+        `among`: of so many of the latest entries of the whole trail, so that no more are looked through.
+        """
         query = select(_TABLE).order_by(_TABLE.c.id.desc()).limit(limit)
         if child is not None:
             query = query.where(_TABLE.c.child == child)
@@ -116,6 +120,8 @@ class AuditTable:
             query = query.where(_TABLE.c.at >= since)
         if before_id is not None:
             query = query.where(_TABLE.c.id < before_id)
+        if among is not None:
+            query = query.where(_TABLE.c.id > select(func.max(_TABLE.c.id) - among).scalar_subquery())
         return await self._thread.read(
             lambda connection: [_record_of(row) for row in connection.execute(query).mappings()]
         )

@@ -254,8 +254,12 @@ class ChangeTable:
         state: ChangeState | None = None,
         limit: int = 100,
         before_id: int | None = None,
+        among: int | None = None,
     ) -> Sequence[StoredChange]:
-        """Changes, newest first, at most `limit`, with numbers below `before_id`. Raises StoreUnavailable."""
+        """Changes, newest first, at most `limit`, with numbers below `before_id`. Raises StoreUnavailable.
+
+        `among`: of so many of the latest changes of the whole ledger, so that no more are looked through.
+        """
         query = select(*COLUMNS).order_by(_TABLE.c.id.desc()).limit(limit)
         if zone is not None:
             query = query.where(_TABLE.c.zone == zone)
@@ -265,6 +269,8 @@ class ChangeTable:
             query = query.where(_IS_UNSETTLED if state is ChangeState.ACCEPTED else _TABLE.c.state == state.value)
         if before_id is not None:
             query = query.where(_TABLE.c.id < before_id)
+        if among is not None:
+            query = query.where(_TABLE.c.id > select(func.max(_TABLE.c.id) - among).scalar_subquery())
         return await self._select(query)
 
     async def _select(self, query: Select[Any]) -> Sequence[StoredChange]:

@@ -127,6 +127,14 @@ class ShapesContract(ContractTests):
             server.edit(add=[ResourceRecord(self.name("other"), RRType.NS, 60, host)])
             await shows(backend, Delegation(self.name("other"), (host,)))
             await _names(backend, host, {own, new.child, self.name("other")})
+            # who needs proof does not wait until a listing is worth its cost again
+            server.edit(add=[ResourceRecord(self.name("another"), RRType.NS, 60, host)])
+            await shows(backend, Delegation(self.name("another"), (host,)))
+            proof = await backend.hosts([host, nobody], not_before=time.monotonic(), shared=True)
+            assert set(proof[host].named_by) == {own, new.child, self.name("other"), self.name("another")}
+            assert nobody not in proof or not proof[nobody].named_by
+            server.edit(remove=[(self.name("another"), RRType.NS)])
+            await shows(backend, Delegation(self.name("another")))
             await self.carried_out(backend, [Change(new, Delegation(new.child, (names.from_text("ns.x.test."),)))])
             await _names(backend, host, {own, self.name("other")})
 
@@ -139,16 +147,25 @@ class ShapesContract(ContractTests):
             assert len(named_by) == MAX_NAMED_BY
             assert set(named_by) <= {self.name("child1"), *(each.child for each in many)}
 
-    async def test_orphan_glue_at_a_name_that_becomes_a_server_is_no_condition_and_is_replaced(
+    async def test_a_name_that_becomes_a_server_has_the_addresses_of_the_change_and_no_other_name_loses_any(
         self, server: ContractServer
     ) -> None:
+        """What nobody named there goes; an address at a name that the change does not have is somebody else's."""
         child, orphan = self.name("child1"), self.orphaned(server)
+        other = RR(self.name("elsewhere.child1"), RRType.A, IPv4Address("11.7.0.9").packed)
+        server.edit(
+            add=[
+                ResourceRecord(*other[:2], 60, other.rdata),
+                ResourceRecord(self.name("sibling"), RRType.NS, 60, other.owner),
+            ]
+        )
         before = generated(self.zone_name, 1)
         new = RR(orphan.owner, RRType.AAAA, IPv6Address("2610::99").packed)
         after = Delegation.of(child, [*before.records, RR(child, RRType.NS, orphan.owner), new])
         async with opened(server) as backend:
+            await shows(backend, Delegation(self.name("sibling"), (other.owner,)))
             await self.carried_out(backend, [Change(before, after)])
-            await lists(backend, after)
+            await lists(backend, Delegation.of(child, [*after.records, other]))
 
     async def test_addresses_that_stand_at_a_name_that_becomes_a_server_stay_where_the_change_has_them(
         self, server: ContractServer

@@ -1,0 +1,44 @@
+"""Addresses that went from a host: what is to be put back if somebody turns out to name it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zonecut.plugin import Change
+from zonecut.protocol import names
+from zonecut.protocol.delegation import RR
+from zonecut.store import AuditEntry
+
+FREED = "glue.freed"
+"""The event of the audit trail: an address was taken away since nobody names its host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The addresses of a host that went with a change of a child."""
+
+    host: bytes
+    child: bytes
+    addresses: tuple[RR, ...]
+
+    @classmethod
+    def by(cls, change: Change) -> Iterator["Released"]:
+        """What a change takes away: hosts that have no address any more."""
+        kept = {record.owner for record in change.after.glue}
+        for host in sorted({record.owner for record in change.before.glue} - kept):
+            yield cls(host, change.child, tuple(record for record in change.before.glue if record.owner == host))
+
+    def to_entry(self, zone: bytes) -> AuditEntry:
+        """What the audit trail keeps of it."""
+        addresses = [[int(record.rtype), record.rdata.hex()] for record in self.addresses]
+        detail = {"host": names.to_text(self.host), "addresses": addresses}
+        return AuditEntry(FREED, "zonecut", "", zone, self.child, detail=detail)
+
+    @classmethod
+    def of_entry(cls, entry: AuditEntry) -> "Released | None":
+        """What an entry is about; None where it makes no sense."""
+        try:
+            host = names.from_text(entry.detail["host"])
+            found = [RR(host, int(rtype), bytes.fromhex(rdata)) for rtype, rdata in entry.detail["addresses"]]
+        except (KeyError, TypeError, ValueError):
+            return None
+        return None if entry.child is None else cls(host, entry.child, tuple(found))
