@@ -55,9 +55,9 @@ async def ds_check(servers: Servers, after: Delegation = SIGNED, time_limit: flo
 # Settings
 
 
-def test_both_checks_warn_by_default() -> None:
+def test_changes_of_ds_are_checked_before_they_are_accepted_by_default_and_all_else_warns() -> None:
     settings = CheckSettings()
-    assert (settings.ds_continuity, settings.ns_consistency, settings.are_off) == ("warn", "warn", False)
+    assert (settings.ds_continuity, settings.ns_consistency, settings.are_off) == ("auto", "warn", False)
 
 
 @pytest.mark.parametrize("off", ["off", False])
@@ -110,11 +110,15 @@ async def test_a_server_with_another_ns_rrset_fails_and_the_text_says_both() -> 
     assert finding == Finding(FAILED, f"{NS2} ({SECOND}) has the NS {OUTSIDE}, and the parent would have {NS1}, {NS2}")
 
 
-@pytest.mark.parametrize("ns", [(NS1,), (NS1, NS2, OUTSIDE)])
-async def test_one_server_too_few_or_too_many_is_another_rrset(ns: tuple[str, ...]) -> None:
-    finding = await ns_check(Servers({**serving(NS1, NS2), (FIRST, NS): says_ns(*ns)}))
+async def test_a_name_server_that_the_child_does_not_name_fails() -> None:
+    finding = await ns_check(Servers({**serving(NS1, NS2), (FIRST, NS): says_ns(NS1)}))
     assert finding.conclusion is FAILED
     assert f"{NS1} ({FIRST}) has the NS" in finding.reason
+
+
+async def test_one_that_is_taken_out_at_the_parent_first_is_named_by_the_child_still() -> None:
+    servers = Servers(serving(NS1, NS2, ns=[NS1, NS2, OUTSIDE]))
+    assert (await ns_check(servers)).conclusion is PASSED
 
 
 async def test_every_server_that_fails_is_told() -> None:
@@ -282,10 +286,35 @@ async def test_an_unsigned_child_with_a_ds_fails() -> None:
     assert "no DNSKEY" in finding.reason
 
 
-async def test_an_unreachable_server_leaves_the_chain_undecided() -> None:
-    finding = await ds_check(Servers({**serving(NS1), (SECOND, DNSKEY): "silent"}), time_limit=0.2)
+@pytest.mark.parametrize("said", ["silent", says(RdataType.DNSKEY, rcode=Rcode.REFUSED, authoritative=False)])
+@pytest.mark.parametrize("time_limit", [0.2, 5])
+async def test_a_server_that_does_not_answer_for_the_child_is_noted_beside_one_that_proves(
+    said: Say, time_limit: float
+) -> None:
+    finding = await ds_check(Servers({**serving(NS1), (SECOND, DNSKEY): said}), time_limit=time_limit)
+    assert finding.conclusion is PASSED
+    assert f"{NS2} ({SECOND})" in finding.reason
+
+
+async def test_one_that_contradicts_beside_one_that_is_silent_fails() -> None:
+    stale = serving(NS1, signer=Signer(CHILD_NAME, label="old"))
+    finding = await ds_check(Servers({**stale, (SECOND, DNSKEY): "silent"}))
+    assert finding.conclusion is FAILED
+
+
+async def test_the_silence_of_all_leaves_the_chain_undecided() -> None:
+    finding = await ds_check(Servers({(FIRST, DNSKEY): "silent", (SECOND, DNSKEY): "silent"}), time_limit=0.2)
     assert finding.conclusion is UNDECIDED
     assert f"{NS2} ({SECOND}): silent" in finding.reason
+
+
+async def test_every_algorithm_of_the_ds_signs_the_keys() -> None:
+    """RFC 4035 section 2.2: else who knows only the other one does not get through."""
+    other = bytes([0, 1, 8, 2]) + bytes(32)
+    assert other[2] != DS[2]
+    finding = await ds_check(Servers(serving(NS1, NS2)), delegation(NS1, NS2, ds=[DS, other]))
+    assert finding.conclusion is FAILED
+    assert "for the DS of algorithm 8" in finding.reason
 
 
 def test_a_ds_that_cannot_be_read_or_is_of_no_known_kind_does_not_count() -> None:

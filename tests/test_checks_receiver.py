@@ -104,6 +104,19 @@ async def test_a_ds_that_breaks_the_chain_is_refused(opened: Open) -> None:
         assert f"{NS1} ({FIRST}) breaks the chain of trust" in answer.error.text
 
 
+async def test_by_default_a_ds_that_breaks_the_chain_is_refused_and_a_change_of_ns_only_warns(opened: Open) -> None:
+    servers = Servers({**serving(NS1, signer=Signer("child.parent.example.", label="other")), **serving(OUTSIDE)})
+    servers.addresses = [ServerAddress(names.from_text(NS1), FIRST)]
+    async with opened(servers, "off", ds_continuity="auto") as here:
+        ds = Signer("child.parent.example.").ds().to_wire() or b""
+        answer = await here.ask(here.signed(message.add(CHILD, RRType.DS, 3600, ds)))
+        assert answer.rcode == Rcode.REFUSED
+        assert answer.error is not None
+        assert f"{NS1} ({FIRST}) breaks the chain of trust" in answer.error.text
+        here.clock.now += 1
+        assert (await here.ask(to_outside(here))).rcode == Rcode.NOERROR
+
+
 async def test_what_cannot_be_seen_in_time_is_servfail_and_may_be_sent_again(opened: Open) -> None:
     right = serving(OUTSIDE)
     place = ADDRESSES[OUTSIDE], int(RRType.NS)

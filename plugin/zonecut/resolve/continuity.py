@@ -22,12 +22,25 @@ _LIMITS = Limits(validations=16)
 def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS) -> str | None:
     """Why the DNSKEY RRset that a server handed out does not validate under these DS RDATA; None if it does.
 
-    `now` is in seconds since 1970. It is enough that one DS of a supported kind names a key which signs the RRset
-    (RFC 4035 section 5.2, RFC 6840 section 5.11).
+    `now` is in seconds since 1970. For each algorithm that the DS name, one DS of a supported kind has to name a key
+    which signs the RRset (RFC 4035 sections 2.2 and 5.2): who knows only that algorithm has to get through as well.
     """
     if direct.reply is None:
         return direct.reason
-    return check_dnskey_rrset(direct.name, direct.reply.find(direct.name, RdataType.DNSKEY), ds, now, limits)
+    found = direct.reply.find(direct.name, RdataType.DNSKEY)
+    every = tuple(ds)
+    if (reason := check_dnskey_rrset(direct.name, found, every, now, limits)) is not None:
+        return reason
+    of_algorithm: dict[int, list[bytes]] = {}
+    for rdata in every:
+        if any(supported(_read([rdata]))):
+            of_algorithm.setdefault(rdata[2], []).append(rdata)
+    if len(of_algorithm) < 2:
+        return None
+    for algorithm, records in sorted(of_algorithm.items()):
+        if (reason := check_dnskey_rrset(direct.name, found, records, now, limits)) is not None:
+            return f"for the DS of algorithm {algorithm}: {reason}"
+    return None
 
 
 def check_dnskey_rrset(

@@ -114,6 +114,10 @@ class Checks:
         for rule, finding in findings.items():
             if finding.conclusion is Conclusion.UNDECIDED:
                 raise EndsEarly(Outcome.unavailable(rule, finding.reason, told=finding.reason))
+        for rule, finding in findings.items():
+            if finding.reason:
+                zone, child = names.to_text(self._zone), names.to_text(change.child)
+                _log.warning("check.note", zone=zone, child=child, check=rule, reason=finding.reason)
         return True
 
     def watch(self, change: Change, change_id: int) -> None:
@@ -147,7 +151,13 @@ class Checks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _in_mode(self, mode: str, change: Change) -> list[str]:
-        return [check for check in concerned(change) if self._modes[check] == mode]
+        return [check for check in concerned(change) if self._mode_of(check, change) == mode]
+
+    def _mode_of(self, check: str, change: Change) -> str:
+        mode = self._modes[check]
+        if mode != "auto":
+            return mode
+        return "warn" if change.before.ds == change.after.ds else "enforce"
 
     async def _look(self, after: Delegation, checks: Iterable[str], time_limit: float) -> dict[str, Finding]:
         """What each check finds."""
@@ -179,9 +189,8 @@ class Checks:
         try:
             for rule, finding in (await self._look(job.after, sorted(job.checks), self._time_limit)).items():
                 if finding.conclusion is Conclusion.PASSED:
-                    _log.info(
-                        "check.passed", zone=names.to_text(self._zone), child=child, change=job.changes[-1], check=rule
-                    )
+                    zone, change = names.to_text(self._zone), job.changes[-1]
+                    _log.info("check.passed", zone=zone, child=child, change=change, check=rule, reason=finding.reason)
                 else:
                     await self._warn(job, rule, finding)
         except Exception:

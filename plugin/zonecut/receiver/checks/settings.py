@@ -16,12 +16,24 @@ Mode = Annotated[
 ]
 
 
+DsMode = Annotated[
+    Literal["off", "auto", "warn", "enforce"],
+    BeforeValidator(_off, json_schema_input_type=Literal["off", "auto", "warn", "enforce", False]),
+]
+
+
 class CheckSettings(BaseModel):
-    """`checks` of a parent zone. Each is `off` (or `false`, which is what YAML makes of off), `warn` or `enforce`."""
+    """`checks` of a parent zone. Each is `off` (or `false`, which is what YAML makes of off), `warn` or `enforce`.
+
+    `auto` enforces what changes the DS set (RFC 10026), and warns of what else may break its chain of trust.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ds_continuity: Mode = Field("warn", description="Does the child's DNSKEY RRset validate with the resulting DS?")
+    ds_continuity: DsMode = Field(
+        "auto",
+        description="Does the child's DNSKEY RRset validate with the resulting DS? `auto`: enforced for changes of DS.",
+    )
     ns_consistency: Mode = Field("warn", description="Do the resulting name servers serve the child, all alike?")
     time_limit: PositiveFloat = Field(10, description="Seconds that the checks of one change may take.")
 

@@ -17,6 +17,8 @@ AT_ONCE = 8
 """Servers of one delegation that are asked at the same time."""
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before those that gave no answer are asked again; then always the last."""
+TRIES = 2
+"""So often is asked who gives no answer beside one that proves, where one that proves is enough."""
 GRACE = 0.2
 """Seconds for which, once one server has said no, the others may still say what they have."""
 MAX_TOLD = 3
@@ -53,7 +55,7 @@ class Conclusion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A conclusion and its reason: what was seen where."""
+    """A conclusion and its reason: what was seen where; with PASSED, what is to be noted all the same."""
 
     conclusion: Conclusion
     reason: str = ""
@@ -90,20 +92,28 @@ async def answer_of(looks: Looks, server: ServerAddress, name: bytes, rtype: int
     return Finding(Conclusion.UNDECIDED, f"{server}: {direct.reason}")
 
 
-async def survey(looks: Looks, delegation: Delegation, judge: Judge, time_limit: float) -> Finding:
-    """FAILED as soon as one server fails, PASSED when all have passed, UNDECIDED after `time_limit` seconds."""
-    state = _Survey(looks, delegation, judge)
+async def survey(
+    looks: Looks, delegation: Delegation, judge: Judge, time_limit: float, *, one_proves: bool = False
+) -> Finding:
+    """FAILED as soon as one server fails, PASSED when all have passed, UNDECIDED after `time_limit` seconds.
+
+    `one_proves`: PASSED, too, where one has passed and the others have been asked in vain, which is noted.
+    """
+    state = _Survey(looks, delegation, judge, one_proves=one_proves)
     try:
         async with asyncio.timeout(time_limit):
             return await state.run()
     except TimeoutError:
         if state.failed:
             return state.failure
+        if state.is_proven:
+            return state.noted
         return Finding(Conclusion.UNDECIDED, f"not known within {time_limit:g} s: {_told(state.open.values())}")
 
 
 class _Survey:
-    def __init__(self, looks: Looks, delegation: Delegation, judge: Judge) -> None:
+    def __init__(self, looks: Looks, delegation: Delegation, judge: Judge, *, one_proves: bool) -> None:
+        self._one_proves = one_proves
         self._looks = looks
         self._delegation = delegation
         self._judge = judge
@@ -117,8 +127,18 @@ class _Survey:
     def failure(self) -> Finding:
         return Finding(Conclusion.FAILED, _told(self.failed[server] for server in sorted(self.failed, key=str)))
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether what has passed is enough."""
+        return self._one_proves and bool(self._passed)
+
+    @property
+    def noted(self) -> Finding:
+        return Finding(Conclusion.PASSED, f"not told by all servers: {_told(self.open.values())}")
+
     async def run(self) -> Finding:
         pauses = iter(PAUSES)
+        tries = 0
         addresses: Sequence[ServerAddress] = ()
         while True:
             if not addresses or any(server.address is None for server in addresses):
@@ -130,6 +150,9 @@ class _Survey:
                 return self.failure
             if not self.open:
                 return PASSED
+            tries += 1
+            if self.is_proven and tries >= TRIES:
+                return self.noted
             await asyncio.sleep(next(pauses, PAUSES[-1]))
 
     async def _round(self, asked: Sequence[ServerAddress]) -> None:
