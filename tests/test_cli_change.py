@@ -68,6 +68,21 @@ def test_what_waits_is_listed_with_how_long_how_often_and_why(house: House) -> N
     assert "WAITS  TRIED  NEXT TRY" in text
 
 
+def test_what_was_rejected_while_no_daemon_ran_is_listed_as_such(house: House) -> None:
+    number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+
+    async def try_in_vain() -> None:
+        async with house.store() as store:
+            await store.changes.note_attempts([Attempt(number, 3, "connection refused", 12.0)])
+
+    asyncio.run(try_in_vain())
+    house.zonecut("change", "reject", number, "--reason", "nobody asked for it")
+    assert listed(house)[0]["decision"] == "rejected"
+    text = house.zonecut("change", "list").out
+    assert ": nobody asked for it; connection refused" in text
+    assert "rejected by " in text
+
+
 @pytest.mark.parametrize(
     ("state", "seen", "shown", "reason"),
     [

@@ -9,12 +9,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver_support import CHILD, ZONE, Answer, Site, ns_of, replace_ns, site
 from trust_support import key_record, new_pair
 from zonecut.plugin import BackendUnavailable, Change, Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.admission import Source
 from zonecut.receiver.policy import Policy
 from zonecut.receiver.trust import TrustSettings
@@ -199,12 +201,36 @@ async def test_an_approved_change_is_judged_on_what_is_there_then(opened: Open, 
         assert applied.after == served
 
 
-async def test_an_approved_change_whose_key_was_revoked_fails(opened: Open) -> None:
+async def test_a_change_whose_key_was_revoked_is_not_to_be_approved(opened: Open) -> None:
     async with opened() as here:
         assert_held(await here.ask(remove_ds(here)))
         held = (await newest(here)).id
         (stored,) = await here.store.keys.find(CHILD)
         await here.store.keys.set_state(stored.id, KeyState.REVOKED, "operator:ann", "stolen")
+        why = f"no key that asked for it is trusted: key {stored.key.tag} is revoked \\(stolen\\). Reject it"
+        with pytest.raises(InvalidTransition, match=why):
+            await decide(here, held, Decision.APPROVED)
+        assert (await newest(here)).state is ChangeState.HELD
+        await decide(here, held, Decision.REJECTED)
+        await ended(here, held, ChangeState.FAILED)
+        assert (await here.served()).ds == (DS,)
+
+
+async def test_an_approved_change_whose_key_was_revoked_before_it_was_taken_up_fails(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        read = here.backend.read
+
+        async def revoking(child: bytes) -> Reading:
+            (stored,) = await here.store.keys.find(CHILD)
+            if stored.state is KeyState.TRUSTED:
+                await here.store.keys.set_state(stored.id, KeyState.REVOKED, "operator:ann", "stolen")
+            return await read(child)
+
+        monkeypatch.setattr(here.backend, "read", revoking)
         await decide(here, held, Decision.APPROVED)
         failed = await ended(here, held, ChangeState.FAILED)
         assert failed.reason is not None
@@ -448,12 +474,15 @@ async def test_two_messages_with_one_wish_get_the_same_answer_when_it_is_rejecte
         assert [(await here.ask(wire)).rcode for wire in wires] == [Rcode.REFUSED] * 2
 
 
-async def test_the_second_message_with_one_wish_is_known_after_a_restart(opened: Open) -> None:
+@pytest.mark.parametrize("known", [0, 1])
+async def test_each_message_with_one_wish_is_known_after_a_restart(opened: Open, known: int) -> None:
     async with opened() as here:
         pair = here.pairs[CHILD]
-        assert_held(await here.ask(remove_ds(here)))
+        wires = [remove_ds(here)]
+        assert_held(await here.ask(wires[0]))
         here.clock.now += 1
         again = remove_ds(here)
+        wires.append(again)
         assert_held(await here.ask(again))
         number = (await newest(here)).id
         await decide(here, number, Decision.APPROVED)
@@ -462,22 +491,67 @@ async def test_the_second_message_with_one_wish_is_known_after_a_restart(opened:
         here.pairs[CHILD] = pair
         here.clock.now += 2
         assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, DS)))).rcode == Rcode.NOERROR
-        answer = await here.ask(again)
+        answer = await here.ask(wires[known])
         assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
         assert (await here.served()).ds == (DS,)
 
 
-async def test_a_wish_that_was_repeated_under_another_key_outlives_the_first_one(opened: Open) -> None:
+@pytest.mark.parametrize("revoked", [(0,), (1,), (2,), (0, 2), (1, 2)])
+async def test_a_wish_that_was_repeated_under_other_keys_needs_one_of_them(
+    opened: Open, revoked: tuple[int, ...]
+) -> None:
     async with opened() as here:
-        assert_held(await here.ask(remove_ds(here)))
-        (first,) = await here.store.keys.find(CHILD)
-        await here.trust(CHILD)
+        keys = await asked_by_three(here)
+        for number in revoked:
+            await here.store.keys.set_state(keys[number], KeyState.REVOKED, "operator:ann", "stolen")
+        change = (await newest(here)).id
+        with capture_logs() as logs:
+            await decide(here, change, Decision.APPROVED)
+            await ended(here, change, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+        assert [entry["change"] for entry in logs if entry["event"] == "change.applied"] == [change]
+
+
+async def test_a_wish_of_several_keys_ends_with_the_last_of_them(opened: Open) -> None:
+    async with opened() as here:
+        keys = await asked_by_three(here)
+        change = (await newest(here)).id
+        for key in keys:
+            await here.store.keys.set_state(key, KeyState.REVOKED, "operator:ann", "stolen")
+        with pytest.raises(InvalidTransition, match="no key that asked for it is trusted: key"):
+            await decide(here, change, Decision.APPROVED)
+
+
+async def asked_by_three(here: Site) -> list[int]:
+    """The keys that asked for one held change, in this order."""
+    keys: list[int] = []
+    for number in range(3):
+        if number:
+            await here.trust(CHILD)
         here.clock.now += 1
         assert_held(await here.ask(remove_ds(here)))
-        await here.store.keys.set_state(first.id, KeyState.REVOKED, "operator:ann", "stolen")
-        number = (await newest(here)).id
-        await decide(here, number, Decision.APPROVED)
-        await ended(here, number, ChangeState.APPLIED)
+        keys += [stored.id for stored in await here.store.keys.find(CHILD) if stored.id not in keys]
+    return keys
+
+
+async def test_what_is_judged_is_what_a_trusted_key_asked_for(opened: Open, tmp_path: Path) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        keys = [stored.id for stored in await here.store.keys.find(CHILD)]
+        await here.trust(CHILD)
+        here.clock.now += 1
+        # the same to begin with; but with other name servers, the second would put those of now back
+        (second,) = [each.id for each in await here.store.keys.find(CHILD) if each.id not in keys]
+        same = [message.add(CHILD, RRType.NS, 1, host) for host in (await here.served()).ns]
+        assert_held(await here.ask(remove_ds(here, message.delete_rrset(CHILD, RRType.NS), *same)))
+        await here.store.keys.set_state(second, KeyState.REVOKED, "operator:ann", "stolen")
+        served = await here.served()
+        edited = Delegation(CHILD, (*served.ns, names.from_text("by.hand.example.")), served.ds, served.glue)
+        await here.backend.write([Change(served, Delegation.of(CHILD, edited.records))])
+        change = (await newest(here)).id
+        await decide(here, change, Decision.APPROVED)
+        await ended(here, change, ChangeState.APPLIED)
+        assert names.from_text("by.hand.example.") in (await here.served()).ns
 
 
 @pytest.mark.parametrize("suspended", [False, True])
@@ -492,8 +566,11 @@ async def test_a_held_change_outlives_a_roll_of_its_child_s_keys_and_no_suspensi
         assert rolled.rcode == Rcode.NOERROR
         if suspended:
             await here.store.bootstraps.suspend_child(CHILD, "zonecut", "moved")
-        await decide(here, number, Decision.APPROVED)
-        await ended(here, number, ChangeState.FAILED if suspended else ChangeState.APPLIED)
+            with pytest.raises(InvalidTransition, match="no key that asked for it is trusted"):
+                await decide(here, number, Decision.APPROVED)
+        else:
+            await decide(here, number, Decision.APPROVED)
+            await ended(here, number, ChangeState.APPLIED)
 
 
 async def test_an_address_that_stays_is_told_of_to_who_approves_and_recorded_when_that_is_done(

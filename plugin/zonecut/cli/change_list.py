@@ -34,7 +34,8 @@ def command(
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject.
-    Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain.
+    Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain, after what you have
+    decided about it: a rejected one ends when the daemon runs and the server can be asked.
 
     Example: zonecut change list --state accepted
     """
@@ -135,8 +136,15 @@ def _add(table: output.Table, change: "StoredChange", now: float) -> None:
         _rounded(document["waiting_seconds"]),
         change.attempts,
         document["next_at"],
-        change.reason,
+        _why(change),
     )
+
+
+def _why(change: "StoredChange") -> str | None:
+    """The reason; before it, of one that waits, what an operator has decided and the daemon has yet to do."""
+    if not _waits(change) or change.verdict is None:
+        return change.reason
+    return change.verdict if change.reason is None else f"{change.verdict}; {change.reason}"
 
 
 def _rounded(value: Any) -> Any:

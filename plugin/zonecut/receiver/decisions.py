@@ -15,7 +15,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import actor_of
-from zonecut.receiver.telling import tell_kept
+from zonecut.receiver.telling import tell_end, tell_kept
 from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
@@ -132,7 +132,7 @@ class Decisions:
             stored = await self._ledger.get(held.id)
             if stored is None or stored.state is not ChangeState.ACCEPTED or stored.decision is not Decision.APPROVED:
                 return  # its child asked for something else meanwhile, or the operator has thought better of it
-            case = self._in_work.case_of(stored)
+            case = self._in_work.case_of(await self._in_work.stands_behind(stored))
             try:
                 weighed = await self._judge(case, stored.inception is not None)
                 change = weighed.change
@@ -147,13 +147,15 @@ class Decisions:
                 self._in_work.counts.failed += 1
                 return
             await self._ledger.take_up(stored.id, change)
+            posted_by = None if held.is_signed else actor_of(stored.source)
             if weighed.kept:
-                actor = actor_of(stored.source) if stored.inception is None else names.to_text(child)
+                actor = posted_by or names.to_text(child)
                 tell_kept(self._ledger, self._zone, child, stored.id, weighed.kept, actor, stored.source, None)
             self._in_work.drop(held, ACCEPTED)
             pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
-            self._in_work.hand_over(pending, held.identities, None if held.is_signed else actor_of(stored.source))
+            settled = self._in_work.hand_over(pending, held.identities, posted_by)
             turn_is_ours = False
+            tell_end(self._zone, child, stored.id, settled)
             case.watch(change, stored.id)
         finally:
             if turn_is_ours:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -21,6 +22,7 @@ from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.telling import tell_end
 from zonecut.receiver.turns import Turns
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
@@ -53,9 +55,9 @@ class Held:
         return ours == (change.before, change.after, is_signed)
 
     @classmethod
-    def of(cls, stored: StoredChange) -> "Held":
-        """One of the ledger."""
-        identities = [] if stored.identity is None else [stored.identity]
+    def of(cls, stored: StoredChange, earlier: Sequence[StoredChange]) -> "Held":
+        """One of the ledger, with those that asked for it before, the latest first."""
+        identities = [each.identity for each in (*reversed(earlier), stored) if each.identity is not None]
         return cls(stored.id, Change(stored.before, stored.after), identities, stored.inception is not None)
 
 
@@ -122,17 +124,44 @@ class InWork:
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
         identities = () if stored.identity is None else (stored.identity,)
-        self.hand_over(pending, identities, None if stored.inception is not None else actor_of(stored.source))
+        actor = None if stored.inception is not None else actor_of(stored.source)
+        tell_end(self._zone, stored.child, stored.id, self.hand_over(pending, identities, actor))
 
     def case_of(self, stored: StoredChange) -> Case:
         """What stands behind a change of the ledger."""
+        request = self._request(stored)
+        standing = partial(self._check_askers, stored, request)
+        case = self._make_case(request, standing, stored.inception is not None)
+        case.approved = stored.decision is Decision.APPROVED
+        return case
+
+    async def stands_behind(self, stored: StoredChange) -> StoredChange:
+        """A change as the latest of its askers asked for it whose key is trusted; as it is where there is none.
+
+        Raises StoreUnavailable.
+        """
+        for each in (stored, *await self._ledger.askers(stored)):
+            with suppress(Refusal):
+                await self._ledger.check_signer(each)
+                return each
+        return stored
+
+    async def _check_askers(self, stored: StoredChange, request: DelegationChange) -> None:
+        """Raise Refusal unless a key is trusted that asked for a change in these words; StoreUnavailable."""
+        try:
+            await self._ledger.check_signer(stored)
+        except Refusal:
+            for each in await self._ledger.askers(stored):
+                if self._request(each) == request:
+                    with suppress(Refusal):
+                        return await self._ledger.check_signer(each)
+            raise
+
+    def _request(self, stored: StoredChange) -> DelegationChange:
         request = read_request(walk(stored.message), self._zone, stored.child, b"")
         if not isinstance(request, DelegationChange):
             raise TypeError(f"change {stored.id} in the ledger waits to be written and is about keys")
-        is_signed = stored.inception is not None
-        case = self._make_case(request, partial(self._ledger.check_signer, stored), is_signed)
-        case.approved = stored.decision is Decision.APPROVED
-        return case
+        return request
 
     async def _displace(self, pending: Pending, actor: str) -> None:
         await self._displaced(Change(pending.origin, pending.change.after), actor)

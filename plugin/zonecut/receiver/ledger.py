@@ -68,7 +68,7 @@ class Ledger:
         return await self._store.changes.append(record)
 
     async def ask_again(self, change_id: int, provenance: Provenance) -> bool:
-        """Have another message stand behind a change that waits for an operator, as the one that counts.
+        """Have another message stand behind a change that waits for an operator, before those that did.
 
         False if it waits no more. Raises StoreUnavailable, StoreConflict.
         """
@@ -165,6 +165,13 @@ class Ledger:
             trusted = [each for each in await self._store.keys.find(stored.child) if each.state is KeyState.TRUSTED]
             key = trusted[0] if trusted else key
         check_trusted(stored.child, key)
+
+    async def askers(self, stored: StoredChange) -> Sequence[StoredChange]:
+        """A change as those asked for it before whose message does not stand in it, the latest first.
+
+        Raises StoreUnavailable.
+        """
+        return await self._store.decisions.askers(stored)
 
     async def take_up(self, change_id: int, change: Change) -> None:
         """An approved change was judged again, and is about to be written.

@@ -63,7 +63,7 @@ class Resumption:
         unsettled, held = await self._ledger.unsettled(), await self._ledger.held()
         newest = await self._ledger.newest()
         for stored in held:
-            self._hold(stored)
+            await self._hold(stored)
         for stored in unsettled:
             later = newest.get(stored.child, stored.id)
             if later > stored.id:
@@ -73,14 +73,14 @@ class Resumption:
                 self._ledger.settle(stored.id, ChangeState.APPLIED, reason, stored.attempts)
             elif stored.decision is Decision.APPROVED:
                 # it is judged again before it is written, as everything that waited for an operator
-                self._hold(stored)
+                await self._hold(stored)
             else:
                 await self._in_work.resume(stored, self._too_late())
         self.done.set()
 
-    def _hold(self, stored: StoredChange) -> None:
+    async def _hold(self, stored: StoredChange) -> None:
         waits = Outcome.waits_for_operator(stored.reason or "")
-        self._in_work.hold(Held.of(stored), waits)
+        self._in_work.hold(Held.of(stored, await self._ledger.askers(stored)), waits)
 
     async def finish(self) -> None:
         """Return when all is taken up, however long an operator takes."""

@@ -9,7 +9,7 @@ from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.policy import Rules, shortcomings
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import AuditEntry
@@ -39,7 +39,12 @@ def tell_accepted(
         **_noted(rules, change.after),
     )
     if not settled.done():
-        settled.add_done_callback(partial(_tell_late, rules.zone, change.child, change_id))
+        tell_end(rules.zone, change.child, change_id, settled)
+
+
+def tell_end(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
+    """Have it told when a change is applied of which nobody waits for the end."""
+    settled.add_done_callback(partial(_tell_late, zone, child, change_id))
 
 
 def tell_kept(
@@ -58,5 +63,5 @@ def _noted(rules: Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:
 
 
 def _tell_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
-    if not settled.cancelled() and not settled.result().rcode:
+    if not settled.cancelled() and settled.result() == APPLIED:
         _log.info("change.applied", zone=names.to_text(zone), child=names.to_text(child), change=change_id)

@@ -1,6 +1,7 @@
 """The ledger: every change that was accepted, before anybody was told so."""
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import decisions, tables
+from zonecut.store import askers, decisions, tables
 from zonecut.store.appending import append
 from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import (
@@ -233,6 +234,7 @@ class ChangeTable:
             .order_by(_TABLE.c.expires_at, _TABLE.c.id)
             .limit(PAGE)
         )
+        earlier = deque(await self._thread.read(lambda connection: askers.remembered(connection, now)))
         position = {"expires_at": now, "number": 2**62}
         while True:
             page = await self._thread.read(
@@ -241,8 +243,12 @@ class ChangeTable:
                 ]
             )
             for remembered in page:
+                while earlier and earlier[0].expires_at <= remembered.expires_at:
+                    yield earlier.popleft()
                 yield remembered
             if len(page) < PAGE:
+                for asker in earlier:
+                    yield asker
                 return
             position = {"expires_at": page[-1].expires_at, "number": page[-1].change_id}
 

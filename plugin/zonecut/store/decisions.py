@@ -11,7 +11,7 @@ from sqlalchemy import Connection, literal_column, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import tables
+from zonecut.store import askers, tables
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.change_values import COLUMNS, ChangeState, Decision, StoredChange
 from zonecut.store.errors import InvalidTransition, NotInStore
@@ -64,7 +64,7 @@ class DecisionTable:
 
         One that is held goes to the server, or has failed. One that waits for the server already is rejected by whoever
         writes it, as soon as it is known that the server does not have it. Raises NotInStore, InvalidTransition for one
-        that has ended, StoreUnavailable.
+        that has ended, or is to be approved and no key of those who asked for it is trusted; StoreUnavailable.
         """
         return await self._thread.write(self._decide, _Ruling(change_id, decision, actor, reason))
 
@@ -76,7 +76,7 @@ class DecisionTable:
         await self._thread.write(self._hold, _Judged(change_id, before, after, reason))
 
     async def ask_again(self, asker: Asker) -> bool:
-        """Have another message stand behind a change that has not ended, in place of the one that did.
+        """Have another message stand behind a change that has not ended, in place of the one that did, which is kept.
 
         False if it has. Raises NotInStore, StoreUnavailable; StoreConflict when another change has its identity.
         """
@@ -103,6 +103,13 @@ class DecisionTable:
             lambda connection: [StoredChange.from_row(row) for row in connection.execute(query)]
         )
 
+    async def askers(self, change: StoredChange) -> Sequence[StoredChange]:
+        """A change as those asked for it before whose message does not stand in it, the latest first.
+
+        Raises StoreUnavailable.
+        """
+        return await self._thread.read(lambda connection: askers.of_change(connection, change))
+
     # Handlers: called in the store thread, inside a transaction.
 
     def _decide(self, connection: Connection, rulings: Sequence[_Ruling]) -> Sequence[StoredChange]:
@@ -118,8 +125,8 @@ class DecisionTable:
             hold(connection, self._clock(), each.change_id, each.reason)
         return [None] * len(holds)
 
-    def _ask_again(self, connection: Connection, askers: Sequence[Asker]) -> Sequence[bool]:
-        return [_stand_behind(connection, self._clock(), each) for each in askers]
+    def _ask_again(self, connection: Connection, items: Sequence[Asker]) -> Sequence[bool]:
+        return [_stand_behind(connection, self._clock(), each) for each in items]
 
     def _take_up(self, connection: Connection, items: Sequence[_Judged]) -> Sequence[None]:
         for each in items:
@@ -152,6 +159,7 @@ def _stand_behind(connection: Connection, now: float, asker: Asker) -> bool:
     found = _get(connection, asker.change_id)
     if found.state.value not in _OPEN or found.decision is Decision.REJECTED:
         return False
+    askers.keep(connection, found.id)
     values = {
         "key_id": asker.key_id,
         "source": asker.source,
@@ -181,6 +189,7 @@ def _rule(connection: Connection, now: float, ruling: _Ruling) -> StoredChange:
     if ruling.decision is Decision.APPROVED:
         if found.state is not ChangeState.HELD:
             raise InvalidTransition(f"{_which(found)} is accepted and waits for the server, not for an operator")
+        askers.check_word(connection, found)
         values |= {"state": ChangeState.ACCEPTED.value, "reason": None}
     elif found.state is ChangeState.HELD:
         values |= {"state": ChangeState.FAILED.value, "settled_at": now}

@@ -122,6 +122,22 @@ Index(
     postgresql_where=_REMEMBERED,
 )
 
+askers = Table(
+    "askers",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("change_id", _NUMBER, ForeignKey("changes.id", name="fk_askers_change_id"), nullable=False),
+    Column("key_id", _NUMBER, ForeignKey("keys.id", name="fk_askers_key_id", ondelete="SET NULL")),
+    Column("source", Text, nullable=False),
+    Column("message", Octets, nullable=False),
+    Column("identity", Octets),
+    Column("expires_at", Double),
+    Column("inception", BigInteger),
+    sqlite_autoincrement=True,
+)
+Index("ix_askers_change_id", askers.c.change_id, askers.c.id)
+Index("ix_askers_expires_at", askers.c.expires_at, askers.c.id)
+
 bootstraps = Table(
     "bootstraps",
     metadata,
