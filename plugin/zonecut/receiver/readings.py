@@ -65,8 +65,11 @@ class Readings:
         self._tried.set()
 
     def believed(self, child: bytes, *, noticed: bool = False) -> Reading | None:
-        """What is believed of a child; None if nothing is. `noticed`: of a look, or what we left there ourselves."""
-        return self._beliefs.of(child, noticed=noticed)
+        """What is believed of a child; None if nothing is. `noticed`: of a look, or what we left there ourselves.
+
+        Nothing is where a delegation may be made above it at any time: no write is conditional on there being none.
+        """
+        return self._beliefs.of(child, noticed=noticed) if names.parent(child) == self._zone else None
 
     async def read(self, child: bytes, patience: float) -> Reading:
         """What the server holds for a child now: nothing follows from it for keys that are trusted.

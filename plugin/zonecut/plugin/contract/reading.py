@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from zonecut.plugin.backend import BackendRejected, Reading
+from zonecut.plugin.backend import BackendRejected, Change, Reading
 from zonecut.plugin.contract.base import ContractTests
-from zonecut.plugin.contract.looking import opened, shows
+from zonecut.plugin.contract.looking import lists, opened, shows
 from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, generated, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -67,6 +67,25 @@ class ReadingContract(ContractTests):
         async with opened(server) as backend:
             assert (await backend.read(self.name("inside"))).nested == (self.name("deep.inside"),)
             assert (await backend.read(self.name("child1"))).nested == (self.name("x.child1"),)
+
+    async def test_a_delegation_that_somebody_makes_above_another_one_is_told_and_may_be_changed(
+        self, serve: Serve
+    ) -> None:
+        """The one below is hidden by it, keeps its records, and stands in nobody's way."""
+        below, above = self.name("deep.inside"), self.name("inside")
+        target = names.from_text("ns.elsewhere.test.")
+        server = serve(master_file(self.zone_name, 3) + f"{names.to_text(below)} 60 NS {names.to_text(target)}\n")
+        hidden = Delegation(below, (target,))
+        async with opened(server) as backend:
+            assert await backend.read(below) == Reading(hidden)
+            server.edit(add=[ResourceRecord(above, RRType.NS, 60, target)])
+            made = Delegation(above, (target,))
+            await shows(backend, made)
+            assert (await backend.read(below)).enclosing == above
+            after = self.delegation("inside", ["ns1", "ns.elsewhere.test."], [4711], {"ns1": ["11.4.0.1"]})
+            await self.carried_out(backend, [Change(made, after)])
+            await lists(backend, after)
+            await lists(backend, hidden)
 
     async def test_a_name_outside_the_zone_is_rejected(self, server: ContractServer) -> None:
         async with opened(server) as backend:
