@@ -57,6 +57,11 @@ class ContractDatabase(ContractServer):
     def find_zone(self) -> None:
         self._registry.find(self.zone_name)
 
+    def spoil(self, child: bytes) -> bool:
+        text = names.to_text(child)
+        self._registry.insert([(self.zone_name, text, text, "NS", 60, "n..x.")])
+        return True
+
     def _backend(self, zone: str = zone_name, **options: object) -> Backend:
         given = {**self._registry.backend(), "timeout": _PATIENCE, **options}
         del given["adapter"]

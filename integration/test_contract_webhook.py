@@ -57,6 +57,11 @@ class ContractProvisioning(ContractServer):
     def find_zone(self) -> None:
         self._system.zone.find()
 
+    def spoil(self, child: bytes) -> bool:
+        with self._system.zone.database(write=True) as database:
+            changed = database.execute("UPDATE record SET ttl = -1 WHERE owner = ?", (names.to_text(child),))
+            return changed.rowcount > 0
+
     def hold(self) -> None:
         self._system.send_signal(signal.SIGSTOP)
 

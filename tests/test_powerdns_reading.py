@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zonecut.plugin import BackendUnavailable
+from zonecut.plugin import BackendUnavailable, Reading
+from zonecut.plugin.branches import BranchReader
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -19,6 +20,7 @@ from zonecut.protocol.rrset import ResourceRecord
 from zonecut_powerdns import export
 from zonecut_powerdns.bodies import Holdings
 from zonecut_powerdns.queries import shown
+from zonecut_powerdns.senseless import MOST, Senseless
 from zonecut_powerdns.spool import Spool, place
 
 ZONE = names.from_text("parent.example.")
@@ -146,3 +148,55 @@ def test_records_come_out_in_canonical_order() -> None:
         spool.put(records[100:])
         found = [record for part in spool.sorted() for record in part]
     assert found == sorted(records, key=lambda record: names.sort_key(record.owner))
+
+
+# What cannot be read
+
+SENSELESS = {
+    "good": b"good.parent.example.\t60\tIN\tNS\tns.x.",
+    "child": b"child.parent.example.\t60\tIN\tNS\tns1.child.parent.example.",
+    "glue": b"ns1.child.parent.example.\t60\tIN\tA\t999.1.1.1",
+    "ns": b"bad.parent.example.\t60\tIN\tNS\tn..x.",
+    "name": b"a..parent.example.\t60\tIN\tNS\tns.x.",
+    "host": b"www.parent.example.\t60\tIN\tA\t999.1.1.1",
+}
+
+
+def listed(*lines: str) -> dict[str, str]:
+    """The delegations of these lines by name, each with why it cannot be read."""
+    senseless = Senseless(ZONE)
+    found: dict[str, str] = {}
+    with Spool() as spool:
+        spool.put(export.delegation_records([SENSELESS[line] for line in lines], senseless))
+        reader = BranchReader(ZONE)
+        branches = [branch for records in spool.sorted() for branch in reader.feed(records)]
+        for branch in (*branches, *reader.finish()):
+            for each in map(senseless.in_stead_of, branch.readings()):
+                if isinstance(each, Reading):
+                    found[names.to_text(each.delegation.child)] = ""
+                else:
+                    found[each.name] = each.reason
+    return {**found, **{each.name: each.reason for each in senseless.rest()}}
+
+
+def test_a_record_that_cannot_be_read_spoils_its_delegation_and_no_other() -> None:
+    told = listed("good", "child", "glue", "ns", "name", "host")
+    assert told.pop("good.parent.example.") == ""
+    assert {name: "cannot be read" in reason for name, reason in told.items()} == {
+        "child.parent.example.": True,
+        "bad.parent.example.": True,
+        "a..parent.example.": True,
+    }
+    assert "999.1.1.1" in told["child.parent.example."]
+
+
+def test_so_many_senseless_records_are_no_zone() -> None:
+    senseless = Senseless(ZONE)
+    lines = [b"c%d.parent.example.\t60\tIN\tNS\tn..x." % number for number in range(MOST + 1)]
+    with pytest.raises(BackendUnavailable, match="more than 1000 lines"):
+        list(export.delegation_records(lines, senseless))
+
+
+def test_where_one_name_is_read_nothing_is_put_aside() -> None:
+    with pytest.raises(BackendUnavailable, match=r"999\.1\.1\.1"):
+        list(export.delegation_records([SENSELESS["glue"]]))

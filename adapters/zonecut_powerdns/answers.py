@@ -38,7 +38,10 @@ def failure(status: int, body: bytes, *, zone: str, server_id: str, key_file: st
         return BackendUnavailable(head)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         error = Busy if status == HTTPStatus.INTERNAL_SERVER_ERROR else BackendUnavailable
-        return error(f"{head}: see its log; its database may be locked by another writer")
+        return error(
+            f"{head}: see its log; its database may be locked by another writer, or hold a record that it cannot read:"
+            " `pdnsutil check-zone` says which"
+        )
     if status == HTTPStatus.BAD_REQUEST:
         return BackendRejected(f"{head}: it cannot make sense of the request")
     return BackendMisconfigured(f"{head}: is it the API of PowerDNS that answers? Look at `url`")

@@ -20,6 +20,7 @@ from zonecut.plugin import (
     Change,
     Host,
     Reading,
+    Unreadable,
 )
 from zonecut.plugin.branches import hidden
 from zonecut.plugin.endpoint import Endpoint
@@ -35,6 +36,7 @@ from zonecut_powerdns.answers import Busy
 from zonecut_powerdns.options import PowerDnsOptions
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.reading import Reader, conditions, results
+from zonecut_powerdns.senseless import Senseless
 
 if TYPE_CHECKING:
     from zonecut_powerdns.api import Api
@@ -180,16 +182,19 @@ class PowerDnsBackend(Backend):
     ) -> Mapping[bytes, Host]:
         return await self._naming.hosts(hosts, not_before=not_before, shared=shared)
 
-    async def children(self) -> AsyncGenerator[Reading, None]:
+    async def children(self) -> AsyncGenerator[Reading | Unreadable, None]:
         """Every delegation of the zone, hidden ones and orphan glue included, by one export.
 
         PowerDNS exports in an order of its own: the records are sorted in a temporary file before the first comes.
         """
         _, reader = self._open()
-        async with aclosing(reader.branches()) as branches:
+        senseless = Senseless(self._zone)
+        async with aclosing(reader.branches(senseless)) as branches:
             async for branch in branches:
                 for reading in branch.readings():
-                    yield reading
+                    yield senseless.in_stead_of(reading)
+        for unreadable in senseless.rest():
+            yield unreadable
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         if self._rectify_owed:
@@ -306,7 +311,8 @@ class PowerDnsBackend(Backend):
         api, reader = self._open()
         found: set[bytes] = set()
         listed = self._naming.begin()
-        async with aclosing(reader.branches()) as branches:
+        # a record that cannot be read hides no delegation, and names no host
+        async with aclosing(reader.branches(Senseless(self._zone))) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
                 listed.take(branch)

@@ -1,6 +1,7 @@
 """The lines of a zone's export: `owner<TAB>ttl<TAB>IN<TAB>type<TAB>content`, as PowerDNS writes them. Pure.
 
-A line that cannot be read raises BackendUnavailable: what the zone holds is not known then.
+A line that cannot be read raises BackendUnavailable: what the zone holds is not known then. Where the whole zone is
+listed, it is put aside instead.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -13,21 +14,28 @@ from zonecut.protocol.delegation import TYPES
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_powerdns.bodies import Holdings
 from zonecut_powerdns.content import name_text, name_wire, rdata_wire, type_number
+from zonecut_powerdns.senseless import Senseless
 
 _OF_DELEGATIONS = {RRType(rtype).text.encode(): int(rtype) for rtype in TYPES}
 _FIELDS = 5
 
 
-def delegation_records(lines: Iterable[bytes]) -> Iterator[ResourceRecord]:
-    """The NS, DS, A and AAAA records of these lines."""
+def delegation_records(lines: Iterable[bytes], senseless: Senseless | None = None) -> Iterator[ResourceRecord]:
+    """The NS, DS, A and AAAA records of these lines; what cannot be read is put to `senseless`, where there is one."""
     for line in lines:
         fields = line.split(b"\t", _FIELDS - 1)
         if len(fields) != _FIELDS:
             _pass_over(line)
         elif (rtype := _OF_DELEGATIONS.get(fields[3])) is not None:
-            with _reading(line):
-                rdata = rdata_wire(rtype, fields[4].decode())
-                record = ResourceRecord(name_wire(fields[0].decode()), rtype, int(fields[1]), rdata)
+            try:
+                with _reading(line):
+                    rdata = rdata_wire(rtype, fields[4].decode())
+                    record = ResourceRecord(name_wire(fields[0].decode()), rtype, int(fields[1]), rdata)
+            except BackendUnavailable as error:
+                if senseless is None:
+                    raise
+                senseless.put(fields[0].decode("utf-8", "backslashreplace"), rtype, error.reason)
+                continue
             yield record
 
 

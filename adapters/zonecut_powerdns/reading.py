@@ -20,6 +20,7 @@ from zonecut_powerdns import export
 from zonecut_powerdns.api import Api
 from zonecut_powerdns.bodies import Holdings, conditional_owners, glue_owners
 from zonecut_powerdns.queries import Queries
+from zonecut_powerdns.senseless import Senseless
 from zonecut_powerdns.spool import Spool
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
@@ -75,12 +76,15 @@ class Reader:
                 missing.add(delegation.child)
         return tuple(d.child for d, _ in delegations if d.child in missing)
 
-    async def branches(self) -> AsyncGenerator[Branch, None]:
-        """The branches of the zone, one at a time in memory; to be closed with aclosing."""
+    async def branches(self, senseless: Senseless) -> AsyncGenerator[Branch, None]:
+        """The branches of the zone, one at a time in memory; to be closed with aclosing.
+
+        `senseless` gets what cannot be read, all of it before the first branch comes.
+        """
         with Spool() as spool:
             async with aclosing(self._lines()) as parts:
                 async for lines in parts:
-                    await to_its_end(_spool, spool, lines)
+                    await to_its_end(_spool, spool, lines, senseless)
             reader = BranchReader(self._zone)
             with closing(spool.sorted()) as rows:
                 while (records := await to_its_end(next, rows, None)) is not None:
@@ -162,5 +166,5 @@ def _addresses_hold(found: Holdings, delegation: Delegation, owners: Iterable[by
     return all(found.rdatas(owner, rtype) == rrsets.get((owner, rtype), ()) for owner in owners for rtype in _ADDRESSES)
 
 
-def _spool(spool: Spool, lines: Sequence[bytes]) -> None:
-    spool.put(export.delegation_records(lines))
+def _spool(spool: Spool, lines: Sequence[bytes], senseless: Senseless) -> None:
+    spool.put(export.delegation_records(lines, senseless))

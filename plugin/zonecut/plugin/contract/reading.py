@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from zonecut.plugin.backend import BackendRejected, Change, Reading
+from zonecut.plugin.backend import BackendRejected, Change, Reading, Unreadable
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import lists, opened, shows
 from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, generated, master_file
@@ -92,6 +92,21 @@ class ReadingContract(ContractTests):
             for name in (names.from_text("child.elsewhere.test."), names.from_text(self.zone_name)):
                 with pytest.raises(BackendRejected):
                     await backend.read(name)
+
+    async def test_a_delegation_that_makes_no_sense_stops_no_listing(self, server: ContractServer) -> None:
+        """It stands there as unreadable, with the reason; and no other is read any worse for it."""
+        child = self.name("child3")
+        if not server.spoil(child):
+            return  # there is nothing that could end a listing
+        others = [generated(self.zone_name, number) for number in range(10) if number != 3]
+        async with opened(server) as backend:
+            found = [each async for each in backend.children()]
+            (told,) = [each for each in found if isinstance(each, Unreadable)]
+            assert (told.child, names.from_text(told.name)) == (child, child)
+            assert told.reason
+            assert {each for each in found if isinstance(each, Reading)} == {Reading(each) for each in others}
+            for each in others:
+                assert (await backend.read(each.child)).delegation == each
 
     async def test_all_delegations_are_listed_in_bounded_memory(self, serve: Serve) -> None:
         server = serve(master_file(self.zone_name, DELEGATIONS))

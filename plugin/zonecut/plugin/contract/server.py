@@ -59,6 +59,13 @@ class ContractServer(ABC):
         """Undo `lose_zone`."""
 
     @abstractmethod
+    def spoil(self, child: bytes) -> bool:
+        """Have the server hold a record of a delegation that makes no sense, by means that nobody checks.
+
+        False where it cannot hold such a thing, or shows nothing at all then.
+        """
+
+    @abstractmethod
     def hold(self) -> None:
         """Make it so slow that no answer comes, as with SIGSTOP."""
 
