@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, Site, ns_of, replace_ns, site
 from test_patch import rrset
-from zonecut.plugin import BackendRejected
+from zonecut.plugin import BackendRejected, Reading, Unreadable
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.delegation import RR
+from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
+from zonecut.receiver import frontview
 from zonecut.receiver.admission import Limits, Source
 from zonecut.receiver.frontend import Reply
 from zonecut.receiver.trust import TrustSettings
@@ -201,26 +203,75 @@ async def test_what_is_no_patch_and_what_is_no_zone_is_told(here: Site) -> None:
 
 
 async def test_what_a_delegation_holds_at_a_name_is_shown(here: Site) -> None:
-    reply = await here.front_end.rrsets(ZONE, names.from_text("ns1.child.parent.example."))
-    assert reply.document == {
-        "id": "parent.example.",
-        "name": "parent.example.",
-        "rrsets": [
-            {
-                "name": "ns1.child.parent.example.",
-                "type": "A",
-                "ttl": 3600,
-                "records": [{"content": "1.1.1.2", "disabled": False}],
-                "comments": [],
-            }
-        ],
+    host = names.from_text("ns1.child.parent.example.")
+    reply = await here.front_end.rrsets(ZONE, host)
+    address = {
+        "name": "ns1.child.parent.example.",
+        "type": "A",
+        "ttl": 3600,
+        "records": [{"content": "1.1.1.2", "disabled": False}],
+        "comments": [],
     }
+    assert reply.document == {**frontview.zone(ZONE), "rrsets": [address]}
+    for rtype, found in ((RRType.A, [address]), (RRType.AAAA, [])):
+        reply = await here.front_end.rrsets(ZONE, host, rtype)
+        assert reply.document == {**frontview.zone(ZONE), "rrsets": found}
     for name in ("nobody.parent.example.", "parent.example.", "ns.parent.example."):
         nothing = await here.front_end.rrsets(ZONE, names.from_text(name))
         assert nothing.document is not None
         assert nothing.document["rrsets"] == []
     outside = await here.front_end.rrsets(ZONE, names.from_text("elsewhere.example."))
     assert outside.status == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+async def shown(here: Site) -> Reply:
+    return await here.front_end.zone(ZONE, with_rrsets=True)
+
+
+async def test_a_zone_is_shown_with_every_rrset_of_every_delegation_or_not_at_all(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is given an empty list takes what is there for gone, and replaces it."""
+    await here.zone.delegated(names.from_text("child.parent.example."))
+    reply = await shown(here)
+    assert reply.status == HTTPStatus.OK
+    assert reply.body is not None
+    document = json.loads(reply.body)
+    rrsets = document.pop("rrsets")
+    assert document == frontview.zone(ZONE)
+    listed = await here.zone.listing(1000)
+    assert listed is not None
+    expected = {
+        (names.to_text(owner), RRType(rtype).text): {rdata_text(rtype, rdata).lower() for rdata in rdatas}
+        for each in listed
+        if isinstance(each, Reading)
+        for (owner, rtype), rdatas in each.delegation.rrsets.items()
+    }
+    assert expected
+    assert {
+        (each["name"], each["type"]): {record["content"].lower() for record in each["records"]} for each in rrsets
+    } == expected
+    assert all(each["ttl"] for each in rrsets)
+    bare = await here.front_end.zone(ZONE, with_rrsets=False)
+    assert bare.document == frontview.zone(ZONE)
+    monkeypatch.setattr("zonecut.receiver.frontend.MOST_SHOWN", len(listed) - 1)
+    reply = await shown(here)
+    assert (reply.status, "more than" in error(reply)) == (HTTPStatus.UNPROCESSABLE_ENTITY, True)
+    monkeypatch.undo()
+
+    async def one_makes_no_sense(most: int) -> list[Reading | Unreadable]:
+        return [*listed, Unreadable(None, "odd.parent.example.", "an NS that is none")]
+
+    monkeypatch.setattr(here.zone, "listing", one_makes_no_sense)
+    reply = await shown(here)
+    assert (reply.status, "odd.parent.example." in error(reply)) == (HTTPStatus.UNPROCESSABLE_ENTITY, True)
+
+
+async def test_a_ttl_that_the_server_does_not_tell_is_the_policy_s() -> None:
+    child = names.from_text("child.parent.example.")
+    reading = Reading(Delegation(child, (names.from_text("ns.example."),), (b"\0\1\x0d\2" + bytes(32),)))
+    found = frontview.document(frontview.rrsets_of([replace(reading, ttls={(child, RRType.NS): 17})], Ttls(ds=300)))
+    assert [(each["type"], each["ttl"]) for each in found] == [("NS", 17), ("DS", 300)]
 
 
 async def test_a_change_that_is_not_written_yet_is_told_as_pending(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,17 @@ async def test_requests_follow_one_another_on_a_connection(served: tuple[HttpSer
     assert octets.count(b'"body": "abc"') == 20
 
 
+async def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_read(
+    served: tuple[HttpServer, int],
+) -> None:
+    """RFC 9112 section 6.3: who is before us may take the next octets for another request."""
+    _, port = served
+    both = b"POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    answers = await said(port, both + PLAIN % 2)
+    assert statuses(answers) == [400]
+    assert b"Content-Length beside Transfer-Encoding" in answers
+
+
 async def test_a_head_is_answered_without_a_body(served: tuple[HttpServer, int]) -> None:
     octets = await said(served[1], b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert statuses(octets) == [200]

@@ -128,7 +128,8 @@ def test_addresses_belong_to_the_nearest_child_of_the_patch() -> None:
         (rrset("a.child.parent.example.", "A", "11.0.0"), "record-readable", "'11.0.0'"),
         (rrset("a.child.parent.example.", "A", "2610::1"), "record-readable", "'2610::1'"),
         (rrset("a.child.parent.example.", "AAAA", "11.0.0.1"), "record-readable", "'11.0.0.1'"),
-        (rrset("child.parent.example.", "NS", changetype="EXTEND"), "changetype", "'EXTEND'"),
+        (rrset("a.child.parent.example.", "AAAA", "2610::1%eth0"), "record-readable", "has a zone id"),
+        (rrset("child.parent.example.", "NS", changetype="APPEND"), "changetype", "'APPEND'"),
         (rrset("child.parent.example.", "NS", "ns.example.", comments=[{"content": "x"}]), "no-comments", "comments"),
         (
             rrset(
@@ -151,6 +152,30 @@ def test_a_refusal_names_record_and_rule(entry: dict[str, Any], rule: str, named
 def test_an_rrset_is_there_once() -> None:
     twice = [rrset("child.parent.example.", "NS", "ns.example."), rrset("CHILD.parent.example.", "NS")]
     assert refused(*twice).rule == "rrset-once"
+    for kind in ("EXTEND", "PRUNE"):
+        one = rrset("child.parent.example.", "NS", "ns.example.", changetype=kind)
+        for mixed in ((one, twice[0]), (twice[1], one)):
+            assert refused(*mixed).rule == "rrset-once"
+
+
+def test_records_come_and_go_one_by_one() -> None:
+    """EXTEND and PRUNE, since PowerDNS 4.9.12 and 5.0.2."""
+    (found,) = asked(
+        rrset("child.parent.example.", "NS", "ns3.example.", changetype="EXTEND"),
+        rrset("child.parent.example.", "NS", "ns4.example.", changetype="extend"),
+        rrset("child.parent.example.", "NS", "ns1.example.", changetype="PRUNE"),
+        rrset("child.parent.example.", "DS"),
+    )
+    assert [operation.to_text() for operation in found.request.operations] == [
+        "add child.parent.example. NS ns3.example.",
+        "add child.parent.example. NS ns4.example.",
+        "delete child.parent.example. NS ns1.example.",
+        "delete child.parent.example. DS",
+    ]
+    for contents in ((), ("ns1.example.", "ns2.example.")):
+        entry = rrset("child.parent.example.", "NS", *contents) | {"changetype": "PRUNE"}
+        with pytest.raises(MalformedPatch, match=r"PRUNE is of exactly one record|a list `records`"):
+            asked(entry)
 
 
 def test_no_more_is_asked_than_an_update_holds() -> None:

@@ -4,7 +4,7 @@ A, AAAA, NS and DS are read here; dnspython reads the types that zonecut does no
 """
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 import dns.exception
 import dns.name
@@ -16,7 +16,7 @@ from zonecut.plugin import BackendRejected
 from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR
+from zonecut.protocol.delegation import RR, aaaa_from_text
 from zonecut.protocol.dsync import GENERIC, Dsync, from_generic_text, generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
@@ -56,7 +56,7 @@ def rdata_of(rtype: int, text: str) -> bytes:
     if rtype == RRType.A:
         return IPv4Address(text).packed
     if rtype == RRType.AAAA:
-        return IPv6Address(text).packed
+        return aaaa_from_text(text)
     if rtype == RRType.DS:
         # dnspython refuses a digest of a length that it does not expect; what stands there is to be seen all the same
         tag, algorithm, digest_type, *digest = text.split()

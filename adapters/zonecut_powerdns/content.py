@@ -6,7 +6,7 @@ format". So names have its escapes, not ours, and a type that it has a mnemonic 
 
 import socket
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 import dns.exception
 import dns.name
@@ -17,7 +17,7 @@ import dns.rdatatype
 from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names, rrset
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import ds_from_text
+from zonecut.protocol.delegation import aaaa_from_text, ds_from_text
 from zonecut.protocol.dsync import Dsync, from_generic_text
 from zonecut.protocol.svcb import Svcb
 
@@ -115,7 +115,7 @@ def rdata_wire(rtype: int, text: str) -> bytes:
     if rtype == RRType.A:
         return IPv4Address(text).packed
     if rtype == RRType.AAAA:
-        return IPv6Address(text).packed
+        return aaaa_from_text(text)
     if rtype == RRType.DS:
         return ds_from_text(text)
     if rtype in _PRIVATE.values():

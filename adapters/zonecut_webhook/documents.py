@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 from typing import Any
 
 import dns.exception
@@ -18,7 +18,7 @@ import dns.rdatatype
 from zonecut.plugin import BackendRejected, Change, Reading, Unreadable
 from zonecut.protocol import names, rrset
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls, ds_from_text
+from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls, aaaa_from_text, ds_from_text
 from zonecut.protocol.dsync import from_generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
@@ -76,9 +76,15 @@ def delegation_of(child: bytes, document: Any) -> Delegation:
         if not names.is_at_or_below(owner, child):
             raise ValueError(f"glue: {host} is not at or below {names.to_text(child)}")
         for text in _list(glue, host):
-            address = ip_address(_text(text))
-            records.append(RR(owner, RRType.A if address.version == 4 else RRType.AAAA, address.packed))
+            rtype, rdata = _address(_text(text))
+            records.append(RR(owner, rtype, rdata))
     return Delegation.of(child, records)
+
+
+def _address(text: str) -> tuple[RRType, bytes]:
+    if ":" in text:
+        return RRType.AAAA, aaaa_from_text(text)
+    return RRType.A, IPv4Address(text).packed
 
 
 def reading_of(document: Any) -> Reading:

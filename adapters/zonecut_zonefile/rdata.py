@@ -5,7 +5,7 @@ A, AAAA, NS and DS are read here; dnspython reads every other type and every oth
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 import dns.exception
 import dns.name
@@ -16,6 +16,7 @@ import dns.ttl
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import aaaa_from_text
 from zonecut.protocol.dsync import Dsync, from_generic_text
 from zonecut.protocol.svcb import Svcb
 
@@ -78,7 +79,7 @@ def read(rtype: int, words: Sequence[bytes], origin: bytes) -> bytes:
         if rtype == RRType.A:
             return IPv4Address(words[0].decode("ascii", "replace")).packed
         if rtype == RRType.AAAA:
-            return IPv6Address(words[0].decode("ascii", "replace")).packed
+            return aaaa_from_text(words[0].decode("ascii", "replace"))
     if not generic and rtype == RRType.DS and len(words) >= 4 and b"".join(words[:3]).isdigit():
         tag, algorithm, digest_type = (int(word) for word in words[:3])
         if tag > 0xFFFF or algorithm > 0xFF or digest_type > 0xFF:

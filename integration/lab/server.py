@@ -153,7 +153,7 @@ class Server(Process, ABC):
 
     def zone_file(self, zone: str) -> Path:
         """The file from which a zone is loaded first."""
-        return self.directory / f"{zone}zone"
+        return self.directory / f"{zone.replace('/', '_')}zone"
 
     def write_zone_files(self) -> None:
         """What the zones hold in the beginning."""

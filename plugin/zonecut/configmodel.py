@@ -247,7 +247,7 @@ class ParentSection(ZoneSettings):
                 address = ip_address(text)
             except ValueError:
                 raise ValueError(f"{text!r} is no IPv4 or IPv6 address, as 192.0.2.53 or 2001:db8::53") from None
-            if address.is_unspecified or address.is_multicast:
+            if address.is_unspecified or address.is_multicast or "%" in text:
                 raise ValueError(f"{text!r}: nobody can send an UPDATE there")
         return addresses
 

@@ -208,6 +208,15 @@ def rdata_text(rtype: int, rdata: bytes) -> str:
     return f"\\# {len(rdata)} {rdata.hex().upper()}".rstrip()
 
 
+def aaaa_from_text(text: str) -> bytes:
+    """AAAA RDATA from its presentation form. Raises ValueError, also for an address with a zone id (`fe80::1%eth0`, RFC
+    4007 section 11): no record holds one, and without it the address is another."""
+    address = IPv6Address(text)
+    if address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone id, which no record holds")
+    return address.packed
+
+
 def ds_from_text(text: str) -> bytes:
     """DS RDATA from its presentation form (RFC 4034 section 5.3), whatever the length of the digest. Raises ValueError.
 

@@ -5,6 +5,7 @@ What is missing is the child's signature; in its place stands the front end's na
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -12,11 +13,12 @@ from typing import Any
 
 import structlog
 
-from zonecut.plugin import BackendError, Reading
+from zonecut.plugin import BackendError, Reading, Unreadable
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
-from zonecut.protocol.delegation import rdata_text
+from zonecut.protocol.codepoints import EdeCode, Rcode
+from zonecut.protocol.delegation import Ttls
 from zonecut.protocol.errors import Refusal
+from zonecut.receiver import frontview
 from zonecut.receiver.admission import Limits, Source
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.patch import Asked, MalformedPatch, by_child, read_patch, without_cut
@@ -31,6 +33,9 @@ _OVERDONE = (EdeCode.RATE_LIMITED, EdeCode.OVER_QUOTA)
 _FOR_GOOD = "backend-rejected"
 """The rule of what the server will not hold, now or later."""
 
+MOST_SHOWN = 10_000
+"""Delegations of a zone that is shown as a whole."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -41,6 +46,12 @@ class Reply:
     status: HTTPStatus
     document: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    body: bytes | None = None
+    """The document as octets, where it is a list, or so large that making those takes a thread."""
+
+    @classmethod
+    def listing(cls, documents: Sequence[Mapping[str, Any]]) -> "Reply":
+        return cls(HTTPStatus.OK, body=json.dumps(documents).encode())
 
     @classmethod
     def error(cls, status: HTTPStatus, reason: str, **more: Any) -> "Reply":
@@ -94,6 +105,7 @@ class FrontEnd:
         self._tally = tally
         self._clock = clock
         self._monotonic = monotonic
+        self._listing = asyncio.Lock()
 
     async def patch(self, apex: bytes, body: bytes, actor: str, source: Source) -> Reply:
         """Have the changes of a PATCH of a zone made; `actor` is the front end, as log and audit trail name it."""
@@ -118,7 +130,7 @@ class FrontEnd:
         except (BackendError, StoreUnavailable) as error:
             return _unavailable(apex, error)
 
-    async def rrsets(self, apex: bytes, owner: bytes) -> Reply:
+    async def rrsets(self, apex: bytes, owner: bytes, rtype: int | None = None) -> Reply:
         """What a zone holds at a name as far as it is part of a delegation, as PowerDNS shows a zone."""
         zone = self._zones.get(apex)
         if zone is None:
@@ -130,9 +142,44 @@ class FrontEnd:
             reading = None if owner == apex else await zone.delegations.around(owner, afresh=True)
         except (BackendError, StoreUnavailable) as error:
             return _unavailable(apex, error)
+        found = frontview.rrsets_of(() if reading is None else (reading,), _ttls(zone))
+        shown = frontview.document(frontview.at(found, owner, rtype))
+        return Reply(HTTPStatus.OK, {**frontview.zone(apex), "rrsets": shown})
+
+    async def zone(self, apex: bytes, *, with_rrsets: bool) -> Reply:
+        """A zone with all RRsets of all its delegations, or without any."""
+        zone = self._zones.get(apex)
+        if zone is None:
+            return _no_zone(apex)
+        if not with_rrsets:
+            return Reply(HTTPStatus.OK, frontview.zone(apex))
+        try:
+            # one at a time: each costs the server a listing of the whole zone
+            async with self._listing:
+                listed = await zone.delegations.listing(MOST_SHOWN)
+        except BackendError as error:
+            return _unavailable(apex, error)
         text = names.to_text(apex)
-        document = {"id": text, "name": text, "rrsets": [] if reading is None else _rrsets(reading, owner)}
-        return Reply(HTTPStatus.OK, document)
+        if listed is None:
+            reason = f"{text} has more than {MOST_SHOWN} delegations: ask for one name of it by rrset_name"
+            return Reply.error(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+        for each in listed:
+            if isinstance(each, Unreadable):
+                # whoever is not shown all takes what is missing for gone
+                reason = f"{text} cannot be shown as a whole: {each.name} makes no sense; ask by rrset_name"
+                return Reply.error(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+        readings = [each for each in listed if isinstance(each, Reading)]
+        return Reply(HTTPStatus.OK, body=await asyncio.to_thread(_whole, apex, readings, _ttls(zone)))
+
+    def zones(self, apex: bytes | None = None) -> Reply:
+        """The zones that are served, without RRsets; or that one, where it is."""
+        return Reply.listing([frontview.zone(each) for each in self._zones if apex in (None, each)])
+
+    def notified(self, apex: bytes) -> Reply:
+        """The answer to who wants secondaries notified: the server does that by itself with each change."""
+        if apex not in self._zones:
+            return _no_zone(apex)
+        return Reply(HTTPStatus.OK, {"result": "Notification queued"})
 
     async def _read(self, zone: ServedZone, apex: bytes, body: bytes) -> Sequence[Asked]:
         """What a PATCH asks for each child. Raises MalformedPatch, Refusal, BackendError, StoreUnavailable."""
@@ -197,6 +244,15 @@ class _Told(Exception):
         self.reason = reason
 
 
+def _ttls(zone: ServedZone) -> Ttls:
+    return zone.delegations.rules.policy.ttl.to_ttls()
+
+
+def _whole(apex: bytes, readings: Sequence[Reading], ttls: Ttls) -> bytes:
+    shown = frontview.document(frontview.rrsets_of(readings, ttls))
+    return json.dumps({**frontview.zone(apex), "rrsets": shown}).encode()
+
+
 def _no_zone(apex: bytes) -> Reply:
     return Reply.error(HTTPStatus.NOT_FOUND, f"Could not find domain '{names.to_text(apex)}'")
 
@@ -220,24 +276,3 @@ def _words(child: bytes, refusal: Refusal) -> str:
     """What is told, which names the record or at least the child, and the rule."""
     text = names.to_text(child)
     return f"{refusal.told if text in refusal.told else f'{text}: {refusal.told}'} ({refusal.rule})"
-
-
-def _rrsets(reading: Reading, owner: bytes) -> list[dict[str, Any]]:
-    found = []
-    for (name, rtype), rdatas in reading.delegation.rrsets.items():
-        if name == owner:
-            found.append(
-                {
-                    "name": names.to_text(name),
-                    "type": RRType(rtype).text,
-                    "ttl": reading.ttls.get((name, rtype), 0),
-                    "records": [{"content": _content(rtype, rdata), "disabled": False} for rdata in rdatas],
-                    "comments": [],
-                }
-            )
-    return found
-
-
-def _content(rtype: int, rdata: bytes) -> str:
-    text = rdata_text(rtype, rdata)
-    return text.lower() if rtype == RRType.DS else text  # as PowerDNS writes a digest

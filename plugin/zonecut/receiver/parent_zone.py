@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading, Unreadable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
@@ -182,6 +182,10 @@ class ParentZone:
         What is believed of it is enough unless it is to be read `afresh`. Raises BackendError, StoreUnavailable.
         """
         return await self._readings.around(name, self._settings.answer_within, afresh=afresh)
+
+    async def listing(self, most: int) -> list[Reading | Unreadable] | None:
+        """Every delegation; None where there are more than that. Raises BackendError."""
+        return await self._readings.listing(most)
 
     async def consider(self, request: DelegationChange) -> Change:
         """What a request would change; nothing is recorded. Raises Refusal, BackendError, StoreUnavailable."""

@@ -7,12 +7,13 @@ here) is read and has no effect, or is refused where somebody would miss it.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from enum import StrEnum
+from ipaddress import IPv4Address
 from typing import Any
 
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.delegation import TYPES, ds_from_text
+from zonecut.protocol.delegation import TYPES, aaaa_from_text, ds_from_text
 from zonecut.protocol.envelope import MAX_MESSAGE, walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.foreigntext import clip, quoted
@@ -29,13 +30,22 @@ class MalformedPatch(Exception):
         super().__init__(clip(reason))
 
 
+class Kind(StrEnum):
+    """What becomes of an RRset: `changetype`, where DELETE is a replacement by nothing."""
+
+    REPLACE = "REPLACE"
+    EXTEND = "EXTEND"
+    PRUNE = "PRUNE"
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One RRset as it is to be; without records it goes."""
+    """One RRset as it is to be, without records none; or, with another kind, the one record that it gets or loses."""
 
     owner: bytes
     rtype: RRType
     rdatas: tuple[bytes, ...]
+    kind: Kind = Kind.REPLACE
 
     def __str__(self) -> str:
         return f"{names.to_text(self.owner)} {self.rtype.text}"
@@ -61,13 +71,17 @@ def read_patch(body: bytes, zone: bytes) -> tuple[Edit, ...]:
         raise MalformedPatch(f"the body is no JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("rrsets"), list):
         raise MalformedPatch("the body is no object with a list `rrsets`")
-    edits: dict[tuple[bytes, int], Edit] = {}
+    edits: list[Edit] = []
+    seen: dict[tuple[bytes, int], set[Kind]] = {}
     for rrset in document["rrsets"]:
         edit = _edit(rrset, zone)
-        if (edit.owner, edit.rtype) in edits:
+        kinds = seen.setdefault((edit.owner, edit.rtype), set())
+        kinds.add(edit.kind)
+        # records may come and go one by one; the RRset as a whole is replaced once, and by nothing else
+        if Kind.REPLACE in kinds and any(each.owner == edit.owner and each.rtype == edit.rtype for each in edits):
             raise Refusal("rrset-once", f"{edit}: it is there twice")
-        edits[edit.owner, edit.rtype] = edit
-    return tuple(edits.values())
+        edits.append(edit)
+    return tuple(edits)
 
 
 def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -92,12 +106,17 @@ def _edit(rrset: Any, zone: bytes) -> Edit:
         raise Refusal("delegation-types", f"{rrset_text}: a delegation consists of NS, DS, A and AAAA")
     if rrset.get("comments"):
         raise Refusal("no-comments", f"{rrset_text}: comments are not kept here")
-    match change.upper():
-        case "DELETE":
-            return Edit(owner, rtype, ())
-        case "REPLACE":
-            return Edit(owner, rtype, _rdatas(rrset, rrset_text, rtype))
-    raise Refusal("changetype", f"{rrset_text}: changetype '{quoted(change)}'; REPLACE and DELETE are taken here")
+    if change.upper() == "DELETE":
+        return Edit(owner, rtype, ())
+    try:
+        kind = Kind(change.upper())
+    except ValueError:
+        known = "REPLACE, DELETE, EXTEND and PRUNE are taken here"
+        raise Refusal("changetype", f"{rrset_text}: changetype '{quoted(change)}'; {known}") from None
+    rdatas = _rdatas(rrset, rrset_text, rtype)
+    if kind is not Kind.REPLACE and len(rdatas) != 1:
+        raise MalformedPatch(f"{rrset_text}: {kind} is of exactly one record")
+    return Edit(owner, rtype, rdatas, kind)
 
 
 def _rdatas(rrset: Mapping[str, Any], text: str, rtype: RRType) -> tuple[bytes, ...]:
@@ -140,7 +159,7 @@ _READ: Mapping[RRType, Callable[[str], bytes]] = {
     RRType.NS: _name,
     RRType.DS: _ds,
     RRType.A: lambda text: IPv4Address(text).packed,
-    RRType.AAAA: lambda text: IPv6Address(text).packed,
+    RRType.AAAA: aaaa_from_text,
 }
 
 
@@ -180,8 +199,12 @@ def by_child(
 def _asked(zone: bytes, child: bytes, edits: Sequence[Edit], max_records: int) -> Asked:
     updates = []
     for edit in edits:
-        # a replacement as nsupdate writes it (RFC 2136 section 2.5); the TTL is the parent's
-        updates.append(message.delete_rrset(edit.owner, edit.rtype))
+        # as nsupdate writes it (RFC 2136 section 2.5); the TTL is the parent's
+        if edit.kind is Kind.PRUNE:
+            updates += [message.delete_record(edit.owner, edit.rtype, rdata) for rdata in edit.rdatas]
+            continue
+        if edit.kind is Kind.REPLACE:
+            updates.append(message.delete_rrset(edit.owner, edit.rtype))
         updates += [message.add(edit.owner, edit.rtype, 0, rdata) for rdata in edit.rdatas]
     wire = message.update(0, zone, (), updates) if len(updates) <= max_records else b""
     if not wire or len(wire) > MAX_MESSAGE:

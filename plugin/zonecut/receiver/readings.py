@@ -1,11 +1,11 @@
 """What a parent zone's server holds for each child: read when it has to be, believed as long as that may be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import structlog
 
-from zonecut.plugin import Backend, BackendError, BackendUnavailable, Reading
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Reading, Unreadable
 from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
@@ -127,6 +127,22 @@ class Readings:
             if reading.delegation.is_delegated:
                 return reading
         return None
+
+    async def listing(self, most: int) -> list[Reading | Unreadable] | None:
+        """Every delegation as the server lists it; None where there are more than that. Raises BackendError."""
+        if not self._is_open:
+            raise BackendUnavailable(f"the backend is not ready: {self.trouble}")
+        listed: list[Reading | Unreadable] = []
+        found = self._backend.children()
+        try:
+            async for reading in found:
+                if len(listed) == most:
+                    return None
+                listed.append(reading)
+        finally:
+            if isinstance(found, AsyncGenerator):
+                await found.aclose()
+        return listed
 
     # Changes of our own
 

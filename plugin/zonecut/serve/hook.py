@@ -1,30 +1,35 @@
-"""The hook: takes what is meant for a PowerDNS API, `PATCH` of a zone, and `GET` of one name in it; nothing else."""
+"""The hook: takes what is meant for a PowerDNS API, `PATCH` of a zone, and shows what is asked for before that."""
 
 import hmac
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import structlog
 
 from zonecut.configmodel import HookSection
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.privatefile import PrivateFileError, read_word
-from zonecut.protocol import names
+from zonecut.receiver import frontview
 from zonecut.receiver.admission import Limits, TokenBuckets, source_key
 from zonecut.receiver.frontend import FrontEnd, Reply
 from zonecut.receiver.tally import Result, Tally
+from zonecut.serve.hooktarget import OtherHost, Target, What, read_target
 from zonecut.serve.listeners import CannotListen
 
 if TYPE_CHECKING:
     from zonecut.serve.httpserver import Head, HttpServer, ReadBody
 
-_ZONES = "/api/v1/servers/localhost/zones/"
+_SERVED = (
+    "Not Found: of the PowerDNS API there is here GET of /api, /api/v1, /api/v1/servers, .../localhost, .../zones and "
+    ".../ZONE (with rrset_name and rrset_type, or rrsets=false), PATCH of .../ZONE, and PUT of .../ZONE/notify"
+)
+_JSON = ("application/json", "application/x-www-form-urlencoded", "")
+"""Types of the body of a PATCH: JSON by its name, as curl calls whatever it sends, or none. A page of somebody else
+cannot send the field with the key, whatever the type."""
 _SHORTEST_KEY = 16
 _KEY_FIELD = "x-api-key"
 
@@ -53,13 +58,39 @@ class Desk:
         actor = self._actor(head.fields)
         if actor is None:
             return self._refuse(head, "api-key", HTTPStatus.UNAUTHORIZED, "Unauthorized")
-        zone, owner = _place(head.target)
-        if head.method == "GET" and zone is not None and owner is not None:
-            return await front_end.rrsets(zone, owner)
-        if head.method != "PATCH" or zone is None:
-            return self._refuse(head, "endpoint", HTTPStatus.NOT_FOUND, "Not Found")
+        try:
+            target = read_target(head.target, self._hosts)
+            if target is not None:
+                return await self._serve(head, body, target, front_end, actor)
+        except OtherHost:
+            return self._refuse(head, "host", HTTPStatus.MISDIRECTED_REQUEST, "this host is not served here")
+        return self._refuse(head, "endpoint", HTTPStatus.NOT_FOUND, _SERVED)
+
+    async def _serve(self, head: "Head", body: "ReadBody", target: Target, front_end: FrontEnd, actor: str) -> Reply:
+        match head.method, target.what:
+            case "GET", What.VERSIONS:
+                return Reply.listing(frontview.versions())
+            case "GET", What.DISCOVERY:
+                return Reply(HTTPStatus.OK, frontview.discovery())
+            case "GET", What.SERVERS:
+                return Reply.listing([frontview.server()])
+            case "GET", What.SERVER:
+                return Reply(HTTPStatus.OK, frontview.server())
+            case "GET", What.ZONES:
+                return front_end.zones(target.named)
+            case "GET", What.ZONE if target.owner is not None:
+                return await front_end.rrsets(target.zone, target.owner, target.rtype)
+            case "GET", What.ZONE if target.rtype is None:
+                return await front_end.zone(target.zone, with_rrsets=target.with_rrsets)
+            case "PUT", What.NOTIFY:
+                return front_end.notified(target.zone)
+            case "PATCH", What.ZONE:
+                return await self._patch(head, body, target.zone, front_end, actor)
+        return self._refuse(head, "endpoint", HTTPStatus.NOT_FOUND, _SERVED)
+
+    async def _patch(self, head: "Head", body: "ReadBody", zone: bytes, front_end: FrontEnd, actor: str) -> Reply:
         kind = head.fields.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" or "content-encoding" in head.fields:
+        if kind not in _JSON or "content-encoding" in head.fields:
             reason = "a PATCH comes as application/json, without Content-Encoding"
             return self._refuse(head, "content-type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
         return await front_end.patch(zone, await body(), f"hook:{actor}", head.source)
@@ -202,28 +233,3 @@ def _load(context: ssl.SSLContext, section: HookSection) -> None:
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or error
         raise CannotListen(f"receiver.hook: {section.certificate}, {section.private_key}: {reason}") from error
-
-
-def _place(target: str) -> tuple[bytes | None, bytes | None]:
-    """The zone that a request is about and the name that its query asks for; None for what is neither.
-
-    A zone stands in the path percent-encoded, or with =2F for a slash, as PowerDNS writes it.
-    """
-    try:
-        parts = urlsplit(target)
-        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
-    except ValueError:
-        return None, None
-    text = unquote(parts.path.removeprefix(_ZONES), errors="surrogateescape")
-    if not parts.path.startswith(_ZONES) or "/" in text:
-        return None, None
-    asked = query.get("rrset_name", [])
-    zone = _name(re.sub(r"=([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text))
-    return zone, _name(asked[0]) if len(asked) == 1 else None
-
-
-def _name(text: str) -> bytes | None:
-    try:
-        return names.from_text(text)
-    except ValueError:
-        return None

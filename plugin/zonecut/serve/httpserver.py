@@ -156,7 +156,7 @@ class _Connection:
     async def _answer(self, request: h11.Request) -> None:
         self._method = request.method
         try:
-            reply = await self._handler(self._head(request), self._body)
+            reply = await self._reply(self._head(request))
         except BodyTooLarge:
             reason = f"a body has at most {LARGEST_BODY} octets"
             reply = Reply.error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
@@ -169,6 +169,13 @@ class _Connection:
             with suppress(h11.RemoteProtocolError):
                 self._http.next_event()
         await self._send(reply, last=self._http.their_state in (h11.SEND_BODY, h11.ERROR))
+
+    async def _reply(self, head: Head) -> Reply:
+        if "content-length" in head.fields and "transfer-encoding" in head.fields:
+            # RFC 9112 section 6.3: a proxy before us may see another end of this request, and smuggle in the next
+            self._last = True
+            return Reply.error(HTTPStatus.BAD_REQUEST, "Content-Length beside Transfer-Encoding")
+        return await self._handler(head, self._body)
 
     def _head(self, request: h11.Request) -> Head:
         fields: dict[str, str] = {}
@@ -202,7 +209,7 @@ class _Connection:
         return event
 
     async def _send(self, reply: Reply, *, last: bool) -> None:
-        body = b"" if reply.document is None else json.dumps(reply.document).encode()
+        body = reply.body or (b"" if reply.document is None else json.dumps(reply.document).encode())
         fields = [("Content-Length", str(len(body)))] if reply.status != HTTPStatus.NO_CONTENT else []
         if body:
             fields.append(("Content-Type", "application/json"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -95,8 +95,16 @@ class SharedBackend(Backend):
         with self.health.watched():
             return await self._backend.hosts(hosts, not_before=not_before, shared=shared)
 
-    def children(self) -> AsyncIterator[Reading | Unreadable]:
-        return self._backend.children()
+    async def children(self) -> AsyncGenerator[Reading | Unreadable, None]:
+        """Nobody writes until it is closed or at its end: who lists does nothing else meanwhile."""
+        async with self._turn:
+            found = self._backend.children()
+            try:
+                async for reading in found:
+                    yield reading
+            finally:
+                if isinstance(found, AsyncGenerator):
+                    await found.aclose()
 
     async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
         async with self._turn:
