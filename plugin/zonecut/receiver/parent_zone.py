@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading, Unreadable
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
@@ -80,6 +80,7 @@ class ParentZone:
         self._suspends = suspends
         self._ds_taken_out = ds_taken_out
         self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
+        self.listing = self._readings.listing
         self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
         self._turns = Turns(max_waiting)
         self._order = ChildOrder(ledger)
@@ -182,10 +183,6 @@ class ParentZone:
         What is believed of it is enough unless it is to be read `afresh`. Raises BackendError, StoreUnavailable.
         """
         return await self._readings.around(name, self._settings.answer_within, afresh=afresh)
-
-    async def listing(self, most: int) -> list[Reading | Unreadable] | None:
-        """Every delegation; None where there are more than that. Raises BackendError."""
-        return await self._readings.listing(most)
 
     async def consider(self, request: DelegationChange) -> Change:
         """What a request would change; nothing is recorded. Raises Refusal, BackendError, StoreUnavailable."""
