@@ -21,7 +21,7 @@ from zonecut.protocol.rrset import RRset
 from zonecut.protocol.svcb import Method, Svcb
 from zonecut_powerdns import bodies, content
 from zonecut_powerdns.answers import Busy, failure, reason
-from zonecut_powerdns.switchedoff import Document, switched_off
+from zonecut_powerdns.switchedoff import Document
 
 CHILD = names.from_text("child.parent.example.")
 NS1 = names.from_text("ns1.child.parent.example.")
@@ -145,33 +145,18 @@ def test_where_records_are_switched_off_is_found_in_a_document_that_comes_in_pie
     )
     octets = json.dumps({"masters": [], **whole, "serial": 1}, ensure_ascii=False).encode()
     reading = Document()
-    found = [owner for at in range(0, len(octets), size) for owner in reading.owners(octets[at : at + size])]
-    assert found == [names.from_text("off.parent.example."), names.from_text("last.parent.example.")]
+    found = [each for at in range(0, len(octets), size) for each in reading.switched_off(octets[at : at + size])]
+    off, last = names.from_text("off.parent.example."), names.from_text("last.parent.example.")
+    assert found == [((off, 16), ("x",)), ((last, RRType.A), ("11.0.0.1",))]
     reading.finish()
 
 
 @pytest.mark.parametrize("text", ["", '{"rrsets": [', '{"rrsets": [{"name": "x."', "<html>"])
 def test_a_document_that_ends_early_is_refused(text: str) -> None:
     reading = Document()
-    assert list(reading.owners(text.encode())) == []
+    assert list(reading.switched_off(text.encode())) == []
     with pytest.raises(ValueError, match="ends early"):
         reading.finish()
-
-
-def test_of_a_search_the_records_of_the_name_and_the_zone_are_taken() -> None:
-    def result(name: str, zone: str = "parent.example.", **other: Any) -> dict[str, Any]:
-        return {"object_type": "record", "zone": zone, "name": name, "type": "NS", "disabled": True, **other}
-
-    found = [
-        result("child.parent.example.", content="off.example."),
-        result("child.parent.example.", content="on.example.", disabled=False),
-        result("a-child.parent.example.", content="child.parent.example."),
-        result("child.parent.example.", "child.parent.example.", content="apex.example."),
-        {"object_type": "comment", "name": "child.parent.example.", "zone": "parent.example."},
-    ]
-    assert switched_off(found, names.from_text("parent.example."), CHILD) == {(CHILD, RRType.NS): ("off.example.",)}
-    with pytest.raises(ValueError, match="no search result"):
-        switched_off([{}], CHILD, CHILD)
 
 
 def test_what_is_switched_off_is_written_again_unless_it_comes_back() -> None:

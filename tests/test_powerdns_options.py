@@ -81,17 +81,34 @@ def test_anything_else_is_refused(options: dict[str, Any]) -> None:
         ({"kind": "Native", "soa_edit_api": "", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
         ({"kind": "Master", "soa_edit_api": "DEFAULT", "dnssec": False, "api_rectify": False}, {}),
         ({"kind": "Native", "soa_edit_api": "EPOCH", "dnssec": True, "api_rectify": True}, {}),
+        (
+            {"kind": "Native", "soa_edit_api": "EPOCH", "serial": 2026112901, "dnssec": False},
+            {"soa_edit_api": "INCREASE"},
+        ),
+        ({"kind": "Native", "soa_edit_api": "increase", "dnssec": False}, {}),
+        ({"kind": "Native", "soa_edit_api": "INCEPTION-INCREMENT", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
+        ({"kind": "Native", "soa_edit_api": "OFF", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
+        ({"kind": "Native", "soa_edit_api": "SOA-EDIT", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
+        ({"kind": "Native", "soa_edit_api": "NONSENSE", "dnssec": False}, {"soa_edit_api": "INCREASE"}),
         ({"kind": "Native", "dnssec": True, "api_rectify": False}, {"soa_edit_api": "INCREASE", "api_rectify": True}),
     ],
 )
 def test_what_a_zone_lacks_is_said(zone: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert settings.missing(zone, APEX) == wanted
+    assert settings.missing(zone, APEX, 1_796_000_000) == wanted
+
+
+def test_a_serial_rises_within_half_of_all_numbers() -> None:
+    assert settings.rises(1, 2)
+    assert settings.rises(2**32 - 1, 3)
+    assert not settings.rises(2, 2)
+    assert not settings.rises(2, 1)
+    assert not settings.rises(0, 2**31)
 
 
 @pytest.mark.parametrize("zone", [{"kind": "Slave"}, {"kind": "Secondary"}, {"kind": "Native", "presigned": True}])
 def test_a_zone_that_comes_from_elsewhere_is_no_place_to_write(zone: dict[str, Any]) -> None:
     with pytest.raises(BackendMisconfigured, match=r"parent\.example\."):
-        settings.missing(zone, APEX)
+        settings.missing(zone, APEX, 1_796_000_000)
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,16 @@ from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut_powerdns.answers import failure
-from zonecut_powerdns.bodies import Holdings, SwitchedOff, holdings
+from zonecut_powerdns.bodies import Held, Holdings, SwitchedOff, holdings, patch
 from zonecut_powerdns.content import name_text, zone_id
 from zonecut_powerdns.exchange import Client
 from zonecut_powerdns.options import PowerDnsOptions
-from zonecut_powerdns.switchedoff import Document, switched_off
+from zonecut_powerdns.switchedoff import Document
 
 _REQUESTS_AT_A_TIME = 4
 """PowerDNS 4.7 has a short queue for connections, and makes a new one of every request: with sixteen, some wait 1 s."""
 
 _SOA = b"\tSOA\t"
-
-_MOST_FOUND = 100_000
-"""Results of a search, which are filtered here: names are found in contents, too."""
 
 
 class Api:
@@ -68,6 +65,26 @@ class Api:
     def _without_soa(self) -> BackendUnavailable:
         return BackendUnavailable(f"PowerDNS holds no SOA of {names.to_text(self._zone)}: is it being loaded anew?")
 
+    async def serial(self) -> int:
+        """The zone's serial number in the database, not the one that may be served. Raises as `check_soa`."""
+        return (await self.soa())[0]
+
+    async def soa(self) -> tuple[int, Held]:
+        """The serial number, and the whole record."""
+        found = (await self.at(self._zone)).rrsets.get((self._zone, int(RRType.SOA)))
+        if found is None:
+            raise self._without_soa()
+        return int.from_bytes(found.rdatas[0][-20:-16]), found
+
+    async def raise_serial(self, above: int) -> None:
+        """Write the SOA record with this serial number, which the server raises as for every PATCH."""
+        _, held = await self.soa()
+        (text,) = held.contents.values()
+        fields = text.split()
+        record = {"content": " ".join((*fields[:2], str(above), *fields[3:])), "disabled": False}
+        item = {"name": name_text(self._zone), "type": "SOA", "changetype": "REPLACE", "ttl": held.ttl}
+        await self.patch(patch([{**item, "records": [record]}]))
+
     async def patch(self, body: bytes) -> None:
         """Carry out replacements of RRsets, all or none. What was cached of the zone is forgotten, too."""
         await self._request("PATCH", self._path, content=body, patience=self._options.write_timeout)
@@ -98,27 +115,19 @@ class Api:
         if rest:
             yield [rest]
 
-    async def owners_with_disabled(self) -> AsyncGenerator[list[bytes], None]:
-        """The owners of records that are switched off, some at a time, from the whole zone; close it with aclosing."""
+    async def disabled(self) -> AsyncGenerator[SwitchedOff, None]:
+        """The contents that are switched off, some at a time, from the whole zone; to be closed with aclosing.
+
+        By name the server does not show them, and its search finds nothing in some of its databases.
+        """
         document = Document()
         try:
             async with aclosing(self._stream(self._path, "application/json", self._options.write_timeout)) as chunks:
                 async for chunk in chunks:
-                    yield list(document.owners(chunk))
+                    yield dict(document.switched_off(chunk))
             document.finish()
         except ValueError as error:
             raise BackendUnavailable(f"PowerDNS sent a zone that cannot be read: {error}") from None
-
-    async def disabled_at(self, owner: bytes) -> SwitchedOff:
-        """The contents at a name that are switched off. The server looks through its whole database for them."""
-        path = f"/api/v1/servers/{self._options.server_id}/search-data"
-        text = name_text(owner).removesuffix(".")
-        params = {"q": text, "max": str(_MOST_FOUND), "object_type": "record"}
-        body = await self._request("GET", path, params=params, patience=self._options.write_timeout)
-        try:
-            return switched_off(json.loads(body), self._zone, owner)
-        except ValueError as error:
-            raise BackendUnavailable(f"PowerDNS sent a search result that cannot be read: {error}") from None
 
     async def _stream(self, path: str, kind: str, patience: float) -> AsyncGenerator[bytes, None]:
         """A long answer as it comes. The time limit is one of progress."""

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from zonecut.plugin import (
@@ -32,25 +31,23 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_powerdns import bodies, settings
-from zonecut_powerdns.answers import Busy
 from zonecut_powerdns.options import PowerDnsOptions
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.reading import Reader, conditions, results
+from zonecut_powerdns.repeating import repeated
 from zonecut_powerdns.senseless import Senseless
+from zonecut_powerdns.serial import SerialWatch
 
 if TYPE_CHECKING:
     from zonecut_powerdns.api import Api
 
-_T = TypeVar("_T")
-
 _LOG = logging.getLogger("zonecut.powerdns")
-
-_TRIES = 6
-_FIRST_PAUSE = 0.05
-"""How often, and after how many seconds at first, what failed on a locked database is tried again."""
 
 _FRESH = 1.0
 """Seconds after a write in which what the server has cached since will do to read it back: it held that."""
+
+_COMPARED = 20
+"""So many delegations are compared at the start with what DNS shows."""
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
 
@@ -66,12 +63,15 @@ class PowerDnsBackend(Backend):
         self._ttls = context.ttls
         self._options = options
         self._opened: tuple[Api, Reader] | None = None
+        self._serial: SerialWatch | None = None
         self._turn = _turns.setdefault((options.url, options.server_id), asyncio.Lock())
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
         self._naming = Naming(self._zone, self._apex, self._scan, self._cut, self.read)
         self._may_be_off: set[bytes] = set()
         """Names at which records may be switched off."""
+        self._some: list[Delegation] = []
+        """Delegations of the last look at the whole zone."""
         self._signed = False
         self._rectify_owed = False
         """A PATCH of ours failed, and may have been committed without being followed by the rectifying."""
@@ -94,6 +94,7 @@ class PowerDnsBackend(Backend):
         address = self._options.dns
         queries = Queries(self._zone, Endpoint.parse(address), self._options.timeout) if address else None
         self._opened = api, Reader(self._zone, api, queries)
+        self._serial = SerialWatch(self._zone, api, self._turn, self._settle)
         try:
             await self._settle()
             found = await self._opened[1].at((self._zone,))
@@ -101,6 +102,7 @@ class PowerDnsBackend(Backend):
             await self._scan()
             if queries is not None:
                 await queries.check()
+                await self._opened[1].compare(self._some)
         except BaseException:
             await self.close()
             raise
@@ -114,6 +116,10 @@ class PowerDnsBackend(Backend):
             await asyncio.wait([task])
         self._opened = None
 
+    def remarks(self) -> Sequence[str]:
+        troubles = (None if self._opened is None else self._opened[1].trouble, self._serial and self._serial.trouble)
+        return [trouble for trouble in troubles if trouble]
+
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now, from its database.
 
@@ -124,10 +130,10 @@ class PowerDnsBackend(Backend):
             raise BackendRejected(f"{names.to_text(child)} is not below {names.to_text(self._zone)}")
         _, reader = self._open()
         above = names.between(child, self._zone)
-        found = await _repeated(lambda: reader.at((child, *above)))
+        found = await repeated(lambda: reader.at((child, *above)))
         ns = found.rdatas(child, RRType.NS)
         inside = [target for target in ns if names.is_at_or_below(target, child)]
-        found.update(await _repeated(lambda: reader.at([target for target in inside if target != child])))
+        found.update(await repeated(lambda: reader.at([target for target in inside if target != child])))
         keys = [(child, RRType.NS), (child, RRType.DS), *((owner, rtype) for owner in inside for rtype in _ADDRESSES)]
         # a DS without NS is no delegation, but it is there, and goes when one comes
         held = {(owner, int(rtype)): rrset for owner, rtype in keys if (rrset := found.rrsets.get((owner, rtype)))}
@@ -137,7 +143,7 @@ class PowerDnsBackend(Backend):
             nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
         else:
             # a delegation here would hide those below: only the whole zone tells
-            nested = await _repeated(lambda: reader.cuts_below(child))
+            nested = await repeated(lambda: reader.cuts_below(child))
         return Reading(
             Delegation.of(child, records), enclosing, nested, {key: rrset.ttl for key, rrset in held.items()}
         )
@@ -151,8 +157,9 @@ class PowerDnsBackend(Backend):
             return
         _, reader = self._open()
 
-        async def items() -> list[dict[str, Any]]:
-            differing = await reader.differing([conditions(change) for change in changes])
+        async def items(by_api: bool) -> list[dict[str, Any]]:
+            await reader.prime([change.child for change in changes])
+            differing = await reader.differing([conditions(change) for change in changes], by_api=by_api)
             if differing:
                 # somebody was there since we looked for records that are switched off
                 self._may_be_off |= {o for c in changes if c.child in differing for o, _ in bodies.changed_keys(c)}
@@ -175,7 +182,12 @@ class PowerDnsBackend(Backend):
         if self._rectify_owed or self._rectify_unknown:
             await self._rectify()
         flush, self._written_at = time.monotonic() - self._written_at > _FRESH, float("-inf")
-        return await _repeated(lambda: reader.differing([results(change) for change in changes], flush=flush))
+        differing, _ = await asyncio.gather(
+            repeated(lambda: reader.differing([results(change) for change in changes], flush=flush)),
+            self._check_serial(),
+        )
+        await reader.prove([change.after for change in changes if change.child not in differing])
+        return differing
 
     async def hosts(
         self, hosts: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
@@ -208,7 +220,7 @@ class PowerDnsBackend(Backend):
         _, reader = self._open()
         expected = {rrset.key: () for rrset in after} | {rrset.key: rrset.rdatas for rrset in before}
 
-        async def items() -> list[dict[str, Any]]:
+        async def items(_: bool) -> list[dict[str, Any]]:
             found = await reader.at({owner for owner, _ in expected})
             if differing := [key for key, rdatas in expected.items() if found.rdatas(*key) != rdatas]:
                 owners = dict.fromkeys(names.to_text(owner) for owner, _ in differing)
@@ -218,6 +230,7 @@ class PowerDnsBackend(Backend):
 
         self._naming.doubt()
         await self._commit(items)
+        await self._check_serial()
 
     def _open(self) -> "tuple[Api, Reader]":
         if self._opened is None:
@@ -226,15 +239,27 @@ class PowerDnsBackend(Backend):
 
     # Writing
 
-    async def _commit(self, items: Callable[[], Awaitable[Iterable[dict[str, Any]]]]) -> None:
-        """Compare and write as one turn; both again when the database was locked, since somebody else wrote then."""
+    async def _commit(self, items: Callable[[bool], Awaitable[Iterable[dict[str, Any]]]]) -> None:
+        """Compare and write as one turn; both again when the database was locked, since somebody else wrote then.
+
+        `items` compares, by the API alone where it is told so, and makes what is to be written.
+        """
         api, _ = self._open()
+        watch = self._serial
+        assert watch is not None
 
         async def compare_and_write() -> None:
             async with self._turn:
-                changed = list(await items())
+                serial, wanted = await asyncio.gather(api.serial(), items(False))
+                if not watch.is_known(serial):
+                    # somebody else was here: records may be switched off of which we know nothing, and DNS be late
+                    await self._look_for_switched_off()
+                    wanted = await items(True)
+                    watch.note(serial)
+                changed = list(wanted)
                 if not changed:
                     return
+                watch.wrote(serial)
                 try:
                     await api.patch(bodies.patch(changed))
                 except BaseException as error:
@@ -244,7 +269,7 @@ class PowerDnsBackend(Backend):
                 self._written_at = time.monotonic()
 
         try:
-            await _repeated(compare_and_write)
+            await repeated(compare_and_write)
         except BackendConflict:
             # the difference may be what a PATCH of ours did before its answer was lost
             if self._rectify_owed:
@@ -255,9 +280,30 @@ class PowerDnsBackend(Backend):
         """What is switched off at these names now, and has to be written with the rest of its RRset."""
         api, _ = self._open()
         found: dict[bodies.Key, tuple[str, ...]] = {}
-        for owner in sorted(self._may_be_off.intersection(owners)):
-            found.update(await api.disabled_at(owner))
+        concerned = self._may_be_off.intersection(owners)
+        if concerned:
+            async with aclosing(api.disabled()) as parts:
+                async for off in parts:
+                    found.update({key: contents for key, contents in off.items() if key[0] in concerned})
+                    await asyncio.sleep(0)
         return found
+
+    async def _look_for_switched_off(self) -> None:
+        """See at which names records are switched off."""
+        if not self._options.keep_disabled:
+            return
+        api, _ = self._open()
+        owners: set[bytes] = set()
+        async with aclosing(api.disabled()) as parts:
+            async for off in parts:
+                owners.update(owner for owner, _ in off)
+                await asyncio.sleep(0)
+        self._may_be_off = owners
+
+    async def _check_serial(self) -> None:
+        watch = self._serial
+        assert watch is not None
+        await repeated(watch.check)
 
     async def _rectify(self) -> None:
         """Have done what PowerDNS does to a signed zone after the commit of a PATCH."""
@@ -270,7 +316,7 @@ class PowerDnsBackend(Backend):
                 await api.flush()
 
         if self._signed:
-            await _repeated(rectify)
+            await repeated(rectify)
         self._rectify_owed = self._rectify_unknown = False
 
     # The zone as a whole
@@ -279,12 +325,13 @@ class PowerDnsBackend(Backend):
         """See that the zone's settings are such that we can write, and set what is missing."""
         api, _ = self._open()
         found = await api.settings()
-        wanted = settings.missing(found, self._zone)
+        wanted = settings.missing(found, self._zone, int(time.time()))
         if wanted:
-            _LOG.warning("setting %s of %s", settings.words(wanted), names.to_text(self._zone))
-            await _repeated(lambda: api.set(wanted))
+            was = settings.words({name: found.get(name, "") for name in wanted})
+            _LOG.warning("setting %s of %s, instead of %s", settings.words(wanted), names.to_text(self._zone), was)
+            await repeated(lambda: api.set(wanted))
             found = await api.settings()
-            if still := settings.missing(found, self._zone):
+            if still := settings.missing(found, self._zone, int(time.time())):
                 raise BackendMisconfigured(
                     f"{names.to_text(self._zone)} on PowerDNS needs {settings.words(still)}, and it does not take it"
                 )
@@ -296,7 +343,7 @@ class PowerDnsBackend(Backend):
         if not names.is_at_or_below(name, self._zone):
             raise BackendRejected(f"{names.to_text(name)} is not in {names.to_text(self._zone)}")
         places = (*names.between(name, self._zone), name) if name != self._zone else (name,)
-        found = await _repeated(lambda: reader.at(places))
+        found = await repeated(lambda: reader.at(places))
         for place in places:
             if place != self._zone and found.rdatas(place, RRType.NS):
                 raise BackendRejected(f"{names.to_text(name)} lies in the delegation of {names.to_text(place)}")
@@ -310,32 +357,31 @@ class PowerDnsBackend(Backend):
         """Find all delegations below others, and where records are switched off; normally there are none of either."""
         api, reader = self._open()
         found: set[bytes] = set()
+        some: list[Delegation] = []
+        serial = await api.serial()
         listed = self._naming.begin()
         # a record that cannot be read hides no delegation, and names no host
         async with aclosing(reader.branches(Senseless(self._zone))) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
                 listed.take(branch)
-        self._hidden = frozenset(found)
+                some += [each.delegation for each in branch.readings() if len(some) < _COMPARED]
+        self._hidden, self._some = frozenset(found), some
         self._naming.adopt(listed, None)
-        if self._options.keep_disabled:
-            off: set[bytes] = set()
-            async with aclosing(api.owners_with_disabled()) as parts:
-                async for owners in parts:
-                    off.update(owners)
-                    await asyncio.sleep(0)
-            self._may_be_off = off
+        await self._look_for_switched_off()
+        if self._serial is not None:
+            self._serial.note(serial)
 
     async def _apex(self) -> tuple[None, frozenset[bytes]]:
         """The name servers of the apex. The serial tells nothing: pdnsutil and SQL change the zone without it."""
         _, reader = self._open()
-        found = await _repeated(lambda: reader.at((self._zone,)))
+        found = await repeated(lambda: reader.at((self._zone,)))
         return None, frozenset(found.rdatas(self._zone, RRType.NS))
 
     async def _cut(self, places: Sequence[bytes]) -> bytes | None:
         """The first of these names that is delegated."""
         _, reader = self._open()
-        found = await _repeated(lambda: reader.at(places))
+        found = await repeated(lambda: reader.at(places))
         return next((place for place in places if found.rdatas(place, RRType.NS)), None)
 
     async def _rescan(self) -> None:
@@ -349,15 +395,3 @@ class PowerDnsBackend(Backend):
             except Exception:
                 # a defect is no reason not to look again
                 _LOG.exception("looking at %s again", names.to_text(self._zone))
-
-
-async def _repeated(operation: Callable[[], Awaitable[_T]]) -> _T:
-    """Do what may fail on a locked database; again, after a pause that grows, a few times."""
-    pause = _FIRST_PAUSE
-    for _ in range(_TRIES - 1):
-        try:
-            return await operation()
-        except Busy:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-            pause *= 2
-    return await operation()

@@ -17,7 +17,9 @@ class PowerDnsOptions(BaseModel):
     api_key: Path = Field(Path("/etc/zonecut/powerdns.key"), description="File with the server's api-key.")
     server_id: str = Field("localhost", pattern=r"^[A-Za-z0-9._-]+$", description="The server's name in the API.")
     dns: str | None = Field(
-        None, description="Address and port of the same server's DNS service, for cheap reads; IPv6 in brackets."
+        None,
+        description="Address and port of the same server's DNS service, for cheap reads; IPv6 in brackets. Not of a "
+        "cache before it: what it shows counts only as long as it is what the API shows.",
     )
     ca: Path | None = Field(None, description="File with the certificates to trust instead of the system's, for https.")
     timeout: float = Field(10.0, gt=0, le=120, description="Seconds to wait for an answer, connecting included.")
@@ -32,8 +34,9 @@ class PowerDnsOptions(BaseModel):
     )
     keep_disabled: bool = Field(
         True,
-        description="Look for records that are switched off, at start and every `rescan` seconds, and keep them when "
-        "their RRset changes. It takes the server a second for ten thousand delegations.",
+        description="Look for records that are switched off, at start, every `rescan` seconds and when the serial "
+        "number says that somebody else has written, and keep them when their RRset changes. It takes the "
+        "server a second for ten thousand delegations.",
     )
 
     @field_validator("url")

@@ -28,7 +28,7 @@ class Queries:
     def __init__(self, zone: bytes, address: tuple[str, int], timeout: float) -> None:
         self._zone = zone
         self._address = address
-        self._server = f"the DNS service at {address[0]} port {address[1]}"
+        self.server = f"the DNS service at {address[0]} port {address[1]}"
         self._timeout = timeout
 
     def can_show(self, delegation: Delegation) -> bool:
@@ -41,10 +41,10 @@ class Queries:
         try:
             (answer,) = await self._ask_all([(self._zone, RRType.SOA)])
         except MalformedMessage as error:
-            raise BackendUnavailable(f"{self._server} sent an answer that {error.reason}") from error
+            raise BackendUnavailable(f"{self.server} sent an answer that {error.reason}") from error
         if not (answer.flags & _AUTHORITATIVE and _at(answer, _ANSWER, RRType.SOA, self._zone)):
             raise BackendMisconfigured(
-                f"{self._server} is not authoritative for {names.to_text(self._zone)}: look at `dns`"
+                f"{self.server} is not authoritative for {names.to_text(self._zone)}: look at `dns`"
             )
 
     async def delegations(self, children: Sequence[bytes]) -> list[Delegation | None]:
@@ -61,7 +61,7 @@ class Queries:
             raise BackendUnavailable(f"PowerDNS sent an answer that {error.reason}") from error
 
     async def _ask_all(self, asked: Sequence[tuple[bytes, int]]) -> list[Envelope]:
-        server = self._server
+        server = self.server
         answers: list[Envelope] = []
         writer = None
         try:

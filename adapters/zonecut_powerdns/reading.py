@@ -19,6 +19,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut_powerdns import export
 from zonecut_powerdns.api import Api
 from zonecut_powerdns.bodies import Holdings, conditional_owners, glue_owners
+from zonecut_powerdns.dnsservice import Dns
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.senseless import Senseless
 from zonecut_powerdns.spool import Spool
@@ -38,7 +39,7 @@ class Reader:
     def __init__(self, zone: bytes, api: Api, queries: Queries | None) -> None:
         self._zone = zone
         self._api = api
-        self._queries = queries
+        self._dns = Dns(zone, queries, api.flush)
         self._name_seconds = _NAME_SECONDS
         self._export_seconds: float | None = None
 
@@ -55,11 +56,56 @@ class Reader:
             await self._api.check_soa()
         return found
 
-    async def differing(self, delegations: Sequence[_Expected], *, flush: bool = True) -> tuple[bytes, ...]:
+    @property
+    def trouble(self) -> str | None:
+        """Why the DNS service is not asked although its address is known; None if it is, or is not known."""
+        return self._dns.trouble
+
+    async def compare(self, delegations: Sequence[Delegation]) -> None:
+        """Have some of what the API shows compared with what DNS does. Raises BackendError."""
+        able = [each for each in delegations if self._dns.can_show(each)]
+        for child in await self._dns.contradicted(able):
+            # somebody may have changed it just now
+            now = next(each for each in able if each.child == child)
+            if not await self._differing_by_api([(now, now.in_domain_ns())]):
+                self._dns.distrust(child)
+                return
+
+    async def prime(self, children: Sequence[bytes]) -> None:
+        """Before a write, until DNS is proven: have whatever keeps answers keep those of these children."""
+        await self._dns.prime(children)
+
+    async def prove(self, delegations: Sequence[Delegation]) -> None:
+        """After a write, until DNS is proven: see whether it shows what was written."""
+        await self._dns.prove(delegations)
+
+    async def differing(
+        self, delegations: Sequence[_Expected], *, flush: bool = True, by_api: bool = False
+    ) -> tuple[bytes, ...]:
         """The children of those delegations that the zone does not hold exactly now.
 
-        Without `flush`, DNS answers may be as old as the last PATCH.
+        Without `flush`, DNS answers may be as old as the last PATCH; `by_api`: they are of no use. Where DNS and API
+        differ, the API counts.
         """
+        if by_api or not self._dns.is_proven:
+            return await self._differing_by_api(delegations)
+        differing = await self._differing_by_dns(delegations, flush)
+        if not differing:
+            return ()
+        suspects = [each for each in delegations if each[0].child in differing]
+        certain = await self._differing_by_api(suspects)
+        wrong = [each for each, _ in suspects if each.child not in certain and self._dns.can_show(each)]
+        for child in await self._dns.contradicted(wrong):
+            self._dns.distrust(child)
+        return certain
+
+    async def _differing_by_api(self, delegations: Sequence[_Expected]) -> tuple[bytes, ...]:
+        if not delegations:
+            return ()
+        found = await self._held({owner for delegation, rest in delegations for owner in (delegation.child, *rest)})
+        return tuple(d.child for d, rest in delegations if not found.holds(d, rest))
+
+    async def _differing_by_dns(self, delegations: Sequence[_Expected], flush: bool) -> tuple[bytes, ...]:
         if not delegations:
             return ()
         able, others = self._shared_with_dns(delegations)
@@ -105,20 +151,15 @@ class Reader:
 
     def _shared_with_dns(self, delegations: Sequence[_Expected]) -> tuple[Sequence[_Expected], Sequence[_Expected]]:
         """Those that DNS can show, but for owners that no NS names; and the others."""
-        queries = self._queries
         # where the whole zone has to be read anyway, DNS would save nothing
-        if queries is None or self._export_is_cheaper(sum(len(_invisible(*each)) for each in delegations)):
+        if self._export_is_cheaper(sum(len(_invisible(*each)) for each in delegations)):
             return (), delegations
-        able = [queries.can_show(delegation) for delegation, _ in delegations]
+        able = [self._dns.can_show(delegation) for delegation, _ in delegations]
         return list(compress(delegations, able)), list(compress(delegations, map(not_, able)))
 
     async def _shown(self, delegations: Sequence[_Expected], flush: bool) -> list[Delegation | None]:
         """What DNS shows of each of them; None where it proves nothing."""
-        if self._queries is None or not delegations:
-            return []
-        if flush:
-            await self._api.flush()
-        return await self._queries.delegations([delegation.child for delegation, _ in delegations])
+        return await self._dns.shown([delegation.child for delegation, _ in delegations], flush=flush)
 
     async def _held(self, owners: Collection[bytes]) -> Holdings:
         if not self._export_is_cheaper(len(owners)):

@@ -1,4 +1,4 @@
-"""Records that are switched off: in the database, not served, and shown by the API only in a whole zone or a search.
+"""Records that are switched off: in the database, not served, and shown by the API for certain only in a whole zone.
 
 A write replaces whole RRsets, so whoever writes one has to bring them along. Pure.
 """
@@ -6,11 +6,11 @@ A write replaces whole RRsets, so whoever writes one has to bring them along. Pu
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from zonecut_powerdns.bodies import Key, SwitchedOff
-from zonecut_powerdns.content import name_text, name_wire, type_number
+from zonecut_powerdns.bodies import Key
+from zonecut_powerdns.content import name_wire, type_number
 
 _BEGIN = re.compile(r'"rrsets"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
@@ -24,13 +24,13 @@ class Document:
         self._octets = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._begun = self._ended = False
 
-    def owners(self, octets: bytes) -> Iterator[bytes]:
-        """The owners of RRsets in these octets with records that are switched off. Raises ValueError."""
+    def switched_off(self, octets: bytes) -> Iterator[tuple[Key, tuple[str, ...]]]:
+        """The contents that are switched off in the RRsets of these octets, by owner and type. Raises ValueError."""
         self._text += self._octets.decode(octets)
         for rrset in self._rrsets():
             try:
-                if any(record["disabled"] for record in rrset["records"]):
-                    yield name_wire(rrset["name"])
+                if off := tuple(record["content"] for record in rrset["records"] if record["disabled"]):
+                    yield (name_wire(rrset["name"]), type_number(rrset["type"])), off
             except (KeyError, TypeError) as error:
                 raise ValueError(f"no RRset as PowerDNS writes them: {error!r}") from None
 
@@ -60,17 +60,3 @@ class Document:
 
 
 _DECODER = json.JSONDecoder()
-
-
-def switched_off(found: Iterable[Mapping[str, Any]], zone: bytes, owner: bytes) -> SwitchedOff:
-    """What is switched off at an owner, by what a search found. Raises ValueError for what cannot be understood."""
-    off: dict[Key, tuple[str, ...]] = {}
-    try:
-        for each in found:
-            here = each["object_type"] == "record" and each["zone"] == name_text(zone)
-            if here and each["disabled"] and name_wire(each["name"]) == owner:
-                key = owner, type_number(each["type"])
-                off[key] = (*off.get(key, ()), each["content"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no search result as PowerDNS writes them: {error!r}") from None
-    return off

@@ -78,8 +78,8 @@ async def _unreachable(loaded: "Loaded") -> list[str]:
         problems.append(f"store.url: {error.reason}")
     for place, section in enumerate(loaded.configuration.parents):
         try:
-            async with session.open_backend(loaded, section):
-                pass
+            async with session.open_backend(loaded, section) as backend:
+                problems += [f"parents[{place}].backend: {section.zone}: {each}" for each in backend.remarks()]
         except BackendError as error:
             problems.append(f"parents[{place}].backend: {section.zone}: {error.reason}")
     return problems

@@ -194,6 +194,13 @@ class Backend(ABC):
     async def close(self) -> None:
         """Release what `open` took; never raises."""
 
+    def remarks(self) -> Sequence[str]:
+        """What an operator should know of the server, although it works: sentences that name the cure. Costs nothing.
+
+        Since `open`; the log has them as well.
+        """
+        return ()
+
     @abstractmethod
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now; a Delegation without NS when it is not delegated."""

@@ -63,6 +63,9 @@ class SharedBackend(Backend):
         except Exception:
             _log.exception("backend.defect", zone=names.to_text(self._zone))
 
+    def remarks(self) -> Sequence[str]:
+        return self._backend.remarks()
+
     async def read(self, child: bytes) -> Reading:
         with self.health.watched():
             return await self._backend.read(child)
