@@ -83,8 +83,16 @@ def test_nothing_comes_back_with_a_store_that_was_restored(tmp_path: Path, serve
         assert "until an operator has run zonecut store check, and then zonecut store accept" in reason
         for wire in (old, moved(waits, "11.0.0.3"), moved(lost, "11.0.0.3")):
             assert told(world.tcp(wire)) == ("SERVFAIL", RESTORED)
+        # an operator sees what there is beside the daemon that waits
+        assert [each["owner"] for each in world.zonecut.cli("key", "list", "--state", "trusted")] == [
+            child.text for child in (waits, held_back, lost)
+        ]
+        assert world.change_count() > 0
+        assert {each["child"] for each in world.changes("--state", "accepted")} == {waits.text}
         time.sleep(2)
         assert world.records() == before
+        flood = [each["event"] for each in world.zonecut.log_events() if each["level"] != "info"]
+        assert len(flood) == len(set(flood)), flood
         with pytest.raises(CommandFailed, match="the store was restored from a backup"):
             world.zonecut.cli("key", "end", waits.text)
         checked = world.zonecut.cli("store", "check", expect=3)

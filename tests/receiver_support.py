@@ -19,7 +19,7 @@ from zonecut.protocol.keystate import Revision
 from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import SignatureSettings
-from zonecut.receiver.bootstrapper import Bootstrapper, Retry
+from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.checks.conduct import Checks
 from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
@@ -34,6 +34,7 @@ from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.responder import Responder, ResponseSettings
+from zonecut.receiver.retry import Retry
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.tally import Tally

@@ -14,8 +14,9 @@ from trust_support import SILENCE, Scripted, accepts, delegation, eventually, fo
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding, Presence, Security, Sighting
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.bootstrapper import CONCURRENT, Retry
+from zonecut.receiver.bootstrapper import CONCURRENT
 from zonecut.receiver.replacement import ALL_SILENT, EVIDENCE, SOME_SILENT
+from zonecut.receiver.retry import Retry
 from zonecut.receiver.waiting import WITHOUT_DS, Waiting
 from zonecut.store import KeyState, Unpublished
 

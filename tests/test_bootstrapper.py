@@ -15,7 +15,8 @@ from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.keys import Key
 from zonecut.receiver import bootstrapper as module
-from zonecut.receiver.bootstrapper import CONCURRENT, Retry
+from zonecut.receiver.bootstrapper import CONCURRENT
+from zonecut.receiver.retry import Retry
 from zonecut.store import Bootstrap, KeyState, Store, StoreUnavailable, Upload
 
 

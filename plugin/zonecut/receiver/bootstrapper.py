@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -22,6 +22,8 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.bounded import Bounded
 from zonecut.receiver.duty import Duty
 from zonecut.receiver.replacement import EVIDENCE, proven
+from zonecut.receiver.retry import Retry
+from zonecut.receiver.trouble import Trouble
 from zonecut.receiver.waiting import Waiting, digest_of
 from zonecut.store import (
     Acceptance,
@@ -54,21 +56,6 @@ _log = structlog.get_logger(__name__)
 
 DelegationOf = Callable[[bytes], Awaitable[Delegation]]
 """What the parent holds for a child now. Raises BackendError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """When to try again, and when to give up; times in seconds."""
-
-    first: float
-    longest: float
-    attempts: int
-    cool_down: float = 60.0
-    """After a look, before the next one that is not due by the clock."""
-
-    def pause(self, attempts: int, jitter: random.Random) -> float:
-        """The pause after so many failed attempts."""
-        return min(self.first * 2.0 ** min(attempts - 1, 60), self.longest) * jitter.uniform(0.8, 1.0)
 
 
 class Bootstrapper:
@@ -110,6 +97,8 @@ class Bootstrapper:
         self._work = asyncio.Event()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._troubles: Bounded[int, int] = Bounded(REMEMBERED)
+        self._store_away = Trouble("bootstrap.store", zone=names.to_text(zone))
+        self._unrecorded = Trouble("bootstrap.unrecorded", zone=names.to_text(zone))
 
     @property
     def has_automatic_methods(self) -> bool:
@@ -136,8 +125,9 @@ class Bootstrapper:
                 try:
                     await self._start_due()
                     await self._give_up_expired()
+                    self._store_away.over()
                 except StoreError as error:
-                    _log.error("bootstrap.store", zone=names.to_text(self._zone), reason=error.reason)
+                    self._store_away.again(error.reason)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
                         await self._work.wait()
@@ -171,6 +161,7 @@ class Bootstrapper:
         child = names.to_text(bootstrap.owner)
         try:
             await self._look(bootstrap)
+            self._unrecorded.over()
         except InvalidTransition as error:
             # somebody decided while we looked
             _log.info("bootstrap.overtaken", child=child, reason=error.reason)
@@ -179,7 +170,7 @@ class Bootstrapper:
             _log.warning("bootstrap.trouble", child=child, reason=error.reason)
             await self._put_off(bootstrap, "the delegation cannot be read now", bootstrap.evidence)
         except StoreError as error:
-            _log.error("bootstrap.store", zone=names.to_text(self._zone), reason=error.reason)
+            self._unrecorded.again(error.reason, child=child)
             # it is due still: without a pause it would be made again at once, and again
             await asyncio.sleep(STORE_RETRY)
         except Exception as error:
@@ -203,6 +194,9 @@ class Bootstrapper:
             put_off = replace(put_off, next_at=again, wanted_at=None)
         try:
             await self._store.bootstraps.progress(put_off, self._retry.cool_down)
+        except StoreError as error:
+            self._unrecorded.again(error.reason, child=names.to_text(bootstrap.owner))
+            await asyncio.sleep(STORE_RETRY)
         except Exception:
             _log.exception("bootstrap.store", zone=names.to_text(self._zone))
             await asyncio.sleep(STORE_RETRY)

@@ -8,9 +8,11 @@ from typing import Any
 import structlog
 
 from zonecut.plugin import Change
+from zonecut.protocol import names
 from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.released import FREED, Released
+from zonecut.receiver.trouble import Trouble
 from zonecut.store import (
     AcceptedChange,
     Asker,
@@ -54,6 +56,7 @@ class Ledger:
         self._first: dict[int, Callable[[], Awaitable[None]]] = {}
         self._doing_first: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
+        self._delayed = Trouble("change.settle.delayed", zone=names.to_text(zone))
 
     async def append(
         self, provenance: Provenance, change: Change, *, held_because: str | None = None, replaces: int | None = None
@@ -224,11 +227,13 @@ class Ledger:
             await asyncio.wait((task,), timeout=patience)
 
     async def _do_first(self, change_id: int, work: Callable[[], Awaitable[None]]) -> None:
+        trouble = Trouble("change.settle.delayed", change=change_id)
         while True:
             try:
-                return await work()
+                await work()
+                return trouble.over()
             except StoreUnavailable as error:
-                _log.warning("change.settle.delayed", change=change_id, count=1, reason=error.reason)
+                trouble.again(error.reason)
             except Exception:
                 # a defect of ours: it is not recorded as done what was not, and the child waits
                 _log.exception("change.defect", change=change_id)
@@ -282,9 +287,10 @@ class Ledger:
     async def _record_ended(self, ended: Sequence[Settlement]) -> None:
         while True:
             try:
-                return await self._store.changes.settle_many(ended)
+                await self._store.changes.settle_many(ended)
+                return self._delayed.over()
             except StoreUnavailable as error:
-                _log.warning("change.settle.delayed", change=ended[0].change_id, count=len(ended), reason=error.reason)
+                self._delayed.again(error.reason, change=ended[0].change_id, count=len(ended))
                 await asyncio.sleep(SETTLE_RETRY)
             except (InvalidTransition, NotInStore) as error:
                 if len(ended) == 1:

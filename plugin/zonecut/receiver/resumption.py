@@ -13,8 +13,6 @@ which this ledger knows nothing, so that the zone may look as if nothing had:
 
 import asyncio
 
-import structlog
-
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.errors import Refusal
@@ -22,15 +20,13 @@ from zonecut.receiver.inwork import Held, InWork
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.trouble import Trouble
 from zonecut.store import ChangeState, Decision, StoredChange, StoreUnavailable
 
 RESUME_WITHIN = 3600.0
 """Seconds for which a zone may not have been served, and what waits is written all the same."""
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether an operator has accepted the store."""
-
-
-_log = structlog.get_logger(__name__)
 
 
 class Resumption:
@@ -84,11 +80,13 @@ class Resumption:
 
     async def finish(self) -> None:
         """Return when all is taken up, however long an operator takes."""
+        trouble = Trouble("zone.resume.delayed", zone=names.to_text(self._zone))
         while not self.done.is_set():
             try:
                 await self.begin()
+                trouble.over()
             except StoreUnavailable as error:
-                _log.warning("zone.resume.delayed", zone=names.to_text(self._zone), reason=error.reason)
+                trouble.again(error.reason)
             if not self.done.is_set():
                 await asyncio.sleep(LOOK_AGAIN)
 

@@ -14,6 +14,7 @@ from zonecut.plugin import BackendError, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver import absence
+from zonecut.receiver.trouble import Trouble
 from zonecut.receiver.trust import TrustSettings
 from zonecut.receiver.watching import Watching
 from zonecut.store import KeyState, Store, StoreError, Watch
@@ -107,8 +108,9 @@ class Sweep:
 
     async def _repeat(self, look: Callable[[], Awaitable[int]], interval: float) -> None:
         await asyncio.sleep(min(interval, START))
+        trouble = self._trouble()
         while True:
-            await self._try(look)
+            await self._try(look, trouble)
             await asyncio.sleep(interval)
 
     async def _new(self) -> None:
@@ -119,16 +121,20 @@ class Sweep:
             event = await self.begun(event)
             return event
 
+        trouble = self._trouble()
         while True:
-            await self._try(look)
+            await self._try(look, trouble)
             await asyncio.sleep(NOTICE)
 
-    async def _try(self, look: Callable[[], Awaitable[int]]) -> None:
+    def _trouble(self) -> Trouble:
+        return Trouble("sweep.ended", zone=names.to_text(self._zone))
+
+    async def _try(self, look: Callable[[], Awaitable[int]], trouble: Trouble) -> None:
         try:
             await look()
+            trouble.over()
         except StoreError as error:
-            # others report it: the next time it is all looked at
-            _log.info("sweep.ended", zone=names.to_text(self._zone), reason=error.reason)
+            trouble.again(error.reason)  # the next time it is all looked at
 
 
 class _Looks:

@@ -9,7 +9,7 @@ from zonecut.plugin import Backend
 from zonecut.plugin.bootstrap import Lookups
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.admission import TokenBuckets
-from zonecut.receiver.bootstrapper import Bootstrapper, Retry
+from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
@@ -18,6 +18,7 @@ from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.published import Published
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.responder import Responder
+from zonecut.receiver.retry import Retry
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust

@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import structlog
-
+from zonecut.receiver.trouble import Trouble
 from zonecut.store import ServerState, Store, StoreUnavailable, ZoneState
 
 HEARTBEAT = 20.0
 """Seconds between two records of a state that stays: by that it is seen that somebody watches."""
 SETTLING = 0.2
 """Seconds for which a change of state is awaited by others: servers go away together."""
-
-_log = structlog.get_logger(__name__)
 
 
 class StateKeeper:
@@ -23,6 +20,7 @@ class StateKeeper:
         self._store = store
         self._states = states
         self._changed = changed
+        self._unrecorded = Trouble("zone.state.unrecorded")
 
     async def run(self) -> None:
         """Record until cancelled: at once when a state changes, and as a heartbeat."""
@@ -43,6 +41,6 @@ class StateKeeper:
     async def _record(self, states: Sequence[ZoneState]) -> None:
         try:
             await self._store.zones.record(states)
+            self._unrecorded.over()
         except StoreUnavailable as error:
-            # the next heartbeat tells it
-            _log.info("zone.state.unrecorded", reason=error.reason)
+            self._unrecorded.again(error.reason)  # the next heartbeat tells it
