@@ -5,16 +5,18 @@ while another remained, another key of the child was accepted with a validated R
 asked to replace (or an operator trusted such an upload), the delegation was away at every look of the period, or it
 came back with other name servers that were seen over a period. Only these make a key trusted: an operator, an accepted
 bootstrap, a trusted key's signature. Whatever is sent to a zone of ours or seen in it, a child of another one that is
-nearer keeps its keys.
+nearer keeps its keys. A store that is put back from a backup makes nobody trusted, and ends nobody's trust, before an
+operator accepts it: then those are trusted who were trusted in it.
 """
 
 import asyncio
 import logging
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +39,8 @@ KNOWN, TRUSTED = KeyState.KNOWN, KeyState.TRUSTED
 PAIRS = [new_pair() for _ in range(5)]
 """The first two belong to the owner; who holds the others makes no difference to what is right."""
 GONE_AFTER = 40.0
+FUDGE = 300
+"""Seconds by which clocks may differ: for so long after a restore nothing counts that was signed."""
 SETTINGS = TrustSettings(
     attempts=3,
     retry_first=5,
@@ -114,7 +118,8 @@ class NonEviction(RuleBasedStateMachine):
             )
         )
         opened.clock.now = self.clock
-        await opened.zone.look_at(CHILD)
+        if opened.store.restored is None:
+            await opened.zone.look_at(CHILD)
         return opened
 
     def finds(self, candidate: Candidate) -> Finding:
@@ -282,10 +287,62 @@ class NonEviction(RuleBasedStateMachine):
     @rule()
     def the_receiver_is_restarted(self) -> None:
         self.run(self.stack.aclose())
-        self.stack = AsyncExitStack()
-        self.here = self.run(self.start())
+        self.again()
         # it looks at the start
         self.take_ended()
+
+    def again(self) -> None:
+        self.stack = AsyncExitStack()
+        self.here = self.run(self.start())
+
+    @rule(number=NUMBERS, added=SETS, deleted=SETS, happens=st.sampled_from(["nothing", "roll", "trusts", "revokes"]))
+    def the_store_is_put_back_from_a_backup(
+        self, number: int, added: set[int], deleted: set[int], happens: str
+    ) -> None:
+        """What happened since is lost, and who was trusted then is trusted again: by an operator's word, not before."""
+        if not self.delegated:
+            return
+        database, copy = self.directory / "zonecut.db", self.directory / "copy"
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        then, events, revoked = set(self.trusted), self.run(self.newest()), set[bytes]()
+        match happens:
+            case "roll":
+                self.a_roll(number, added, deleted, everything=False, forge=False)
+            case "trusts":
+                self.an_operator_trusts(number)
+            case "revokes":
+                self.an_operator_rejects(number, KeyState.REVOKED)
+                revoked = {rdata(number)}
+        same = self.run(self.newest()) == events
+        self.run(self.stack.aclose())
+        for suffix in ("", "-wal", "-shm"):
+            database.with_name(f"zonecut.db{suffix}").unlink(missing_ok=True)
+        copy.rename(database)
+        self.again()
+        assert (self.here.store.restored is None) == same
+        if not same:
+            self.nothing_goes_through()
+            upload_of_another = upload(self.here, PAIRS[number], replace=True, identity=int(self.clock) % 65536)
+            assert self.run(self.send(upload_of_another)) != Rcode.NOERROR
+            assert {key for key, state in self.state().items() if state is TRUSTED} == then
+            self.run(self.accepts_the_store(revoked))
+            # what was signed before is stale, however far a child's clock is ahead
+            self.clock = max(self.clock, self.here.clock.now) + 2 * FUDGE
+            self.run(self.stack.aclose())
+            self.again()
+            self.trusted = then - revoked
+        self.take_ended()
+
+    async def newest(self) -> int:
+        return max((record.id for record in await self.here.store.audit.list(limit=1)), default=0)
+
+    async def accepts_the_store(self, revoked: set[bytes]) -> None:
+        """An operator does, who knows which keys were revoked since."""
+        for stored in await self.here.store.keys.find(CHILD):
+            if stored.key.rdata in revoked and stored.state is not KeyState.REVOKED:
+                await self.here.store.keys.set_state(stored.id, KeyState.REVOKED, "ann", "lost")
+        await self.here.store.restores.accept("ann", [], [], FUDGE)
 
     # operators, and the parent
 
