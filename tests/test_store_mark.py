@@ -211,8 +211,7 @@ async def test_a_store_of_an_older_version_gets_its_name_and_its_mark_without_an
     known = json.loads(mark.read_text())
     for content in (None, {name: known[name] for name in ("entry", "at", "file")}):
         with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
-            database.execute("DROP TABLE store_name")
-            database.execute("UPDATE alembic_version SET version_num = '0013'")
+            database.execute("DELETE FROM store_name")  # as the migration leaves it
         if content is None:
             mark.unlink()
         else:
