@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from zonecut.protocol.regularfile import open_regular
+
 _READ_ATTEMPTS = 5
 LOCK_FILE = ".zonecut-lock"
 """In the directory of the generated files."""
@@ -47,7 +49,7 @@ class Source:
 
 def read(path: Path) -> Source:
     """The file's contents at one moment. Raises OSError, also when it does not hold still."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for _ in range(_READ_ATTEMPTS):
             before = Stamp.of(os.fstat(file.fileno()))
             file.seek(0)

@@ -8,6 +8,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from zonecut.protocol.regularfile import read_regular
+
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; one line for each thing that is wrong."""
@@ -21,7 +23,7 @@ class ConfigurationError(Exception):
 def read_document(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ConfigurationError."""
     try:
-        document = yaml.load(path.read_text(), _Loader)  # noqa: S506 (a SafeLoader that refuses duplicate keys)
+        document = yaml.load(read_regular(path).decode(), _Loader)  # noqa: S506 (a SafeLoader that refuses duplicate keys)
     except OSError as error:
         raise ConfigurationError(path, [error.strerror or str(error)]) from error
     except UnicodeDecodeError as error:

@@ -2,8 +2,9 @@
 
 import os
 import pwd
-import stat
 from pathlib import Path
+
+from zonecut.protocol.regularfile import open_regular
 
 _LARGEST = 65536
 
@@ -18,11 +19,9 @@ def read_private(path: Path, what: str) -> bytes:
     Raises PrivateFileError if it cannot be read, is no file, or can be read by others than its owner.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # Of the open file, not of the path: what is checked is what is read.
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise PrivateFileError(f"{what} {path} is not a file")
             if mode & 0o077:
                 raise PrivateFileError(
                     f"{what} {path} can be read by others (mode {mode & 0o777:04o}): chmod 600 {path}"

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from zonecut.plugin.backend import BackendMisconfigured
+from zonecut.protocol.regularfile import check_regular
 
 
 def client_context(ca: Path | None) -> ssl.SSLContext:
@@ -12,6 +13,8 @@ def client_context(ca: Path | None) -> ssl.SSLContext:
     Raises BackendMisconfigured for a file that cannot be used.
     """
     try:
+        if ca is not None:
+            check_regular(ca)
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise BackendMisconfigured(f"{ca} holds no certificates that could be used: {error}") from error

@@ -17,6 +17,7 @@ from zonecut.protocol import names
 from zonecut.protocol.algorithms import ECDSA_CURVES, PrivateKey
 from zonecut.protocol.codepoints import Algorithm, CodePoints
 from zonecut.protocol.keys import Key, KeyPair, UnusableKey, algorithm_text, check_usable
+from zonecut.protocol.regularfile import open_regular
 
 _FORMAT = "v1.3"
 _RSA_FIELDS = (
@@ -150,7 +151,7 @@ def read_pair(path: Path, codepoints: CodePoints) -> KeyPair:
 
 
 def _read(path: Path, *, secret: bool) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         # Asked of the open file, not of the name: the two may part between the question and the reading.
         mode = os.fstat(file.fileno()).st_mode
         if secret and mode & 0o077:

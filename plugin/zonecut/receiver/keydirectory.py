@@ -17,6 +17,7 @@ from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.keyfiles import file_stem
 from zonecut.protocol.keyfolder import KeyFolder, file_prefix, sync
 from zonecut.protocol.keys import KeyPair, UnusableKey
+from zonecut.protocol.regularfile import read_regular
 from zonecut.receiver.identity import Identity
 
 _VERSION = 1
@@ -94,7 +95,7 @@ class KeyDirectory:
     def _find(self, owner: bytes) -> Identity | None:
         state = self._state_file(owner)
         try:
-            return self._loaded(owner, state, json.loads(state.read_text()))
+            return self._loaded(owner, state, json.loads(read_regular(state)))
         except FileNotFoundError:
             pass
         except (ValueError, TypeError, KeyError) as error:

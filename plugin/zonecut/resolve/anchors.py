@@ -21,6 +21,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from zonecut.protocol import names
+from zonecut.protocol.regularfile import read_regular
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.reply import wire_name
 from zonecut.resolve.signatures import ALGORITHMS, is_usable
@@ -71,7 +72,7 @@ class TrustAnchors:
     def from_file(cls, path: Path) -> Self:
         """The anchors in a file. Raises ResolveError, with file and line."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise ResolveError(f"{path}: trust anchors cannot be read: {error}") from None
         return cls.from_text(text, str(path))

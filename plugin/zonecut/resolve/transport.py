@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zonecut.protocol.envelope import HEADER_LENGTH, MAX_MESSAGE
+from zonecut.protocol.regularfile import check_regular
 from zonecut.resolve.failures import NoAnswer, ResolveError
 from zonecut.resolve.nameserver import Nameserver
 
@@ -135,6 +136,8 @@ def _http_library(server: Nameserver) -> Any:
 def tls_context(server: Nameserver) -> ssl.SSLContext:
     """A context that checks the certificate and the name on it. Raises ResolveError for a file it cannot read."""
     try:
+        if server.ca_file:
+            check_regular(server.ca_file)
         context = ssl.create_default_context(cafile=str(server.ca_file) if server.ca_file else None)
     except (OSError, ssl.SSLError) as error:
         raise ResolveError(f"{server}: certificates in {server.ca_file} cannot be read: {error}") from None

@@ -13,6 +13,7 @@ import structlog
 from zonecut.configmodel import HookSection
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.privatefile import PrivateFileError, read_word
+from zonecut.protocol.regularfile import check_regular
 from zonecut.receiver import frontview
 from zonecut.receiver.admission import Limits, TokenBuckets, source_key
 from zonecut.receiver.frontend import FrontEnd, Reply
@@ -228,7 +229,10 @@ def _tls(section: HookSection) -> ssl.SSLContext | None:
 
 def _load(context: ssl.SSLContext, section: HookSection) -> None:
     assert section.certificate is not None
+    assert section.private_key is not None
     try:
+        for file in (section.certificate, section.private_key):
+            check_regular(file)
         context.load_cert_chain(section.certificate, section.private_key)
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or error
