@@ -121,7 +121,7 @@ OWNERS = {
 }
 
 TYPES = {
-    "TXT": _refused(message.add(CHILD.owner, 16, 60, b"\x01x"), rule="delegation-types", reason=f"{CHILD0} TYPE16"),
+    "TXT": _refused(message.add(CHILD.owner, 16, 60, b"\x01x"), rule="delegation-types", reason=f"{CHILD0} TXT"),
     "TXT at a name server": _refused(
         message.add(name("ns1.child0"), 16, 60, b"\x01x"), rule="delegation-types", reason="ns1.child0.parent.test."
     ),
@@ -136,7 +136,7 @@ TYPES = {
     ),
     "CDS": _refused(message.add(CHILD.owner, 59, 60, ds()), rule="delegation-types", reason=CHILD0),
     "DNAME": _refused(message.delete_record(CHILD.owner, 39, name("x.test.")), rule="delegation-types", reason="DNAME"),
-    "SPF": _refused(message.add(CHILD.owner, 99, 60, b"\x01x"), rule="delegation-types", reason=f"{CHILD0} TYPE99"),
+    "SPF": _refused(message.add(CHILD.owner, 99, 60, b"\x01x"), rule="delegation-types", reason=f"{CHILD0} SPF"),
     "an unknown type": _refused(
         message.add(CHILD.owner, 65280, 60, b"x"), rule="delegation-types", reason=f"{CHILD0} TYPE65280"
     ),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_a_stale_message_is_refused_with_our_clock(refusals: Refusals) -> None:
     """It lies behind by more than is tolerated; refused again, it is neither logged nor audited again."""
     held_back, newest = CHILD.fresh(age=HELD_BACK, validity=VALIDITY), CHILD.fresh()
     assert refusals.world.udp(newest).rcode == "NOERROR"
-    reason = ("stale", f"key {CHILD.tag} signed at {_inception(newest)}", "more than the 300 s", _now_prefix())
+    reason = ("stale", f"key {CHILD.tag} signed at {_when(_inception(newest))}", "more than the 300 s", _now_prefix())
     refused = Refused(lambda _: held_back, "BADTIME", OTHER_ERROR, "signature-order", reason)
     refusals.of_child(refused, CHILD, edns=True)
     logged = len(refusals.world.zonecut.log_events())
@@ -111,9 +112,13 @@ def _inception(wire: bytes) -> int:
     return int.from_bytes(wire[start : start + 4])
 
 
+def _when(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _now_prefix() -> str:
     """What the time here begins with, for the next hours."""
-    return f"it is {int(time.time()) // 100_000}"
+    return f"it is {_when(time.time())[:5]}"
 
 
 def test_each_refusal_is_in_the_audit_trail_once(refusals: Refusals) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
@@ -27,6 +28,11 @@ async def here(tmp_path: Path) -> AsyncIterator[Site]:
     async with site(tmp_path, trust=TrustSettings(foreign_ns="keep")) as opened:
         await opened.trust(CHILD)
         yield opened
+
+
+def at(seconds: float) -> str:
+    """A time as a child is told it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def change(here: Site, server: str, back: float = 0) -> Answer:
@@ -92,8 +98,8 @@ async def test_the_tolerance_is_a_setting(tmp_path: Path) -> None:
         text = text_of(await change(here, C, 21))
     tag = here.pairs[CHILD].key.tag
     assert text == (
-        f"stale: signed at {NOW - 21}, 21 s before a change that key {tag} signed at {NOW} and that was accepted at"
-        f" {NOW}, more than the 20 s that are tolerated; it is {NOW} here"
+        f"stale: signed at {at(NOW - 21)}, 21 s before a change that key {tag} signed at {at(NOW)} and that was"
+        f" accepted at {at(NOW)}, more than the 20 s that are tolerated; it is {at(NOW)} here"
     )
 
 
@@ -130,8 +136,8 @@ async def test_a_message_held_back_over_a_change_through_the_hook_does_not_undo_
     here.clock.now += 60
     text = text_of(await here.ask(held_back))
     assert text == (
-        f"stale: signed at {NOW}, 120 s before a change through the hook, accepted at {NOW + 120}, and without"
-        f" prerequisites that say what it starts from; it is {NOW + 180} here"
+        f"stale: signed at {at(NOW)}, 120 s before a change through the hook, accepted at {at(NOW + 120)}, and without"
+        f" prerequisites that say what it starts from; it is {at(NOW + 180)} here"
     )
     assert await here.served() == ns_of(CHILD, PORTAL)
     # nor with a signed change in between, which is newer than both
@@ -207,7 +213,7 @@ async def test_a_message_of_the_second_of_a_change_through_the_hook_may_be_older
     here.clock.now += 280
     text = text_of(await here.ask(held_back))
     assert text.startswith(
-        f"stale: signed at {NOW}, in the same second as a change through the hook, accepted at {NOW}"
+        f"stale: signed at {at(NOW)}, in the same second as a change through the hook, accepted at {at(NOW)}"
     )
     assert await here.served() == ns_of(CHILD, PORTAL)
 
@@ -223,5 +229,5 @@ async def test_what_was_signed_before_an_operator_trusted_a_suspended_key_anew_i
     here.clock.now += 100
     for wire in (held_back, roll):
         text = text_of(await here.ask(wire))
-        assert text.startswith(f"stale: signed at {NOW}, before an operator trusted key {stored.key.tag} anew")
+        assert text.startswith(f"stale: signed at {at(NOW)}, before an operator trusted key {stored.key.tag} anew")
     assert (await change(here, B, 100)).rcode == Rcode.NOERROR

@@ -18,6 +18,7 @@ from zonecut.protocol.update import (
     Request,
     check_prerequisites,
     read_request,
+    type_text,
     zone_of,
 )
 
@@ -225,3 +226,10 @@ def test_the_zone_section_is_one_soa_of_class_in(zone_section: bytes, reason: st
     wire = b"\0\1\x28\0" + count.to_bytes(2) + bytes(6) + zone_section
     with pytest.raises(MalformedMessage, match=reason):
         zone_of(walk(wire))
+
+
+@pytest.mark.parametrize(
+    ("rtype", "text"), [(2, "NS"), (16, "TXT"), (15, "MX"), (60, "CDNSKEY"), (257, "CAA"), (65_280, "TYPE65280")]
+)
+def test_a_well_known_type_is_told_by_its_mnemonic(rtype: int, text: str) -> None:
+    assert type_text(rtype) == text

@@ -37,6 +37,34 @@ class RRType(IntEnum):
         return self.name
 
 
+OTHER_TYPES = {
+    12: "PTR",
+    13: "HINFO",
+    15: "MX",
+    16: "TXT",
+    17: "RP",
+    29: "LOC",
+    33: "SRV",
+    35: "NAPTR",
+    37: "CERT",
+    44: "SSHFP",
+    46: "RRSIG",
+    47: "NSEC",
+    50: "NSEC3",
+    51: "NSEC3PARAM",
+    52: "TLSA",
+    53: "SMIMEA",
+    60: "CDNSKEY",
+    61: "OPENPGPKEY",
+    63: "ZONEMD",
+    65: "HTTPS",
+    99: "SPF",
+    256: "URI",
+    257: "CAA",
+}
+"""Types that zonecut does nothing with, and that people know by mnemonics (IANA, "Resource Record (RR) TYPEs")."""
+
+
 class RRClass(IntEnum):
     """Classes (RFC 1035 section 3.2.4; NONE and ANY as RFC 2136 uses them)."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT, CodePoints, DsyncScheme, RRType
+from zonecut.protocol.codepoints import DEFAULT, OTHER_TYPES, CodePoints, DsyncScheme, RRType
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.update import type_text
@@ -92,7 +92,7 @@ def _schemes(codepoints: CodePoints) -> dict[int, str]:
 
 
 def _type(word: str) -> int:
-    mnemonics = {rtype.text: int(rtype) for rtype in RRType}
+    mnemonics = {text: number for number, text in OTHER_TYPES.items()} | {rtype.text: int(rtype) for rtype in RRType}
     upper = word.upper()
     return _number(upper.removeprefix("TYPE") or word, "type", 0xFFFF, mnemonics)
 

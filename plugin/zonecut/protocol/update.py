@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import EdeCode, Rcode, RRClass, RRType
+from zonecut.protocol.codepoints import OTHER_TYPES, EdeCode, Rcode, RRClass, RRType
 from zonecut.protocol.delegation import RR, TYPES, Delegation, rdata_text
 from zonecut.protocol.envelope import PREREQUISITE, UPDATE, Envelope, Record, read_name
 from zonecut.protocol.errors import MalformedMessage, Refusal
@@ -355,8 +355,8 @@ def _unmet(condition: Condition, owner: bytes, rtype: int) -> Refusal:
 
 
 def type_text(rtype: int) -> str:
-    """The mnemonic of a type that zonecut knows, else its RFC 3597 form."""
+    """The mnemonic of a well-known type, else its RFC 3597 form."""
     try:
         return RRType(rtype).text
     except ValueError:
-        return f"TYPE{rtype}"
+        return OTHER_TYPES.get(rtype, f"TYPE{rtype}")

@@ -20,6 +20,7 @@ from zonecut.receiver.provenance import Provenance, channel_of
 from zonecut.receiver.readings import REMEMBERED_CHILDREN
 from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import TRUSTED_ANEW, AcceptedChange, StoredKey
+from zonecut.store.timestamps import to_text
 
 
 class Newest:
@@ -92,8 +93,8 @@ def check_floor(floor: float | None, inception: int, now: int) -> None:
     """
     if floor is not None and dated(inception, now) < min(floor, now):
         reason = (
-            f"stale: signed at {inception}, and what was accepted before {int(floor)} is not known, since the store "
-            f"was restored from a backup: sign it anew from then on; it is {now} here"
+            f"stale: signed at {_signed(inception, now)}, and what was accepted before {_text(floor)} is not known,"
+            f" since the store was restored from a backup: sign it anew from then on; it is {_text(now)} here"
         )
         raise Refusal("store-restored", reason, Rcode.BADTIME, EdeCode.OTHER)
 
@@ -107,26 +108,36 @@ def check_trusted_anew(stored: StoredKey | None, inception: int, now: int) -> No
     if stored is None or stored.method != TRUSTED_ANEW or dated(inception, now) >= min(int(stored.changed_at), now):
         return
     reason = (
-        f"stale: signed at {inception}, before an operator trusted key {stored.key.tag} anew at"
-        f" {int(stored.changed_at)}: sign it anew; it is {now} here"
+        f"stale: signed at {_signed(inception, now)}, before an operator trusted key {stored.key.tag} anew at"
+        f" {_text(stored.changed_at)}: sign it anew; it is {_text(now)} here"
     )
     raise Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
 
 
 def _stale(inception: int, behind: int, now: int, newer: AcceptedChange, tolerance: float | None) -> Refusal:
     if newer.inception is None:
-        what = f"a change through {channel_of(newer.source)}, accepted at {int(newer.at)}"
+        what = f"a change through {channel_of(newer.source)}, accepted at {_text(newer.at)}"
     else:
         key = "a key that is gone" if newer.key_tag is None else f"key {newer.key_tag}"
-        what = f"a change that {key} signed at {newer.inception} and that was accepted at {int(newer.at)}"
+        signed = _signed(newer.inception, int(newer.at))
+        what = f"a change that {key} signed at {signed} and that was accepted at {_text(newer.at)}"
     because = (
         "and without prerequisites that say what it starts from"
         if tolerance is None
         else f"more than the {tolerance:g} s that are tolerated"
     )
     when = f"{behind} s before" if behind else "in the same second as"
-    reason = f"stale: signed at {inception}, {when} {what}, {because}; it is {now} here"
+    reason = f"stale: signed at {_signed(inception, now)}, {when} {what}, {because}; it is {_text(now)} here"
     return Refusal("signature-order", reason, Rcode.BADTIME, EdeCode.OTHER)
+
+
+def _signed(inception: int, near: int) -> str:
+    """An inception, modulo 2**32, as the time that it means near another one; both in seconds."""
+    return _text(near + seconds_until(inception, near))
+
+
+def _text(seconds: float) -> str:
+    return to_text(int(seconds)).replace(".000Z", "Z")
 
 
 class ChildOrder:
