@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from zonecut.agent.state import AgentState
     from zonecut.config import ChildSection, Loaded
 
+_NOBODY = "no agent has looked after this zone yet"
+_BEGIN = "zonecut serve, or zonecut child bootstrap"
+
 
 def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show where the agent of a child zone stands, and why; without ZONE a line for each.
@@ -60,7 +63,7 @@ def code_of(states: "Iterable[AgentState | None]") -> Exit:
 def to_json(zone: bytes, state: "AgentState | None") -> dict[str, object]:
     """The state with times for people."""
     if state is None:
-        return {"zone": names.to_text(zone), "phase": None, "reason": "no agent has looked after this zone yet"}
+        return {"zone": names.to_text(zone), "phase": None, "reason": _NOBODY, "advice": _BEGIN}
     document = state.to_json()
     del document["receiver_keys"], document["published"], document["copies"]
     for name in ("since", "next_at", "key_since", "sent_at", "differs_since", "synced_at", "checked_at", "word_at"):
@@ -85,7 +88,7 @@ def _say_all(states: "dict[bytes, AgentState | None]") -> None:
     with output.Table("ZONE", "PHASE", "SINCE", "REASON") as table:
         for zone, state in states.items():
             if state is None:
-                table.add(names.to_text(zone), "-", None, "no agent has looked after this zone yet")
+                table.add(names.to_text(zone), "-", None, _NOBODY)
             else:
                 table.add(names.to_text(zone), state.phase.value, _time(state.since), state.reason)
 
@@ -94,7 +97,7 @@ def say(zone: bytes, state: "AgentState | None") -> None:
     """The state in full."""
     title = names.to_text(zone)
     if state is None:
-        output.say(f"{title}: no agent has looked after this zone yet: zonecut serve, or zonecut child bootstrap")
+        output.say(f"{title}: {_NOBODY}: {_BEGIN}")
         return
     roll = None if state.roll is None else f"{state.roll.stage.value}, since {_ago(state.roll.since)}"
     output.say_fields(
