@@ -46,7 +46,7 @@ unit: $(VENV)/.development ## The tests that need no server (seconds)
 	$(BIN)/pytest tests
 
 integration: $(VENV)/.development servers ## The tests against real servers (minutes)
-	@integration/run-tests $(BIN)/pytest $(WORK)
+	@integration/run-tests $(BIN)/python
 
 bench: $(VENV)/.development servers ## Measure; writes bench.json
 	cd integration && ../$(BIN)/python -m bench

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.fixed_addresses import fixed_addresses
 from lab.named import Named, StartNamed
 from lab.ports import LOOPBACK, free_port
 from lab.postgresql import PostgreSql, home
@@ -20,7 +21,7 @@ from lab.telling import pytest_runtest_makereport
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 
-__all__ = ["pytest_runtest_makereport", "pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = ["fixed_addresses", "pytest_runtest_makereport", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -5,11 +5,11 @@ operator, below which KEY records of the child can be published.
 """
 
 import asyncio
-import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from lab.commands import run_command
 from lab.hostile import HostileReceiver
 from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK, free_port
@@ -97,7 +97,7 @@ class DoctorWorld(PlayedParent):
         anchors.write_text(self.root.trust_anchor)
         lab = ["--resolver", f"{LOOPBACK}:{self.resolver.port}", "--trust-anchors", str(anchors), "--any-address"]
         argv = [str(COMMAND), "doctor", CHILD, *lab, "--port", str(self.port), *words]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        done = run_command(argv, cwd=directory, timeout=120)
         return done.returncode, done.stdout, done.stderr
 
     def look(self) -> Report:

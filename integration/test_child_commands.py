@@ -1,6 +1,5 @@
 """`zonecut child discover` and `child inquire` against a real receiver, a real tree and played ones."""
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from json import loads
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from lab import manners
+from lab.commands import run_command
 from lab.hostile import HostileReceiver
 from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK
@@ -40,7 +40,7 @@ class Operator:
 
     def type(self, *words: str) -> tuple[int, str, str]:
         argv = [str(COMMAND), *words, "--config", str(self.file)]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        done = run_command(argv, cwd=self.file.parent, timeout=60)
         return done.returncode, done.stdout, done.stderr
 
     def json(self, *words: str) -> tuple[int, Any]:

@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 # the server that owns it is down between a kill and its restart.
 _EACH = 3000
 # Test runs side by side have ports of their own: one would take what the other's dead server comes back to.
-_RUNNER = int(os.environ.get("ZONECUT_TEST_RUNNER", "0")) % 4
+_RUNNER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
 _RANGE = range(20000 + _RUNNER * _EACH, 20000 + (_RUNNER + 1) * _EACH)
 _handed_out: set[int] = set()
 

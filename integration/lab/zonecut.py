@@ -12,6 +12,7 @@ import dns.message
 import dns.query
 import yaml
 
+from lab.commands import run_command
 from lab.process import LabError, Process
 
 COMMAND = Path(sys.executable).with_name("zonecut")
@@ -92,9 +93,12 @@ class ZonecutProcess(Process):
             str(self.config_file),
             *(["--json"] if json else []),
         ]
-        done = subprocess.run(
-            argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
-        )
+        if self.command == COMMAND:
+            done = run_command(argv, cwd=self.directory, timeout=timeout)
+        else:
+            done = subprocess.run(
+                argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            )
         if (expect is not None and done.returncode != expect) or (json and not done.stdout):
             raise CommandFailed(argv, done)
         return loads(done.stdout) if json else done.stdout
