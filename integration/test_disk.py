@@ -166,8 +166,12 @@ def test_a_server_whose_disk_is_full_gets_all_that_was_accepted_when_there_is_ro
             # its next change waits for that one, and the child is told so; why is for the operator
             assert told(world.tcp(moved(CHILDREN[1], "11.77.77.77"))) == WAITS
             refused = world.wait_for_event("change.refused")["reason"]
+            until(
+                lambda: world.changes("--child", CHILDREN[1].text)[0]["attempts"] > 1,
+                timeout=10,
+                what="it is tried again",
+            )
             (change,) = world.changes("--child", CHILDREN[1].text)
-            assert change["attempts"] > 1
             assert change["next_at"] is not None
             assert change["reason"] in refused
             assert world.server.running
@@ -196,7 +200,7 @@ def test_a_directory_of_zone_files_that_cannot_be_written_is_waited_for(tmp_path
             assert str(world.server.directory) in trouble["reason"]
         settled(world)
         assert holders(world) == hosts(CHILDREN[:2])
-        stop_cleanly(world, expected=["backend.unavailable"])
+        stop_cleanly(world, expected=["backend.unavailable", "change.waits"])
 
 
 def _files(world: World) -> dict[str, Any]:

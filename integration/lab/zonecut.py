@@ -1,5 +1,6 @@
 """zonecut itself, run as its operators run it: the installed command and a configuration file."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -93,7 +94,8 @@ class ZonecutProcess(Process):
             str(self.config_file),
             *(["--json"] if json else []),
         ]
-        if self.command == COMMAND:
+        # what is on PYTHONPATH is not installed where commands have their imports from
+        if self.command == COMMAND and "PYTHONPATH" not in os.environ:
             done = run_command(argv, cwd=self.directory, timeout=timeout)
         else:
             done = subprocess.run(
