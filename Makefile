@@ -43,7 +43,7 @@ test-on: ## All of that on another Debian release, in a fresh root: RELEASE=trix
 	@MIRROR='$(MIRROR)' integration/test-on --fresh '$(RELEASE)'
 
 unit: $(VENV)/.development ## The tests that need no server (seconds)
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n auto
 
 integration: $(VENV)/.development servers ## The tests against real servers (minutes)
 	@integration/run-tests $(BIN)/python

@@ -89,6 +89,19 @@ def test_the_first_key_is_made_once_however_many_ask_for_it(tmp_path: Path) -> N
     assert len(child_keys(tmp_path).all()) == 1
 
 
+def test_processes_that_roll_at_once_make_one_new_key(tmp_path: Path) -> None:
+    (own,) = child_keys(tmp_path).ensure("ED25519")
+    found: list[OwnKey] = []
+    threads = [Thread(target=lambda: found.append(child_keys(tmp_path).beside(own, "ED25519"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({each.fingerprint for each in found}) == 1
+    assert {each.fingerprint for each in child_keys(tmp_path).all()} == {own.fingerprint, found[0].fingerprint}
+
+
 def test_the_keys_of_one_zone_are_none_of_anothers(tmp_path: Path) -> None:
     child_keys(tmp_path).make("ED25519")
     assert child_keys(tmp_path, names.from_text("example.")).all() == ()

@@ -73,6 +73,15 @@ class ChildKeys:
         with self._folder.changing():
             return self._make(algorithm, ttl)
 
+    def beside(self, own: OwnKey, algorithm: str, ttl: int | None = None) -> OwnKey:
+        """The newest key made after `own`; a new one if there is none. Two processes that roll at once make one."""
+        self._make_folders()
+        with self._folder.changing():
+            newest = self._all()[-1:]
+            if newest and newest[0].fingerprint != own.fingerprint:
+                return newest[0]
+            return self._make(algorithm, ttl)
+
     def retire(self, own: OwnKey) -> None:
         """Move a key into `retired`, where it stays; nothing happens to one that is there already."""
         with self._folder.changing():

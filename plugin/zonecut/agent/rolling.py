@@ -26,7 +26,7 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
     if state.roll.other == own.fingerprint:
         return await _overtaken(place, state, own)
     if state.roll.other is None:
-        made = await asyncio.to_thread(place.keys.make, place.settings.key.algorithm, place.settings.key.ttl)
+        made = await asyncio.to_thread(place.keys.beside, own, place.settings.key.algorithm, place.settings.key.ttl)
         await place.record("agent.roll-begins", own, new=made.fingerprint, file=str(made.file))
         return machine.advance(state, Stage.PUBLISH, place.now(), other=made.fingerprint)
     if state.roll.stage is Stage.DELETE:
