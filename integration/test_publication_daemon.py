@@ -13,7 +13,7 @@ import pytest
 from dns.dnssec import key_id
 
 from lab.child import dig
-from lab.process import until
+from lab.process import LabError, until
 from lab.server import Add, Delete, Server
 from lab.servers import SERVERS
 from lab.zonecut import StartZonecut, ZonecutProcess
@@ -98,6 +98,14 @@ def test_a_restart_keeps_the_key_and_writes_nothing(parent: Server, start: Start
     before = tags(zonecut)
     serial = records(parent, PARENT, "SOA")
     zonecut.stop()
+    keys = zonecut.directory / "keys"
+    keys.rename(keys.with_name("away"))
+    with pytest.raises(
+        LabError, match=rf"holds no key of {TARGET}, and by the store it had the key with tag {before[0]}"
+    ):
+        zonecut.start()
+    assert not keys.exists()
+    keys.with_name("away").rename(keys)
     zonecut.start()
     until(lambda: bool(zonecut.log_events("zone.ready")), timeout=10, what="ready")
     time.sleep(0.5)

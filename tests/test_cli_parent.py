@@ -1,6 +1,7 @@
 """`zonecut parent`: what a parent announces, shown, written and withdrawn on a zone file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,31 @@ def test_a_withdrawal_that_a_daemon_would_undo_says_so(house: House) -> None:
     ended = house.zonecut("parent", "withdraw", "sig0.test.")
     assert ended.code == 0
     assert "a running zonecut will publish it all again" in ended.err
+
+
+def test_a_lost_key_directory_is_missed_and_a_new_key_has_to_be_asked_for(house: House) -> None:
+    keys = house.directory / "keys"
+    first = house.zonecut("parent", "publish", "sig0.test.", "--json").document["difference"]["added"]
+    shutil.move(keys, house.directory / "away")
+    for command in (("publish",), ("publish", "--dry-run"), ("roll",), ("roll", "--dry-run")):
+        refused = house.zonecut("parent", *command, "sig0.test.")
+        assert (refused.code, refused.out) == (1, ""), command
+        assert f"{keys} holds no key of updater.sig0.test., and by the store it had the key with tag" in refused.err
+        assert "put that directory back" in refused.err
+        assert "zonecut parent publish ZONE --new-key" in refused.err
+        assert not keys.exists()
+    shutil.move(house.directory / "away", keys)
+    assert house.zonecut("parent", "publish", "sig0.test.", "--dry-run").code == 0
+    refused = house.zonecut("parent", "publish", "sig0.test.", "--new-key")
+    assert refused.code == 1
+    assert "leave out --new-key; `zonecut parent roll sig0.test.` gives it a new one" in refused.err
+    shutil.rmtree(keys)
+    assert house.zonecut("parent", "publish", "sig0.test.", "--new-key", "--dry-run").code == 3
+    done = house.zonecut("parent", "publish", "sig0.test.", "--new-key", "--json").document["difference"]
+    assert done["removed"] == [record for record in first if " KEY " in record]
+    assert [entry["event"] for entry in house.zonecut("audit", "--json").document] == [
+        "parent.published",
+        "parent.key_replaced",
+        "parent.published",
+    ]
+    assert house.zonecut("parent", "publish", "sig0.test.").code == 0

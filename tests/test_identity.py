@@ -10,7 +10,7 @@ from zonecut.protocol import keyfiles, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair, UnusableKey
 from zonecut.receiver.identity import Identity, Phase
-from zonecut.receiver.keydirectory import Identities, KeyDirectory, RollUnderWay
+from zonecut.receiver.keydirectory import Identities, KeyDirectory, LostKey, RollUnderWay
 
 TARGET = names.from_text("updater.parent.example.")
 OTHER = names.from_text("updater.other.example.")
@@ -185,6 +185,44 @@ def test_a_roll_goes_through_its_phases_on_disk(directory: KeyDirectory) -> None
     stem = keyfiles.file_stem(old.key)
     assert retired == {f"{stem}.key", f"{stem}.private"}
     assert not list(directory.path.glob(f"{stem}.*"))
+
+
+# Held against what is known
+
+
+def test_a_lost_directory_is_named_and_no_new_key_made(directory: KeyDirectory) -> None:
+    with pytest.raises(
+        LostKey, match=r"holds no key of updater.*tag \d+.*put that directory back.*--new-key"
+    ) as caught:
+        directory.ensure(TARGET, Algorithm.ED25519, OLD.key)
+    assert str(directory.path) in str(caught.value)
+    assert not directory.path.exists(), "what is put back shall not land in another one"
+
+
+def test_an_older_copy_of_the_directory_is_no_proof_of_a_later_key(directory: KeyDirectory) -> None:
+    had = directory.ensure(TARGET, Algorithm.ED25519).current.key
+    assert directory.ensure(TARGET, Algorithm.ED25519, had).current.key == had
+    with pytest.raises(LostKey, match=r"holds another key of updater.parent.example."):
+        directory.ensure(TARGET, Algorithm.ED25519, NEW.key)
+
+
+def test_a_key_that_follows_by_a_roll_from_the_one_that_is_known_is_taken(directory: KeyDirectory) -> None:
+    had = directory.ensure(TARGET, Algorithm.ED25519).current.key
+    rolling = directory.begin_roll(TARGET, Algorithm.ED25519, 100)
+    assert directory.ensure(TARGET, Algorithm.ED25519, had) == rolling
+    assert rolling.coming is not None
+    assert directory.ensure(TARGET, Algorithm.ED25519, rolling.coming.key) == rolling
+    keys = rolling.published(0)
+    directory.update(TARGET, lambda identity: identity.observed(keys, 100, 1000))
+    done = directory.update(TARGET, lambda identity: identity.rolled())
+    assert directory.ensure(TARGET, Algorithm.ED25519, had) == done
+
+
+def test_a_key_that_is_gone_is_not_rolled(directory: KeyDirectory) -> None:
+    directory.path.mkdir(mode=0o700)
+    with pytest.raises(UnusableKey, match=r"the key of updater.parent.example. is gone"):
+        directory.begin_roll(TARGET, Algorithm.ED25519, 100)
+    assert not list(directory.path.glob("K*"))
 
 
 # In memory

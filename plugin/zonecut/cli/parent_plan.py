@@ -5,14 +5,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
+from zonecut.cli.failures import Failure
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
     from zonecut.config import Loaded, ParentSection
+    from zonecut.protocol.keys import Key
     from zonecut.protocol.rrset import RRsetDifference
     from zonecut.receiver.announcer import Announcer
     from zonecut.receiver.keydirectory import Identities
     from zonecut.receiver.publication import Announcement
+    from zonecut.store import Store
 
 
 class Parent:
@@ -42,6 +45,54 @@ class Parent:
 
         async with session.open_backend(self.loaded, self.section) as backend:
             yield Announcer(backend, self.announcement, self.identities.directory)
+
+    async def ensure_key(self, *, replaces: bool = False) -> None:
+        """Have the receiver's key ready, made if there never was one; with `replaces`, even if there was.
+
+        Raises StoreError, LostKey; Failure for one that would be replaced and is there.
+        """
+        target = self.announcement.target
+        async with session.open_store(self.loaded) as store:
+            had = await self._key_before(store)
+            if had is None or not replaces:
+                self.identities.ensure({target}, {} if had is None else {target: had})
+            else:
+                await self._replace(store, had)
+            await store.receiver_keys.note([self.identities.of(target).current.key])
+
+    async def check_key(self) -> None:
+        """Raise LostKey where `ensure_key` would; nothing is made, the store neither."""
+        if session.has_store(self.loaded):
+            async with session.open_store(self.loaded) as store:
+                had = await self._key_before(store)
+            if had is not None:
+                self.identities.directory.check(had)
+
+    async def _key_before(self, store: "Store") -> "Key | None":
+        return (await store.receiver_keys.all()).get(self.announcement.target)
+
+    async def _replace(self, store: "Store", had: "Key") -> None:
+        from zonecut.receiver.keydirectory import LostKey
+        from zonecut.store import AuditEntry
+
+        try:
+            self.identities.directory.check(had)
+        except LostKey:
+            self.identities.ensure({self.announcement.target})
+        else:
+            raise Failure(
+                f"{self.identities.directory.path} has the key of {self.target}: leave out --new-key; "
+                f"`zonecut parent roll {self.zone}` gives it a new one"
+            )
+        new = self.identities.of(self.announcement.target).current.key
+        entry = AuditEntry(
+            "parent.key_replaced",
+            actor.operator(),
+            zone=self.announcement.zone,
+            key_tag=new.tag,
+            detail={"target": self.target, "lost": had.tag},
+        )
+        await store.audit.record(entry)
 
     def say_difference(self, difference: "RRsetDifference") -> None:
         """The difference for people: a line a record, and before it what else they should know."""

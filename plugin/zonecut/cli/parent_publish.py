@@ -1,7 +1,7 @@
 """`zonecut parent publish`: write the records that announce the receiver."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,19 +15,26 @@ if TYPE_CHECKING:
 
 
 def command(
-    zone: ZoneArgument, dry_run: DryRunOption = False, config: ConfigOption = None, as_json: JsonOption = False
+    zone: ZoneArgument,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="The receiver's key is lost: have another one take its place.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the records that announce the receiver to the zone's server.
 
     DSYNC, and at a target in the zone its addresses, KEY and SVCB. What changes is shown first; what is not ours stays.
-    The receiver's key is made if there is none. A roll of the key goes on as far as it can.
+    The receiver's key is made if there never was one. Of one that is lost this has to be said (--new-key): what is in
+    the key directory instead is taken then, or a new one made. A roll of the key goes on as far as it can.
 
     Exit code 3, with --dry-run: something would change.
 
     Example: zonecut parent publish parent.example. --dry-run
     """
     parent = Parent(session.load(config), zone)
-    difference = session.run(_publish(parent, dry_run, as_json))
+    difference = session.run(_publish(parent, new_key, dry_run, as_json))
     if as_json:
         output.say_json(
             {
@@ -37,13 +44,16 @@ def command(
                 "written": bool(difference) and not dry_run,
             }
         )
-    raise typer.Exit(Exit.DIFFERENT if dry_run and difference else Exit.DONE)
+    is_different = difference or parent.identities.directory.find(parent.announcement.target) is None
+    raise typer.Exit(Exit.DIFFERENT if dry_run and is_different else Exit.DONE)
 
 
-async def _publish(parent: Parent, dry_run: bool, as_json: bool) -> "RRsetDifference":
+async def _publish(parent: Parent, new_key: bool, dry_run: bool, as_json: bool) -> "RRsetDifference":
     target = parent.announcement.target
     if not dry_run:
-        parent.identities.ensure({target})
+        await parent.ensure_key(replaces=new_key)
+    elif not new_key:
+        await parent.check_key()
     identity = parent.identities.directory.find(target)
     async with parent.announcer() as announcer:
         difference = announcer.missing(await announcer.held(), identity, time.time())

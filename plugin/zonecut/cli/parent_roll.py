@@ -61,7 +61,9 @@ async def _roll(parent: Parent, dry_run: bool) -> "tuple[Identity | None, RRsetD
         phase = identity.phase(time.time()).value
         raise Failure(f"{parent.target}: a roll is under way ({phase}): see zonecut parent status {parent.zone}")
     if dry_run:
+        await parent.check_key()
         return identity, None
+    await parent.ensure_key()
     from zonecut.receiver.keydirectory import RollUnderWay
 
     async with parent.announcer() as announcer:

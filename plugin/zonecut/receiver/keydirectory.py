@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from zonecut.protocol import keyfiles, names
 from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.keyfiles import file_stem
 from zonecut.protocol.keyfolder import KeyFolder, file_prefix, sync
-from zonecut.protocol.keys import KeyPair, UnusableKey
+from zonecut.protocol.keys import Key, KeyPair, UnusableKey
 from zonecut.protocol.regularfile import read_regular
 from zonecut.receiver.identity import Identity
 
@@ -36,6 +37,18 @@ class RollUnderWay(Exception):
         self.identity = identity
 
 
+class LostKey(UnusableKey):
+    """A target name had a key of which the directory knows nothing: no other one takes its place in silence."""
+
+    def __init__(self, directory: Path, had: Key, instead: str) -> None:
+        super().__init__(
+            f"{directory} holds {instead} of {names.to_text(had.owner)}, and by the store it had the key with tag "
+            f"{had.tag}, with which children verify what we answer; put that directory back as it was "
+            "(`keys.directory` says where it is looked for), or, if the key is lost, have another one take its place "
+            "with `zonecut parent publish ZONE --new-key`"
+        )
+
+
 class KeyDirectory:
     """All methods block, and raise UnusableKey, naming the file, or OSError."""
 
@@ -49,8 +62,23 @@ class KeyDirectory:
         with self._folder.reading():
             return self._find(owner)
 
-    def ensure(self, owner: bytes, algorithm: int) -> Identity:
-        """The identity at a target name, made with a new key of that algorithm if there is none."""
+    def check(self, had: Key) -> None:
+        """Raise LostKey if the directory does not show that the keys at a target name follow from one that it had."""
+        with self._folder.reading():
+            if self._find(had.owner) is None:
+                raise LostKey(self.path, had, "no key")
+            # what a roll has replaced is kept, too: an older copy of the directory has none of what came later
+            files = [each.path / f"{file_stem(had)}.key" for each in (self._folder, self._folder.retired)]
+            if not any(path.exists() and keyfiles.read_public(path) == had for path in files):
+                raise LostKey(self.path, had, "another key")
+
+    def ensure(self, owner: bytes, algorithm: int, had: Key | None = None) -> Identity:
+        """The identity at a target name, made with a new key of that algorithm if there is none.
+
+        `had`: the key that it is known to have had, or to have rolled from. Raises LostKey, and makes nothing then.
+        """
+        if had is not None:
+            self.check(had)
         self._folder.make()
         with self._folder.changing():
             identity = self._find(owner)
@@ -62,9 +90,8 @@ class KeyDirectory:
 
     def begin_roll(self, owner: bytes, algorithm: int, ttl: int) -> Identity:
         """Make a new key, to be published beside the one there is. Raises RollUnderWay."""
-        identity = self.ensure(owner, algorithm)
         with self._folder.changing():
-            identity = self._find(owner) or identity
+            identity = self._there(owner)
             if identity.coming is not None:
                 raise RollUnderWay(identity)
             identity = identity.rolling(self._folder.new_pair(owner, algorithm)[1], ttl)
@@ -74,9 +101,7 @@ class KeyDirectory:
     def update(self, owner: bytes, change: Callable[[Identity], Identity]) -> Identity:
         """Replace the identity by what `change` makes of it."""
         with self._folder.changing():
-            before = self._find(owner)
-            if before is None:
-                raise UnusableKey(f"{self.path}: the key of {names.to_text(owner)} is gone")
+            before = self._there(owner)
             after = change(before)
             if after != before:
                 self._save(after)
@@ -91,6 +116,12 @@ class KeyDirectory:
         except FileNotFoundError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _there(self, owner: bytes) -> Identity:
+        identity = self._find(owner)
+        if identity is None:
+            raise UnusableKey(f"{self.path}: the key of {names.to_text(owner)} is gone")
+        return identity
 
     def _find(self, owner: bytes) -> Identity | None:
         state = self._state_file(owner)
@@ -159,11 +190,17 @@ class Identities:
         self._stamps: dict[bytes, Stamp] = {}
         self._trouble: dict[bytes, str] = {}
 
-    def ensure(self, owners: Iterable[bytes]) -> None:
-        """Have these ready and no others; keys are made where there are none. Blocks; raises as KeyDirectory does."""
+    def ensure(self, owners: Iterable[bytes], had: Mapping[bytes, Key] = MappingProxyType({})) -> None:
+        """Have these ready and no others; keys are made where there are none, and were none.
+
+        `had`: the key that each name is known to have had. Blocks; raises as KeyDirectory does.
+        """
         owners = set(owners)
-        for owner in owners - self._known.keys():
-            made = self.directory.ensure(owner, self._algorithm)
+        new = owners - self._known.keys()
+        for owner in new & had.keys():  # before any is made: in the place of a lost directory there is to be none
+            self.directory.check(had[owner])
+        for owner in new:
+            made = self.directory.ensure(owner, self._algorithm, had.get(owner))
             # the stamp before what is read: what changes in between is noticed by the next refresh
             self._stamps[owner] = self.directory.stamp(owner)
             self._known[owner] = self.directory.find(owner) or made
@@ -173,6 +210,10 @@ class Identities:
     def of(self, owner: bytes) -> Identity:
         """The identity at a target name, which `ensure` made ready."""
         return self._known[owner]
+
+    def all(self) -> list[Identity]:
+        """Those that `ensure` made ready."""
+        return list(self._known.values())
 
     def signer(self, owner: bytes, now: float) -> KeyPair:
         """The pair with which responses are signed now (seconds since the epoch)."""

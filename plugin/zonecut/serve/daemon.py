@@ -31,6 +31,7 @@ from zonecut.serve.hook import Desk, Hook
 from zonecut.serve.listeners import CannotListen, Listeners
 from zonecut.serve.notified import Notified
 from zonecut.serve.notify import keep_alive, notify, watchdog_interval
+from zonecut.serve.ownkeys import OwnKeys
 from zonecut.serve.scraping import Scraping
 from zonecut.serve.states import StateKeeper
 from zonecut.serve.supervisor import Supervisor, TaskName
@@ -111,7 +112,8 @@ class Daemon:
         ]
         self._replay = ReplayMemory(remembered)
         self._identities = open_identities(self._loaded)
-        await asyncio.to_thread(self._identities.ensure, _targets(self._loaded))
+        self._own_keys = OwnKeys(self._identities, store)
+        await self._own_keys.ensure(_targets(self._loaded))
         self._keys = KeyLookup(store.ring)
         scraping = Scraping(self._loaded, store, self._tally, lambda: self._zones, self._supervisor, self._clock)
         self._zones = RunningZones(
@@ -258,7 +260,7 @@ class Daemon:
             _check_reloadable(old, loaded)
             preparation = self._zones.prepare(loaded)
             children = self._children.prepare(loaded)
-            await asyncio.to_thread(self._identities.ensure, _targets(loaded) | _targets(old))
+            await self._own_keys.ensure(_targets(loaded) | _targets(old))
             await self._listen(loaded, self._prepare_hook(loaded))
         except ConfigurationError as error:
             _log.error("reload.refused", file=str(old.path), problems=error.problems)
@@ -290,11 +292,13 @@ class Daemon:
             changed = await asyncio.to_thread(self._identities.refresh)
             if changed:
                 self._zones.look(changed)
+                await self._own_keys.note()
 
     async def _summaries(self) -> None:
         seen = dict(self._tally.counts)
         while True:
             await asyncio.sleep(SUMMARY)
+            await self._own_keys.note()
             counts = dict(self._tally.counts)
             new = {rule: count - seen.get(rule, 0) for rule, count in counts.items() if count != seen.get(rule, 0)}
             if new:

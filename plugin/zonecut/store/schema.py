@@ -28,6 +28,7 @@ REVISIONS = (
     "0014",
     "0015",
     "0016",
+    "0017",
 )
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0

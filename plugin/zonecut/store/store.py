@@ -25,6 +25,7 @@ from zonecut.store.mark import MarkFile, Restored
 from zonecut.store.marking import Marking, still
 from zonecut.store.naming import compare, establish, serve_at, served_elsewhere
 from zonecut.store.placing import check_place, lost
+from zonecut.store.receiver_keys import ReceiverKeys
 from zonecut.store.restores import RestoreTable
 from zonecut.store.schema import at_first, upgrade
 from zonecut.store.statistics import Statistics
@@ -63,6 +64,7 @@ class Store:
         self.watches = WatchTable(self.thread, clock)
         self.agents = AgentTable(self.thread, clock)
         self.audit = AuditTable(self.thread, clock)
+        self.receiver_keys = ReceiverKeys(self.thread, clock)
 
     @classmethod
     def open(

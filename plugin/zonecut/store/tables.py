@@ -242,3 +242,11 @@ restores = Table(
     Column("actor", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+receiver_keys = Table(
+    "receiver_keys",
+    metadata,
+    Column("target", Octets, primary_key=True),
+    Column("rdata", Octets, nullable=False),
+    Column("noted_at", Double, nullable=False),
+)
