@@ -29,6 +29,7 @@ from zonecut.plugin import (
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.rrset import RRset
 from zonecut_bind import BindOptions
 from zonecut_bind.backend import BindBackend
 
@@ -397,11 +398,14 @@ async def test_a_refused_transfer_says_what_is_needed(tmp_path: Path) -> None:
 
 
 async def test_a_refused_update_says_what_is_needed(tmp_path: Path, open_backend: OpenBackend) -> None:
-    for allowed in ("allow-update { none; };", f"update-policy {{ grant update.lab subdomain x.{PARENT} ANY; }};"):
+    for allowed, words in (
+        ("allow-update { none; };", "update-policy or allow-update must grant the key update.lab"),
+        (f"update-policy {{ grant update.lab subdomain x.{PARENT} ANY; }};", "may not write NS, DS, A, AAAA at .*new"),
+    ):
         edits = {r"allow-update \{.*?\};": allowed}
         with EditedNamed(edits, tmp_path / allowed[:8], ParentZone(PARENT)) as named:
             backend = await open_backend(named)
-            with pytest.raises(BackendMisconfigured, match="update-policy or allow-update"):
+            with pytest.raises(BackendMisconfigured, match=words):
                 await backend.write([Change(Delegation(child("new")), FULL)])
 
 
@@ -417,17 +421,52 @@ async def test_an_update_policy_for_the_types_of_a_delegation_is_enough(
         assert await backend.verify([change]) == ()
 
 
+@pytest.mark.parametrize(
+    ("granted", "lacking"), [("NS DS A", "AAAA"), ("NS", "DS, A, AAAA"), ("NS DS A AAAA", ""), ("ANY", "")]
+)
+async def test_a_key_that_may_not_write_some_types_is_told_at_the_start_by_type(
+    tmp_path: Path, open_backend: OpenBackend, granted: str, lacking: str
+) -> None:
+    policy = f"update-policy {{ grant update.lab subdomain {PARENT} {granted}; }};"
+    with EditedNamed({r"allow-update \{.*?\};": policy}, tmp_path / "edited", ParentZone(PARENT)) as named:
+        before = serial(named)
+        backend = await open_backend(named)
+        if not lacking:
+            assert backend.remarks() == ()
+        else:
+            (remark,) = backend.remarks()
+            assert f"the key update.lab may not write {lacking} at" in remark
+            with pytest.raises(BackendMisconfigured, match=f"may not write {lacking} at .*update-policy"):
+                await backend.write([Change(Delegation(child("new")), FULL)])
+        assert serial(named) == before
+
+
+async def test_a_key_that_may_write_nothing_is_told_at_the_start(tmp_path: Path, open_backend: OpenBackend) -> None:
+    edits = {r"allow-update \{.*?\};": "allow-update { none; };"}
+    with EditedNamed(edits, tmp_path / "edited", ParentZone(PARENT)) as named:
+        (remark,) = (await open_backend(named)).remarks()
+        assert "takes no UPDATE" in remark
+
+
 async def test_it_reads_with_minimal_responses(start_named: StartNamed, open_backend: OpenBackend) -> None:
     named = start_named(ParentZone(PARENT, delegations=1), options="minimal-responses yes; minimal-any yes;")
     assert len((await read(await open_backend(named), "child0")).glue) == 3
 
 
-async def test_a_frozen_zone_is_misconfigured_until_it_is_thawed(named: Named, open_backend: OpenBackend) -> None:
+@pytest.mark.parametrize("server", ["ns", "n_s"])
+async def test_a_frozen_zone_is_a_matter_of_waiting_until_it_is_thawed(
+    start_named: StartNamed, open_backend: OpenBackend, server: str
+) -> None:
+    named = start_named(ParentZone(PARENT), options="check-names primary ignore;")
     backend = await open_backend(named)
-    change = Change(Delegation(child("new")), FULL)
+    change = Change(Delegation(child("new")), delegation("new", [f"{server}.other.test."]))
     named.freeze()
-    with pytest.raises(BackendMisconfigured, match="frozen"):
+    with pytest.raises(BackendUnavailable, match=r"frozen.*rndc thaw") as later:
         await backend.write([change])
+    assert type(later.value) is BackendUnavailable
+    with pytest.raises(BackendUnavailable, match="frozen") as later:
+        await backend.verify([change])
+    assert type(later.value) is BackendUnavailable
     named.thaw()
     await backend.write([change])
 
@@ -538,6 +577,17 @@ async def test_a_name_that_check_names_refuses_is_rejected_by_its_record(
     assert rejected.value.children == (bad,)
     await backend.write(changes[:1])
     assert await backend.verify(changes) == (bad,)
+
+
+async def test_a_publication_that_check_names_refuses_is_rejected_by_its_record(
+    named: Named, open_backend: OpenBackend
+) -> None:
+    backend = await open_backend(named)
+    address = RRset(names.from_text(f"a_b.{PARENT}"), RRType.A, 60, (b"\x0b\0\0\1",))
+    text = RRset(names.from_text(f"a_b.{PARENT}"), RRType.KEY, 60, (b"\2\0\3\x0fabc",))
+    with pytest.raises(BackendRejected, match=rf"REFUSED.*check-names.*: a_b.{PARENT} 60 IN A 11.0.0.1"):
+        await backend.replace_rrsets([], [address, text])
+    await backend.replace_rrsets([], [text])
 
 
 async def test_named_rejects_nonsense_with_a_formerr(named: Named, open_backend: OpenBackend) -> None:

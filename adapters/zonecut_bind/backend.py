@@ -24,11 +24,12 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import PREREQUISITE, Envelope, read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.rrset import RRset
+from zonecut.protocol.rrset import RRset, RRsetDifference
 from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.options import BindOptions
+from zonecut_bind.permission import Permission
 from zonecut_bind.reading import AUTHORITATIVE, Sight, sight
 from zonecut_bind.signing import check_made
 from zonecut_bind.transfer import Transfer, soa_serial
@@ -50,6 +51,8 @@ class BindBackend(Backend):
         self._rescanning: asyncio.Task[None] | None = None
         self._hidden: frozenset[bytes] = frozenset()
         self._scanned: int | None = None
+        self._permission = Permission(self._zone, self._ask_all)
+        self._remarks: tuple[str, ...] = ()
         self._naming = Naming(self._zone, self._apex, self._scan, self._topmost_cut, self.read)
 
     async def open(self) -> None:
@@ -64,6 +67,7 @@ class BindBackend(Backend):
         try:
             await self._serial()
             await check_made(self._zone, server.key_name, self._ask_all)
+            self._remarks = await self._permission.remarks(server.key_name)
             await self._scan()
         except BaseException:
             await self.close()
@@ -78,6 +82,9 @@ class BindBackend(Backend):
         if self._connected is not None:
             await self._connected[1].close()
             self._connected = None
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
 
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now.
@@ -114,12 +121,12 @@ class BindBackend(Backend):
         except BaseException:
             self._naming.doubt()
             raise
-        if answer.rcode == Rcode.REFUSED and (unfit := updates.no_host_names(changes)):
-            # the same answer as to a key that may not do this: named says in its log alone which it was
-            said = "; ".join(record.to_text() for record in unfit)
-            raise BackendRejected.telling(
-                f"named answers update with REFUSED: by default its `check-names` takes no name that is "
-                f"not a host's: {said}",
+        if answer.rcode == Rcode.REFUSED:
+            unfit = updates.no_host_names(changes)
+            raise await self._permission.refusal(
+                server.key_name,
+                updates.touched(changes),
+                "; ".join(record.to_text() for record in unfit),
                 tuple(dict.fromkeys(unfit.values())),
             )
         if answer.rcode == Rcode.SERVFAIL and (unfit_children := updates.too_many_records(changes)):
@@ -173,6 +180,14 @@ class BindBackend(Backend):
         wire = rrsets.replace_message(self._zone, before, after)
         self._naming.doubt()
         answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        if answer.rcode == Rcode.REFUSED:
+            difference = RRsetDifference.between(before, after)
+            unfit = [each for each in difference.added if updates.is_no_host(each.owner, each.rtype, each.rdata)]
+            raise await self._permission.refusal(
+                server.key_name,
+                ((each.owner, each.rtype) for each in (*difference.removed, *difference.added)),
+                "; ".join(each.to_text() for each in unfit),
+            )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server.key_name)
 
@@ -273,7 +288,10 @@ class BindBackend(Backend):
             return True
         if answer.rcode in CONFLICTS:
             return False
-        raise failure(answer, Operation.UPDATE, self._open_connection()[0].key_name)
+        key = self._open_connection()[0].key_name
+        raise (
+            self._permission.shut_out(key) if answer.rcode == Rcode.REFUSED else failure(answer, Operation.UPDATE, key)
+        )
 
     async def _verify_batch(self, changes: Sequence[Change], wire: bytes) -> tuple[bytes, ...]:
         (answer,) = await self._ask_all([(wire, Operation.UPDATE)])

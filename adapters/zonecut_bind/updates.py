@@ -80,9 +80,13 @@ def no_host_names(changes: Iterable[Change]) -> dict[RR, bytes]:
         record: change.child
         for change in changes
         for record in change.difference.added
-        if record.rtype in (_NS, *_AT_GLUE)
-        and not names.is_host_name(record.rdata if record.rtype == _NS else record.owner)
+        if is_no_host(record.owner, record.rtype, record.rdata)
     }
+
+
+def is_no_host(owner: bytes, rtype: int, rdata: bytes) -> bool:
+    """True for a record that by named's `check-names` has to name a host, and does not."""
+    return rtype in (_NS, *_AT_GLUE) and not names.is_host_name(rdata if rtype == _NS else owner)
 
 
 def too_many_records(changes: Iterable[Change]) -> dict[bytes, str]:
@@ -97,6 +101,16 @@ def too_many_records(changes: Iterable[Change]) -> dict[bytes, str]:
 
 def glue_owners(delegation: Delegation) -> set[bytes]:
     return {record.owner for record in delegation.glue}
+
+
+def touched(changes: Iterable[Change]) -> set[tuple[bytes, int]]:
+    """The owners and types of the records that a write of these changes adds or deletes."""
+    found = set()
+    for change in changes:
+        found |= {(each.owner, each.rtype) for each in (*change.difference.removed, *change.difference.added)}
+        fresh = glue_owners(change.after) - glue_owners(change.before)
+        found |= {(owner, rtype) for owner in fresh for rtype in _AT_GLUE}
+    return found
 
 
 def _replacements(before: Delegation, after: Delegation, ttls: Ttls) -> list[bytes]:

@@ -1,0 +1,104 @@
+"""Why named refuses an UPDATE: what the key may write, asked by UPDATEs that can change nothing (RFC 2136).
+
+REFUSED is one answer to four things: a key without the permission, a frozen zone, a name that `check-names` does not
+take, and a key that may write some types only. named looks at permissions first, then at prerequisites, and at names
+last: an UPDATE whose prerequisite never holds tells them apart.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.envelope import Envelope
+from zonecut.protocol.update import type_text
+from zonecut_bind.answers import Operation
+
+_LOG = logging.getLogger("zonecut.bind")
+
+_DELEGATION = (RRType.NS, RRType.DS, RRType.A, RRType.AAAA)
+_HEAD = "named answers update with REFUSED"
+_EXAMPLE = b"\x0czonecut-asks"
+"""The label of the name that stands for every child before there is one."""
+
+Ask = Callable[[Sequence[tuple[bytes, Operation]]], Awaitable[list[Envelope]]]
+
+
+class Permission:
+    """What a key may write in one zone. Its methods raise BackendError where named cannot be asked."""
+
+    def __init__(self, zone: bytes, ask: Ask) -> None:
+        self._zone = zone
+        self._ask = ask
+        self._admitted = False
+
+    async def remarks(self, key: str) -> tuple[str, ...]:
+        """What the key lacks to write delegations: the types, and the cure; in the log, too."""
+        example = _EXAMPLE + self._zone
+        if not await self._is_admitted():
+            lacking = (
+                f"named takes no UPDATE of {names.to_text(self._zone)} from the key {key}: its update-policy or "
+                "allow-update must grant it, and the zone must not be frozen (`rndc thaw`)"
+            )
+        elif refused := await self._refused((example, rtype) for rtype in _DELEGATION):
+            lacking = self._lacks(key, refused, f"at names such as {names.to_text(example)}")
+        else:
+            return ()
+        _LOG.warning("%s", lacking)
+        return (lacking,)
+
+    async def refusal(
+        self, key: str, places: Iterable[tuple[bytes, int]], unfit: str, children: Sequence[bytes] = ()
+    ) -> BackendError:
+        """The error for an UPDATE of these owners and types to which named answered REFUSED.
+
+        `unfit` are those of its records that `check-names` may not like, and `children` whose they are.
+        """
+        if not await self._is_admitted():
+            return self.shut_out(key)
+        places = sorted(set(places))
+        if refused := await self._refused(places):
+            where = ", ".join(dict.fromkeys(names.to_text(owner) for owner, rtype in places if rtype in refused))
+            return BackendMisconfigured(f"{_HEAD}: {self._lacks(key, refused, f'at {where}')}")
+        if unfit:
+            return BackendRejected.telling(
+                f"{_HEAD}: by default its `check-names` takes no name that is not a host's: {unfit}", children
+            )
+        return BackendUnavailable(f"{_HEAD}, and lets the key {key} write every RRset of it: see its log")
+
+    def shut_out(self, key: str) -> BackendError:
+        """The error for REFUSED to an UPDATE that writes nothing: that of a key which was let in before is to wait."""
+        if self._admitted:
+            return BackendUnavailable(
+                f"{_HEAD}: the zone is frozen, or its update-policy or allow-update grants the key {key} nothing any "
+                "more; `rndc thaw` ends a freeze"
+            )
+        return BackendMisconfigured(
+            f"{_HEAD}: its update-policy or allow-update must grant the key {key} NS, DS, A and AAAA below the zone's "
+            "apex, KEY, SVCB and DSYNC for what zonecut publishes, and the zone must not be frozen"
+        )
+
+    @staticmethod
+    def _lacks(key: str, rtypes: Iterable[int], where: str) -> str:
+        lacking = ", ".join(type_text(rtype) for rtype in rtypes)
+        return f"the key {key} may not write {lacking} {where}: grant it in the zone's update-policy"
+
+    async def _is_admitted(self) -> bool:
+        """False if named takes no UPDATE from the key at all, not even an empty one."""
+        (answer,) = await self._ask([(self._never(()), Operation.UPDATE)])
+        admitted = answer.rcode != Rcode.REFUSED
+        self._admitted |= admitted
+        return admitted
+
+    async def _refused(self, places: Iterable[tuple[bytes, int]]) -> list[int]:
+        """The types that the key may not write at all of these owners."""
+        deletions: dict[int, list[bytes]] = {}
+        for owner, rtype in places:
+            deletions.setdefault(rtype, []).append(message.delete_rrset(owner, rtype))
+        answers = await self._ask([(self._never(each), Operation.UPDATE) for each in deletions.values()])
+        return [rtype for rtype, answer in zip(deletions, answers, strict=True) if answer.rcode == Rcode.REFUSED]
+
+    def _never(self, deletions: Sequence[bytes]) -> bytes:
+        """An UPDATE that is never carried out: it wants a zone without SOA."""
+        return message.update(0, self._zone, [message.rrset_absent(self._zone, RRType.SOA)], deletions)
