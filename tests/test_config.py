@@ -76,6 +76,12 @@ def test_a_right_configuration_is_loaded_with_its_defaults(tmp_path: Path) -> No
         ("adapter: zonefile, ", "", "parents[0].backend: `adapter` names the adapter"),
         ("directory: /tmp", "directry: /tmp", "parents[0].backend.directry: unknown key; did you mean `directory`?"),
         ("directory: /tmp", "directory: tmp", "parents[0].backend.directory: "),
+        ("parents:", "keys: {directory: keys}\nparents:", "keys.directory: keys: give the absolute path; this one is"),
+        (
+            "receiver: {",
+            "resolver: {trust_anchors: root.key}\nreceiver: {",
+            "resolver.trust_anchors: root.key: give the",
+        ),
         ("zone_file: /tmp/parent.zone, ", "", "parents[0].backend.zone_file: is required"),
         (
             "policy: {",

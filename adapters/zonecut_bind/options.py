@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 
 
@@ -13,7 +14,9 @@ class BindOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     server: str = Field("127.0.0.1:53", description="Address and port of named's DNS service; IPv6 in brackets.")
-    tsig: Path = Field(Path("/etc/zonecut/tsig.key"), description="File with a TSIG key as tsig-keygen writes it.")
+    tsig: AbsolutePath = Field(
+        Path("/etc/zonecut/tsig.key"), description="File with a TSIG key as tsig-keygen writes it."
+    )
     timeout: float = Field(5.0, gt=0, le=60, description="Seconds to wait for an answer, connecting included.")
     batch_octets: int = Field(60_000, ge=512, le=64_000, description="Size of the largest UPDATE to send, in octets.")
     rescan: float = Field(300.0, ge=1, description="Seconds between looks for delegations below other delegations.")

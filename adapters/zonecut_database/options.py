@@ -1,9 +1,10 @@
 """What the configuration says about a database."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from zonecut.plugin.absolutepath import AbsolutePath
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -22,7 +23,7 @@ class DatabaseOptions(BaseModel):
         description="An SQLAlchemy URL: sqlite:////path/to/file.db or postgresql+psycopg://user@host/database; libpq's"
         " parameters, as those for TLS, follow after a question mark."
     )
-    password_file: Path | None = Field(
+    password_file: AbsolutePath | None = Field(
         None, description="File with the password for PostgreSQL; without it, libpq looks where it always does."
     )
     timeout: float = Field(5.0, ge=0.5, le=60, description="Seconds that an operation may take, connecting included.")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from zonecut.plugin.absolutepath import AbsolutePath
+
 _SOCKET_OCTETS = 107
 """Linux takes no longer path for a socket (unix(7))."""
 
@@ -20,8 +22,6 @@ class Client(StrEnum):
 
 
 def _socket_path(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"{path}: give the absolute path; a daemon has no working directory to rely on")
     if len(str(path).encode()) > _SOCKET_OCTETS:
         raise ValueError(f"{path}: the path of a socket has at most {_SOCKET_OCTETS} octets")
     return path
@@ -32,7 +32,7 @@ class KnotOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    socket: Annotated[Path, AfterValidator(_socket_path)] = Field(
+    socket: Annotated[AbsolutePath, AfterValidator(_socket_path)] = Field(
         Path("/run/knot/knot.sock"), description="Knot's control socket (`control: listen` in knot.conf)."
     )
     timeout: float = Field(10.0, ge=1, le=600, description="Seconds to wait for knotd, for each step of an operation.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.baseurl import check_base_url
 from zonecut.plugin.endpoint import Endpoint
 
@@ -14,14 +15,16 @@ class PowerDnsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = Field("http://127.0.0.1:8081", description="Where the HTTP API is, without /api/v1.")
-    api_key: Path = Field(Path("/etc/zonecut/powerdns.key"), description="File with the server's api-key.")
+    api_key: AbsolutePath = Field(Path("/etc/zonecut/powerdns.key"), description="File with the server's api-key.")
     server_id: str = Field("localhost", pattern=r"^[A-Za-z0-9._-]+$", description="The server's name in the API.")
     dns: str | None = Field(
         None,
         description="Address and port of the same server's DNS service, for cheap reads; IPv6 in brackets. Not of a "
         "cache before it: what it shows counts only as long as it is what the API shows.",
     )
-    ca: Path | None = Field(None, description="File with the certificates to trust instead of the system's, for https.")
+    ca: AbsolutePath | None = Field(
+        None, description="File with the certificates to trust instead of the system's, for https."
+    )
     timeout: float = Field(10.0, gt=0, le=120, description="Seconds to wait for an answer, connecting included.")
     write_timeout: float = Field(
         60.0, gt=0, le=600, description="The same for a write: in a large signed zone each takes seconds to rectify."

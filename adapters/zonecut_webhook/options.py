@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.baseurl import check_base_url
 
 
@@ -16,7 +17,7 @@ class WebhookOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = Field(description="Where the system serves this zone; the paths of README.md come after it.")
-    key: Path = Field(
+    key: AbsolutePath = Field(
         Path("/etc/zonecut/webhook.key"),
         description="File with the key that signs requests: a shared secret of 32 characters or more, or an Ed25519"
         " private key in PEM.",
@@ -24,7 +25,9 @@ class WebhookOptions(BaseModel):
     key_id: str = Field(
         "zonecut", pattern=r"^[A-Za-z0-9._~-]{1,64}$", description="The key's name, by which the system finds it."
     )
-    ca: Path | None = Field(None, description="File with the certificates to trust instead of the system's, for https.")
+    ca: AbsolutePath | None = Field(
+        None, description="File with the certificates to trust instead of the system's, for https."
+    )
     allow_plain_http: bool = Field(
         False, description="Take http beyond this machine, too: then anybody on the way can answer for the system."
     )

@@ -1,18 +1,12 @@
 """What the configuration says about a parent zone that is kept in a master file."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut_zonefile.commands import FILE
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"{path}: give the absolute path; a daemon has no working directory to rely on")
-    return path
 
 
 def _argv(value: Any) -> Any:
@@ -38,9 +32,6 @@ def _endpoint(value: str | None) -> str | None:
     if value is not None:
         Endpoint.parse(value)
     return value
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class ZonefileOptions(BaseModel):

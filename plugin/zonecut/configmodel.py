@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from zonecut.agent.settings import ChildSection
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, CodePoints
@@ -48,7 +49,7 @@ class StoreSection(_Section):
 class KeySection(_Section):
     """`keys`: our own SIG(0) keys, the receiver's and those of the children whose agent we are."""
 
-    directory: Path | None = Field(None, description="Where they are kept; default: `keys` beside the SQLite file.")
+    directory: AbsolutePath | None = Field(None, description="Their place; default: `keys` beside the SQLite file.")
     algorithm: str = Field("ED25519", description="Of new keys.")
 
     @field_validator("algorithm")
@@ -83,14 +84,12 @@ class HookSection(_Section):
     """`receiver.hook`: where changes are taken in the form of the PowerDNS API."""
 
     listen: tuple[str, ...] = Field(("127.0.0.1:8082",), description="Addresses with ports, TCP.")
-    api_keys: dict[str, Path] = Field(
-        description="Files with API keys, by the name under which what comes with a key is recorded."
-    )
+    api_keys: dict[str, AbsolutePath] = Field(description="Files with API keys, by the names that are recorded.")
     hosts: tuple[str, ...] = Field(
         (), description="Names under which it is reached, beside the addresses of `listen` and localhost."
     )
-    certificate: Path | None = Field(None, description="PEM file with a certificate and what certifies it, for https.")
-    private_key: Path | None = Field(None, description="PEM file with its key.")
+    certificate: AbsolutePath | None = Field(None, description="PEM: a certificate and what certifies it, for https.")
+    private_key: AbsolutePath | None = Field(None, description="PEM file with its key.")
 
     @field_validator("api_keys")
     @classmethod
@@ -189,7 +188,7 @@ class ResolverSection(_Section):
     """`resolver`: how look-ups are made; answers are validated here, whatever the resolver says."""
 
     nameservers: tuple[str, ...] | None = Field(None, description="As 127.0.0.1:53; default: the system's.")
-    trust_anchors: Path | None = Field(None, description="A file of DS or DNSKEY records; default: the root's.")
+    trust_anchors: AbsolutePath | None = Field(None, description="A file of DS or DNSKEY records; default: the root's.")
     trusted: bool = Field(False, description="Believe the AD bit of resolvers on loopback instead of validating.")
     vantage_points: tuple[VantagePointSection, ...] = Field(())
 
@@ -379,10 +378,9 @@ class Configuration(_Section):
     @property
     def key_directory(self) -> Path | None:
         """Where our own keys are; None if neither `keys` nor the store says."""
-        if self.keys.directory is not None:
-            return self.keys.directory
         kind, _, file = self.store.url.partition("://")
-        return Path(file[1:]).parent / "keys" if kind.partition("+")[0] == "sqlite" and file[1:] else None
+        beside = Path(file[1:]).parent / "keys" if kind.partition("+")[0] == "sqlite" and file[1:] else None
+        return self.keys.directory or beside
 
     def announcement(self, parent: ParentSection) -> Announcement:
         """What a parent zone announces."""

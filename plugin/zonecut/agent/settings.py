@@ -1,6 +1,5 @@
 """How the agent treats one child zone, as pydantic models: the configuration's `children` entries are made of them."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
@@ -50,7 +50,7 @@ class PrimarySettings(_Section):
     """`primary` of a child: the DNS server that holds the zone, from which the agent reads it."""
 
     server: EndpointText = Field(description="Its address and port, as 127.0.0.1:53.")
-    tsig: Path | None = Field(None, description="A TSIG key as `tsig-keygen` writes it, to sign what is asked.")
+    tsig: AbsolutePath | None = Field(None, description="A TSIG key as `tsig-keygen` writes it, to sign what is asked.")
     transfer: bool = Field(
         False, description="Read by zone transfer (AXFR, IXFR), as a secondary would, not by single queries."
     )
