@@ -65,7 +65,7 @@ def test_a_key_that_was_replaced_does_not_come_back_while_a_cache_has_it(tmp_pat
         )
         assert stolen.send(roll).rcode == "NOERROR"
         answer = stolen.upload()
-        assert answer.rcode == "BADKEY"
+        assert answer.rcode == "REFUSED"
         assert "upload a new key" in str(answer.extended_error)
         assert stolen.change().rcode == "BADKEY"
         assert child.change().rcode == "NOERROR"
