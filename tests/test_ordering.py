@@ -12,8 +12,9 @@ from receiver_support import CHILD, NOW, ZONE, Answer, Site, ns_of, replace_ns, 
 from trust_support import key_record, new_pair
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.errors import Refusal
 from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.ordering import dated
+from zonecut.receiver.ordering import AHEAD_AT_MOST, check_floor, dated
 from zonecut.receiver.trust import TrustSettings
 from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import KeyState
@@ -231,3 +232,22 @@ async def test_what_was_signed_before_an_operator_trusted_a_suspended_key_anew_i
         text = text_of(await here.ask(wire))
         assert text.startswith(f"stale: signed at {at(NOW)}, before an operator trusted key {stored.key.tag} anew")
     assert (await change(here, B, 100)).rcode == Rcode.NOERROR
+
+
+@pytest.mark.parametrize("back", [300, 0, -10, -290, -299])
+def test_what_a_fast_clock_signed_before_a_restore_is_stale_however_far_ahead_it_is_dated(back: int) -> None:
+    with pytest.raises(Refusal, match=r"stale: signed at .* was restored from a backup") as refused:
+        check_floor(NOW + 300.0, NOW - back, NOW)
+    assert refused.value.rcode == Rcode.BADTIME
+
+
+@pytest.mark.parametrize("back", [-300, -310])
+def test_what_is_signed_from_the_floor_on_is_taken(back: int) -> None:
+    check_floor(NOW + 300.0, NOW - back, NOW)
+    check_floor(NOW + 300.0, NOW - back, NOW + 301)
+
+
+def test_a_floor_of_a_clock_that_was_set_back_counts_as_now() -> None:
+    check_floor(NOW + AHEAD_AT_MOST + 1.0, NOW, NOW)
+    with pytest.raises(Refusal):
+        check_floor(NOW + AHEAD_AT_MOST + 1.0, NOW - 1, NOW)

@@ -179,6 +179,20 @@ async def test_a_roll_that_was_held_back_is_stale(here: Site) -> None:
     assert (await here.ask(here.signed(*replace_ns(CHILD, B), signed_at=NOW + 100))).rcode == Rcode.BADTIME
 
 
+@pytest.mark.parametrize("age", [0, 1, 250])
+async def test_a_held_back_copy_of_an_addition_brings_no_deleted_key_back(here: Site, age: int) -> None:
+    new = new_pair()
+    assert (await here.ask(here.signed(key_record(new.key)))).rcode == Rcode.NOERROR
+    copy = here.signed(key_record(new.key), signed_at=NOW + 1)
+    here.clock.now += 1 + age
+    assert (await here.ask(here.signed(delete(new.key), signed_at=NOW + 1))).rcode == Rcode.NOERROR
+    assert refused(await here.ask(copy), "after this was signed")
+    assert await state_of(here, new.key) is SUPERSEDED
+    here.clock.now += 1
+    assert (await here.ask(here.signed(key_record(new.key)))).rcode == Rcode.NOERROR
+    assert await state_of(here, new.key) is TRUSTED
+
+
 async def test_a_roll_of_a_child_touches_no_other(here: Site) -> None:
     other = await here.trust(OTHER)
     answer = await here.ask(here.signed(delete_keys(OTHER), key_record(new_pair(OTHER).key)))

@@ -22,6 +22,9 @@ from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import TRUSTED_ANEW, AcceptedChange, StoredKey
 from zonecut.store.timestamps import to_text
 
+AHEAD_AT_MOST = 3600
+"""Seconds that a floor may lie ahead of our clock, since those of children may be fast."""
+
 
 class Newest:
     """The newest changes accepted from a child: of those that were signed, and of those through another channel."""
@@ -89,9 +92,15 @@ def check_order(
 def check_floor(floor: float | None, inception: int, now: int) -> None:
     """Raise Refusal with BADTIME for a message that was signed before a store was restored from a backup.
 
-    Whether something newer was accepted meanwhile is not known. `floor` and `now` in seconds since the epoch.
+    Whether something newer was accepted meanwhile is not known. It counts as what it is dated, for clocks that are fast
+    were so before as well. A floor that lies further ahead than such a clock may be comes of our own one, and counts as
+    now: else everybody would be locked out until then. `floor` and `now` in seconds since the epoch.
     """
-    if floor is not None and dated(inception, now) < min(floor, now):
+    if floor is None:
+        return
+    ahead = now < floor <= now + AHEAD_AT_MOST
+    at = now + seconds_until(inception, now) if ahead else dated(inception, now)
+    if at < (floor if ahead else min(floor, now)):
         reason = (
             f"stale: signed at {_signed(inception, now)}, and what was accepted before {_text(floor)} is not known,"
             f" since the store was restored from a backup: sign it anew from then on; it is {_text(now)} here"

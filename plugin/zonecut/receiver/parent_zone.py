@@ -35,7 +35,7 @@ from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, StoreConflict, StoreUnavailable
+from zonecut.store import ChangeState, InvalidTransition, StoreConflict, StoreUnavailable
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -312,9 +312,7 @@ class ParentZone:
                     await self._resumption.done.wait()
             waited = await self._turns.take(child, self._settings.answer_within)
         except (TimeoutError, TurnTimeout):
-            told = "an earlier change of this child waits"
-            waits = self._trouble(told, self.writer.waits_for(child))
-            raise EndsEarly(Outcome.unavailable("one-change-at-a-time", waits, told=told)) from None
+            raise EndsEarly(self._waits(self.writer.waits_for(child))) from None
         except TooManyWaiting:
             raise Refusal(
                 "max-pending-per-child", "too many changes of this child wait", ede=EdeCode.OVER_QUOTA
@@ -327,6 +325,8 @@ class ParentZone:
             yield turn
         except StoreConflict:
             raise EndsEarly(await self._repeated(provenance.identity)) from None
+        except InvalidTransition as error:
+            raise EndsEarly(self._waits(error.reason)) from None
         except StoreUnavailable as error:
             raise EndsEarly(Outcome.unavailable("store", error.reason)) from error
         except BackendError as error:
@@ -334,6 +334,10 @@ class ParentZone:
         finally:
             if not turn.kept:
                 self._turns.give_back(child)
+
+    def _waits(self, reason: str | None) -> Outcome:
+        told = "an earlier change of this child waits"
+        return Outcome.unavailable("one-change-at-a-time", self._trouble(told, reason), told=told)
 
     async def _repeated(self, identity: bytes) -> Outcome:
         """The answer to signed data that the ledger has already, although nobody here remembers it."""

@@ -9,6 +9,7 @@ from typing import Any
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.keys import Key
+from zonecut.protocol.sig0 import seconds_until
 from zonecut.store import timestamps
 from zonecut.store.change_values import NewChange
 from zonecut.store.keys import StoredKey
@@ -155,3 +156,8 @@ class Roll:
     """How it stands in the ledger."""
     check: Callable[[Key], None] = field(compare=False)
     """Raises for a key that may not be added."""
+
+    def signed_at(self, now: float) -> float:
+        """When it was signed: what is dated ahead of our clock counts as `now`; both in seconds since the epoch."""
+        inception = self.record.inception
+        return now if inception is None else now + min(0, seconds_until(inception, int(now)))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, or_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
-from zonecut.store import tables
+from zonecut.store import tables, timestamps
 from zonecut.store.appending import append
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bootstrap_rows import (
@@ -363,6 +363,10 @@ class BootstrapTable:
                 continue
             if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
                 raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
+            if stored.was_rolled and roll.signed_at(now) <= int(stored.changed_at):
+                # a copy that was held back; one that is meant now bears a later date
+                deleted = timestamps.to_text(stored.changed_at)
+                raise InvalidTransition(f"key {key.tag} of {text} was deleted at {deleted}, after this was signed")
             reason = "added under a trusted key"
             set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
         for rdata in sorted(trusted - after):

@@ -146,8 +146,13 @@ def hold(connection: Connection, now: float, change_id: int, reason: str) -> Non
 
 
 def replace(connection: Connection, now: float, change_id: int, by: int) -> None:
-    """End a held change since its child asked for something else; inside a transaction of the store thread."""
+    """End a held change since its child asked for something else; inside a transaction of the store thread.
+
+    Raises InvalidTransition for one that an operator has approved: it was accepted, and is written first.
+    """
     found = _get(connection, change_id)
+    if found.state is ChangeState.ACCEPTED:
+        raise InvalidTransition(f"{_which(found)} is approved, and not written yet")
     if found.state.value in _OPEN:
         reason = f"replaced by change {by}"
         values = {"state": ChangeState.FAILED.value, "reason": reason, "settled_at": now}
