@@ -467,3 +467,19 @@ async def test_fifty_changes_at_once_are_much_faster_than_one_by_one(start: Star
     began = time.perf_counter()
     await backend.write(changes[10:])
     assert time.perf_counter() - began < 10 * one_by_one
+
+
+@pytest.mark.parametrize("signing", [Signing.NONE, Signing.IN_PLACE])
+async def test_what_was_removed_stays_away_though_the_journal_was_merged(
+    start: Start, opened: Open, signing: Signing
+) -> None:
+    knotd = start(signing=signing)
+    backend = await opened(knotd)
+    now = Delegation(NEW)
+    for number in range(30):
+        after = Delegation.of(NEW, [RR(NEW, RRType.NS, names.from_text(f"{each}-{number}.test.")) for each in "ab"])
+        await backend.write([Change(now, after)])
+        now = after
+    knotd.kill()
+    knotd.start()
+    assert (await backend.read(NEW)).delegation == now

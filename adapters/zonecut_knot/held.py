@@ -101,21 +101,15 @@ def commands(held: Held, change: Change, ttls: Ttls) -> list[Command]:
         if there and not rdatas:
             found.append(Command("unset", text, rtype=type_text(rtype)))
             continue
-        known = held.rdatas(owner, rtype)
-        if known == set(rdatas):
+        if held.rdatas(owner, rtype) == set(rdatas):
             continue
-        ttl = str(ttls.of(rtype))
-        if there and held.ttls.get((owner, rtype)) != ttls.of(rtype):
-            # Knot 3.4 would note the new TTL for the new records only, and could not load such a journal any more
+        if there:
+            # All of it. What is unset record by record comes back in Knot 3.4 when it has merged its journal (after
+            # 20 changes) and is started again; and it would note a new TTL for the new records only, and not load that.
             found.append(Command("unset", text, rtype=type_text(rtype)))
-            known = frozenset()
-        else:
-            gone = (data for data, rdata in there.items() if rdata not in rdatas)
-            found += [Command("unset", text, rtype=type_text(rtype), data=data) for data in gone]
+        ttl = str(ttls.of(rtype))
         found += [
-            Command("set", text, ttl, type_text(rtype), checked_rdata_text(RR(owner, rtype, rdata)))
-            for rdata in rdatas
-            if rdata not in known
+            Command("set", text, ttl, type_text(rtype), checked_rdata_text(RR(owner, rtype, rdata))) for rdata in rdatas
         ]
     return found
 
