@@ -52,8 +52,8 @@ bench: $(VENV)/.development servers ## Measure; writes bench.json
 	cd integration && ../$(BIN)/python -m bench
 
 soak: $(VENV)/.development servers ## The tests that take hours: SOAK_ROUNDS kills of each kind, and integration/soak
-	if [ -d integration/soak ]; then $(BIN)/pytest integration/soak; fi
-	ZONECUT_ROUNDS=$(SOAK_ROUNDS) $(BIN)/pytest integration -m crash -rP --ignore=integration/soak
+	if [ -d integration/soak ]; then integration/run-tests $(BIN)/python integration/soak; fi
+	ZONECUT_ROUNDS=$(SOAK_ROUNDS) integration/run-tests $(BIN)/python integration -m crash -rP --ignore=integration/soak
 
 fuzz: $(VENV)/.development ## Every fuzz target for FUZZ_SECONDS each; what it learnt stays in .work/fuzz
 	@set -eu; for target in tests/fuzz/fuzz_*.py; do \
