@@ -66,7 +66,7 @@ def _say(parent: Parent, status: _Status) -> None:
     codepoints = parent.announcement.codepoints
     fields: dict[str, object] = {"target": parent.target, "publish": "yes" if parent.section.publish else "no"}
     if status.identity is None:
-        fields["key"] = "none yet; it is made at the first start, or by `parent publish`"
+        fields["key"] = "none there; if there never was one, the first start or `parent publish` makes it"
     else:
         key = status.identity.to_json(status.now)
         fields["signs"] = f"{key['signer']['tag']}  {key['signer']['fingerprint']}"
