@@ -18,7 +18,7 @@ from zonecut.protocol.update import DelegationChange, read_request
 from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.outcome import ACCEPTED, APPLIED, Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.replay import ReplayMemory
@@ -26,7 +26,7 @@ from zonecut.receiver.telling import tell_end
 from zonecut.receiver.turns import Turns
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
-from zonecut.store import Decision, StoredChange
+from zonecut.store import ChangeState, Decision, StoredChange, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -193,6 +193,19 @@ class InWork:
         for identity in identities:
             self._replay.tell(identity, outcome)
             self._ledger.when_failed(change_id, partial(self._replay.reject, identity))
+
+    async def repeated(self, identity: bytes) -> Outcome:
+        """The answer to signed data that the ledger has already, although nobody here remembers it."""
+        try:
+            earlier = await self._ledger.find(identity)
+        except StoreUnavailable as error:
+            return Outcome.unavailable("store", error.reason)
+        if earlier is None:
+            told = "the same request has failed just now; it may be sent again"
+            return Outcome.unavailable("repeated", told, told=told)
+        if earlier.state is ChangeState.HELD:
+            return Outcome.waits_for_operator(earlier.reason or "")
+        return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
 
     # What waits for an operator
 

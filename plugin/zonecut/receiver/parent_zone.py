@@ -24,7 +24,7 @@ from zonecut.receiver.judgement import check_place
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed, weigh
 from zonecut.receiver.ordering import ChildOrder
-from zonecut.receiver.outcome import ACCEPTED, APPLIED, EndsEarly, Outcome
+from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
@@ -35,7 +35,7 @@ from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import Writer
 from zonecut.receiver.zonesettings import ZoneSettings
-from zonecut.store import ChangeState, InvalidTransition, StoreConflict, StoreUnavailable
+from zonecut.store import InvalidTransition, StoreConflict, StoreUnavailable
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -324,7 +324,7 @@ class ParentZone:
             await self._order.check(provenance, request, now, self._settings)
             yield turn
         except StoreConflict:
-            raise EndsEarly(await self._repeated(provenance.identity)) from None
+            raise EndsEarly(await self._in_work.repeated(provenance.identity)) from None
         except InvalidTransition as error:
             raise EndsEarly(self._waits(error.reason)) from None
         except StoreUnavailable as error:
@@ -338,19 +338,6 @@ class ParentZone:
     def _waits(self, reason: str | None) -> Outcome:
         told = "an earlier change of this child waits"
         return Outcome.unavailable("one-change-at-a-time", self._trouble(told, reason), told=told)
-
-    async def _repeated(self, identity: bytes) -> Outcome:
-        """The answer to signed data that the ledger has already, although nobody here remembers it."""
-        try:
-            earlier = await self._ledger.find(identity)
-        except StoreUnavailable as error:
-            return Outcome.unavailable("store", error.reason)
-        if earlier is None:
-            told = "the same request has failed just now; it may be sent again"
-            return Outcome.unavailable("repeated", told, told=told)
-        if earlier.state is ChangeState.HELD:
-            return Outcome.waits_for_operator(earlier.reason or "")
-        return APPLIED if earlier.state is ChangeState.APPLIED else ACCEPTED
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Have something recorded, unless this zone is being replaced, or nobody writes it."""

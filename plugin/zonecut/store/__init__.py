@@ -33,8 +33,9 @@ from zonecut.store.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
+from zonecut.store.key_values import KeyState, StoredKey
 from zonecut.store.keyring import KeyRing, RingKey
-from zonecut.store.keys import KeyState, KeyTable, StoredKey
+from zonecut.store.keys import KeyTable
 from zonecut.store.mark import Mark, Restored
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from zonecut.store import tables
 from zonecut.store.change_values import Remembered, StoredChange
 from zonecut.store.errors import InvalidTransition
-from zonecut.store.keys import ROLLED, KeyState
+from zonecut.store.key_values import ROLLED, KeyState
 
 MAX_ASKERS = 100
 """So many messages of one change are kept, and the latest one of each key."""

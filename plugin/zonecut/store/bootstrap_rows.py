@@ -11,7 +11,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables
 from zonecut.store.bootstrap_values import Bootstrap, Upload
 from zonecut.store.errors import QuotaExceeded
-from zonecut.store.keys import KeyState, StoredKey
+from zonecut.store.key_values import KeyState, StoredKey
 
 _TABLE = tables.bootstraps
 

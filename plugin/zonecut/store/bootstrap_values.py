@@ -12,7 +12,7 @@ from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import seconds_until
 from zonecut.store import timestamps
 from zonecut.store.change_values import NewChange
-from zonecut.store.keys import StoredKey
+from zonecut.store.key_values import StoredKey
 
 
 @dataclass(frozen=True, slots=True)

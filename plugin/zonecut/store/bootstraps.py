@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, or_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
-from zonecut.store import tables, timestamps
+from zonecut.store import tables
 from zonecut.store.appending import append
 from zonecut.store.audit import AuditEntry, insert_entries
 from zonecut.store.bootstrap_rows import (
@@ -29,7 +29,8 @@ from zonecut.store.bootstrap_rows import (
 from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.change_values import ChangeState
 from zonecut.store.errors import InvalidTransition, NotInStore, QuotaExceeded
-from zonecut.store.keys import ROLLED, ROLLOVER, KeyState, StoredKey, add_key, keys_of, set_state
+from zonecut.store.key_values import ROLLED, ROLLOVER, KeyState, StoredKey
+from zonecut.store.keys import add_key, keys_of, set_state
 from zonecut.store.thread import StoreThread
 from zonecut.store.watches import Watch, begin_watches, ds_gone_since, is_suspect, last_applied, suspend_keys
 
@@ -365,8 +366,7 @@ class BootstrapTable:
                 raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
             if stored.was_rolled and roll.signed_at(now) <= int(stored.changed_at):
                 # a copy that was held back; one that is meant now bears a later date
-                deleted = timestamps.to_text(stored.changed_at)
-                raise InvalidTransition(f"key {key.tag} of {text} was deleted at {deleted}, after this was signed")
+                raise InvalidTransition(f"key {key.tag} of {text} was deleted after this was signed: sign it anew")
             reason = "added under a trusted key"
             set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
         for rdata in sorted(trusted - after):

@@ -17,7 +17,7 @@ from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.keys import UnusableKey, Verifier, verifier
 from zonecut.store import tables
 from zonecut.store.errors import StoreUnavailable
-from zonecut.store.keys import COLUMNS, KeyState, StoredKey
+from zonecut.store.key_values import COLUMNS, KeyState, StoredKey
 from zonecut.store.mark import Restored
 from zonecut.store.owners import OwnerFilter
 from zonecut.store.thread import StoreThread

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, literal_column, select
 
 from zonecut.store import tables
-from zonecut.store.keys import KeyState
+from zonecut.store.key_values import KeyState
 from zonecut.store.thread import StoreThread
 
 _KEYS, _CHANGES, _BOOTSTRAPS = tables.keys, tables.changes, tables.bootstraps

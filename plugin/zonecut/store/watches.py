@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables, timestamps
-from zonecut.store.keys import KeyState, keys_of, set_state
+from zonecut.store.key_values import KeyState
+from zonecut.store.keys import keys_of, set_state
 from zonecut.store.thread import StoreThread
 
 _TABLE = tables.watches
