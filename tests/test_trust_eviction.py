@@ -261,9 +261,9 @@ class NonEviction(RuleBasedStateMachine):
     def accept(self, number: int, bootstrap: Bootstrap, published: set[int]) -> None:
         validated = accepts(PAIRS[number].key, *(PAIRS[other].key for other in published))
         self.run(self.look(number, validated))
-        if bootstrap.replaces:
-            self.trusted &= validated.validated
-        self.trusted.add(rdata(number))
+        stay = self.trusted & validated.validated if bootstrap.replaces else self.trusted
+        if len(stay) < max(SETTINGS.trusted_per_child, len(self.trusted)):
+            self.trusted = stay | {rdata(number)}
         self.run(self.sweep())
 
     @rule(choice=NUMBERS, conclusion=st.sampled_from(list(Conclusion)), published=SETS)
