@@ -5,6 +5,8 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
 import pytest
 import yaml
 
@@ -13,6 +15,7 @@ from lab.commands import run_command
 from lab.hostile import HostileReceiver
 from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK
+from lab.process import until
 from lab.zonecut import COMMAND
 from signer import Signer
 from trust_child import TrustChild
@@ -22,7 +25,7 @@ from world import stop_cleanly
 from zonecut.agent.childkeys import ChildKeys
 from zonecut.demo.loopback import faults
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.dsync import Dsync
 
 MANUALLY = "manual.test."
@@ -52,9 +55,16 @@ class Operator:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustWorld]:
     hosted = [Hosted(ZONE)]
     with TrustWorld(tmp_path_factory.mktemp("commands"), {MANUALLY: {"bootstrap": ["manual"]}}, hosted) as world:
-        world.receiver_key(MANUALLY)  # until it is published
+        world.receiver_key(MANUALLY)
+        # unbound may have concluded from an NSEC record of the time before that it is not there (RFC 8198)
+        until(lambda: _is_announced(world), timeout=10, what="the DSYNC record through unbound")
         yield world
         stop_cleanly(world)
+
+
+def _is_announced(world: TrustWorld) -> bool:
+    query = dns.message.make_query(f"_dsync.{MANUALLY}", f"TYPE{RRType.DSYNC:d}")
+    return bool(dns.query.udp(query, LOOPBACK, port=world.unbound.port, timeout=5).answer)
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from zonecut_knot.options import Client
 class KnotServer(ContractServer):
     """A knotd with the contract's zone."""
 
-    patience = 2.0
-
     def __init__(self, directory: Path, master_file: str, signing: Signing, client: Client) -> None:
         self.knotd = Knotd(directory, ParentZone(PARENT, text=master_file, signing=signing)).start()
         self._client = client
+        # knotc is a process for each operation, which a busy machine is slow to start
+        self.patience = 6.0 if client is Client.KNOTC else 2.0
 
     def backend(self) -> KnotBackend:
         return self._backend(PARENT)
