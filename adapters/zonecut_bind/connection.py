@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendRejected, BackendUnavailable
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
@@ -45,16 +46,6 @@ class ConnectionLost(Exception):
         self.reason = reason
 
 
-def framed(wire: bytes) -> bytes:
-    """A message as TCP carries it (RFC 1035 section 4.2.2)."""
-    return _LENGTH.pack(len(wire)) + wire
-
-
-async def read_framed(reader: asyncio.StreamReader) -> bytes:
-    """The next message of a stream. Raises OSError or asyncio.IncompleteReadError."""
-    return await reader.readexactly(_LENGTH.unpack(await reader.readexactly(_LENGTH.size))[0])
-
-
 def parse_answer(wire: bytes, request: bytes, server: Server) -> Envelope:
     """A walked answer to a request. Raises BackendUnavailable for what is none; says nothing about authenticity."""
     try:
@@ -80,7 +71,7 @@ class _Link:
 
     @property
     def usable(self) -> bool:
-        return not self.closed and not self._retired
+        return not self.closed and not self._retired and not self._writer.transport.is_closing()
 
     def fresh_identity(self) -> int:
         """A message ID that nobody can guess and that no waiting question has."""
@@ -97,7 +88,7 @@ class _Link:
             if self.closed:
                 raise ConnectionLost("was closed")
             try:
-                self._writer.write(framed(wire))
+                put(self._writer, framed(wire))
                 self._acknowledge_at_once()
                 await self._writer.drain()
             except OSError as error:

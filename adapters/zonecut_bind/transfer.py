@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from struct import Struct
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
@@ -15,7 +16,7 @@ from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import Operation, doubtful, failure
-from zonecut_bind.connection import ConnectionLost, Server, connect, discard, framed, parse_answer, read_framed
+from zonecut_bind.connection import ConnectionLost, Server, connect, discard, parse_answer
 
 _SERIAL = Struct("!I")
 _ANSWER = envelope.PREREQUISITE
@@ -60,7 +61,7 @@ class Transfer:
         try:
             async with asyncio.timeout(server.timeout):
                 reader, writer = await connect(server)
-                writer.write(framed(request.wire))
+                put(writer, framed(request.wire))
                 await writer.drain()
             complete = False
             while not complete:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from zonecut.net.streams import put
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.plugin.tls import client_context
 
@@ -101,7 +102,7 @@ class Client:
             async with asyncio.timeout(min(patience, self._connect_within)):
                 reader, writer = await self._connect()
             protocol = h11.Connection(h11.CLIENT)
-            writer.write(self._octets(protocol, method, target, headers, content))
+            put(writer, self._octets(protocol, method, target, headers, content))
             with suppress(ConnectionError):  # the server may have answered before it had read everything
                 async with asyncio.timeout(patience):
                     await writer.drain()

@@ -6,8 +6,8 @@ caches: who needs to know what is there now has them flushed first.
 
 import asyncio
 from collections.abc import Sequence
-from struct import Struct
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
@@ -15,7 +15,6 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
 
-_LENGTH = Struct("!H")
 _ANSWER, _AUTHORITY, _ADDITIONAL = envelope.PREREQUISITE, envelope.UPDATE, envelope.ADDITIONAL
 _AUTHORITATIVE = 0x0400
 _WINDOW = 200
@@ -69,11 +68,10 @@ class Queries:
                 reader, writer = await asyncio.open_connection(*self._address)
             for start in range(0, len(asked), _WINDOW):
                 questions = [message.query(i, *each) for i, each in enumerate(asked[start : start + _WINDOW])]
-                writer.write(b"".join(_LENGTH.pack(len(wire)) + wire for wire in questions))
+                put(writer, b"".join(map(framed, questions)))
                 for wire in questions:
                     async with asyncio.timeout(self._timeout):
-                        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-                        answer = await reader.readexactly(length)
+                        answer = await read_framed(reader)
                     answers.append(_checked(answer, wire))
         except TimeoutError:
             raise BackendUnavailable(f"{server} did not answer within {self._timeout:g} s") from None

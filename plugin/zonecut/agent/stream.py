@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol.errors import MalformedMessage
 
@@ -35,12 +36,12 @@ async def over_tcp(wire: bytes, address: Endpoint, read: Callable[[bytes], _Read
         raise NoAnswer(error_text(error), sent=False) from None
     strays: list[str] = []
     try:
-        writer.write(len(wire).to_bytes(2) + wire)
+        put(writer, framed(wire))
         await writer.drain()
         while len(strays) < MAX_STRAYS:
-            length = int.from_bytes(await reader.readexactly(2))
+            message = await read_framed(reader)
             try:
-                return read(await reader.readexactly(length))
+                return read(message)
             except MalformedMessage as error:
                 strays.append(error.reason)
     except asyncio.IncompleteReadError:

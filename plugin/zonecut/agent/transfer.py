@@ -12,6 +12,7 @@ from zonecut.agent.content import SourceError, ZoneContent
 from zonecut.agent.incoming import Incoming, StartOver
 from zonecut.agent.kept import Kept
 from zonecut.agent.primary import Primary, advice, read_serial, unsigned_text
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
@@ -87,7 +88,7 @@ class TransferSource:
             async with asyncio.timeout(self._patience):
                 reader, writer = await asyncio.open_connection(*self._primary.server)
                 stream = Stream(reader, self._primary.key)
-                writer.write(stream.request(self._zone, qtype, serial))
+                put(writer, stream.request(self._zone, qtype, serial))
                 await writer.drain()
             while not incoming.done:
                 async with asyncio.timeout(self._patience):
@@ -132,12 +133,11 @@ class Stream:
         if self._key is not None:
             signed = sign(wire, self._key, self._identity)
             wire, self._mac = signed.wire, signed.mac
-        return len(wire).to_bytes(2) + wire
+        return framed(wire)
 
     async def receive(self) -> Envelope:
         """The next message. Raises MalformedMessage, NotAuthentic, and what a connection may."""
-        length = int.from_bytes(await self._reader.readexactly(2))
-        envelope = walk(await self._reader.readexactly(length))
+        envelope = walk(await read_framed(self._reader))
         if envelope.id != self._identity or not envelope.flags & QUERY_RESPONSE or envelope.opcode != 0:
             raise MalformedMessage("something came that is no answer to what was asked")
         if self._key is not None:

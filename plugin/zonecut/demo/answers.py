@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from zonecut.demo.processes import LOOPBACK
 from zonecut.demo.report import DemoFailure
+from zonecut.net.streams import framed
 from zonecut.protocol.codepoints import DEFAULT, EDNS_OPTION_EDE, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import read_options, walk
@@ -66,7 +67,7 @@ def exchange(wire: bytes, port: int) -> Answer:
     """The answer to a message, over a TCP connection of its own (RFC 7766 section 8). Raises DemoFailure."""
     try:
         with socket.create_connection((LOOPBACK, port), SECONDS) as connection:
-            connection.sendall(len(wire).to_bytes(2) + wire)
+            connection.sendall(framed(wire))
             length = int.from_bytes(_take(connection, 2))
             return Answer.of(_take(connection, length))
     except (OSError, MalformedMessage) as error:

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 
+from zonecut.net.streams import put
+
 MOST_CONNECTIONS = 8
 MOST_OCTETS = 8192
 """Of a request's head."""
@@ -40,7 +42,7 @@ class ScrapeEndpoint:
                     head = await reader.readuntil(b"\r\n\r\n")
                 response = await self._response(head.decode("latin-1"))
                 async with asyncio.timeout(PATIENCE):
-                    writer.write(response)
+                    put(writer, response)
                     await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # who does not ask as HTTP has it, or not in time, is not answered

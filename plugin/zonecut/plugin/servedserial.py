@@ -1,15 +1,14 @@
 """The serial of a zone as a server serves it, by a query over TCP."""
 
 import asyncio
-from struct import Struct
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin.backend import BackendMisconfigured, BackendUnavailable
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.errors import MalformedMessage
 
-_LENGTH = Struct("!H")
 _ANSWER = envelope.PREREQUISITE
 _AUTHORITATIVE = 0x0400
 _SHORTEST = 22
@@ -24,9 +23,8 @@ async def served_serial(zone: bytes, server: Endpoint, patience: float) -> int:
     try:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(server.address, server.port)
-            writer.write(_LENGTH.pack(len(question)) + question)
-            (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-            wire = await reader.readexactly(length)
+            put(writer, framed(question))
+            wire = await read_framed(reader)
         answer = envelope.walk(wire)
         for record in answer.section(_ANSWER):
             if record.rtype == RRType.SOA and answer.flags & _AUTHORITATIVE and answer.name(record.start) == zone:

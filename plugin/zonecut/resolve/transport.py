@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from zonecut.net.streams import framed, put, read_framed
 from zonecut.protocol.envelope import HEADER_LENGTH, MAX_MESSAGE
 from zonecut.protocol.regularfile import check_regular
 from zonecut.resolve.failures import NoAnswer, ResolveError
@@ -70,10 +71,9 @@ async def over_tcp(
         server_hostname=(tls_name or address) if tls else None,
     )
     try:
-        writer.write(len(query).to_bytes(2) + query)
+        put(writer, framed(query))
         await writer.drain()
-        length = int.from_bytes(await reader.readexactly(2))
-        return await reader.readexactly(length)
+        return await read_framed(reader)
     except asyncio.IncompleteReadError:
         raise NoAnswer("the connection was closed before the reply was complete") from None
     finally:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 import h11
 import structlog
 
+from zonecut.net.streams import put
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol.foreigntext import quoted
 from zonecut.receiver.admission import Source
@@ -189,7 +190,7 @@ class _Connection:
         body = bytearray()
         async with asyncio.timeout(PATIENCE):
             if self._http.they_are_waiting_for_100_continue:
-                self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+                put(self._writer, self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
             while True:
                 event = await self._next(PATIENCE)
                 if isinstance(event, h11.Data):
@@ -222,7 +223,7 @@ class _Connection:
         bare = not body or self._method == b"HEAD"
         data = [self._http.send(response), None if bare else self._http.send(h11.Data(data=body))]
         data.append(self._http.send(h11.EndOfMessage()))
-        self._writer.write(b"".join(part for part in data if part))
+        put(self._writer, b"".join(part for part in data if part))
         async with asyncio.timeout(PATIENCE):
             await self._writer.drain()
 

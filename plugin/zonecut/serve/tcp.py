@@ -4,6 +4,7 @@ import asyncio
 from time import monotonic
 from typing import cast
 
+from zonecut.net.streams import framed
 from zonecut.receiver.admission import Source
 from zonecut.receiver.receiver import is_request
 from zonecut.serve.handler import Handler
@@ -130,7 +131,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._touch()
-        self._transport.write(len(response).to_bytes(2) + response)
+        self._transport.write(framed(response))
         if self._ended and not self._in_work:
             self._transport.close()
         elif self._paused:

@@ -15,6 +15,7 @@ import dns.message
 import dns.rcode
 
 from zonecut.demo.loopback.exchange import Exchange, Transport
+from zonecut.net.streams import framed, put, read_framed
 
 PAYLOAD = 1232
 """The UDP payload size that we announce, in octets."""
@@ -140,14 +141,13 @@ class LoopbackServer(ABC):
 
     async def _converse(self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def send(wire: bytes) -> None:
-            writer.write(len(wire).to_bytes(2) + wire)
+            put(writer, framed(wire))
 
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError):
                 while True:
                     async with asyncio.timeout(_TCP_IDLE):
-                        length = int.from_bytes(await reader.readexactly(2))
-                        wire = await reader.readexactly(length)
+                        wire = await read_framed(reader)
                     await self._answer(wire, address, Transport.TCP, send)
                     await writer.drain()
         finally:

@@ -1,0 +1,1 @@
+"""What goes over sockets, for whoever has one: it knows the protocol and nothing else of ours."""
