@@ -16,6 +16,7 @@ from typing import Any
 import dns.zone
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from lab.ports import free_port
 from lab.postgresql import PostgreSql, hand_over, home
@@ -515,6 +516,35 @@ async def test_a_read_only_server_is_told(on_postgresql: PostgreSqlRegistry) -> 
             await backend.write([change])
         on_postgresql.server.execute("ALTER DATABASE registry RESET default_transaction_read_only", end)
         await backend.write([change])
+
+
+async def test_connections_that_turn_out_to_be_read_only_are_not_kept(on_postgresql: PostgreSqlRegistry) -> None:
+    """As those are that a pooler or a moved address leads to a standby; they stay so when there is a primary again."""
+    url = f"{on_postgresql.backend()['url']}?target_session_attrs=any"
+    change = Change(Delegation(name("new")), delegation("new", 1))
+    async with opened(on_postgresql, url=url) as backend:
+        await backend.write([Change(Delegation(name("first")), delegation("first", 1))])
+        on_postgresql.server.execute(
+            "ALTER DATABASE registry SET default_transaction_read_only = on",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'registry'",
+        )
+        assert (await backend.read(name("first"))).delegation.is_delegated
+        with pytest.raises(BackendMisconfigured, match="it is read-only"):
+            await backend.write([change])
+        on_postgresql.server.execute("ALTER DATABASE registry RESET default_transaction_read_only")
+        await backend.write([change])
+        assert (await backend.read(name("new"))).delegation == delegation("new", 1)
+        assert await settings_of(backend) == {"off"}
+
+
+async def settings_of(backend: DatabaseBackend) -> set[str]:
+    """What the sessions of a backend say about whether they are read-only."""
+    threads = backend._threads
+    assert threads is not None
+    return {
+        str(await thread.run(lambda connection: connection.execute(text("SHOW transaction_read_only")).scalar()))
+        for thread in threads
+    }
 
 
 async def test_a_full_disk_is_told_and_survived(registry: Registry) -> None:

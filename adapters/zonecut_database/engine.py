@@ -40,6 +40,10 @@ class Database(Protocol):
         """False if a new connection would lead elsewhere. Raises BackendUnavailable."""
         ...
 
+    def distrust(self) -> None:
+        """A server has turned out to be none that can be written to: what is connected is not current any more."""
+        ...
+
     def begin(self, connection: Connection) -> None:
         """Begin a transaction that writes."""
         ...
@@ -102,6 +106,9 @@ class Sqlite:
         """False if another file has taken the place of the one that is open: nobody would read what we write there."""
         return bool(connection.info.get("file") == self._file())
 
+    def distrust(self) -> None:
+        """There is no other file."""
+
     def begin(self, connection: Connection) -> None:
         # At once with the lock: taking it later can fail half-way.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -143,6 +150,7 @@ class PostgreSql:
     def __init__(self, url: URL, password_file: Path | None, timeout: float) -> None:
         self.where = shown(url)
         self._password_file = password_file
+        self._times_distrusted = 0
         self._engine = _engine(url, timeout)
         event.listen(self._engine, "do_connect", self._supply_password)
 
@@ -150,11 +158,17 @@ class PostgreSql:
         """There is nothing to be done."""
 
     def connect(self, *, write: bool) -> Connection:
+        distrusted = self._times_distrusted
         connection = self._engine.connect()
+        connection.info["distrusted"] = distrusted
         return connection if write else connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def is_current(self, connection: Connection) -> bool:
-        return True
+        return bool(connection.info.get("distrusted") == self._times_distrusted)
+
+    def distrust(self) -> None:
+        # by the one thread that writes
+        self._times_distrusted += 1
 
     def begin(self, connection: Connection) -> None:
         """The first statement does."""
@@ -182,7 +196,12 @@ class PostgreSql:
 def _engine(url: URL, timeout: float) -> Engine:
     hosts = url.query.get("host", ())
     tried = max(1, 1 if isinstance(hosts, str) else len(hosts))
-    defaults = {"connect_timeout": ceil(timeout / tried), "application_name": "zonecut"}
+    defaults = {
+        "connect_timeout": ceil(timeout / tried),
+        "application_name": "zonecut",
+        # Of several servers one is the primary, and after a failover another; a standby shows what was.
+        "target_session_attrs": "read-write",
+    }
     parameters = {name: value for name, value in defaults.items() if name not in url.query}
     # The snapshot of a writing transaction must not be older than its lock: each statement has its own.
     engine = create_engine(

@@ -23,10 +23,14 @@ _SQLITE = {
     "SQLITE_NOTADB": (BackendMisconfigured, "the file is no SQLite database"),
     "SQLITE_ERROR": (BackendMisconfigured, "its tables are not those of zonecut"),
 }
+READ_ONLY = (
+    "it is read-only, a standby or with default_transaction_read_only on; where there are several, name them all in"
+    " the URL, as ?host=a:5432&host=b:5432"
+)
 _POSTGRESQL = {
     "22": (BackendRejected, "the tables do not take such a record"),
     "23": (BackendRejected, "the tables do not take such a record"),
-    "25006": (BackendMisconfigured, "it is read-only"),
+    "25006": (BackendMisconfigured, READ_ONLY),
     "28": (BackendMisconfigured, "it does not let us in"),
     "3D": (BackendMisconfigured, "there is no such database"),
     "3F": (BackendMisconfigured, "there is no such schema"),
@@ -49,6 +53,9 @@ _NOT_NOW = re.compile(
 )
 _IN_THE_WAY = ("40001", "40P01", "55P03")
 """What may succeed when the same transaction is repeated at once."""
+_TAKES_NO_CHANGES = re.compile(r"session is read-only|server is in hot standby", re.IGNORECASE)
+_SEVERAL_FAILED = "multiple connection attempts failed"
+"""psycopg tries the hosts of a URL one by one."""
 
 
 def explained(error: SQLAlchemyError, where: str) -> BackendError:
@@ -64,6 +71,11 @@ def is_in_the_way(error: SQLAlchemyError) -> bool:
     return _sqlstate(getattr(error, "orig", None)) in _IN_THE_WAY
 
 
+def is_read_only(error: SQLAlchemyError) -> bool:
+    """True if PostgreSQL took a statement for one that a session like ours may not execute: all of it is read-only."""
+    return _sqlstate(getattr(error, "orig", None)) == "25006"
+
+
 def _meaning(original: BaseException) -> tuple[type[BackendError], str]:
     if isinstance(original, sqlite3.Error):
         name = getattr(original, "sqlite_errorname", "")
@@ -73,6 +85,11 @@ def _meaning(original: BaseException) -> tuple[type[BackendError], str]:
         if sqlstate[:length] in _POSTGRESQL:
             return _POSTGRESQL[sqlstate[:length]]
     text = str(original)
+    if not sqlstate and _TAKES_NO_CHANGES.search(text):
+        several = _SEVERAL_FAILED in text
+        return (
+            (BackendUnavailable, "none of its servers takes changes") if several else (BackendMisconfigured, READ_ONLY)
+        )
     # libpq hands out no SQLSTATE for a connection that does not come about
     if not sqlstate and (("FATAL" in text and not _NOT_NOW.search(text)) or "SSL" in text or "certificate" in text):
         return BackendMisconfigured, "it does not let us in"

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zonecut.plugin import BackendUnavailable
 from zonecut_database.engine import LOCK_SHARE, Database
-from zonecut_database.failures import explained, is_in_the_way
+from zonecut_database.failures import explained, is_in_the_way, is_read_only
 
 _GRACE = 1.0
 """Seconds for what was cut off to end."""
@@ -80,11 +80,11 @@ class DatabaseThread:
                 try:
                     return self._transaction(work, deadline)
                 except SQLAlchemyError as error:
-                    died_idle = self._died_idle(error)
+                    stale = self._died_idle(error) or self._became_read_only(error)
                     self._roll_back()
-                    if not died_idle and not self._may_wait_again(error, deadline):
+                    if not stale and not self._may_wait_again(error, deadline):
                         raise explained(error, self._database.where) from error
-                    if not died_idle:
+                    if not stale:
                         time.sleep(_PAUSE)
                 except BaseException:
                     self._roll_back()
@@ -116,6 +116,14 @@ class DatabaseThread:
         """True if a connection failed that may have been dead before; until a commit is sent, nothing is done."""
         dead = isinstance(error, DBAPIError) and error.connection_invalidated
         return dead and self._kept and not self._committing
+
+    def _became_read_only(self, error: SQLAlchemyError) -> bool:
+        """True if a kept connection leads to what cannot be written to, as after a failover: a new one may do."""
+        if not is_read_only(error):
+            return False
+        # the one for reading may lead to the same server
+        self._database.distrust()
+        return self._kept
 
     def _may_wait_again(self, error: SQLAlchemyError, deadline: float) -> bool:
         return is_in_the_way(error) and time.monotonic() + LOCK_SHARE * self._timeout < deadline
