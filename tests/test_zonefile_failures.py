@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from test_zonefile_support import APEX, Parent, change, delegation, listed, served
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendUnavailable
 from zonecut_zonefile import ZonefileOptions, edit, files, zonecut_adapters
+from zonecut_zonefile.requirements import mounted_at
 
 NOTHING = delegation("a.parent.example.")
 ONE = delegation("a.parent.example.", "NS ns1.a.parent.example.", "ns1.a.parent.example. A 192.0.2.10")
@@ -394,3 +395,52 @@ async def test_a_directory_in_which_no_new_file_can_be_made_is_told_at_the_openi
                 await parent.opened()
         finally:
             os.seteuid(0)
+
+
+def test_a_mount_at_the_name_of_a_file_is_found_and_named() -> None:
+    mounts = (
+        "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+        "63 22 254:0 /srv/the\\040zones/parent.zone /etc/zones/parent.zone rw shared:1 - ext4 /dev/vdb rw\n"
+        "64 22 0:5 / /etc/other\\040zones rw - tmpfs tmpfs rw\n"
+    )
+    assert mounted_at(Path("/etc/zones/parent.zone"), mounts) == "of /srv/the zones/parent.zone on /dev/vdb"
+    assert mounted_at(Path("/etc/other zones"), mounts) == "of / on tmpfs"
+    assert mounted_at(Path("/etc/zones/other.zone"), mounts) is None
+    assert mounted_at(Path("/etc/zones"), mounts) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount something")
+@pytest.mark.parametrize("mounted", ["parent.zone", "parent.example.delegations"])
+def test_a_file_that_is_a_mount_of_its_own_is_told_at_the_opening(parent: Parent, mounted: str) -> None:
+    """Nothing can be renamed to its name: the first change would be accepted, and wait for ever."""
+    program = (
+        "import asyncio, sys; from pathlib import Path; from test_zonefile_support import Parent\n"
+        "asyncio.run(Parent(Path(sys.argv[1])).opened())"
+    )
+    asyncio.run(parent.opened())
+    shell = 'mount --bind "$1/$2" "$1/$2" && exec "$3" -c "$4" "$1"'
+    words = ["unshare", "--mount", "sh", "-c", shell, "sh", str(parent.directory), mounted, sys.executable, program]
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    path = parent.directory / mounted
+    assert f"BackendMisconfigured: {path} is a mount of its own (of " in done.stderr
+    assert f"mount the directory {parent.directory} instead" in done.stderr
+
+
+@pytest.mark.parametrize("made", [OSError(28, "No space left on device"), FileNotFoundError(2, "No usable directory")])
+async def test_a_reload_without_room_for_what_it_says_is_owed_and_no_defect(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch, made: OSError
+) -> None:
+    ran = parent.directory / "ran"
+    parent.reload = ["/bin/sh", "-c", f"echo >> {ran}"]
+    backend = await parent.opened()
+
+    def refused(*_: object) -> None:
+        raise made
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", refused)
+        with pytest.raises(BackendUnavailable, match=rf"the reload command /bin/sh needs a temporary.*{made.strerror}"):
+            await backend.write([change(NOTHING, ONE)])
+    assert not ran.exists()
+    assert await backend.verify([change(NOTHING, ONE)]) == ()
+    assert ran.read_text() == "\n"

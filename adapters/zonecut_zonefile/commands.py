@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
+from zonecut_zonefile.explained import TRANSIENT
 
 FILE = "{file}"
 """What stands for the file to look at among the words of a command that checks."""
@@ -53,25 +54,38 @@ def complaint(argv: Sequence[str], timeout: float, path: Path, directory: Path) 
 
 def _run(what: str, argv: Sequence[str], timeout: float, directory: Path | None) -> Done:
     program = argv[0]
-    # A file, not a pipe: a daemon that the command leaves behind may hold its output open for ever.
-    with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory, start_new_session=True
-            )
-        except OSError as error:
-            raise BackendMisconfigured(f"cannot run the {what} command {program}: {error.strerror or error}") from error
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise BackendUnavailable(f"the {what} command {program} did not end within {timeout:g} s") from None
-        finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        size = output.seek(0, os.SEEK_END)
-        output.seek(max(0, size - _TAIL_OCTETS))
-        said = output.read().decode(errors="replace").strip().splitlines()
+    try:
+        # A file, not a pipe: a daemon that the command leaves behind may hold its output open for ever.
+        with tempfile.TemporaryFile() as output:
+            status = _status(what, argv, timeout, directory, output)
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(0, size - _TAIL_OCTETS))
+            said = output.read().decode(errors="replace").strip().splitlines()
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the {what} command {program} needs a temporary file for what it says (TMPDIR says where, and most systems"
+            f" have /tmp): {error.strerror or error}"
+        ) from error
     lines = [line[:_LINE_CHARACTERS] for line in said if line.strip()]
     return Done("" if status == 0 else f"exit status {status}" if status > 0 else f"signal {-status}", lines)
+
+
+def _status(what: str, argv: Sequence[str], timeout: float, directory: Path | None, output: IO[bytes]) -> int:
+    """The exit status of a command, or minus the signal that ended it; what it says goes to `output`."""
+    program = argv[0]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory, start_new_session=True
+        )
+    except OSError as error:
+        kind = BackendUnavailable if error.errno in TRANSIENT else BackendMisconfigured
+        raise kind(f"cannot run the {what} command {program}: {error.strerror or error}") from error
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        raise BackendUnavailable(f"the {what} command {program} did not end within {timeout:g} s") from None
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

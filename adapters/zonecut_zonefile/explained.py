@@ -8,7 +8,7 @@ from pathlib import Path
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut_zonefile.lexer import MasterFileError, OtherZoneError
 
-_TRANSIENT = (
+TRANSIENT = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EIO,
@@ -19,6 +19,7 @@ _TRANSIENT = (
     errno.EINTR,
     errno.EAGAIN,
 )
+"""What may be better soon without anybody's doing."""
 
 
 @contextmanager
@@ -32,5 +33,7 @@ def explained(path: Path) -> Iterator[None]:
         raise BackendUnavailable(str(error)) from error
     except OSError as error:
         reason = f"{error.filename or path}: {error.strerror or error}"
-        kind = BackendUnavailable if error.errno is None or error.errno in _TRANSIENT else BackendMisconfigured
+        if error.errno == errno.EBUSY:
+            reason += "; is it a mount of its own? Mount the directory instead"
+        kind = BackendUnavailable if error.errno is None or error.errno in TRANSIENT else BackendMisconfigured
         raise kind(reason) from error
