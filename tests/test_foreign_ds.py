@@ -9,6 +9,7 @@ import pytest
 from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, replace_ns, site
 from test_patch import rrset
 from trust_support import DS, stored_of
+from zonecut.plugin import Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.receiver.beliefs import READING_AGE
@@ -79,6 +80,68 @@ async def test_ds_that_the_operator_took_out_stay_out(directory: Path, changed_b
         # what a refused message made us read has no effect, the next look has
         await here.served_zone.sweep.once()
         assert "delegation.ds-suspended" in await events(here)
+
+
+NO_DS = message.delete_rrset(CHILD, RRType.DS)
+ALL_BUT_NS = [message.delete_rrset(CHILD, RRType.ANY), *replace_ns(CHILD, A)]
+
+
+@pytest.mark.parametrize("changed_before", [True, False])
+@pytest.mark.parametrize("looked", [True, False])
+@pytest.mark.parametrize("deletion", [[NO_DS], ALL_BUT_NS, [message.delete_record(CHILD, RRType.DS, DS)]])
+async def test_a_deletion_of_what_the_operator_took_out_already_is_not_the_child_s_own(
+    directory: Path, changed_before: bool, looked: bool, deletion: list[bytes]
+) -> None:
+    """Also where nobody had looked since, and the child's request is what makes us look."""
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        if changed_before:
+            assert (await change(here, *replace_ns(CHILD, B))).rcode == Rcode.NOERROR
+        take_out(directory)
+        if looked:
+            await here.zone.look_at(CHILD)
+        assert (await change(here, *deletion)).rcode == Rcode.NOERROR
+        await refused(here, *with_ds())
+        await here.served_zone.sweep.once()
+        await refused(here, *with_ds(OTHER_DS))
+        assert (await here.served()).ds == ()
+        assert (await events(here)).count("delegation.ds-suspended") == 1
+
+
+async def test_nor_does_a_front_end_s_deletion_let_the_child_bring_them_back(directory: Path) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        take_out(directory)
+        deleted = {"name": "child.parent.example.", "type": "DS", "changetype": "DELETE"}
+        reply = await here.front_end.patch(ZONE, json.dumps({"rrsets": [deleted]}).encode(), "hook:portal", SOURCE)
+        assert reply.status == HTTPStatus.NO_CONTENT
+        here.clock.now += 300
+        await refused(here, *with_ds())
+
+
+async def test_only_a_change_that_takes_the_last_ds_out_costs_a_look_at_the_server(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        reads, read = 0, here.backend.read
+
+        async def counted(child: bytes) -> Reading:
+            nonlocal reads
+            reads += 1
+            return await read(child)
+
+        monkeypatch.setattr(here.backend, "read", counted)
+        both = [message.add(CHILD, RRType.DS, 3600, OTHER_DS)]
+        one = [message.delete_record(CHILD, RRType.DS, DS)]
+        for updates in (replace_ns(CHILD, A), both, one, replace_ns(CHILD, B)):
+            assert (await change(here, *updates)).rcode == Rcode.NOERROR
+        assert reads == 0
+        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        assert reads == 1
 
 
 async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(directory: Path) -> None:

@@ -367,14 +367,16 @@ class ParentZone:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
-        that nothing is to be done, the server is asked. What is read for a request that is refused has no effect on
-        the child's keys, and a signed one does not get past what the next look will mean for them.
+        that nothing is to be done, the server is asked. So it is before the last DS goes: if somebody else took that
+        out, it is noted before it can count as the child's own deletion. What is read for a request that is refused has
+        no effect on the child's keys, and a signed one does not get past what the next look will mean for them.
         """
         believed = self._readings.believed(case.request.child, noticed=True)
         if believed is not None:
             with suppress(Refusal):
                 weighed = await case.weigh(believed)
-                if weighed.change.after != weighed.change.before:
+                before, after = weighed.change.before, weighed.change.after
+                if after != before and (after.ds or not before.ds):
                     return weighed
         return await self._decide_afresh(case, signed)
 
