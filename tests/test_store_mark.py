@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
@@ -101,8 +102,14 @@ def as_a_kill_leaves_it(directory: Path, copy: Path) -> None:
             shutil.copy(file, copy / file.name)
     mark = copy / ".zonecut.db.mark"
     if mark.exists():
-        inode = (copy / "zonecut.db").stat().st_ino
-        mark.write_text(json.dumps({**json.loads(mark.read_text()), "file": inode}))
+        there(mark, file=(copy / "zonecut.db").stat().st_ino)
+
+
+def there(mark: Path, **fields: Any) -> None:
+    """As if a mark had been written where it is."""
+    document = {**json.loads(mark.read_text()), **fields}
+    del document["self"]
+    mark.write_text(json.dumps(document))
 
 
 async def test_a_store_that_was_killed_was_not_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +152,7 @@ async def test_a_mark_that_is_too_old_says_nothing_against_the_store(tmp_path: P
     early = mark.read_bytes()
     await used(tmp_path, 3)
     mark.write_bytes(early)
+    there(mark)
     async with opened(tmp_path) as store:
         assert store.restored is None
 
@@ -167,7 +175,6 @@ async def test_a_store_without_the_mark_that_it_had_is_a_copy_of_unknown_age(
         async with opened(elsewhere) as store:
             assert store.restored is not None
             assert f"its mark {mark} is not there or cannot be read" in store.restored.reason
-            assert "put that file beside it as well" in store.restored.reason
             assert store.restored.to_json()["used_until"] is None
             with pytest.raises(StoreRestored, match="zonecut store check, and then zonecut store accept"):
                 await store.audit.record(ENTRY)
@@ -180,13 +187,37 @@ async def test_a_store_without_the_mark_that_it_had_is_a_copy_of_unknown_age(
         await store.audit.record(ENTRY)
 
 
-async def test_a_store_that_moves_takes_its_mark_along(tmp_path: Path) -> None:
-    await used(tmp_path)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for name in ("zonecut.db", ".zonecut.db.mark"):
-        shutil.copy(tmp_path / name, elsewhere / name)
-    await used(elsewhere)
+def put_back(directory: Path, backup: Path) -> None:
+    """All that was in a directory, with its times, as backup programs do; inodes may be used again."""
+    shutil.rmtree(directory)
+    shutil.copytree(backup, directory)
+
+
+async def test_a_directory_that_is_put_back_as_a_whole_is_a_copy_of_unknown_age(tmp_path: Path) -> None:
+    directory, backup = tmp_path / "store", tmp_path / "backup"
+    directory.mkdir()
+    await used(directory)
+    shutil.copytree(directory, backup)
+    await used(directory)  # a revocation, say
+    put_back(directory, backup)
+    for _ in range(2):  # it does not wear off
+        async with opened(directory) as store:
+            assert store.restored is not None
+            assert "is a copy that came here together with it" in store.restored.reason
+            assert store.restored.to_json()["used_until"] is None
+            with pytest.raises(StoreRestored, match="zonecut store check, and then zonecut store accept"):
+                await store.audit.record(ENTRY)
+    async with opened(directory) as store:
+        # it may have been used until now, for all that anybody knows
+        assert await store.restores.accept("operator:test", [], [], 300) >= CLOCK.now + 300
+    await used(directory)
+
+
+async def test_a_store_stays_what_it_is_where_its_directory_gets_another_name(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir()
+    await used(directory)
+    await used(directory.rename(tmp_path / "elsewhere"))
 
 
 async def test_the_mark_of_another_store_is_none(tmp_path: Path) -> None:
@@ -294,6 +325,8 @@ async def test_a_backup_that_went_on_elsewhere_is_no_longer_the_store_that_was_h
     shutil.copy(tmp_path / "copy", elsewhere / "zonecut.db")
     shutil.copy(tmp_path / ".zonecut.db.mark", elsewhere / ".zonecut.db.mark")
     await used(tmp_path)
+    async with opened(elsewhere) as store:
+        await store.restores.accept("operator:test", [], [], 300)
     await used(elsewhere, 5)
     back_up(elsewhere)
     shutil.copy(elsewhere / "copy", tmp_path / "copy")

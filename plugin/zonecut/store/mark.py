@@ -3,16 +3,19 @@
 The mark is a small file beside the SQLite file. It names the newest entry of the audit trail that was durable, since
 whatever a store decides leaves an entry there in the same transaction. It is written after what it tells of is on the
 disk, and never tells more: a crash leaves a mark that is too old, which says nothing against the store. It is on the
-disk itself before it takes the place of an older one, so that no power cut leaves an empty one; and it bears the name
-of the store (see `naming`), which without it is a copy of unknown age.
+disk itself before it takes the place of an older one, so that no power cut leaves an empty one; it bears the name of
+the store (see `naming`), which without it is a copy of unknown age; and it says which file it was written into, so that
+one that was put back together with its store, as from a backup of the whole directory, is known for a copy, too.
 """
 
+import fcntl
 import json
 import os
 import stat
+import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from sqlalchemy import Connection, select
 from zonecut.store import tables, timestamps
 
 _MOST_OCTETS = 1000
+_GET_VERSION = 0x80087601
+"""FS_IOC_GETVERSION of Linux on 64 bits: the generation of an inode, another one each time its number is used again."""
 _END_OF_TIME = 2.0**37
 """In seconds since the epoch: what is later has no date of four digits."""
 _AUDIT = tables.audit
@@ -33,7 +38,8 @@ class Mark:
 
     `file` is the inode of the SQLite file that held it, where that is known: its device may have another number after
     each boot. `store` is the name of the store; None in a mark that an older version has written. `generation`: how far
-    the SQLite file had got without its `-wal`, see `placing`; None where that is not known.
+    the SQLite file had got without its `-wal`, see `placing`; None where that is not known. `copied`: it was read from
+    another file than it was written into.
     """
 
     entry: int
@@ -41,6 +47,7 @@ class Mark:
     file: int | None = None
     store: str | None = None
     generation: int | None = None
+    copied: bool = False
 
 
 NOTHING = Mark(0, 0.0)
@@ -51,22 +58,29 @@ NOTHING = Mark(0, 0.0)
 class Restored:
     """What shows that a store is not the one that was here: the mark, and how far the store has got.
 
-    `mark` is None where a store that has had one came without, to `path`; `another`: the mark is one of another store.
+    `mark` is None where a store that has had one came without it, to `path`, or with a copy of it: `copied`. `another`:
+    the mark is one of another store.
     """
 
     mark: Mark | None
     newest: Mark
     path: Path
     another: bool = False
+    copied: bool = False
 
     @property
     def reason(self) -> str:
         """A sentence that says what is wrong, and what an operator does about it."""
         has = f"ends at {timestamps.to_text(self.newest.at)}" if self.newest.entry else "is empty"
-        if self.mark is None:
+        if self.copied:
+            shown = (
+                f"its mark {self.path} is a copy that came here together with it, from a backup or from elsewhere, so "
+                f"that nothing tells how old they are (its audit trail {has});"
+            )
+        elif self.mark is None:
             shown = (
                 f"its mark {self.path} is not there or cannot be read, so that nothing tells how old it is (its audit "
-                f"trail {has}); where it was moved here while no zonecut ran, put that file beside it as well, else"
+                f"trail {has});"
             )
         elif self.another:
             shown = (
@@ -123,7 +137,9 @@ class MarkFile:
             return None
         try:
             # anything else, such as a pipe, might be waited for
-            return _parse(os.read(descriptor, _MOST_OCTETS)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return _parse(os.read(descriptor, _MOST_OCTETS), _self(descriptor))
         except OSError:
             return None
         finally:
@@ -139,7 +155,7 @@ class MarkFile:
         new = Path(name)
         try:
             with os.fdopen(descriptor, "w") as file:
-                json.dump(asdict(mark), file)
+                json.dump(_document(mark, _self(file.fileno())), file)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -152,7 +168,27 @@ class MarkFile:
             raise
 
 
-def _parse(octets: bytes) -> Mark | None:
+def _self(descriptor: int) -> list[int]:
+    """What tells an open file from every copy of it: its inode, and the generation of that where it has one."""
+    identity = [os.fstat(descriptor).st_ino]
+    with suppress(OSError):
+        generation = fcntl.ioctl(descriptor, _GET_VERSION, bytes(8))
+        identity.append(int.from_bytes(generation[:4], sys.byteorder))
+    return identity
+
+
+def _document(mark: Mark, written_into: list[int]) -> dict[str, Any]:
+    return {
+        "entry": mark.entry,
+        "at": mark.at,
+        "file": mark.file,
+        "store": mark.store,
+        "generation": mark.generation,
+        "self": written_into,
+    }
+
+
+def _parse(octets: bytes, found_in: list[int]) -> Mark | None:
     """The mark in a file; None where it is not what `write` makes."""
     try:
         document = json.loads(octets)
@@ -167,10 +203,14 @@ def _parse(octets: bytes) -> Mark | None:
         return None
     if file is not None and (not isinstance(file, int) or not 0 <= file < 2**64):
         return None
-    store, generation = document.get("store"), document.get("generation")
+    # a mark of an older version does not say into which file it was written
+    store, generation, written_into = document.get("store"), document.get("generation"), document.get("self", [])
     if not isinstance(store, str | None) or not isinstance(generation, int | None):
         return None
-    return Mark(entry, float(at), file, store, generation)
+    if not isinstance(written_into, list):
+        return None
+    copied = any(said != found for said, found in zip(written_into, found_in, strict=False))
+    return Mark(entry, float(at), file, store, generation, copied)
 
 
 def _sync(directory: Path) -> None:

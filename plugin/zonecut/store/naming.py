@@ -30,12 +30,15 @@ def name_of(connection: Connection) -> str | None:
 def compare(connection: Connection, file: MarkFile) -> tuple[Mark | None, Restored | None]:
     """The mark of a store, and what it says against it, see `judge`. No transaction is under way on `connection`.
 
-    A store that has a name and no mark, or none that can be read, is a copy that came here without it.
+    A store that has a name and no mark, or none that can be read, is a copy that came here without it; and one whose
+    mark is a copy came here with it.
     """
     name = name_of(connection)  # first: who gives one to a store has written it into the mark before
     mark = file.read()
     if mark is None and name is not None:
         return None, Restored(None, newest(connection), file.path)
+    if mark is not None and mark.copied:
+        return None, Restored(None, newest(connection), file.path, copied=True)
     return mark, judge(connection, mark, file.path)
 
 
