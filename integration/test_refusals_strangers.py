@@ -3,10 +3,13 @@
 import secrets
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lab.nsupdate import nsupdate
 from lab.process import until
+from lab.zones import PARENT
 from peer import TcpPeer, UdpPeer
 from refusals import APEX, CHILD, ELSEWHERE, KNOWN, REVOKED, STRANGER, Refusals, Refused, refusals_in
 from signer import DS, NS, ZONE, Signer, another_ds, ds, name, unsigned
@@ -51,6 +54,14 @@ def _zone_section(*zones: bytes) -> bytes:
     head = message.update(secrets.randbits(16), ZONE, (), (), ())
     body = head[:4] + len(zones).to_bytes(2) + b"\0\0" + b"\0\1" + b"\0\1" + b"".join(zones)
     return CHILD.sign(body + message.add(CHILD.owner, DS, 60, ds()) + message.opt_record())
+
+
+def _by_tsig(edns: bool) -> bytes:
+    """An UPDATE with a TSIG record of whatever MAC."""
+    rdata = name("hmac-sha256.") + bytes(6) + (300).to_bytes(2) + (32).to_bytes(2) + bytes(32) + bytes(6)
+    tsig = message.record(name("key.test."), 250, 255, 0, rdata)
+    additional = [message.opt_record(), tsig] if edns else [tsig]
+    return message.update(secrets.randbits(16), ZONE, (), [message.add(CHILD.owner, DS, 60, ds())], additional)
 
 
 def _question(zone: bytes, qtype: int = 6, qclass: int = 1) -> bytes:
@@ -106,6 +117,7 @@ STRANGERS = {
     "expires before its inception": Refused(
         lambda edns: CHILD.fresh(validity=-1, edns=edns), "BADTIME", OTHER_ERROR, "signature-time", ("before", "it is")
     ),
+    "signed by TSIG alone": Refused(_by_tsig, "NOTAUTH", PROHIBITED, "tsig-key", ("key.test.", "SIG(0)")),
     "signer is the parent itself": Refused(
         lambda edns: APEX.fresh(edns=edns), "REFUSED", PROHIBITED, "signer-is-child", ("parent.test.",)
     ),
@@ -201,6 +213,17 @@ def test_no_bit_of_a_signed_message_can_be_flipped(refusals: Refusals) -> None:
     assert rcodes["BADSIG"] > 0.8 * len(update_section)
     assert refusals.world.snapshot() == before
     assert refusals.world.udp(wire).rcode == "NOERROR"
+
+
+def test_nsupdate_with_a_tsig_key_says_that_the_key_is_unknown(refusals: Refusals, tmp_path: Path) -> None:
+    key = tmp_path / "tsig.key"
+    key.write_text('key "update.test." { algorithm hmac-sha256; secret "c2VjcmV0IHNlY3JldCBzZWNyZXQ="; };\n')
+    for zone in (PARENT, None):
+        done = nsupdate(
+            f"update add {CHILD.text} 60 NS ns.elsewhere.test.", port=refusals.world.port, zone=zone, key_file=key
+        )
+        assert "NOTAUTH(BADKEY)" in done.stderr
+        assert "tsig indicates error" in done.stderr.lower()
 
 
 def test_an_ede_of_a_stranger_is_cut_to_what_the_request_allows(refusals: Refusals) -> None:

@@ -8,7 +8,7 @@ import pytest
 from test_cli_support import NOW, House, delegation, now_held, signed
 from vectors_of import CHILD, VECTORS, ZONE, Vector
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import DEFAULT, RRType
+from zonecut.protocol.codepoints import DEFAULT, RRClass, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
 from zonecut.store import ChangeState
@@ -75,6 +75,7 @@ def test_a_message_from_another_time_is_badtime_though_it_verifies(house: House)
 
 CHANGE = message.add(CHILD, RRType.NS, 3600, SERVER)
 BELOW = b"\x03ns9" + CHILD
+BY_TSIG = message.record(SERVER, RRType.TSIG, RRClass.ANY, 0, SERVER + bytes(48))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,7 @@ BELOW = b"\x03ns9" + CHILD
         (signed(PAIR, message.add(BELOW, RRType.A, 0, b"\x09" * 4)), "glue-of-ns-only", "REFUSED"),
         (signed(PAIR, message.delete_rrset(CHILD, RRType.NS)), "ns-count", "REFUSED"),
         (message.query(1, ZONE, RRType.NS), "query", "REFUSED"),
+        (message.update(1, ZONE, (), (CHANGE,), (BY_TSIG,)), "tsig-key", "NOTAUTH"),
     ],
 )
 def test_a_refusal_names_the_rule_and_the_rcode(house: House, wire: bytes, rule: str | None, rcode: str | None) -> None:

@@ -11,8 +11,11 @@ import pytest
 from receiver_support import SOURCE, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
 from test_patch import rrset
 from trust_support import Scripted, accepts, becomes, key_record, new_pair, state_of, states, upload
-from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol import message, names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.envelope import walk
+from zonecut.protocol.errors import Refusal
+from zonecut.receiver.admission import Limits, admit
 from zonecut.store import KeyState
 
 INNER = names.from_text("inner.parent.example.")
@@ -87,3 +90,11 @@ async def test_the_inner_zone_itself_is_a_child_of_the_outer_one(tmp_path: Path)
         answer = await here.ask(here.signed(*replace_ns(INNER, "new1.example.", "new2.example."), child=INNER))
         assert answer.rcode == Rcode.NOERROR
         assert await here.served(INNER) == ns_of(INNER, "new1.example.", "new2.example.")
+
+
+def test_a_zone_section_that_names_the_child_is_told_the_nearest_zone_of_ours() -> None:
+    sent = walk(message.update(1, CHILD, (), ()))
+    for zones in ((ZONE, INNER), (INNER, ZONE), (ZONE, INNER, names.from_text("child.x.inner.parent.example."))):
+        with pytest.raises(Refusal, match=r"the zone section names the parent, inner\.parent\.example\.$") as refused:
+            admit(sent, frozenset(zones), Limits(), RRType.SIG)
+        assert refused.value.rcode == Rcode.NOTAUTH

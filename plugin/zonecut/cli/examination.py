@@ -18,6 +18,7 @@ from zonecut.protocol.codepoints import EdeCode, Opcode, Rcode
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
+from zonecut.protocol.foreigntsig import check_tsig
 from zonecut.protocol.sig0 import signatures
 from zonecut.protocol.update import DelegationChange, KeyUpload, read_request, zone_of
 from zonecut.receiver import policy, responder
@@ -158,6 +159,7 @@ class _Examination:
     async def _go(self, envelope: Envelope, store: "Store | None") -> None:
         keys = await self._keys(envelope, store)
         check_edns(envelope)
+        check_tsig(envelope, self._codepoints.signature_type)
         if envelope.opcode == Opcode.QUERY:
             self._query(envelope)
         admitted = admit(envelope, self._zones(envelope), self._limits, self._codepoints.signature_type)

@@ -128,10 +128,11 @@ def admit(envelope: Envelope, zones: frozenset[bytes], limits: Limits, signature
 
 
 def _not_ours(zone: bytes, zones: frozenset[bytes]) -> str:
-    for ours in zones:
-        if names.is_below(zone, ours):
-            return f"{names.to_text(zone)} is not served here; the zone section names the parent, {names.to_text(ours)}"
-    return f"{names.to_text(zone)} is not served here"
+    text = f"{names.to_text(zone)} is not served here"
+    # where zones are nested, the nearest one
+    if (parent := max((ours for ours in zones if names.is_below(zone, ours)), key=len, default=None)) is not None:
+        return f"{text}; the zone section names the parent, {names.to_text(parent)}"
+    return text
 
 
 def check_edns(envelope: Envelope) -> None:

@@ -18,6 +18,7 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
+from zonecut.protocol.foreigntsig import UnknownTsigKey, check_tsig
 from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.receiver import responder
@@ -97,6 +98,7 @@ class Receiver:
             check_edns(envelope)
             if not self._sources.take(source_key(source.address), self._monotonic()):
                 raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
+            check_tsig(envelope, self._codepoints.signature_type)
             if envelope.opcode == _QUERY:
                 self._query(envelope, source, respond)
             else:
@@ -211,7 +213,10 @@ class Receiver:
     def _refuse_stranger(self, envelope: Envelope, refusal: Refusal, source: Source, respond: Respond) -> None:
         self._stranger(refusal.rule, refusal.reason, source)
         zone = None if refusal.rule == "source-rate" else self._zone_about(envelope)
-        if zone is None:
+        if isinstance(refusal, UnknownTsigKey):
+            response = responder.refuse_tsig(envelope, refusal, int(self._clock()), udp=source.udp)
+            self._tell(respond, response, refusal.rcode)
+        elif zone is None:
             response = responder.respond(envelope, Answer.of(refusal), verified=not source.udp)
             self._tell(respond, response, refusal.rcode)
         else:

@@ -12,6 +12,7 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode, RRCl
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import ADDITIONAL, HEADER_LENGTH, MAX_MESSAGE, QUERY_RESPONSE, Envelope
 from zonecut.protocol.errors import Refusal
+from zonecut.protocol.foreigntsig import UnknownTsigKey
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import sign_response
@@ -160,6 +161,17 @@ def respond(envelope: Envelope, answer: Answer, *, verified: bool = False) -> by
     if not verified and excess > 0 and error is not None and envelope.opt is not None:
         return assemble(envelope, answer.rcode, _shorten(error, excess).to_option())
     return response
+
+
+def refuse_tsig(envelope: Envelope, refusal: UnknownTsigKey, now: int, *, udp: bool) -> bytes:
+    """The answer to a request that is signed by TSIG alone (RFC 8945 section 5.2.1); `now` in seconds."""
+    most = _most_octets(envelope, False, udp)
+    for answer in (Answer.of(refusal), Answer(refusal.rcode)):
+        response = refusal.added_to(respond(envelope, answer), now)
+        if len(response) <= most:
+            return response
+    # its name was compressed in the request
+    return truncated(envelope, refusal.rcode)
 
 
 def assemble(envelope: Envelope, rcode: Rcode, options: bytes) -> bytes:
