@@ -287,6 +287,9 @@ async def test_a_held_change_is_no_hindrance_for_the_writer(opened: Open) -> Non
         assert (await here.store.statistics.waiting()) == {}
 
 
+NO_DS: dict[str, object] = {"name": "child.parent.example.", "type": "DS", "changetype": "DELETE"}
+
+
 async def patch(here: Site, *rrsets: dict[str, object]) -> HTTPStatus:
     body = json.dumps({"rrsets": rrsets}).encode()
     return (await here.front_end.patch(ZONE, body, "hook:portal", Source("127.0.0.1", 1, udp=False))).status
@@ -559,6 +562,111 @@ async def test_what_is_judged_is_what_a_trusted_key_asked_for(opened: Open, tmp_
         await decide(here, change, Decision.APPROVED)
         await ended(here, change, ChangeState.APPLIED)
         assert names.from_text("by.hand.example.") in (await here.served()).ns
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("front_end_first", [False, True])
+@pytest.mark.parametrize(
+    "words",
+    [message.delete_rrset(CHILD, RRType.DS), message.delete_record(CHILD, RRType.DS, DS)],
+    ids=["rrset", "record"],
+)
+async def test_what_a_front_end_asked_for_too_lives_on_without_the_child_s_keys(
+    opened: Open, restarts: bool, front_end_first: bool, words: bytes
+) -> None:
+    async with opened() as here:
+        if front_end_first:
+            assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
+        here.clock.now += 1
+        assert_held(await here.ask(here.signed(words)))
+        if not front_end_first:
+            here.clock.now += 1
+            assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
+        (held,) = await here.store.changes.list(state=ChangeState.HELD)
+        await revoke_all(here)
+        assert [each.id for each in await here.store.changes.list(state=ChangeState.HELD)] == [held.id]
+        if not restarts:
+            await decide(here, held.id, Decision.APPROVED)
+            await ended(here, held.id, ChangeState.APPLIED)
+            assert (await here.served()).ds == ()
+    if restarts:
+        async with opened() as here:
+            await decide(here, held.id, Decision.APPROVED)
+            await ended(here, held.id, ChangeState.APPLIED)
+            assert (await here.served()).ds == ()
+
+
+async def test_an_approved_change_that_a_front_end_asked_for_too_waits_for_the_server_without_the_child_s_keys(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0)
+    async with opened() as here:
+        assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
+        here.clock.now += 1
+        assert_held(await here.ask(here.signed(message.delete_record(CHILD, RRType.DS, DS))))
+        (held,) = await here.store.changes.list(state=ChangeState.HELD)
+        write = here.backend.write
+        monkeypatch.setattr(here.backend, "write", away)
+        await decide(here, held.id, Decision.APPROVED)
+        async with asyncio.timeout(5):
+            while (await newest(here)).reason != "it is away":  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.01)
+        await revoke_all(here)
+        monkeypatch.setattr(here.backend, "write", write)
+        await ended(here, held.id, ChangeState.APPLIED)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_a_front_end_s_move_of_a_child_suspends_its_keys_unless_one_of_them_asked_for_it(
+    opened: Open, wanted: bool
+) -> None:
+    async with opened(trust=TrustSettings(foreign_ns="suspend")) as here:
+        ns = [{"content": NEW, "disabled": False}]
+        moved = {"name": "child.parent.example.", "type": "NS", "changetype": "REPLACE", "ttl": 1, "records": ns}
+        assert await patch(here, moved, NO_DS) == HTTPStatus.ACCEPTED
+        here.clock.now += 1
+        assert_held(await here.ask(remove_ds(here, *replace_ns(CHILD, NEW))))
+        (asked,) = await here.store.keys.find(CHILD)
+        other = await here.trust(CHILD)
+        if not wanted:
+            await here.store.keys.set_state(asked.id, KeyState.REVOKED, "operator:ann", "stolen")
+        (held,) = await here.store.changes.list(state=ChangeState.HELD)
+        await decide(here, held.id, Decision.APPROVED)
+        await ended(here, held.id, ChangeState.APPLIED)
+        (left,) = [each for each in await here.store.keys.find(CHILD) if each.key == other.key]
+        assert (left.state is KeyState.TRUSTED) is wanted
+
+
+async def test_a_front_end_s_word_is_kept_however_often_the_child_asks_for_the_same(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zonecut.store.askers.MAX_ASKERS", 2)
+    async with opened() as here:
+        assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
+        for _ in range(5):
+            here.clock.now += 1
+            assert_held(await here.ask(remove_ds(here)))
+        (held,) = await here.store.changes.list(state=ChangeState.HELD)
+        await revoke_all(here)
+        await decide(here, held.id, Decision.APPROVED)
+        await ended(here, held.id, ChangeState.APPLIED)
+
+
+async def test_what_the_child_signed_is_newer_after_a_restart_too_where_a_front_end_asked_for_the_same_since(
+    opened: Open,
+) -> None:
+    async with opened() as here:
+        signed_at = here.clock.now = here.clock.now + 1000
+        assert_held(await here.ask(remove_ds(here)))
+        assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
+        accepted = await here.store.changes.accepted(CHILD)
+        assert int(signed_at) in [each.inception for each in accepted]
+        assert None in [each.inception for each in accepted]
+
+
+async def revoke_all(here: Site) -> None:
+    for stored in await here.store.keys.find(CHILD):
+        await here.store.keys.set_state(stored.id, KeyState.REVOKED, "operator:ann", "stolen")
 
 
 @pytest.mark.parametrize("suspended", [False, True])

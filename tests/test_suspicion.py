@@ -200,7 +200,7 @@ async def test_a_change_of_somebody_whose_word_counts_means_what_it_builds_on(tm
         zone(tmp_path, FOREIGN)
         await looks(here, 1)
         held = await here.served(OTHER)
-        await here.served_zone.watching.displaced(Change(held, held), "hook:portal")
+        await here.served_zone.watching.displaced(Change(held, held), "hook:portal", False)
         assert await state_of(here, pair.key) is SUSPENDED
 
 

@@ -132,9 +132,11 @@ class Decisions:
             stored = await self._ledger.get(held.id)
             if stored is None or stored.state is not ChangeState.ACCEPTED or stored.decision is not Decision.APPROVED:
                 return  # its child asked for something else meanwhile, or the operator has thought better of it
-            case = self._in_work.case_of(await self._in_work.stands_behind(stored))
+            word = await self._in_work.stands_behind(stored)
+            posted_by = None if word.inception is not None else actor_of(word.source)
+            case = self._in_work.case_of(word)
             try:
-                weighed = await self._judge(case, stored.inception is not None)
+                weighed = await self._judge(case, posted_by is None)
                 change = weighed.change
                 await case.look(change)
             except Suspect as suspect:
@@ -147,10 +149,9 @@ class Decisions:
                 self._in_work.counts.failed += 1
                 return
             await self._ledger.take_up(stored.id, change)
-            posted_by = None if held.is_signed else actor_of(stored.source)
             if weighed.kept:
                 actor = posted_by or names.to_text(child)
-                tell_kept(self._ledger, self._zone, child, stored.id, weighed.kept, actor, stored.source, None)
+                tell_kept(self._ledger, self._zone, child, stored.id, weighed.kept, actor, word.source, None)
             self._in_work.drop(held, ACCEPTED)
             pending = Pending(stored.id, change, case, stored.attempts, looked_at=change, uncertain=True)
             settled = self._in_work.hand_over(pending, held.identities, posted_by)

@@ -45,20 +45,14 @@ class Held:
     change: Change
     identities: list[bytes]
     """Of the messages that asked for it, the latest ones."""
-    is_signed: bool
     ended: Outcome | None = None
     """What its messages are answered with since it waits no more."""
-
-    def asks_for(self, change: Change, is_signed: bool) -> bool:
-        """Whether it is the same change, and the child's wish or somebody else's as the other one."""
-        ours = self.change.before, self.change.after, self.is_signed
-        return ours == (change.before, change.after, is_signed)
 
     @classmethod
     def of(cls, stored: StoredChange, earlier: Sequence[StoredChange]) -> "Held":
         """One of the ledger, with those that asked for it before, the latest first."""
         identities = [each.identity for each in (*reversed(earlier), stored) if each.identity is not None]
-        return cls(stored.id, Change(stored.before, stored.after), identities, stored.inception is not None)
+        return cls(stored.id, Change(stored.before, stored.after), identities)
 
 
 class InWork:
@@ -73,9 +67,11 @@ class InWork:
         writer: Writer,
         turns: Turns,
         make_case: MakeCase,
-        displaced: Callable[[Change, str], Awaitable[None]],
+        displaced: Callable[[Change, str, bool], Awaitable[None]],
     ) -> None:
-        """`displaced` is told, before that is recorded, of what was written for somebody else than the child."""
+        """`displaced` is told, before that is recorded, of what was written for somebody else than the child, and
+        whether a trusted key of the child had asked for the same.
+        """
         self._zone = zone
         self._ledger = ledger
         self._replay = replay
@@ -104,7 +100,7 @@ class InWork:
         self._readings.begins(pending.child)
         if posted_by is not None:
             self._ledger.do_first(pending.id, partial(self._displace, pending, posted_by))
-        settled = partial(self._settled, pending, list(identities), posted_by is None)
+        settled = partial(self._settled, pending, list(identities))
         pending.settled.add_done_callback(settled)
         self._writer.put(pending)
         return pending.settled
@@ -136,25 +132,31 @@ class InWork:
         return case
 
     async def stands_behind(self, stored: StoredChange) -> StoredChange:
-        """A change as the latest of its askers asked for it whose key is trusted; as it is where there is none.
+        """A change as the latest of its askers asked for it whose word counts; as it is where there is none.
 
-        Raises StoreUnavailable.
+        That of a front end comes first: it does not fall with any key of the child. Raises StoreUnavailable.
         """
+        standing = await self._standing(stored)
+        posted = (each for each in standing if each.inception is None)
+        return next(posted, standing[0] if standing else stored)
+
+    async def _standing(self, stored: StoredChange) -> Sequence[StoredChange]:
+        """A change as each of its askers whose word counts asked for it, the latest first. Raises StoreUnavailable."""
+        standing = []
         for each in (stored, *await self._ledger.askers(stored)):
             with suppress(Refusal):
                 await self._ledger.check_signer(each)
-                return each
-        return stored
+                standing.append(each)
+        return standing
 
     async def _check_askers(self, stored: StoredChange, request: DelegationChange) -> None:
-        """Raise Refusal unless a key is trusted that asked for a change in these words; StoreUnavailable."""
+        """Raise Refusal unless somebody asked for a change in these words whose word counts; StoreUnavailable."""
         try:
             await self._ledger.check_signer(stored)
         except Refusal:
-            for each in await self._ledger.askers(stored):
-                if self._request(each) == request:
-                    with suppress(Refusal):
-                        return await self._ledger.check_signer(each)
+            latest = await self._ledger.get(stored.id)
+            if latest is not None and any(self._request(each) == request for each in await self._standing(latest)):
+                return
             raise
 
     def _request(self, stored: StoredChange) -> DelegationChange:
@@ -164,11 +166,16 @@ class InWork:
         return request
 
     async def _displace(self, pending: Pending, actor: str) -> None:
-        await self._displaced(Change(pending.origin, pending.change.after), actor)
+        # only what waited for an operator has several askers
+        is_wanted = pending.case.approved and await self._is_wanted(pending.id)
+        await self._displaced(Change(pending.origin, pending.change.after), actor, is_wanted)
 
-    def _settled(
-        self, pending: Pending, identities: list[bytes], is_signed: bool, settled: "asyncio.Future[Outcome]"
-    ) -> None:
+    async def _is_wanted(self, change_id: int) -> bool:
+        """Whether a trusted key of the child is among those that asked for a change. Raises StoreUnavailable."""
+        stored = await self._ledger.get(change_id)
+        return stored is not None and any(each.inception is not None for each in await self._standing(stored))
+
+    def _settled(self, pending: Pending, identities: list[bytes], settled: "asyncio.Future[Outcome]") -> None:
         child = pending.child
         del self.pending[pending.id]
         outcome = None if settled.cancelled() else settled.result()
@@ -176,7 +183,7 @@ class InWork:
             self._readings.ends(child, None)
         elif outcome.held:
             self._readings.ends(child, None)
-            self.hold(Held(pending.id, pending.change, identities, is_signed), outcome)
+            self.hold(Held(pending.id, pending.change, identities), outcome)
         elif outcome.rcode:
             self._readings.ends(child, None)
             self.counts.failed += 1

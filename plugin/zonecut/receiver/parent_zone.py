@@ -59,7 +59,7 @@ class ParentZone:
         suspends: Callable[[bytes, Reading], Awaitable[bool]],
         ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
-        displaced: Callable[[Change, str], Awaitable[None]],
+        displaced: Callable[[Change, str, bool], Awaitable[None]],
         *,
         max_waiting: int,
         monotonic: Callable[[], float],
@@ -68,8 +68,8 @@ class ParentZone:
     ) -> None:
         """`noticed` is told of each look at a delegation; `suspends` says whether that makes its child suspect, and
         `ds_taken_out` whether it is without DS because of somebody else, and is to stay so. `seen` is told of whatever
-        is read; `displaced`, before it is recorded as applied, of what somebody else than the child has changed, and
-        who that is. `checks` is None where all of them are off.
+        is read; `displaced`, before it is recorded as applied, of what somebody else than the child has changed, who
+        that is, and whether the child had asked for it as well. `checks` is None where all of them are off.
         """
         self.rules = rules
         self._settings = settings
@@ -243,10 +243,13 @@ class ParentZone:
         return outcome
 
     async def _hold(self, provenance: Provenance, change: Change, why: str, now: float) -> Outcome:
-        """Have a change wait for an operator, in place of the one of this child that does, unless it is the same."""
+        """Have a change wait for an operator, in place of the one of this child that does, unless it is the same.
+
+        Whoever else asks for that one stands behind it, too: it does not end before the last of them.
+        """
         child, earlier = change.child, self._in_work.held(change.child)
-        outcome, is_signed = Outcome.waits_for_operator(why), provenance.key_id is not None
-        if earlier is not None and earlier.asks_for(change, is_signed):
+        outcome = Outcome.waits_for_operator(why)
+        if earlier is not None and earlier.change == change:
             number = earlier.id
             if await self._record(lambda: self._ledger.ask_again(number, provenance)):
                 self._accepted(provenance, now)
@@ -257,7 +260,7 @@ class ParentZone:
         )
         self._in_work.replaced(child, number)
         self._accepted(provenance, now)
-        self._in_work.hold(Held(number, change, [provenance.identity], is_signed), outcome)
+        self._in_work.hold(Held(number, change, [provenance.identity]), outcome)
         return outcome
 
     async def roll(

@@ -169,8 +169,10 @@ class Watching:
         known = await self._known(child, held)
         return known.watch is not None and _ds_gone_since(held, known, self._clock()) is not None
 
-    async def displaced(self, change: Change, actor: str) -> None:
+    async def displaced(self, change: Change, actor: str, is_wanted: bool) -> None:
         """What it means for a child's keys that somebody else is about to have its NS changed through us.
+
+        `is_wanted`: a trusted key of the child had asked for the same, so that its name servers are the child's own.
 
         That is an act upon this child, not a look: there is nothing to wait for. Where it builds on name servers for
         which the child is suspect, these are what is meant. To be called before the change is recorded: a crash in
@@ -187,7 +189,7 @@ class Watching:
             if foreign is not None and foreign.suspends:
                 await self._tell(change.child, foreign, actor)
                 return
-        if before != after and self._settings.foreign_ns != "keep":
+        if before != after and not is_wanted and self._settings.foreign_ns != "keep":
             seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
             await self._tell(change.child, _Foreign(seen, self._is_suspicious(before, after), FOREIGN), actor)
 

@@ -1,6 +1,7 @@
 """The earlier messages that asked for a change which waits for an operator; the latest one stands in the change itself.
 
-No change outlives the trust in the keys of all its askers, and any one of them that is trusted is enough.
+No change outlives the trust in the keys of all its askers, and any one of them that is trusted is enough. A front end
+needs no key: what it asked for lives on, whatever becomes of the child's.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from zonecut.store.errors import InvalidTransition
 from zonecut.store.key_values import ROLLED, KeyState
 
 MAX_ASKERS = 100
-"""So many messages of one change are kept, and the latest one of each key."""
+"""So many messages of one change are kept, and the latest one of each key and of front ends."""
 
 _TABLE, _CHANGES, _KEYS = tables.askers, tables.changes, tables.keys
 _COPIED = ("key_id", "source", "message", "identity", "expires_at", "inception")
@@ -26,7 +27,7 @@ def keep(connection: Connection, change_id: int) -> None:
     connection.execute(insert(_TABLE).from_select(["change_id", *_COPIED], copied))
     ours = _TABLE.c.change_id == change_id
     newest = select(_TABLE.c.id).where(ours).order_by(_TABLE.c.id.desc()).limit(MAX_ASKERS)
-    of_keys = select(func.max(_TABLE.c.id)).where(ours).group_by(_TABLE.c.key_id)
+    of_keys = select(func.max(_TABLE.c.id)).where(ours).group_by(_TABLE.c.key_id, _TABLE.c.inception.is_(None))
     connection.execute(delete(_TABLE).where(ours, _TABLE.c.id.not_in(newest), _TABLE.c.id.not_in(of_keys)))
 
 
@@ -61,9 +62,10 @@ def remembered(connection: Connection, now: float) -> Sequence[Remembered]:
 
 def check_word(connection: Connection, change: StoredChange) -> None:
     """Raise InvalidTransition where no key of those who asked for a change is trusted any more."""
-    if change.inception is None:
+    everybody = (change, *of_change(connection, change))
+    if any(each.inception is None for each in everybody):
         return
-    numbers = {each.key_id for each in (change, *of_change(connection, change))} - {None}
+    numbers = {each.key_id for each in everybody} - {None}
     columns = (_KEYS.c.tag, _KEYS.c.state, _KEYS.c.reason)
     rows = connection.execute(select(*columns).where(_KEYS.c.id.in_(numbers)).order_by(_KEYS.c.id.desc())).all()
     if any(row.state == KeyState.TRUSTED.value for row in rows):

@@ -113,12 +113,18 @@ _NEWEST = (
     .group_by(_TABLE.c.child)
 )
 
-_ACCEPTED = (
-    select(_TABLE.c.accepted_at, _TABLE.c.inception, tables.keys.c.tag, _TABLE.c.source)
-    .select_from(_TABLE.outerjoin(tables.keys, tables.keys.c.id == _TABLE.c.key_id))
-    .where(_TABLE.c.child == bindparam("child"))
-    .order_by(_TABLE.c.id.desc())
-    .limit(RECENT)
+_RECENT = select(_TABLE.c.id).where(_TABLE.c.child == bindparam("child")).order_by(_TABLE.c.id.desc()).limit(RECENT)
+# those who asked before for what another message stands in now count as well
+_ACCEPTED = union_all(
+    *(
+        select(_TABLE.c.accepted_at, asked.c.inception, tables.keys.c.tag, asked.c.source)
+        .select_from(tables_of_asked.outerjoin(tables.keys, tables.keys.c.id == asked.c.key_id))
+        .where(_TABLE.c.id.in_(_RECENT))
+        for asked, tables_of_asked in (
+            (_TABLE, _TABLE),
+            (tables.askers, tables.askers.join(_TABLE, _TABLE.c.id == tables.askers.c.change_id)),
+        )
+    )
 )
 
 
