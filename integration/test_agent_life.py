@@ -62,6 +62,20 @@ def test_a_key_record_that_somebody_took_out_is_put_back(tmp_path: Path) -> None
         until(lambda: published() == before, timeout=10, what="the KEY is back")
 
 
+def test_a_key_whose_files_say_that_it_is_done_with_is_used_and_told(tmp_path: Path) -> None:
+    with AgentWorld(tmp_path, child_entry={"poll": 3600, "check": 1}) as world:
+        world.wait_for("in-sync")
+        (file,) = key_files(world)
+        with file.with_suffix(".private").open("a") as private:
+            private.write("Inactive: 20250101000000\n")
+        until(lambda: bool(world.state()["notes"]), timeout=10, what="the time is seen")
+        (note,) = world.state()["notes"]
+        assert "the Inactive time in its file, 2025-01-01 00:00:00 UTC, is past" in note
+        time.sleep(1.5)
+        assert [event["reason"] for event in world.agent.log_events("agent.key-ended")] == [note]
+        world.in_sync()
+
+
 def test_a_server_of_the_parent_that_is_silent_is_told_and_does_not_hinder(tmp_path: Path) -> None:
     with AgentWorld(tmp_path, child_entry={"poll": 3600, "check": 1}) as world:
         world.wait_for("in-sync")

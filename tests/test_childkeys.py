@@ -145,3 +145,22 @@ def test_a_key_of_another_zone_under_a_name_of_ours_is_refused(tmp_path: Path) -
         stranger.with_suffix(ending).rename(own.file.with_suffix(ending))
     with pytest.raises(UnusableKey, match=r"the key is of other\.example\."):
         keys.all()
+
+
+def test_a_key_is_remarked_on_once_a_time_in_its_files_has_passed(tmp_path: Path) -> None:
+    keys = child_keys(tmp_path)
+    own = keys.make("ED25519")
+    assert keys.remark(own, 1e10) is None
+    with own.file.with_suffix(".private").open("a") as file:
+        file.write("Inactive: 20250101000000\nDelete: 20250201000000\n")
+    assert keys.all() == (own,)
+    assert keys.remark(own, 1735689599) is None
+    for now in (1735689600, 1e10):
+        assert keys.remark(own, now) == (
+            f"key {own.key.tag}: the Inactive time in its file, 2025-01-01 00:00:00 UTC, is past ({own.file}): "
+            "zonecut child roll child.parent.example. makes a new one"
+        )
+    own.file.write_text(f"; Delete: 20241231235959 (Tue)\n; Inactive: 2025\n{own.file.read_text()}")
+    assert "the Delete time in its file, 2024-12-31 23:59:59" in (keys.remark(own, 1735689600) or "")
+    own.file.write_text(f"; Inactive: 20251399999999\n{own.key.to_text()}\n")
+    assert keys.remark(own, 1735689599) is None

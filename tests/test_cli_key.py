@@ -45,6 +45,25 @@ def test_a_directory_of_keys_is_imported_as_trusted(house: House, monkeypatch: p
     assert ended.document["errors"] == []
 
 
+@pytest.mark.parametrize("ending", ["key", "private"])
+def test_a_key_whose_file_says_that_it_is_done_with_is_imported_with_a_warning(house: House, ending: str) -> None:
+    """`dnssec-keygen -T KEY -I ... -D ...` writes its times into the private file, dnssec-settime into both."""
+    path = house.file("Kchild.sig0.test.+015+46020.key", (DIRECTORY / ED25519).read_bytes())
+    with path.with_suffix(f".{ending}").open("a") as file:
+        comment = "; " if ending == "key" else ""
+        file.write(f"{comment}Created: 20240101000000\n{comment}Inactive: 20250203040506 (Mon Feb  3 2025)\n")
+        file.write(f"{comment}Delete: 20990101000000\n")
+    ended = house.imported(path, "--json")
+    assert ended.code == 0
+    assert [key["tag"] for key in ended.document["keys"]] == [46020]
+    (warning,) = ended.document["warnings"]
+    assert warning == {
+        "file": str(path),
+        "reason": "taken in, though the Inactive time in its file, 2025-02-03 04:05:06 UTC, is past",
+    }
+    assert warning["reason"] in house.imported(path).err
+
+
 def test_importing_a_known_key_again_with_trust_makes_it_trusted(house: House) -> None:
     house.imported(DIRECTORY)
     assert house.imported(DIRECTORY / ED25519, "--trust", "--json").document["keys"][0]["state"] == "trusted"

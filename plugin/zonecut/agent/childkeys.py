@@ -93,6 +93,12 @@ class ChildKeys:
         with self._folder.reading():
             return tuple(keyfiles.read_public(path) for path in self._folder.retired.files(self.zone))
 
+    def remark(self, own: OwnKey, now: float) -> str | None:
+        """What is to be said against a key at the time `now` (seconds): its files say that it is done with."""
+        if (ended := keyfiles.read_ended(own.file, now)) is None:
+            return None
+        return f"key {own.key.tag}: {ended} ({own.file}): zonecut child roll {names.to_text(self.zone)} makes a new one"
+
     def ever(self) -> tuple[Key, ...]:
         """All keys that we ever had: of these, those that are not wanted are taken out of the zone."""
         return (*(own.key for own in self.all()), *self.retired())

@@ -8,8 +8,9 @@ import structlog
 
 from zonecut.agent import machine
 from zonecut.agent.ceremony import STEPS, make_and_publish, own_key
+from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.keeping import keep
-from zonecut.agent.party import NoParty
+from zonecut.agent.party import NoParty, Party
 from zonecut.agent.rolling import roll
 from zonecut.agent.source import SourceError
 from zonecut.agent.state import AgentState, Phase
@@ -191,8 +192,18 @@ class ZoneAgent:
         if not parent.party.believable(place.settings.parent):
             advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
             return machine.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
-        if does in STEPS:
-            return await STEPS[does](place, state, own, parent.party)
+        stepped = await self._with_key(state, own, parent, parent.party)
+        remark = await asyncio.to_thread(place.keys.remark, own, place.clock())
+        if remark is None or remark in stepped.notes:
+            return stepped
+        if remark not in state.notes:
+            _log.warning("agent.key-ended", zone=names.to_text(place.zone), reason=remark)
+        return replace(stepped, notes=(*stepped.notes, remark))
+
+    async def _with_key(self, state: AgentState, own: OwnKey, parent: Parent, party: Party) -> AgentState:
+        place = self.place
+        if state.does in STEPS:
+            return await STEPS[state.does](place, state, own, party)
         if machine.roll_is_due(state, place.now()):
             state = machine.begin_roll(state, place.now())
         if state.roll is not None and state.phase is Phase.IN_SYNC and state.differs_since is None:

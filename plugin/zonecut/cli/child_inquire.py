@@ -1,5 +1,6 @@
 """`zonecut child inquire`: what the parent says of a child zone's keys."""
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -78,6 +79,8 @@ def _keys(loaded: "Loaded", section: "ChildSection", keyid: int | None) -> "tupl
     if not found:
         which = "no key" if keyid is None else f"no key with tag {keyid}"
         raise Failure(f"{section.zone}: {which} in {own.path}")
+    for remark in filter(None, (own.remark(each, time.time()) for each in found)):
+        output.complain(remark)
     return found
 
 

@@ -67,7 +67,7 @@ async def _import(loaded: "Loaded", given: Sequence[Path], trust: bool, reason: 
                 progress.advance(len(chunk))
     importer.complain()
     if as_json:
-        output.say_json({"keys": documents, "errors": importer.errors})
+        output.say_json({"keys": documents, "errors": importer.errors, "warnings": importer.warnings})
     return Exit.FAILED if importer.errors else Exit.DONE
 
 
@@ -78,7 +78,7 @@ def _add_row(table: output.Table, stored: "StoredKey") -> None:
 
 
 class _Importer:
-    """Takes files in; what is wrong with any of them is collected in `errors`."""
+    """Takes files in; what is wrong with any of them is collected in `errors`, what is only odd in `warnings`."""
 
     def __init__(self, loaded: "Loaded", trust: bool, reason: str) -> None:
         self._loaded = loaded
@@ -87,7 +87,8 @@ class _Importer:
         self._reason = reason
         self._actor = actor.operator()
         self.errors: list[dict[str, str]] = []
-        self._complained = 0
+        self.warnings: list[dict[str, str]] = []
+        self._complained = self._warned = 0
 
     def find(self, given: Sequence[Path]) -> tuple[list[Path], int]:
         """The key files that were named, those in directories included, and how many they are."""
@@ -118,7 +119,7 @@ class _Importer:
     def _read(self, path: Path) -> "Key | None":
         """The key in a file, if it may become a key of ours."""
         from zonecut.cli.failures import UsageFailure
-        from zonecut.protocol.keyfiles import read_public
+        from zonecut.protocol.keyfiles import read_ended, read_public
         from zonecut.protocol.keys import UnusableKey, check_usable
         from zonecut.receiver import policy
 
@@ -137,6 +138,8 @@ class _Importer:
         except UsageFailure as failure:
             self._error(path, str(failure))
         else:
+            if (ended := read_ended(path, time.time())) is not None:
+                self.warnings.append({"file": str(path), "reason": f"taken in, though {ended}"})
             return key
         return None
 
@@ -168,7 +171,7 @@ class _Importer:
         self.errors.append({"file": str(path), "reason": reason})
 
     def complain(self) -> None:
-        """Write the errors that are new to standard error."""
-        for error in self.errors[self._complained :]:
-            output.complain(f"{error['file']}: {error['reason']}")
-        self._complained = len(self.errors)
+        """Write the errors and warnings that are new to standard error."""
+        for each in (*self.errors[self._complained :], *self.warnings[self._warned :]):
+            output.complain(f"{each['file']}: {each['reason']}")
+        self._complained, self._warned = len(self.errors), len(self.warnings)

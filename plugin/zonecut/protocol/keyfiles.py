@@ -7,7 +7,7 @@ ML-DSA keys are written in the same style, with the 32-octet seed of FIPS 204 as
 import os
 from base64 import b64encode
 from binascii import a2b_base64
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +17,7 @@ from zonecut.protocol import names
 from zonecut.protocol.algorithms import ECDSA_CURVES, PrivateKey
 from zonecut.protocol.codepoints import Algorithm, CodePoints
 from zonecut.protocol.keys import Key, KeyPair, UnusableKey, algorithm_text, check_usable
+from zonecut.protocol.keytimes import Ended, ended
 from zonecut.protocol.regularfile import open_regular
 
 _FORMAT = "v1.3"
@@ -148,6 +149,18 @@ def read_pair(path: Path, codepoints: CodePoints) -> KeyPair:
         return parse_pair(key, _read(private_path, secret=True), codepoints)
     except UnusableKey as error:
         raise UnusableKey(f"{private_path}: {error.reason}") from None
+
+
+def read_ended(path: Path, now: float) -> Ended | None:
+    """The time in the files of a key, of which `path` is either, after which it is not to be used, if it has passed.
+
+    A file that is not there, or cannot be read, says nothing.
+    """
+    found = []
+    for each in (path.with_suffix(".key"), path.with_suffix(".private")):
+        with suppress(OSError, UnusableKey):
+            found.append(ended(_read(each, secret=False), now))
+    return min((each for each in found if each is not None), key=lambda each: each.at, default=None)
 
 
 def _read(path: Path, *, secret: bool) -> str:

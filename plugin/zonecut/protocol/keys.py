@@ -3,10 +3,8 @@
 RFC 2535 section 3. What an algorithm does is told by `algorithms`, what stands in a file by `keyfiles`.
 """
 
-import re
 import struct
 from base64 import b64encode
-from binascii import a2b_base64
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Self
@@ -25,6 +23,7 @@ from zonecut.protocol.algorithms import (
 )
 from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.foreigntext import clip
+from zonecut.protocol.keytext import read_key
 
 __all__ = [
     "HOST_KEY",
@@ -44,13 +43,6 @@ HOST_KEY = 512
 _NO_KEY = 0x8000  # RFC 2535 section 3.1.2: "use of the key is prohibited for authentication", alone or as "no key"
 _EXTENDED = 0x1000
 _PROTOCOLS = (3, 255)  # DNSSEC, all
-_MAX_PUBLIC_KEY = 0xFFFF - 4
-
-_TOKEN = re.compile(
-    r'(?P<blank>[ \t\r]+)|(?P<comment>;[^\n]*)|(?P<end>\n)|(?P<bracket>[()])|(?P<word>(?:\\[0-9]{3}|\\.|[^\s;()"\\])+)'
-)
-_TTL = re.compile(r"[0-9]{1,10}|(?:[0-9]{1,10}[wdhms])+", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 class UnusableKey(Exception):
@@ -102,78 +94,12 @@ class Key:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The key in the one record of a zone or `.key` file.
-
-        TTL and class may be missing; comments, parentheses and white space inside the base64 are understood
-        (RFC 1035 section 5.1). The owner is taken as absolute. Raises UnusableKey for anything else, a DNSKEY included.
-        """
-        records = _records(text)
-        if len(records) != 1:
-            raise UnusableKey(f"{len(records)} records where one KEY record belongs")
-        owner_text, *rest = records[0]
-        if not owner_text or owner_text == "@" or owner_text.startswith("$"):
-            raise UnusableKey(f"a KEY record starts with its full owner name, not with {owner_text or 'white space'!r}")
+        """The key in the one KEY record of a zone or `.key` file, see `keytext`. Raises UnusableKey for anything else,
+        a DNSKEY included."""
         try:
-            owner = names.from_text(owner_text)
+            return cls(*read_key(text))
         except ValueError as error:
-            raise UnusableKey(f"the owner of the KEY record is no domain name: {error}") from None
-        for _ in range(2):  # TTL and class, either first
-            if rest and (rest[0].upper() == "IN" or _TTL.fullmatch(rest[0])):
-                del rest[0]
-        subject = f"KEY of {names.to_text(owner)}"
-        kind = rest[0].upper() if rest else "record without a type"
-        if kind in ("DNSKEY", "CDNSKEY"):
-            raise UnusableKey(
-                f"{names.to_text(owner)}: a {kind} is not a KEY: it signs a zone, not messages;"
-                f" make one with dnssec-keygen -T KEY -n HOST"
-            )
-        if kind != "KEY":
-            raise UnusableKey(f"{names.to_text(owner)}: a {kind} is not a KEY")
-        if len(rest) < 5:
-            raise UnusableKey(f"{subject}: four fields belong here: flags, protocol, algorithm, public key")
-        flags = _number(rest[1], 0xFFFF, f"{subject}: flags")
-        protocol = _number(rest[2], 0xFF, f"{subject}: protocol")
-        algorithm = _number(rest[3], 0xFF, f"{subject}: algorithm")
-        try:
-            public_key = a2b_base64("".join(rest[4:]), strict_mode=True)
-        except ValueError as error:
-            raise UnusableKey(f"{subject}: the public key is no base64: {error}") from None
-        if not 0 < len(public_key) <= _MAX_PUBLIC_KEY:
-            raise UnusableKey(f"{subject}: a public key of {len(public_key)} octets does not fit a KEY record")
-        return cls(owner, flags, protocol, algorithm, public_key)
-
-
-def _records(text: str) -> list[list[str]]:
-    """The words of each record of a zone file. The first is empty where white space stands for the owner."""
-    records: list[list[str]] = []
-    record: list[str] = []
-    depth = at = 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise UnusableKey(f"no KEY record can be read from {text[at : at + 20]!r}")
-        at_line_start = at == 0 or text[at - 1] == "\n"
-        at = found.end()
-        if found.lastgroup == "word":
-            record.append(found.group())
-        elif found.lastgroup == "bracket":
-            depth += 1 if found.group() == "(" else -1
-            if depth not in (0, 1):
-                raise UnusableKey("the parentheses of the KEY record do not match")
-        elif found.lastgroup == "blank" and at_line_start and not record:
-            record.append("")
-        elif found.lastgroup == "end" and not depth:
-            records.append(record)
-            record = []
-    if depth:
-        raise UnusableKey("the parentheses of the KEY record do not match")
-    return [words for words in [*records, record] if any(words)]
-
-
-def _number(text: str, largest: int, what: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > largest:
-        raise UnusableKey(f"{what} is a number up to {largest}, not {text!r}")
-    return int(text)
+            raise UnusableKey(str(error)) from None
 
 
 def check_usable(key: Key, codepoints: CodePoints) -> None:
