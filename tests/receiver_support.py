@@ -197,10 +197,11 @@ async def site(
     checks: Callable[[Store], Checks] | None = None,
     zones: Collection[bytes] = (ZONE,),
     monotonic: Callable[[], float] | None = None,
+    boot: str = "",
 ) -> AsyncIterator[Site]:
     """A running receiver on a zone file in `directory`; `zones` are all the parent zones that it has.
 
-    `monotonic` is what absences are counted by, where that is not `clock`.
+    `monotonic` is what absences are counted by, where that is not `clock`; `boot` names the boot of the machine.
     """
     zone_file = directory / "parent.zone"
     if not zone_file.exists():
@@ -257,7 +258,7 @@ async def site(
             Rules.of(ZONE, names.from_text("updater.parent.example."), policy or Policy(), zones),
             settings or ZoneSettings(),
             backend,
-            Ledger(store, ZONE),
+            Ledger(store, ZONE, boot),
             replay,
             watching.noticed,
             watching.suspends,

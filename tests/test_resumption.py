@@ -13,7 +13,7 @@ from receiver_support import CHILD, NOW, ZONE, Site, ns_of, replace_ns, site
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol.codepoints import Rcode
 from zonecut.receiver.resumption import RESUME_WITHIN
-from zonecut.store import ChangeState, ServerState, Settlement, Store, ZoneState
+from zonecut.store import ChangeState, ServerState, Settlement, Store, StoredChange, ZoneState
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
 
@@ -157,3 +157,68 @@ async def test_what_the_server_holds_by_now_is_applied_however_long_it_waited(tm
         await asyncio.sleep(0.2)
         assert await here.served() == ns_of(CHILD, A, B)
         assert (await here.store.changes.list(child=CHILD))[0].state is ChangeState.APPLIED
+
+
+async def _recorded(here: Site) -> int:
+    """The serial that the store has of the zone, once that is the zone's."""
+    async with asyncio.timeout(5):
+        while True:
+            seen = await here.store.serials.last(ZONE)
+            if seen is not None and seen.serial == await here.backend.serial():
+                return seen.serial
+            await asyncio.sleep(0.05)
+
+
+async def _latest(here: Site) -> StoredChange:
+    (latest,) = await here.store.changes.list(limit=1)
+    return latest
+
+
+@pytest.mark.parametrize(
+    ("boot", "written", "held"),
+    [
+        ("the next", True, True),
+        ("the next", False, False),
+        # the daemon alone was killed: whatever others write is judged by what they wrote
+        ("the first", True, False),
+    ],
+)
+async def test_what_waited_is_not_written_onto_a_zone_that_was_written_while_the_machine_was_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str, written: bool, held: bool
+) -> None:
+    """B waited when the disk was saved; it was added and removed since, as the serial alone tells."""
+    async with site(tmp_path, boot="the first") as here:
+        pair = await here.trust(CHILD)
+        assert await ask(here, A) == Rcode.NOERROR
+        serial = await _recorded(here)
+        await leave_waiting(here, monkeypatch, A, B)
+    zone_file = tmp_path / "parent.zone"
+    if written:
+        text = zone_file.read_text()
+        zone_file.write_text(text.replace(f" {serial} ", f" {serial + 2} "))
+        assert zone_file.read_text() != text
+    async with site(tmp_path, boot=boot) as here:
+        here.pairs[CHILD], here.clock.now = pair, NOW + 50
+        old = here.signed(*replace_ns(CHILD, C))
+        here.clock.now = NOW + 100
+        assert await here.zone.writer.drain(5)
+        async with asyncio.timeout(5):
+            while (change := await _latest(here)).state is ChangeState.ACCEPTED:  # noqa: ASYNC110 (it is looked for)
+                await asyncio.sleep(0.05)
+        if not held:
+            assert change.state is ChangeState.APPLIED
+            assert await here.served() == ns_of(CHILD, A, B)
+            return
+        assert change.state is ChangeState.HELD
+        assert change.reason is not None
+        assert f"the zone has the serial {serial + 2} where {serial} was seen last" in change.reason
+        assert await here.served() == ns_of(CHILD, A)
+        assert (await here.ask(old)).rcode == Rcode.BADTIME
+        # it counts once it is asked for anew, and is not in doubt any more
+        here.clock.now = NOW + 1000
+        assert await ask(here, A, B) == Rcode.NOERROR
+        assert await here.served() == ns_of(CHILD, A, B)
+        assert await _recorded(here)
+    async with site(tmp_path, boot="a third") as here:
+        here.pairs[CHILD] = pair
+        assert (await here.ask(old)).rcode == Rcode.BADTIME  # it does not wear off

@@ -31,8 +31,10 @@ from zonecut.receiver.batches import HOPELESS
 from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed
+from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
 from zonecut.receiver.policy import Policy, Rules
+from zonecut.receiver.serials import Serials
 from zonecut.receiver.writequeue import Pending
 from zonecut.receiver.writer import MAX_CONFLICTS, Writer
 from zonecut.store import ChangeState, NewChange, Store, StoreUnavailable
@@ -186,7 +188,8 @@ class Bench:
         self.store = store
         self.ledger = Ledger(store, ZONE)
         self.noticed: list[Delegation] = []
-        self.writer = Writer(ZONE, server, self.ledger, self.notice, 50, random.Random(1))
+        serials = Serials(ZONE, server, self.ledger, ChildOrder(self.ledger))
+        self.writer = Writer(ZONE, server, self.ledger, self.notice, 50, random.Random(1), serials)
 
     async def notice(self, child: bytes, reading: Reading) -> None:
         self.noticed.append(reading.delegation)

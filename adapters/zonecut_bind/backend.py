@@ -65,7 +65,7 @@ class BindBackend(Backend):
         server = Server(host, port, key, self._options.timeout)
         self._connected = server, Connection(server)
         try:
-            await self._serial()
+            await self.serial()
             await check_made(self._zone, server.key_name, self._ask_all)
             self._remarks = await self._permission.remarks(server.key_name)
             await self._scan()
@@ -164,6 +164,11 @@ class BindBackend(Backend):
             async for branch in branches:
                 for reading in branch.readings():
                     yield reading
+
+    async def serial(self) -> int:
+        """The zone's serial. Raises BackendError unless named answers for it with authority."""
+        (answer,) = await self._ask_all([(message.query(0, self._zone, RRType.SOA), Operation.QUERY)])
+        return self._serial_in(answer)
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         """Each name is asked for by ANY, which named answers in full over TCP; prerequisites confirm what is seen."""
@@ -322,11 +327,6 @@ class BindBackend(Backend):
             raise BackendUnavailable(f"named sent an answer that {error.reason}") from error
         return self._serial_in(soa), frozenset(target.lower() for target in found)
 
-    async def _serial(self) -> int:
-        """The zone's serial. Raises BackendError unless named answers for it with authority."""
-        (answer,) = await self._ask_all([(message.query(0, self._zone, RRType.SOA), Operation.QUERY)])
-        return self._serial_in(answer)
-
     def _serial_in(self, answer: Envelope) -> int:
         zone = names.to_text(self._zone)
         server, _ = self._open_connection()
@@ -362,7 +362,7 @@ class BindBackend(Backend):
         while True:
             await asyncio.sleep(self._options.rescan)
             try:
-                if await self._serial() != self._scanned:
+                if await self.serial() != self._scanned:
                     await self._scan()
             except BackendError as error:
                 _LOG.warning("looking for hidden delegations of %s: %s", names.to_text(self._zone), error.reason)

@@ -102,6 +102,9 @@ class DatabaseBackend(Backend):
             for reading in readings:
                 yield reading
 
+    async def serial(self) -> int:
+        return await self._reading(self._tables.serial)
+
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return await self._reading(partial(self._tables.rrsets, places=names))
 

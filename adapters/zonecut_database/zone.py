@@ -64,8 +64,17 @@ class ZoneTables:
 
     def check(self, connection: Connection) -> None:
         """Raises BackendMisconfigured unless the database has the zone: what is missing says nothing without it."""
-        if connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first() is None:
+        self.serial(connection)
+
+    def serial(self, connection: Connection) -> int:
+        """The number of the last change of a row, as an SOA may have it.
+
+        Raises BackendMisconfigured where there is no such zone.
+        """
+        row = connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first()
+        if row is None:
             self._refuse()
+        return int(row.serial) % 2**32
 
     def check_made(self, connection: Connection) -> None:
         """Raises BackendMisconfigured for rows that somebody made of the whole zone: a table makes nothing anew."""

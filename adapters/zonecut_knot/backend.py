@@ -123,6 +123,9 @@ class KnotBackend(Backend):
                 for reading in branch.readings():
                     yield reading
 
+    async def serial(self) -> int | None:
+        return (await self._apex())[0]
+
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         zone, _ = self._open()
         return await self._in_turn(partial(zone.rrsets, names))

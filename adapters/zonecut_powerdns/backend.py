@@ -208,6 +208,9 @@ class PowerDnsBackend(Backend):
         for unreadable in senseless.rest():
             yield unreadable
 
+    async def serial(self) -> int:
+        return await self._open()[0].serial()
+
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         if self._rectify_owed:
             await self._rectify()

@@ -71,6 +71,9 @@ class ZonefileBackend(Backend):
             for reading in await asyncio.to_thread(self._parent.readings, cuts[start : start + _CHUNK]):
                 yield reading
 
+    async def serial(self) -> int:
+        return await asyncio.to_thread(self._parent.serial)
+
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return await asyncio.to_thread(self._parent.rrsets, names)
 

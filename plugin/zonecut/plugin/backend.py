@@ -285,6 +285,13 @@ class Backend(ABC):
         what makes no sense stands there as unreadable, and stops no other.
         """
 
+    async def serial(self) -> int | None:
+        """The serial of the zone as the server has it (RFC 1982): it rises with whatever is written.
+
+        None, as here, where the server does not tell.
+        """
+        return None
+
     @abstractmethod
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         """The zone's own RRsets at these names, in any order: not what a wildcard or another zone would answer there.

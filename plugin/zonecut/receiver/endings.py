@@ -47,6 +47,12 @@ class Endings:
         self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
         self.end(pending, failed, result)
 
+    async def hold(self, pending: Pending, change: Change, reason: str, told: str, result: Result) -> None:
+        """Have it wait for an operator, as this change and with this reason. Raises StoreError."""
+        await self._ledger.hold(pending.id, change, reason)
+        pending.change = change
+        self.end(pending, Outcome.waits_for_operator(told), result)
+
     async def give_up(self, pending: Pending, failed: Outcome, held: Delegation, result: Result) -> None:
         """Have one fail of which the server, which holds this, may hold a part. Raises BackendError."""
         left = await take_back(self._backend, self._ledger, self._zone, pending, held)

@@ -105,8 +105,11 @@ class InWork:
         self._writer.put(pending)
         return pending.settled
 
-    async def resume(self, stored: StoredChange, too_late: Refusal | None = None) -> None:
-        """Take up what was accepted before us; `too_late`: why it is not written any more, unless it was."""
+    async def resume(self, stored: StoredChange, too_late: Refusal | None = None) -> "asyncio.Future[Outcome]":
+        """Take up what was accepted before us; how it ends.
+
+        `too_late`: why it is not written any more, unless it was.
+        """
         await self._turns.take(stored.child, 0)
         pending = Pending(
             stored.id,
@@ -115,13 +118,16 @@ class InWork:
             stored.attempts,
             uncertain=True,
             since=-inf,
+            resumed=True,
         )
         pending.withdrawn, pending.may_be_ours = too_late, too_late is None
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
         identities = () if stored.identity is None else (stored.identity,)
         actor = None if stored.inception is not None else actor_of(stored.source)
-        tell_end(self._zone, stored.child, stored.id, self.hand_over(pending, identities, actor))
+        settled = self.hand_over(pending, identities, actor)
+        tell_end(self._zone, stored.child, stored.id, settled)
+        return settled
 
     def case_of(self, stored: StoredChange) -> Case:
         """What stands behind a change of the ledger."""

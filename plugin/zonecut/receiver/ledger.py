@@ -28,6 +28,7 @@ from zonecut.store import (
     Store,
     StoredChange,
     StoreUnavailable,
+    ZoneSerial,
 )
 
 SETTLE_WITHIN = 0.05
@@ -47,7 +48,9 @@ _log = structlog.get_logger(__name__)
 class Ledger:
     """One parent zone's accepted changes in the store."""
 
-    def __init__(self, store: Store, zone: bytes) -> None:
+    def __init__(self, store: Store, zone: bytes, boot: str = "") -> None:
+        """`boot` names this boot of the machine; empty where it is not known."""
+        self.boot = boot
         self._store = store
         self._zone = zone
         self._ended: list[Settlement] = []
@@ -153,7 +156,20 @@ class Ledger:
 
         Raises StoreUnavailable.
         """
-        return await self._store.restores.floor()
+        floors = await self._store.restores.floor(), await self._store.serials.floor(self._zone)
+        return max((each for each in floors if each is not None), default=None)
+
+    async def distrust(self) -> float:
+        """Have what was signed before now be stale; that time. Raises StoreUnavailable."""
+        return await self._store.serials.distrust(self._zone)
+
+    async def last_serial(self) -> ZoneSerial | None:
+        """The zone's serial as it was last recorded. Raises StoreUnavailable."""
+        return await self._store.serials.last(self._zone)
+
+    async def note_serial(self, seen: ZoneSerial) -> None:
+        """Record the zone's serial. Raises StoreUnavailable."""
+        await self._store.serials.record(seen)
 
     async def check_signer(self, stored: StoredChange) -> None:
         """Raise Refusal unless the key that signed a change is trusted now, or it came without a signature.

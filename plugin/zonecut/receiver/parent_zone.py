@@ -30,6 +30,7 @@ from zonecut.receiver.readings import Readings
 from zonecut.receiver.recording import Recording
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.resumption import Resumption
+from zonecut.receiver.serials import Serials
 from zonecut.receiver.telling import tell_accepted, tell_kept
 from zonecut.receiver.turns import TooManyWaiting, Turn, Turns, TurnTimeout
 from zonecut.receiver.writequeue import Pending
@@ -81,15 +82,18 @@ class ParentZone:
         self._ds_taken_out = ds_taken_out
         self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
         self.listing = self._readings.listing
-        self.writer = Writer(rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter)
-        self._turns = Turns(max_waiting)
         self._order = ChildOrder(ledger)
+        self._serials = Serials(rules.zone, backend, ledger, self._order)
+        self.writer = Writer(
+            rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter, self._serials
+        )
+        self._turns = Turns(max_waiting)
         self._in_work = InWork(
             rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case, displaced
         )
         self.counts = self._in_work.counts
         self._decisions = Decisions(rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh)
-        self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work)
+        self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work, self._serials)
         self._recording = Recording()
         self._duty = Duty(rules.zone, "writer", "requests")
 
@@ -141,6 +145,7 @@ class ParentZone:
                 await self._readings.open(self.writer.held_up)
                 await self._resumption.finish()
                 self.writer.aftercare.resume(await self._ledger.last_applied(), await self._ledger.last_freed())
+                tasks.create_task(self._serials.run())
                 _log.info("zone.ready", zone=names.to_text(self.zone))
                 await self.writer.run()
 

@@ -9,6 +9,8 @@ which this ledger knows nothing, so that the zone may look as if nothing had:
 - The zone was not served for longer than `RESUME_WITHIN`: its section was out of the configuration, nothing ran, or the
   whole machine was put back to an earlier state. What the server holds by now is settled as applied; the rest fails,
   with a reason, and whoever asked for it asks again.
+- The machine was started anew, and the zone's serial is not the one that was seen last, see `serials`: what the server
+  holds by now is settled as applied; the rest waits for an operator, or for who asked to ask again.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from zonecut.receiver.inwork import Held, InWork
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.serials import Serials
 from zonecut.receiver.trouble import Trouble
 from zonecut.store import ChangeState, Decision, StoredChange, StoreUnavailable
 
@@ -32,11 +35,12 @@ LOOK_AGAIN = 0.5
 class Resumption:
     """Of one parent zone."""
 
-    def __init__(self, zone: bytes, ledger: Ledger, order: ChildOrder, in_work: InWork) -> None:
+    def __init__(self, zone: bytes, ledger: Ledger, order: ChildOrder, in_work: InWork, serials: Serials) -> None:
         self._zone = zone
         self._ledger = ledger
         self._order = order
         self._in_work = in_work
+        self._serials = serials
         self._absence: float | None = None
         self.knows_absence = False
         """Whether it has been read for how long the zone was not served."""
@@ -56,6 +60,7 @@ class Resumption:
         if self.done.is_set() or self._ledger.restored is not None:
             return
         self._order.floor = await self._ledger.floor()
+        await self._serials.begin()
         unsettled, held = await self._ledger.unsettled(), await self._ledger.held()
         newest = await self._ledger.newest()
         for stored in held:
@@ -71,7 +76,7 @@ class Resumption:
                 # it is judged again before it is written, as everything that waited for an operator
                 await self._hold(stored)
             else:
-                await self._in_work.resume(stored, self._too_late())
+                self._serials.expect(await self._in_work.resume(stored, self._too_late()))
         self.done.set()
 
     async def _hold(self, stored: StoredChange) -> None:

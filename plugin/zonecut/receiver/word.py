@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from zonecut.plugin import BackendError, Reading
+from zonecut.plugin import BackendError, BackendUnavailable, Reading
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result
 from zonecut.receiver.endings import Endings
@@ -28,17 +28,25 @@ class Word:
     """Of one parent zone's changes."""
 
     def __init__(
-        self, zone: bytes, endings: Endings, waits: Waits, read: Callable[[Pending], Awaitable[Reading]]
+        self,
+        zone: bytes,
+        endings: Endings,
+        waits: Waits,
+        read: Callable[[Pending], Awaitable[Reading]],
+        doubt: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """`read` tells what the server holds for a change's child now."""
+        """`read` tells what the server holds for a change's child now; `doubt` why nothing is to be written that an
+        earlier process accepted."""
         self._zone = zone
         self._endings = endings
         self._waits = waits
         self._read = read
+        self._doubt = doubt
 
     async def still_counts(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Those whose word still counts; the others end, or come again where that is not known. Raises BackendError."""
         rest = []
+        doubt = await self._doubt()
         for pending in batch:
             if pending.withdrawn is not None:
                 await self._withdraw(pending, pending.withdrawn, result)
@@ -52,8 +60,17 @@ class Word:
                 except StoreUnavailable as error:
                     self._waits.put_off(pending, error.reason, result)
                     continue
+            if pending.resumed and doubt is not None:
+                await self._hold(pending, doubt, result)
+                continue
             rest.append(pending)
         return rest
+
+    async def _hold(self, pending: Pending, reason: str, result: Result) -> None:
+        """Have a change wait for an operator that is not on the server. Raises BackendError, StoreUnavailable."""
+        if await self._endings.withdraw(pending):
+            raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
+        await self._endings.hold(pending, pending.change, reason, reason, result)
 
     async def _withdraw(self, pending: Pending, refusal: Refusal, result: Result) -> None:
         """End a change that is not on the server and must not come there, not even by half. Raises BackendError.

@@ -32,6 +32,8 @@ class Pending:
     """False where others may have changed the zone since: then nothing on the server counts as half of our writing."""
     written: bool = field(init=False)
     """Something of it may be on the server."""
+    resumed: bool = False
+    """It was accepted by a process before us."""
     looked_at: Change | None = None
     """What the checks that are enforced have passed; None if that is not known."""
     since: float = field(default_factory=time.monotonic)

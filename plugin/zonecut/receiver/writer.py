@@ -33,6 +33,7 @@ from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.serials import Serials
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.waits import Waits, about
 from zonecut.receiver.word import Word
@@ -66,6 +67,7 @@ class Writer:
         noticed: Callable[[bytes, Reading], Awaitable[None]],
         max_batch: int,
         jitter: random.Random,
+        serials: Serials,
     ) -> None:
         """`noticed` is told of each delegation that was read."""
         self._zone = zone
@@ -77,7 +79,8 @@ class Writer:
         self._waits = Waits(zone, self._queue, ledger, jitter)
         self.aftercare = Aftercare(zone, backend, ledger.record, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
-        self._word = Word(zone, self._endings, self._waits, self._read)
+        self._serials = serials
+        self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
@@ -219,6 +222,7 @@ class Writer:
             if others := self._waits.put_aside(batch, error, result):
                 await self._take(others, result)
             return
+        self._serials.written()
         for pending in batch:
             pending.written = True
         for pending in await self._without_applied(batch, result):
@@ -319,9 +323,7 @@ class Writer:
             why = pending.case.held_because(replace(change, before=pending.origin))
         if why is not None:
             await self._forget(pending)
-            await self._ledger.hold(pending.id, change, weighed.with_kept(why))
-            pending.change = change
-            self._endings.end(pending, Outcome.waits_for_operator(why), result)
+            await self._endings.hold(pending, change, weighed.with_kept(why), why, result)
             return
         if after != held and pending.case.must_look(change, pending.looked_at):
             # others' changes do not wait for what this child's servers have to say

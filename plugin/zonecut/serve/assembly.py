@@ -23,6 +23,7 @@ from zonecut.receiver.served_zone import ServedZone
 from zonecut.receiver.sweep import Sweep
 from zonecut.receiver.trust import Trust
 from zonecut.receiver.watching import Watching
+from zonecut.serve.boot import boot_name
 from zonecut.serve.worlds import Nowhere, make_checks, make_world
 from zonecut.store import Store
 
@@ -98,7 +99,7 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
         rules,
         section.settings(),
         backend,
-        Ledger(parts.store, apex),
+        Ledger(parts.store, apex, boot_name()),
         parts.replay,
         watching.noticed,
         watching.suspends,

@@ -109,6 +109,11 @@ class SharedBackend(Backend):
                 if isinstance(found, AsyncGenerator):
                     await found.aclose()
 
+    async def serial(self) -> int | None:
+        async with self._turn:
+            with self.health.watched():
+                return await self._backend.serial()
+
     async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
         async with self._turn:
             with self.health.watched():

@@ -40,6 +40,7 @@ from zonecut.store.mark import Mark, Restored
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
 from zonecut.store.watches import Away, Watch, WatchTable
+from zonecut.store.zone_serials import ZoneSerial, ZoneSerials
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
@@ -65,6 +66,8 @@ __all__ = [
     "ChildLedger",
     "ChildLedgers",
     "AppliedChange",
+    "ZoneSerial",
+    "ZoneSerials",
     "ZoneStates",
     "ZoneState",
     "ServerState",

@@ -225,6 +225,15 @@ zone_states = Table(
     Column("seen_at", Double, nullable=False),
 )
 
+zone_serials = Table(
+    "zone_serials",
+    metadata,
+    Column("zone", Octets, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("floor", Double),
+)
+
 store_name = Table(
     "store_name",
     metadata,

@@ -1,5 +1,6 @@
 """What a backend writes: all of it or nothing, and only on what it believes to be there."""
 
+import asyncio
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,6 +14,11 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import ResourceRecord
+
+
+def _is_later(serial: int | None, before: int) -> bool:
+    """By serial number arithmetic (RFC 1982 section 3.2)."""
+    return serial is not None and 0 < (serial - before) % 2**32 < 2**31
 
 
 class WritingContract(ContractTests):
@@ -38,6 +44,17 @@ class WritingContract(ContractTests):
             back = [Change(change.after, change.before) for change in changes]
             await self.carried_out(backend, back)
             assert await listed(backend) == {i.child: i for i in (generated(self.zone_name, n) for n in range(10))}
+
+    async def test_the_serial_rises_with_what_is_written(self, server: ContractServer) -> None:
+        """Secondaries ask for nothing else; as far as the server tells it. A signer may raise it a moment later."""
+        async with opened(server) as backend:
+            before, others = await backend.serial(), self.delegation("child1", ["ns3.elsewhere.test."])
+            await self.carried_out(backend, [Change((await backend.read(others.child)).delegation, others)])
+            for _ in range(100):
+                if before is None or _is_later(await backend.serial(), before):
+                    return
+                await asyncio.sleep(0.1)
+            pytest.fail(f"the serial stays at {before}")
 
     async def test_records_are_published_with_the_ttls_of_the_context(self, server: ContractServer) -> None:
         """The TTL is not part of the interface; what can be seen is that somebody else's record takes no harm."""

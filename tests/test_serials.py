@@ -1,0 +1,61 @@
+"""The serial of a zone after a change: one that stays is told, for secondaries never come."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from zonecut.plugin import Backend
+from zonecut.protocol import names
+from zonecut.receiver import serials
+from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.serials import Serials
+from zonecut.store import Store
+
+ZONE = names.from_text("parent.example.")
+
+
+class Numbered:
+    """A server of which nothing but the serial is asked; it shows these, and then the last one."""
+
+    def __init__(self, *shown: int | None) -> None:
+        self._shown: Iterator[int | None] = iter(shown)
+        self.last: int | None = None
+
+    async def serial(self) -> int | None:
+        self.last = next(self._shown, self.last)
+        return self.last
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ((7, 8), False),
+        ((7, 7, 8), False),  # a signer takes its time
+        ((7, 7, 7), True),
+        ((None,), False),
+    ],
+)
+async def test_a_serial_that_stays_after_a_change_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: tuple[int | None, ...], told: bool
+) -> None:
+    monkeypatch.setattr(serials, "SETTLING", 0.01)
+    monkeypatch.setattr(serials, "SIGNING", 0.01)
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        ledger = Ledger(store, ZONE, "this boot")
+        kept = Serials(ZONE, cast(Backend, Numbered(*shown)), ledger, ChildOrder(ledger))
+        await kept.begin()
+        with capture_logs() as logs:
+            task = asyncio.create_task(kept.run())
+            await asyncio.sleep(0.3)
+            kept.written()
+            await asyncio.sleep(0.3)
+            task.cancel()
+        stays = [each for each in logs if each["event"] == "zone.serial.stays"]
+        assert bool(stays) is told
+        if told:
+            assert stays[0]["reason"] == "it is 7 before and after a change: secondaries do not fetch the zone"
