@@ -308,6 +308,27 @@ def test_a_held_change_is_listed_and_approved(house: House) -> None:
     assert "waits for the server, not for an operator" in again.err
 
 
+def test_an_approved_change_that_cannot_be_judged_is_shown_with_the_way_to_end_it(house: House) -> None:
+    number = held(house)
+    assert (
+        f"zonecut change approve {number}, or zonecut change reject {number}"
+        in house.zonecut("change", "show", number).out
+    )
+    assert house.zonecut("change", "approve", number).code == 0
+    assert "reject" not in house.zonecut("change", "list").out
+
+    async def tried() -> None:
+        async with house.store() as store:
+            await store.changes.note_attempts([Attempt(number, 0, "the server is away", 60)])
+
+    asyncio.run(tried())
+    for command in (("list",), ("show", number)):
+        shown = " ".join(house.zonecut("change", *command).out.split())
+        assert "the server is away" in shown
+        assert "its child's next changes wait" in shown
+        assert f"zonecut change reject {number}" in shown
+
+
 def test_a_change_is_rejected_while_it_is_held_or_waits_and_not_later(house: House) -> None:
     number = held(house)
     document = house.zonecut("change", "reject", number, "--reason", "unknown there", "--json").document

@@ -206,6 +206,116 @@ async def test_an_approved_change_is_judged_on_what_is_there_then(opened: Open, 
         assert applied.after == served
 
 
+def edit(directory: Path, *, without: str = "", more: str = "") -> None:
+    """Somebody else takes the lines with a text out of the zone, and adds others."""
+    include = directory / "parent.example.delegations"
+    kept = [line for line in include.read_text().splitlines(keepends=True) if not without or without not in line]
+    include.write_text("".join(kept) + more)
+
+
+def line_of(ds: bytes) -> str:
+    return f"child.parent.example. DS {int.from_bytes(ds[:2])} {ds[2]} {ds[3]} {ds[4:].hex()}\n"
+
+
+async def held_again(here: Site, number: int) -> StoredChange:
+    """A change once it is held and nobody has decided about that."""
+    async with asyncio.timeout(5):
+        while True:
+            stored = await ended(here, number, ChangeState.HELD)
+            if stored.decision is None:
+                return stored
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_an_approval_is_of_the_change_that_was_shown_and_of_no_other_that_comes_of_the_request(
+    opened: Open, tmp_path: Path, replaced: bool, restarts: bool
+) -> None:
+    async with opened() as here:
+        pair, wire = here.pairs[CHILD], remove_ds(here)
+        assert_held(await here.ask(wire))
+        held = await newest(here)
+        if not restarts:
+            edit(tmp_path, without="46094" if replaced else "", more=line_of(OTHER_DS))
+            await decide(here, held.id, Decision.APPROVED)
+            await held_again(here, held.id)
+    if restarts:
+        edit(tmp_path, without="46094" if replaced else "", more=line_of(OTHER_DS))
+    async with opened() as here:
+        here.pairs[CHILD] = pair
+        if restarts:
+            await decide(here, held.id, Decision.APPROVED)
+        again = await held_again(here, held.id)
+        there = (OTHER_DS,) if replaced else (DS, OTHER_DS)
+        assert (await here.served()).ds == there
+        assert again.before.ds == there
+        differs = "it now removes child.parent.example. DS 46095 15 2"
+        assert again.reason is not None
+        assert differs in again.reason
+        answer = await here.ask(wire)
+        assert answer.error is not None
+        assert differs in answer.error.text
+        events = [each.entry.event for each in await here.store.audit.list(child=CHILD)]
+        assert (events.count("change.held"), events.count("change.approved")) == (2, 1)
+        await decide(here, held.id, Decision.APPROVED)
+        await ended(here, held.id, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+
+
+async def test_what_an_operator_did_by_hand_of_an_approved_change_is_no_other_change(
+    opened: Open, tmp_path: Path
+) -> None:
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here, message.add(CHILD, RRType.NS, 1, names.from_text(NEW)))))
+        held = (await newest(here)).id
+        edit(tmp_path, more=f"child.parent.example. NS {NEW}\n")
+        await decide(here, held, Decision.APPROVED)
+        await ended(here, held, ChangeState.APPLIED)
+        assert (await here.served()).ds == ()
+
+
+async def test_an_approved_change_that_would_be_another_when_it_is_written_is_held_again(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the judgement and the write there may be an edit, too."""
+    async with opened() as here:
+        assert_held(await here.ask(remove_ds(here)))
+        held = (await newest(here)).id
+        write, edited = here.backend.write, False
+
+        async def edited_first(changes: Sequence[Change]) -> None:
+            nonlocal edited
+            if not edited:
+                edited = True
+                edit(tmp_path, more=line_of(OTHER_DS))
+            await write(changes)
+
+        monkeypatch.setattr(here.backend, "write", edited_first)
+        await decide(here, held, Decision.APPROVED)
+        again = await held_again(here, held)
+        assert edited
+        assert "it now removes child.parent.example. DS 46095 15 2" in (again.reason or "")
+        assert (await here.served()).ds == (DS, OTHER_DS)
+        here.clock.now += 1
+        assert (await here.ask(here.signed(*replace_ns(CHILD, NEW)))).rcode == Rcode.NOERROR
+
+
+async def test_an_approved_change_that_takes_the_last_ds_only_since_is_held_again(opened: Open, tmp_path: Path) -> None:
+    async with opened() as here:
+        assert (await here.ask(here.signed(message.add(CHILD, RRType.DS, 1, OTHER_DS)))).rcode == Rcode.NOERROR
+        had = await here.served()
+        wire = here.signed(message.delete_record(CHILD, RRType.DS, DS))
+        after = Delegation(CHILD, had.ns, (OTHER_DS,), had.glue)
+        number = await here.store.changes.append(NewChange(ZONE, had, after, "test", "test", wire, held_because="why"))
+    async with opened() as here:
+        edit(tmp_path, without="46095")
+        await decide(here, number, Decision.APPROVED)
+        again = await held_again(here, number)
+        assert again.reason == "child.parent.example. DS: the last DS is removed, which was not so when it was approved"
+        assert (await here.served()).ds == (DS,)
+
+
 async def test_a_change_whose_key_was_revoked_is_not_to_be_approved(opened: Open) -> None:
     async with opened() as here:
         assert_held(await here.ask(remove_ds(here)))

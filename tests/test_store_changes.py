@@ -214,19 +214,25 @@ async def test_an_operator_decides_about_what_is_open_and_about_nothing_else(sto
     assert (rejected.state, rejected.verdict) == (ChangeState.ACCEPTED, "rejected by ann")
     assert [stored.id for stored in await store.decisions.since(ZONE, held)] == [held, waits]
     assert [stored.id for stored in await store.decisions.since(ZONE, waits)] == [waits]
-    # what was judged again may have to wait after all
-    await store.decisions.hold(waits, delegation("a.example."), delegation("b.example."), "the last DS")
-    again = await store.changes.get(waits)
+    # what was judged again may have to wait after all, and an approval was not of this
+    await store.decisions.hold(held, delegation("a.example."), delegation("b.example."), "the last DS")
+    again = await store.changes.get(held)
     assert again is not None
     assert (again.state, again.before, again.reason) == (ChangeState.HELD, delegation("a.example."), "the last DS")
+    assert again.verdict is None
     with pytest.raises(InvalidTransition, match="is held, and cannot be held"):
-        await store.decisions.hold(waits, delegation(), delegation(), "again")
+        await store.decisions.hold(held, delegation(), delegation(), "again")
+    await store.decisions.hold(waits, delegation("a.example."), delegation("b.example."), "the last DS")
+    ended = await store.changes.get(waits)
+    assert ended is not None
+    assert (ended.state, ended.reason) == (ChangeState.FAILED, "rejected by ann")
     events = [(record.entry.event, record.entry.actor) for record in reversed(await store.audit.list(child=CHILD))]
     assert [each for each in events if each[0] not in ("change.accepted", "change.applied")] == [
         ("change.held", "zonecut"),
         ("change.approved", "ann"),
         ("change.rejected", "ann"),
         ("change.held", "zonecut"),
+        ("change.failed", "zonecut"),
     ]
 
 

@@ -12,6 +12,8 @@ def command(
 
     It is judged again on what the server holds then: the key that signed it must still be trusted, and policy and
     checks count as for a new one. A daemon that runs does so within a second, else the next one that is started.
+    What you approve is the difference that change show tells: if the delegation is another by then, so that something
+    else would be removed or added, nothing is written, and the change is held again with the reason.
 
     Example: zonecut change approve 12 --reason "asked by telephone"
     """

@@ -41,7 +41,8 @@ def _follows(change: "StoredChange", *, approves: bool) -> str:
 
     if approves:
         return (
-            "it is judged again on what the server holds now, and written: within a second, or when the daemon starts"
+            "it is judged again on what the server holds now, and written: within a second, or when the daemon starts;"
+            " if it is another difference than this by then, it is held again"
         )
     if change.state is ChangeState.FAILED:
         return "it is not written"

@@ -35,7 +35,8 @@ def command(
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject.
     Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain, after what you have
-    decided about it: a rejected one ends when the daemon runs and the server can be asked.
+    decided about it: a rejected one ends when the daemon runs and the server can be asked; an approved one that cannot
+    be judged is tried again, and holds up its child's next changes until it can be, or zonecut change reject.
 
     Example: zonecut change list --state accepted
     """
@@ -142,9 +143,16 @@ def _add(table: output.Table, change: "StoredChange", now: float) -> None:
 
 def _why(change: "StoredChange") -> str | None:
     """The reason; before it, of one that waits, what an operator has decided and the daemon has yet to do."""
+    from zonecut.store import Decision
+
     if not _waits(change) or change.verdict is None:
         return change.reason
-    return change.verdict if change.reason is None else f"{change.verdict}; {change.reason}"
+    if change.reason is None:
+        return change.verdict
+    why = f"{change.verdict}; {change.reason}"
+    if change.decision is Decision.REJECTED:
+        return why
+    return f"{why}; its child's next changes wait, or zonecut change reject {change.id}"
 
 
 def _rounded(value: Any) -> Any:

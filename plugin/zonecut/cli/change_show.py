@@ -75,6 +75,7 @@ def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded"
             "attempts": change.attempts,
             "last error" if change.next_at else "reason": change.reason,
             "next attempt": document["next_at"],
+            "advice": _advice(change),
         },
     )
     difference = Difference.between(change.before, change.after)
@@ -83,6 +84,17 @@ def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded"
     output.say_block(f"\nafter\n{_indented(_records(change.after))}")
     if change.message:
         output.say_block(f"\nmessage\n{_indented(_rendered(change.message, loaded))}")
+
+
+def _advice(change: "StoredChange") -> str | None:
+    """What is left for an operator to do about a change; None where that is nothing."""
+    from zonecut.store import ChangeState, Decision
+
+    if change.state is ChangeState.HELD:
+        return f"zonecut change approve {change.id}, or zonecut change reject {change.id}"
+    if change.state is ChangeState.ACCEPTED and change.decision is Decision.APPROVED and change.next_at is not None:
+        return f"its child's next changes wait until it can be written, or zonecut change reject {change.id}"
+    return None
 
 
 def _rendered(message: bytes, loaded: "Loaded") -> str:

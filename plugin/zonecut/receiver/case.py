@@ -13,6 +13,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver import policy
+from zonecut.receiver.approval import beyond
 from zonecut.receiver.neighbours import Weighed, weigh
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Case:
         self.request = request
         self._backend = backend
         self.check_standing = standing
-        self.approved = False
-        """Whether an operator has said yes to what would be held."""
+        self.approved: Change | None = None
+        """What an operator has said yes to, of what would be held."""
         self._rules = rules
         self._checks = checks
         self._suspends = suspends
@@ -103,9 +104,19 @@ class Case:
         if await self._suspends(self.request.child, reading):
             raise Suspect(self.request.child)
 
-    def held_because(self, change: Change) -> str | None:
-        """Why a change has to wait for an operator; None if it need not, or one has approved it."""
-        return None if self.approved else policy.held_because(self._rules(), change.before, change.after)
+    def held_because(self, change: Change, origin: Delegation | None = None) -> str | None:
+        """Why a change has to wait for an operator; None if it need not, or one has approved just this.
+
+        `origin` is what there was before a half of it may have been written; None where nothing was.
+        """
+        rules, approved = self._rules(), self.approved
+        origins = (change.before,) if origin is None else (change.before, origin)
+        why = next(filter(None, (policy.held_because(rules, before, change.after) for before in origins)), None)
+        if approved is None:
+            return why
+        if why is not None and policy.held_because(rules, approved.before, approved.after) is None:
+            return f"{why}, which was not so when it was approved"
+        return beyond(approved, change)
 
     def check_going_insecure(self, before: Delegation, after: Delegation) -> None:
         """Raise Refusal where what comes of a change takes the last DS, which is left to the parent's operator."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import structlog
 
-from zonecut.plugin import BackendError
+from zonecut.plugin import BackendError, Change
 from zonecut.protocol import names
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case, Suspect
@@ -138,6 +138,9 @@ class Decisions:
             try:
                 weighed = await self._judge(case, posted_by is None)
                 change = weighed.change
+                if (why := case.held_because(change)) is not None:
+                    await self._hold_again(held, change, weighed.with_kept(why))
+                    return
                 await case.look(change)
             except Suspect as suspect:
                 raise EndsEarly(Outcome.of(suspect)) from None
@@ -161,6 +164,14 @@ class Decisions:
         finally:
             if turn_is_ours:
                 self._turns.give_back(child)
+
+    async def _hold_again(self, held: Held, change: Change, why: str) -> None:
+        """What was approved is another change by now: an operator decides about that, too.
+
+        Raises InvalidTransition where it was rejected meanwhile, StoreUnavailable.
+        """
+        await self._ledger.hold(held.id, change, why)
+        self._in_work.hold(Held(held.id, change, held.identities), Outcome.waits_for_operator(why))
 
     def _about(self, stored: StoredChange) -> dict[str, object]:
         return {"zone": names.to_text(self._zone), "child": names.to_text(stored.child), "change": stored.id}

@@ -134,7 +134,8 @@ class InWork:
         request = self._request(stored)
         standing = partial(self._check_askers, stored, request)
         case = self._make_case(request, standing, stored.inception is not None)
-        case.approved = stored.decision is Decision.APPROVED
+        if stored.decision is Decision.APPROVED:
+            case.approved = Change(stored.before, stored.after)
         return case
 
     async def stands_behind(self, stored: StoredChange) -> StoredChange:
@@ -173,7 +174,7 @@ class InWork:
 
     async def _displace(self, pending: Pending, actor: str) -> None:
         # only what waited for an operator has several askers
-        is_wanted = pending.case.approved and await self._is_wanted(pending.id)
+        is_wanted = pending.case.approved is not None and await self._is_wanted(pending.id)
         await self._displaced(Change(pending.origin, pending.change.after), actor, is_wanted)
 
     async def _is_wanted(self, change_id: int) -> bool:

@@ -318,9 +318,9 @@ class Writer:
             self._endings.fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
             return
         change = replace(pending.change, before=held, after=after)
-        why = None if after == held else pending.case.held_because(change)
-        if why is None and pending.written and after != held:
-            why = pending.case.held_because(replace(change, before=pending.origin))
+        why = None
+        if after != held:
+            why = pending.case.held_because(change, pending.origin if pending.written else None)
         if why is not None:
             await self._forget(pending)
             await self._endings.hold(pending, change, weighed.with_kept(why), why, result)

@@ -21,6 +21,7 @@ _TABLE = tables.changes
 # written out, not bound: only then the database can use the indexes
 _IS_HELD = _TABLE.c.state == literal_column("'held'")
 _IS_DECIDED = _TABLE.c.decision.is_not(None)
+_UNDECIDED = {"decision": None, "decided_by": None, "decided_because": None}
 _OPEN = (ChangeState.HELD.value, ChangeState.ACCEPTED.value)
 
 
@@ -69,9 +70,10 @@ class DecisionTable:
         return await self._thread.write(self._decide, _Ruling(change_id, decision, actor, reason))
 
     async def hold(self, change_id: int, before: Delegation, after: Delegation, reason: str) -> None:
-        """Have an accepted change wait for an operator; that of which it was judged again comes along.
+        """Have an accepted change wait for an operator; what it was judged to be now comes along.
 
-        Raises NotInStore, InvalidTransition for one that is not accepted, StoreUnavailable.
+        An approval ends with that: it was of another change. One that was rejected meanwhile fails. Raises NotInStore,
+        InvalidTransition for one that is not accepted, StoreUnavailable.
         """
         await self._thread.write(self._hold, _Judged(change_id, before, after, reason))
 
@@ -120,6 +122,9 @@ class DecisionTable:
             found = _get(connection, each.change_id)
             if found.state is not ChangeState.ACCEPTED:
                 raise InvalidTransition(f"{_which(found)} is {found.state.value}, and cannot be held")
+            if found.decision is Decision.REJECTED:
+                _fail(connection, self._clock(), found, found.verdict or "")
+                continue
             values = {"before": each.before.to_wire(), "after": each.after.to_wire()}
             connection.execute(update(_TABLE).where(_TABLE.c.id == each.change_id).values(**values))
             hold(connection, self._clock(), each.change_id, each.reason)
@@ -140,7 +145,7 @@ class DecisionTable:
 
 def hold(connection: Connection, now: float, change_id: int, reason: str) -> None:
     """Have an accepted change wait for an operator; inside a transaction of the store thread."""
-    values = {"state": ChangeState.HELD.value, "reason": reason, "next_at": None}
+    values = {"state": ChangeState.HELD.value, "reason": reason, "next_at": None, **_UNDECIDED}
     connection.execute(update(_TABLE).where(_TABLE.c.id == change_id).values(**values))
     _audit(connection, now, "change.held", _get(connection, change_id), "zonecut", reason)
 
@@ -154,10 +159,7 @@ def replace(connection: Connection, now: float, change_id: int, by: int) -> None
     if found.state is ChangeState.ACCEPTED:
         raise InvalidTransition(f"{_which(found)} is approved, and not written yet")
     if found.state.value in _OPEN:
-        reason = f"replaced by change {by}"
-        values = {"state": ChangeState.FAILED.value, "reason": reason, "settled_at": now}
-        connection.execute(update(_TABLE).where(_TABLE.c.id == change_id).values(**values))
-        _audit(connection, now, "change.failed", found, "zonecut", reason)
+        _fail(connection, now, found, f"replaced by change {by}")
 
 
 def _stand_behind(connection: Connection, now: float, asker: Asker) -> bool:
@@ -206,6 +208,12 @@ def _rule(connection: Connection, now: float, ruling: _Ruling) -> StoredChange:
         connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(reason=reason))
         return replaced(decided, reason=reason)
     return decided
+
+
+def _fail(connection: Connection, now: float, found: StoredChange, reason: str) -> None:
+    values = {"state": ChangeState.FAILED.value, "reason": reason, "settled_at": now, "next_at": None}
+    connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
+    _audit(connection, now, "change.failed", found, "zonecut", reason)
 
 
 def _get(connection: Connection, number: int) -> StoredChange:
