@@ -891,6 +891,26 @@ async def test_what_is_refused_when_it_is_judged_again_is_not_carried_out_later(
     assert [change.before.ns for change in bench.server.forgotten] == [ns_of(child_name(1), "old.example.").ns]
 
 
+@pytest.mark.parametrize("by_hand", ["new.example.", "another.example."])
+async def test_nothing_of_a_change_that_is_applied_is_left_for_the_server_to_carry_out(
+    bench: Bench, by_hand: str
+) -> None:
+    """Put there by somebody else, or by another ask: carried out late, the first one would undo its child's next."""
+    child = child_name(1)
+    bench.server.undecided = {child}
+    bench.server.withdrawals = [Withdrawal.DROPPED]
+    settled = await bench.put(1)
+    for _ in range(500):
+        if bench.writer.waits_for(child):
+            break
+        await asyncio.sleep(0.005)
+    bench.server.undecided = set()
+    bench.server.holds[child] = ns_of(child, by_hand)
+    assert await outcomes([settled]) == [APPLIED]
+    assert bench.server.holds[child] == ns_of(child, "new.example.")
+    assert [change.before.ns for change in bench.server.forgotten] == [ns_of(child, "old.example.").ns]
+
+
 async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.plugin import Backend, Change, Withdrawal
+from zonecut.plugin import Backend, BackendUnavailable, Change, Withdrawal
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
@@ -82,6 +82,24 @@ class Endings:
         elif Withdrawal.DROPPED in answers:
             pending.answered_later, pending.dropped = False, True
         return Withdrawal.CARRIED_OUT in answers
+
+    async def forget(self, pending: Pending) -> None:
+        """Have the server not carry out later what it has yet to decide of a change. Raises BackendError."""
+        if (pending.answered_later or pending.resumed) and await self.withdraw(pending):
+            raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
+
+    async def leave_nothing(self, pending: Pending) -> None:
+        """Have the server forget what it may have yet to decide of a change that it holds. Raises BackendError.
+
+        Whoever it was that put it there: carried out once more, it would undo what its child asks for next.
+        """
+        for change in tuple(pending.asked):
+            answer = await self._backend.withdraw(change)
+            if answer is None:
+                return
+            if answer is Withdrawal.DROPPED:
+                self._tell_withdrawn(pending, answer)
+            pending.asked.remove(change)
 
     def _tell_withdrawn(self, pending: Pending, answer: Withdrawal) -> None:
         _log.warning("change.withdrawn", **about(self._zone, pending), answer=answer.value)

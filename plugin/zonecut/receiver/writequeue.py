@@ -93,6 +93,7 @@ class Pending:
         """What it is taken to the server as."""
         if self.change not in self.asked:
             self.asked.append(self.change)
+        self.dropped = False
         return self.change
 
     def may_have_left(self, held: Delegation) -> bool:

@@ -19,7 +19,6 @@ from zonecut.plugin import (
     BackendError,
     BackendLater,
     BackendRejected,
-    BackendUnavailable,
     Change,
     Reading,
 )
@@ -262,14 +261,13 @@ class Writer:
         """Settle those that the server holds; the others. Raises BackendError."""
         missing = set(await self._backend.verify([pending.change for pending in batch]))
         result.answered = True
-        rest = []
         for pending in batch:
-            pending.uncertain = False
-            if pending.child in missing:
-                rest.append(pending)
-            else:
+            if pending.child not in missing:
+                if pending.uncertain:
+                    await self._endings.leave_nothing(pending)
                 self._endings.settle(pending, result)
-        return rest
+            pending.uncertain = False
+        return [pending for pending in batch if pending.child in missing]
 
     async def _without_lagging(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Those that are to be written; the others were, and are not shown yet. Raises BackendError."""
@@ -292,6 +290,7 @@ class Writer:
         """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
         held = reading.delegation
         if held == pending.change.after:
+            await self._endings.leave_nothing(pending)
             self._endings.settle(pending, result)
             return
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
@@ -307,14 +306,15 @@ class Writer:
                 # a wrong copy may be there for a moment: it is written when that is known, or its key suspended
                 self._waits.put_off(pending, refusal.reason, result)
             else:
-                await self._forget(pending)
+                await self._endings.forget(pending)
                 await self._endings.give_up(pending, Outcome.of(refusal), held, result)
             return
         pending.conflicts += 1
+        # else it could carry out the former one after this one, and undo what the child asks for next
+        await self._endings.forget(pending)
         if after != held and pending.conflicts >= MAX_CONFLICTS:
             tried = f"{reason}; tried {pending.conflicts} times"
             told = "somebody else changes this delegation at the same time"
-            await self._forget(pending)
             self._endings.fail(pending, Outcome.unavailable("conflict", tried, told=told), result)
             return
         change = replace(pending.change, before=held, after=after)
@@ -322,7 +322,6 @@ class Writer:
         if after != held:
             why = pending.case.held_because(change, pending.origin if pending.written else None)
         if why is not None:
-            await self._forget(pending)
             await self._endings.hold(pending, change, weighed.with_kept(why), why, result)
             return
         if after != held and pending.case.must_look(change, pending.looked_at):
@@ -336,11 +335,6 @@ class Writer:
             self._endings.settle(pending, result)
         else:
             await self._take([pending], result)
-
-    async def _forget(self, pending: Pending) -> None:
-        """Have the server not carry out later what it has yet to decide of a change. Raises BackendError."""
-        if pending.answered_later and await self._endings.withdraw(pending):
-            raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
 
     async def _rebase(self, pending: Pending, change: Change) -> None:
         """Go on with what was judged, and where it is enforced checked, on what the server holds now."""
