@@ -163,6 +163,21 @@ async def test_a_link_to_the_store_that_is_turned_leads_to_another_file(tmp_path
             await store.audit.record(ENTRY)
 
 
+async def test_a_store_that_is_moved_and_found_through_a_link_takes_nothing(tmp_path: Path) -> None:
+    """It is the same file: but who comes through the link makes a `-wal` of its own beside it."""
+    database, elsewhere = tmp_path / "zonecut.db", tmp_path / "data"
+    elsewhere.mkdir()
+    async with Store.open(f"sqlite:///{database}") as store:
+        await store.audit.record(ENTRY)
+        database.rename(elsewhere / "zonecut.db")
+        database.symlink_to(elsewhere / "zonecut.db")
+        with pytest.raises(StoreReplaced, match=r"leads to .*/data/zonecut\.db, and was opened as .*zonecut\.db"):
+            await store.audit.record(ENTRY)
+        database.unlink()
+        (elsewhere / "zonecut.db").rename(database)
+        await store.audit.record(ENTRY)
+
+
 def test_a_store_with_two_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zonecut.db").touch(0o600)
     (tmp_path / "other.db").hardlink_to(tmp_path / "zonecut.db")

@@ -489,6 +489,24 @@ async def test_a_command_does_not_record_where_the_daemon_does_not_look(tmp_path
         assert len(await store.audit.list()) == 2
 
 
+async def test_what_the_daemon_has_open_is_not_opened_by_another_name(tmp_path: Path) -> None:
+    """SQLite would make another `-wal` beside it: a key that is revoked there stays trusted here."""
+    elsewhere = tmp_path / "data"
+    elsewhere.mkdir()
+    with _daemon(tmp_path) as daemon:
+        (tmp_path / "zonecut.db").rename(elsewhere / "zonecut.db")
+        (tmp_path / "zonecut.db").symlink_to(elsewhere / "zonecut.db")
+        for directory in (tmp_path, elsewhere):
+            with pytest.raises(StoreUnusable, match=rf"process {daemon.pid} has this file open by another name"):
+                opened(directory)
+        assert not (elsewhere / "zonecut.db-wal").exists()
+        (tmp_path / "zonecut.db").unlink()
+        (elsewhere / "zonecut.db").rename(tmp_path / "zonecut.db")
+        async with opened(tmp_path) as store:
+            await store.audit.record(ENTRY)
+        daemon.communicate()
+
+
 async def test_a_copy_of_what_the_daemon_has_is_read_and_not_written(tmp_path: Path) -> None:
     """Else `key revoke` with another configuration says that it revoked a key, and the daemon goes on with it."""
     served, copied = tmp_path / "served", tmp_path / "copied"

@@ -1,12 +1,20 @@
 """What may be opened in the place of a store: to be seen before SQLite mixes one file with the `-wal` of another."""
 
 import os
+import time
 from pathlib import Path
 
 from zonecut.store import generations, timestamps
 from zonecut.store.errors import StoreUnusable
 from zonecut.store.lock import holder
 from zonecut.store.mark import Mark, MarkFile
+
+_LOCKS = Path("/proc/locks")
+_SHARED = ("1073741826", "1073742335")
+"""The range of octets that SQLite locks in a file which it has open, with a `-wal` (https://sqlite.org/fileformat2.html,
+the page of locking bytes)."""
+_PATIENCE = 1.0
+"""Seconds in which a process that opens a store has made its `-wal`."""
 
 
 def lost(url: str, mark: Mark, file: MarkFile) -> str:
@@ -41,6 +49,40 @@ def check_place(url: str, store: Path, inode: int | None, mark: Mark | None, fil
             f"{log} and {file.path} to where they are kept; then, if only {store.name} was put there, remove {log} and "
             f"{store.name}-shm; if all of them came here together, remove {file.path}"
         )
+
+
+def check_only_place(url: str, store: Path) -> None:
+    """Raise StoreUnusable for a file that another process has open by another name, with a `-wal` beside that one.
+
+    Through a link, or where the file alone is mounted elsewhere: SQLite would make another `-wal` here, and the two
+    would not see what the other one writes, and damage the file.
+    """
+    log = store.with_name(f"{store.name}-wal")
+    patience = time.monotonic() + _PATIENCE
+    while (others := _others(store)) and not log.exists():
+        if time.monotonic() > patience:
+            raise StoreUnusable(
+                f"store url {url!r}: process {', '.join(others)} has this file open by another name, for {log} is not "
+                "there: nothing that is done here would reach it, and the file would be damaged; use that name, or "
+                "stop that process first"
+            )
+        time.sleep(0.05)
+
+
+def _others(store: Path) -> list[str]:
+    """The other processes that have a SQLite file open, as far as the system tells."""
+    try:
+        status = store.stat()
+        locks = _LOCKS.read_text()
+    except OSError:
+        return []
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = set()
+    for line in locks.splitlines():
+        words = line.split()
+        if len(words) == 8 and words[5] == file and tuple(words[6:]) == _SHARED and words[4] != str(os.getpid()):
+            found.add(words[4])
+    return sorted(found)
 
 
 def _check_held(url: str, store: Path) -> None:

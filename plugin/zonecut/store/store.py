@@ -24,7 +24,7 @@ from zonecut.store.lock import Lock
 from zonecut.store.mark import MarkFile, Restored
 from zonecut.store.marking import Marking, still
 from zonecut.store.naming import compare, establish, serve_at, served_elsewhere
-from zonecut.store.placing import check_place, lost
+from zonecut.store.placing import check_only_place, check_place, lost
 from zonecut.store.receiver_keys import ReceiverKeys
 from zonecut.store.restores import RestoreTable
 from zonecut.store.schema import at_first, upgrade
@@ -99,6 +99,7 @@ class Store:
         file = StoreFile(path, configured, lock)
         check_only_name(url, path)
         check_place(url, path, file.identity, mark, mark_file)
+        check_only_place(url, path)
         try:
             file.check()
         except StoreReplaced as error:

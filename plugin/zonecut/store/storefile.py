@@ -78,6 +78,12 @@ class StoreFile:
                 f"another file has taken the place of {self._configured} beneath zonecut; {_LOST}: stop zonecut, "
                 "see what zonecut store check says of that file, and start again"
             )
+        if os.path.realpath(self._configured) != str(self._path):
+            # whoever finds it by that name looks for what is beside it there: two writers would not see each other
+            raise StoreReplaced(
+                f"{self._configured} leads to {os.path.realpath(self._configured)}, and was opened as {self._path}: "
+                f"the file was moved beneath zonecut; {_LOST}: stop zonecut first, and move what is beside it, too"
+            )
         for path, seen in self._beside.items():
             found = self._look(path)
             if seen is None:
