@@ -64,6 +64,16 @@ def test_an_address_that_another_delegation_uses_stays_until_nobody_does_and_the
     until(lambda: not has_addresses(world, host), timeout=5, what="the address goes with the last who named its host")
 
 
+def test_what_an_operator_put_into_a_child_stays_when_the_one_that_named_it_moves_away(world: World) -> None:
+    host = f"ns9.{TWO.text}"
+    world.server.edit(Add(host, 60, "A", "11.1.1.7"))
+    until(lambda: has_addresses(world, host), timeout=5, what="the edit is served")
+    for server in (host, AWAY):
+        assert world.udp(FOUR.update(*moved(FOUR, server))).rcode == "NOERROR"
+    until(lambda: bool(world.zonecut.log_events("glue.left")), timeout=40, what="it is seen that nobody names the host")
+    assert has_addresses(world, host)
+
+
 def test_who_names_a_host_by_an_operator_s_hand_is_known(world: World) -> None:
     host = f"ns1.{ONE.text}"
     assert world.udp(

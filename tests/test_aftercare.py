@@ -83,8 +83,13 @@ def listing(here: Site, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
+async def given(child: bytes, host: bytes) -> Sequence[RR]:
+    """The child had its host for a name server."""
+    return HELD if (child, host) == (CHILD, HOST) else ()
+
+
 def aftercare(here: Site, **options: object) -> Aftercare:
-    return Aftercare(ZONE, here.backend, here.store.audit.record, **{"again": SOON, **options})  # type: ignore[arg-type]
+    return Aftercare(ZONE, here.backend, here.store.audit.record, given, **{"again": SOON, **options})  # type: ignore[arg-type]
 
 
 async def test_an_address_that_went_while_somebody_began_to_name_its_host_comes_back(here: Site) -> None:
@@ -194,7 +199,7 @@ async def test_nothing_is_taken_away_that_cannot_be_recorded(here: Site) -> None
             assert await addresses(here) == HELD
             raise failures.pop()
 
-    care = Aftercare(ZONE, here.backend, record, again=SOON)
+    care = Aftercare(ZONE, here.backend, record, given, again=SOON)
     care.note([dropped])
     await until(here, ())
     care.close()

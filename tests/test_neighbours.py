@@ -77,6 +77,65 @@ async def test_it_goes_when_the_last_delegation_that_names_it_does(here: Site) -
     assert (await here.served()).ns == ns_of(CHILD, AWAY).ns
 
 
+OPERATORS = names.from_text("ns.child.parent.example.")
+
+
+@pytest.fixture
+async def put(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site where an operator put the address of a host in `child` there for `other`, which alone names it."""
+    text = ZONE_TEXT.replace("other NS ns.elsewhere.example.", "other NS ns.child\nns.child A 1.1.1.7")
+    (tmp_path / "parent.zone").write_text(text.format(directory=tmp_path))
+    async with site(tmp_path) as found:
+        for child in (CHILD, OTHER):
+            await found.trust(child)
+        yield found
+
+
+async def move_the_other(here: Site, *, posted: bool) -> None:
+    """The last one that names the host does so no more, and it is seen what that means."""
+    if posted:
+        change = {"name": "other.parent.example.", "type": "NS", "ttl": 1, "changetype": "REPLACE"}
+        body = {"rrsets": [{**change, "records": [{"content": AWAY, "disabled": False}]}]}
+        reply = await here.front_end.patch(
+            ZONE, json.dumps(body).encode(), "hook:portal", Source("127.0.0.1", 1, False)
+        )
+        assert reply.status == HTTPStatus.NO_CONTENT
+    else:
+        assert (await here.ask(here.signed(*replace_ns(OTHER, AWAY), child=OTHER))).rcode == Rcode.NOERROR
+    await here.zone.drain(5)
+    await asyncio.sleep(0.3)
+
+
+@pytest.mark.parametrize("posted", [False, True])
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_an_operator_put_into_a_child_does_not_go_with_another_that_named_it(
+    put: Site, changed: bool, posted: bool
+) -> None:
+    """Also where the child in which it lies has changed other things through us."""
+    there = (RR(OPERATORS, RRType.A, IPv4Address("1.1.1.7").packed),)
+    if changed:
+        assert (await put.ask(put.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    await move_the_other(put, posted=posted)
+    assert await addresses(put, OPERATORS) == there
+    assert (await put.served(OTHER)).ns == (names.from_text(AWAY),)
+
+
+async def test_what_the_child_in_which_it_lies_added_goes_and_what_the_operator_put_beside_it_stays(put: Site) -> None:
+    there = (RR(OPERATORS, RRType.A, IPv4Address("1.1.1.7").packed),)
+    assert (await put.ask(put.signed(message.add(OPERATORS, RRType.AAAA, 1, NEW6)))).rcode == Rcode.NOERROR
+    assert await addresses(put, OPERATORS) == (*there, RR(OPERATORS, RRType.AAAA, NEW6))
+    await move_the_other(put, posted=False)
+    assert await addresses(put, OPERATORS) == there
+
+
+async def test_what_the_child_in_which_it_lies_once_had_for_its_name_server_goes(put: Site) -> None:
+    assert (await put.ask(put.signed(message.add(CHILD, RRType.NS, 1, OPERATORS)))).rcode == Rcode.NOERROR
+    put.clock.now += 1
+    assert (await put.ask(put.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    await move_the_other(put, posted=False)
+    assert await addresses(put, OPERATORS) == ()
+
+
 async def test_it_stays_where_the_child_still_names_it(here: Site) -> None:
     assert (await here.ask(here.signed(*replace_ns(OTHER, AWAY), child=OTHER))).rcode == Rcode.NOERROR
     await here.zone.drain(5)

@@ -2,14 +2,15 @@
 
 A change is judged on what is known then of who names a host, and where only a listing tells, that is as old as the last
 one. So an address that went is not given up before a listing that began later shows that nobody names its host; and one
-that nobody's change gives up, since its host lies in another child, is taken away only upon such proof. What waits for
-proof outlives the process: the ledger has what went with a change, and the audit trail what was taken away here.
+that nobody's change gives up, since its host lies in another child, is taken away only upon such proof, and only where
+that child is known to have had it: what an operator put there stays. What waits for proof outlives the process: the
+ledger has what went with a change, and the audit trail what was taken away here.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,7 +20,7 @@ import structlog
 from zonecut.plugin import Backend, BackendConflict, BackendError, BackendRejected, Change, Host
 from zonecut.plugin.branches import visible
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.released import FREED, Released
 from zonecut.store import AuditEntry, StoreUnavailable
 
@@ -73,17 +74,20 @@ class Aftercare:
         zone: bytes,
         backend: Backend,
         record: Callable[[AuditEntry], Awaitable[None]],
+        given: Callable[[bytes, bytes], Awaitable[Collection[RR]]],
         monotonic: Callable[[], float] = time.monotonic,
         again: Sequence[float] = AGAIN,
         coming: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
-        """`record` writes into the audit trail, and raises StoreUnavailable. `monotonic` is the backend's clock, too.
+        """`record` writes into the audit trail; `given` tells which addresses of a host are those of the child in which
+        it lies, by its own changes; both raise StoreUnavailable. `monotonic` is the backend's clock, too.
 
         `coming` tells whether a change that is accepted, and not yet known to be written, names a host.
         """
         self._zone = zone
         self._backend = backend
         self._record = record
+        self._given = given
         self._monotonic = monotonic
         self._pauses = again
         self._coming = coming
@@ -264,20 +268,29 @@ class Aftercare:
         self._waiting.left.pop(host, None)
 
     async def _free(self, host: bytes, known: Host) -> bool:
-        """Take the addresses of a host that nobody names; False if that has to be tried again."""
+        """Take the addresses of a host that nobody names; False if that has to be tried again.
+
+        Whoever named it last has no say in what an operator put into another child for it.
+        """
         for place in (*names.between(host, self._zone), host):
             held = visible((await self._backend.read(place)).delegation)
             if held.is_delegated:
                 # at a host of the zone's own, which lies in no delegation, nothing is glue
-                change = Change(Delegation.of(place, [*held.records, *known.addresses]), held)
-                released = Released(host, place, known.addresses)
+                given = await self._given(place, host)
+                left = [record for record in known.addresses if record not in given]
+                if len(left) == len(known.addresses):
+                    _log.info("glue.left", **self._about(place, host))
+                    return True
+                before = Delegation.of(place, [*held.records, *known.addresses])
+                change = Change(before, Delegation.of(place, [*held.records, *left]))
+                released = Released(host, place, tuple(record for record in known.addresses if record in given))
                 await self._record(released.to_entry(self._zone))
                 self._remember(released)
                 return await self._mend(FREED, host, change)
         return True
 
     async def _mend(self, event: str, host: bytes, change: Change) -> bool:
-        about = {"zone": names.to_text(self._zone), "child": names.to_text(change.child), "host": names.to_text(host)}
+        about = self._about(change.child, host)
         try:
             await self._backend.write([change])
         except (BackendConflict, BackendRejected) as error:
@@ -286,6 +299,9 @@ class Aftercare:
             return False
         _log.warning(event, **about)
         return True
+
+    def _about(self, child: bytes, host: bytes) -> dict[str, str]:
+        return {"zone": names.to_text(self._zone), "child": names.to_text(child), "host": names.to_text(host)}
 
 
 def _lacks(released: Released, found: Host | None) -> bool:

@@ -1,7 +1,7 @@
 """The durable record of every accepted change: written before anybody is told NOERROR."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 
 from zonecut.plugin import Change
 from zonecut.protocol import names
+from zonecut.protocol.delegation import RR
 from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.released import FREED, Released
@@ -146,6 +147,18 @@ class Ledger:
         newest = max((each.at for each in found), default=0.0)
         last = [each.entry for each in reversed(found) if each.at >= newest - RECENT_SECONDS]
         return [each for entry in last if entry.zone == self._zone and (each := Released.of_entry(entry)) is not None]
+
+    async def given(self, child: bytes, host: bytes) -> Collection[RR]:
+        """The addresses of a host that are a child's own: they came with its changes, or with it as its name server.
+
+        As far as its last changes tell. Raises StoreUnavailable.
+        """
+        given: set[RR] = set()
+        for each in await self._store.changes.list(child=child, limit=RECENT):
+            if each.kind is ChangeKind.DELEGATION and each.state in (ChangeState.APPLIED, ChangeState.ACCEPTED):
+                had = set() if host in (*each.before.ns, *each.after.ns) else set(each.before.glue)
+                given.update(record for record in (*each.before.glue, *each.after.glue) if record not in had)
+        return {record for record in given if record.owner == host}
 
     async def record(self, entry: AuditEntry) -> None:
         """Write something into the audit trail, and return when it is durable. Raises StoreUnavailable."""

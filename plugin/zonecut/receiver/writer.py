@@ -76,7 +76,7 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
-        self.aftercare = Aftercare(zone, backend, ledger.record, coming=self._queue.will_name)
+        self.aftercare = Aftercare(zone, backend, ledger.record, ledger.given, coming=self._queue.will_name)
         self._endings = Endings(zone, backend, ledger)
         self._serials = serials
         self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt)
