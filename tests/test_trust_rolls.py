@@ -26,6 +26,7 @@ from zonecut.protocol.sig0 import sign_request
 from zonecut.receiver.policy import Policy
 from zonecut.receiver.trust import TrustSettings
 from zonecut.store import ChangeKind, KeyState
+from zonecut.store.timestamps import to_text
 
 A, B = "a.ns.example.", "b.ns.example."
 TRUSTED, SUPERSEDED = KeyState.TRUSTED, KeyState.SUPERSEDED
@@ -186,7 +187,12 @@ async def test_a_held_back_copy_of_an_addition_brings_no_deleted_key_back(here: 
     copy = here.signed(key_record(new.key), signed_at=NOW + 1)
     here.clock.now += 1 + age
     assert (await here.ask(here.signed(delete(new.key), signed_at=NOW + 1))).rcode == Rcode.NOERROR
-    assert refused(await here.ask(copy), "after this was signed")
+    answer = await here.ask(copy)
+    assert answer.rcode == Rcode.BADTIME
+    assert answer.error is not None
+    assert answer.error.code == EdeCode.OTHER
+    assert answer.error.text.startswith("stale: signed at 2027-01-15T08:00:01Z, and key ")
+    assert f" was deleted at {to_text(NOW + 1 + age).replace('.000Z', 'Z')}: sign it anew; it is " in answer.error.text
     assert await state_of(here, new.key) is SUPERSEDED
     here.clock.now += 1
     assert (await here.ask(here.signed(key_record(new.key)))).rcode == Rcode.NOERROR

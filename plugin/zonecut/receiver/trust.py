@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from zonecut.protocol.codepoints import CodePoints, EdeCode
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
@@ -30,6 +30,7 @@ from zonecut.receiver.published import Published
 from zonecut.store import (
     Bootstrap,
     ChangeKind,
+    HeldBack,
     InvalidTransition,
     KeyState,
     QuotaExceeded,
@@ -229,6 +230,8 @@ class Trust:
         )
         try:
             await self._store.bootstraps.roll(roll)
+        except HeldBack as error:
+            raise Refusal("signature-order", error.reason, Rcode.BADTIME, EdeCode.OTHER) from None
         except InvalidTransition as error:
             raise Refusal("rollover", error.reason, ede=EdeCode.PROHIBITED) from None
         except QuotaExceeded as error:

@@ -23,6 +23,7 @@ from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
 from zonecut.store.decisions import Asker, DecisionTable
 from zonecut.store.errors import (
+    HeldBack,
     InvalidTransition,
     NotInStore,
     QuotaExceeded,
@@ -89,6 +90,7 @@ __all__ = [
     "StoreRestored",
     "StoreUnusable",
     "StoreConflict",
+    "HeldBack",
     "InvalidTransition",
     "NotInStore",
     "QuotaExceeded",

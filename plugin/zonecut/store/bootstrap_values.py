@@ -12,6 +12,7 @@ from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import seconds_until
 from zonecut.store import timestamps
 from zonecut.store.change_values import NewChange
+from zonecut.store.errors import HeldBack
 from zonecut.store.key_values import StoredKey
 
 
@@ -157,7 +158,21 @@ class Roll:
     check: Callable[[Key], None] = field(compare=False)
     """Raises for a key that may not be added."""
 
-    def signed_at(self, now: float) -> float:
-        """When it was signed: what is dated ahead of our clock counts as `now`; both in seconds since the epoch."""
+    def check_order(self, deleted: StoredKey, now: float) -> None:
+        """Raise HeldBack where a key is added that was deleted after that was signed; `now` in seconds since the epoch.
+
+        It is a copy that was held back: one that is meant now bears a later date.
+        """
+        signed_at = self._signed_at(now)
+        if signed_at > int(deleted.changed_at):
+            return
+        signed, gone, here = (
+            timestamps.to_text(int(at)).replace(".000Z", "Z") for at in (signed_at, deleted.changed_at, now)
+        )
+        key = f"key {deleted.key.tag} of {names.to_text(self.owner)}"
+        raise HeldBack(f"stale: signed at {signed}, and {key} was deleted at {gone}: sign it anew; it is {here} here")
+
+    def _signed_at(self, now: float) -> float:
+        """What is dated ahead of our clock counts as now."""
         inception = self.record.inception
         return now if inception is None else now + min(0, seconds_until(inception, int(now)))

@@ -364,9 +364,8 @@ class BootstrapTable:
                 continue
             if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
                 raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
-            if stored.was_rolled and roll.signed_at(now) <= int(stored.changed_at):
-                # a copy that was held back; one that is meant now bears a later date
-                raise InvalidTransition(f"key {key.tag} of {text} was deleted after this was signed: sign it anew")
+            if stored.was_rolled:
+                roll.check_order(stored, now)
             reason = "added under a trusted key"
             set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
         for rdata in sorted(trusted - after):

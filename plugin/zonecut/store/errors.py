@@ -35,6 +35,10 @@ class InvalidTransition(StoreError):
     """The state that the row is in does not lead to the state that was asked for."""
 
 
+class HeldBack(InvalidTransition):
+    """It was signed before what it would undo now."""
+
+
 class QuotaExceeded(StoreError):
     """Too many rows of that kind are there; a newcomer never displaces one."""
 
