@@ -7,7 +7,8 @@ import pytest
 from test_zonefile_support import APEX, PARENT, Parent, delegation, listed
 from zonecut.plugin import BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.protocol import names
-from zonecut_zonefile.lexer import LineError, locate, logical_lines, split_lines
+from zonecut_zonefile.lexer import LineError, locate, logical_lines
+from zonecut_zonefile.lines import Lines
 
 A = "a.parent.example."
 ADDRESS = "ns1.a.parent.example. A 192.0.2.10"
@@ -189,7 +190,7 @@ async def test_a_zone_that_was_signed_or_digested_is_refused_wherever_that_stand
 
 
 def test_words_are_found_where_they_stand() -> None:
-    lines = split_lines(b'x TXT (\r\n "a;b" ; c\n\\;d ) ; (\ny A 1\n')
+    lines = Lines(b'x TXT (\r\n "a;b" ; c\n\\;d ) ; (\ny A 1\n')
     words, height = locate(lines, 0)
     assert height == 3
     assert [(word.text, word.at, lines[word.at][word.start : word.end]) for word in words] == [

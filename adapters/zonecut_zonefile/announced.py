@@ -13,7 +13,8 @@ from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference, rdata_text
 from zonecut.protocol.update import type_text
 from zonecut_zonefile.files import Source
-from zonecut_zonefile.reader import Placed, read_master_file
+from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.reader import read_master_file
 
 MARK = b"; Records of the zone itself, which zonecut publishes:\n"
 """The line after which they follow in the generated file."""
@@ -33,7 +34,7 @@ def read(source: Source, apex: bytes) -> list[Placed]:
     # empty lines before it, so that an error names the right one
     data = b"\n" * delegations.count(b"\n") + block if block else b""
     file = read_master_file(replace(source, data=data), apex, generated=None)
-    return [*file.placed, *file.kept]
+    return [*file.index, *file.kept]
 
 
 def written(rrsets: Iterable[RRset]) -> bytes:

@@ -33,10 +33,9 @@ class Check:
         `staged` is where the new generated file waits; the one that is looked at includes it from there.
         """
         path = file.source.path
-        lines = list(edited.lines)
-        for line in edited.ours:
-            lines[line.line - 1] = f"{include_line(staged, self._apex)}\n".encode()
-        shown = Staged(path.with_name(f"{path.name}.check"), b"".join(lines), path)
+        included = f"{include_line(staged, self._apex)}\n".encode()
+        lines = edited.lines.replacing({line.line - 1: included for line in edited.ours})
+        shown = Staged(path.with_name(f"{path.name}.check"), lines.content(), path)
         try:
             words = complaint(self._argv, self._timeout, shown.path, path.parent)
         finally:

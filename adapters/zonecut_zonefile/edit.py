@@ -1,13 +1,16 @@
 """Edits of the operator's master file by whole lines: everything but what has to change stays byte for byte."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from zonecut.protocol import names
 from zonecut_zonefile import rdata
+from zonecut_zonefile.entries import Entries, Entry
 from zonecut_zonefile.files import Source
 from zonecut_zonefile.lexer import locate
-from zonecut_zonefile.reader import Entry, MasterFile, Placed
+from zonecut_zonefile.lines import Lines
+from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.reader import MasterFile
 
 MARKER = b"; zonecut moved: "
 """What a line begins with that was a record of a delegation, before zonecut took over its child."""
@@ -35,10 +38,9 @@ def with_serial(file: MasterFile, serial: int) -> MasterFile:
     word = words[at + 1 + _SERIAL_WORD]
     if words[at + 1].text == b"\\#" or not word.text.isdigit():
         raise CannotEdit(f"{file.source.path}, line {word.at + 1}: the serial of the SOA is not written as a number")
-    lines = list(file.lines)
-    line = lines[word.at]
-    lines[word.at] = line[: word.start] + str(serial).encode() + line[word.end :]
-    return replace(file, lines=lines, serial=serial)
+    line = file.lines[word.at]
+    line = line[: word.start] + str(serial).encode() + line[word.end :]
+    return replace(file, lines=file.lines.replacing({word.at: line}), serial=serial)
 
 
 def without(file: MasterFile, removed: Collection[int]) -> MasterFile:
@@ -49,43 +51,82 @@ def without(file: MasterFile, removed: Collection[int]) -> MasterFile:
     """
     if not removed:
         return file
-    lines = list(file.lines)
-    entries: list[Entry] = []
-    owner: bytes | None = None
-    ttl: int | None = None
-    for entry in file.entries:
-        if entry.at + 1 in removed:
-            for at in range(entry.at, entry.at + entry.height):
-                lines[at] = MARKER + lines[at]
-            continue
+    gone = file.entries.beginning_at(removed)
+    lines: dict[int, bytes] = {}
+    for place in gone:
+        entry = file.entries[place]
+        for at in range(entry.at, entry.at + entry.height):
+            lines[at] = MARKER + file.lines[at]
+    changed: dict[int, Entry] = {}
+    for place, entry, owner, ttl in _followers(file.entries, gone, changed):
         lost_owner = not entry.states_owner and entry.owner != owner
         lost_ttl = entry.leans_on_ttl and entry.ttl != ttl
-        if entry.is_record:
-            if lost_ttl:
-                _state_ttl(lines, entry)
-            if lost_owner:
-                lines[entry.at] = names.to_text(entry.owner).encode() + lines[entry.at]
-            entry = entry._replace(
-                states_owner=entry.states_owner or lost_owner,
-                states_ttl=entry.states_ttl or lost_ttl,
-                leans_on_ttl=entry.leans_on_ttl and not lost_ttl,
-            )
-            owner = entry.owner
-            if entry.states_ttl:
-                ttl = entry.ttl
-        elif lost_owner or lost_ttl:
+        if not (lost_owner or lost_ttl):
+            continue
+        if not entry.is_record:
             raise CannotEdit(
                 f"{file.source.path}, line {entry.at + 1}: the first record of the included file inherits from a "
                 f"record that would have to move; give it an owner and a TTL of its own"
             )
-        entries.append(entry)
+        if lost_ttl:
+            at, line = _stating_ttl(file.lines, entry)
+            lines[at] = line
+        if lost_owner:
+            lines[entry.at] = names.to_text(entry.owner).encode() + lines.get(entry.at, file.lines[entry.at])
+        changed[place] = entry._replace(
+            states_owner=entry.states_owner or lost_owner,
+            states_ttl=entry.states_ttl or lost_ttl,
+            leans_on_ttl=entry.leans_on_ttl and not lost_ttl,
+        )
     return replace(
         file,
-        lines=lines,
-        entries=entries,
-        placed=_left(file.placed, removed),
+        lines=file.lines.replacing(lines),
+        entries=file.entries.edited(changed, gone),
         kept=_left(file.kept, removed),
     )
+
+
+def _followers(
+    entries: Entries, gone: Sequence[int], changed: Mapping[int, Entry]
+) -> Iterator[tuple[int, Entry, bytes | None, int | None]]:
+    """The entries after those that go which may have taken something from them, with the owner and the TTL that the
+    records which stay have stated last. What becomes of one is found in `changed` before the next is asked for."""
+    going = frozenset(gone)
+    place = 0
+    for first in gone:
+        if first < place:
+            continue
+        owner, ttl = _stated_before(entries, first, going, changed)
+        place, settled_owner, settled_ttl = first, False, not entries.any_leans
+        while place < len(entries) and not (settled_owner and settled_ttl):
+            if place in going:
+                settled_owner, settled_ttl = False, not entries.any_leans
+            else:
+                yield place, entries[place], owner, ttl
+                entry = changed.get(place, entries[place])
+                if entry.is_record:
+                    owner, settled_owner = entry.owner, True
+                    if entry.states_ttl:
+                        ttl, settled_ttl = entry.ttl, True
+            place += 1
+
+
+def _stated_before(
+    entries: Entries, place: int, going: Collection[int], changed: Mapping[int, Entry]
+) -> tuple[bytes | None, int | None]:
+    """The owner, and the TTL (if it matters to anybody), that was stated last before a place."""
+    owner: bytes | None = None
+    for before in range(place - 1, -1, -1):
+        if before in going:
+            continue
+        entry = changed.get(before, entries[before])
+        if entry.is_record and owner is None:
+            owner = entry.owner
+        if owner is not None and not entries.any_leans:
+            break
+        if entry.states_ttl:
+            return owner, entry.ttl
+    return owner, None
 
 
 def _left(records: Sequence[Placed], removed: Collection[int]) -> list[Placed]:
@@ -94,7 +135,7 @@ def _left(records: Sequence[Placed], removed: Collection[int]) -> list[Placed]:
 
 def content(file: MasterFile) -> bytes:
     """The file's octets; with the newline at its end that is missing there."""
-    return b"".join(file.lines) + (b"\n" if ends_within_include(file) else b"")
+    return file.lines.content() + (b"\n" if ends_within_include(file) else b"")
 
 
 def ends_within_include(file: MasterFile) -> bool:
@@ -106,11 +147,12 @@ def ends_within_include(file: MasterFile) -> bool:
 
 def saved(file: MasterFile, source: Source) -> MasterFile:
     """The file after its octets were written to disk."""
-    return replace(file, source=source)
+    return replace(file, source=source, lines=file.lines.saved(source.data))
 
 
-def _state_ttl(lines: list[bytes], entry: Entry) -> None:
+def _stating_ttl(lines: Lines, entry: Entry) -> tuple[int, bytes]:
+    """The line of a record in which its TTL comes to stand, and what it is then."""
     words, _ = locate(lines, entry.at)
     word = words[0 if lines[entry.at][:1] in (b" ", b"\t") else 1]
     line = lines[word.at]
-    lines[word.at] = line[: word.start] + f"{entry.ttl} ".encode() + line[word.start :]
+    return word.at, line[: word.start] + f"{entry.ttl} ".encode() + line[word.start :]

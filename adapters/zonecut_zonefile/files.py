@@ -7,13 +7,14 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from zonecut.protocol.regularfile import open_regular
 
 _READ_ATTEMPTS = 5
+_CHUNK_OCTETS = 1 << 18
 LOCK_FILE = ".zonecut-lock"
 """In the directory of the generated files."""
 _LOCK_ATTEMPTS = 1000
@@ -59,19 +60,39 @@ def read(path: Path) -> Source:
     raise OSError(f"{path} changes while it is read")
 
 
-def refreshed(source: Source) -> Source:
-    """The same object if the file is still what was read, else what it is now. Raises OSError."""
-    if source.settled and Stamp.of(source.path.stat()) == source.stamp:
+def refreshed(source: Source, *, force: bool = False) -> Source:
+    """The same object if the file is still what was read, else what it is now. Raises OSError.
+
+    With `force` its contents are looked at even where its stamp says that they are the same.
+    """
+    if not force and source.settled and Stamp.of(source.path.stat()) == source.stamp:
         return source
-    now = read(source.path)
-    return source if now.stamp == source.stamp and now.settled == source.settled and now.data == source.data else now
+    if (stamp := _stamp_of_same(source)) is None:
+        return read(source.path)
+    settled = _is_settled(stamp)
+    return (
+        source if (stamp, settled) == (source.stamp, source.settled) else replace(source, stamp=stamp, settled=settled)
+    )
 
 
 def is_unchanged(source: Source) -> bool:
     """True if the file is still what was read: the check immediately before it is replaced. Raises OSError."""
     if Stamp.of(source.path.stat()) != source.stamp:
         return False
-    return source.settled or read(source.path).data == source.data
+    return source.settled or _stamp_of_same(source) is not None
+
+
+def _stamp_of_same(source: Source) -> Stamp | None:
+    """The stamp of a file whose contents are what was read, None if they are not. A large file is not read at once:
+    its octets would be in memory twice."""
+    known = source.data
+    with open_regular(source.path) as file:
+        before, at = Stamp.of(os.fstat(file.fileno())), 0
+        while chunk := file.read(_CHUNK_OCTETS):
+            if known[at : at + len(chunk)] != chunk:
+                return None
+            at += len(chunk)
+        return before if at == len(known) and Stamp.of(os.fstat(file.fileno())) == before else None
 
 
 def _is_settled(stamp: Stamp) -> bool:

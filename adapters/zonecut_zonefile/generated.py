@@ -1,18 +1,21 @@
 """The generated file: a block of records a child, absolute and with TTLs, in canonical order (RFC 4034 section 6.1)."""
 
 import re
-from bisect import bisect_left, insort
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
 from zonecut_zonefile import announced
 from zonecut_zonefile.files import Source, Stamp
-from zonecut_zonefile.index import Index, ancestors
-from zonecut_zonefile.reader import Placed, read_master_file
+from zonecut_zonefile.index import ancestors
+from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.reader import read_master_file
 
 _SERIAL = re.compile(rb"^; serial ([0-9]{1,10})\r?$", re.MULTILINE)
 
@@ -41,6 +44,15 @@ def header(zone: bytes, serial: int) -> bytes:
     ).encode()
 
 
+class _Splice(NamedTuple):
+    """A block that takes the place of those from `at` to before `after`: of one, or of none."""
+
+    child: bytes
+    block: bytes
+    at: int
+    after: int
+
+
 class Generated:
     """The generated file as it stands on disk, and the records in it."""
 
@@ -56,41 +68,79 @@ class Generated:
         found = _SERIAL.search(source.data[:1000])
         self.serial = int(found.group(1)) if found else None
         self.others = file.others
-        self.index = Index(apex, file.placed)
-        groups: dict[bytes, list[Placed]] = {}
-        for record in file.placed:
-            groups.setdefault(self._group(record.rr.owner), []).append(record)
-        self._blocks = {child: self._render(records) for child, records in groups.items()}
-        self._order = sorted((names.sort_key(child), child) for child in self._blocks)
+        self.index = file.index
+        self._order = sorted({self._group(owner) for owner in self.index.owners()}, key=names.sort_key)
+        self._starts = array("I", (0,))
+        """Where each block starts in the text from `_base` on, and where the last one ends."""
+        self._text, self._base = source.data, 0
+        self._find_blocks()
+
+    def _find_blocks(self) -> None:
+        """Take the blocks for what stands in the file, unless somebody has edited that."""
+        as_written = True
+        for child in self._order:
+            block = self._written(child)
+            if len(self._starts) == 1:
+                self._base = max(self._text.find(block), 0)
+            at = self._base + self._starts[-1]
+            as_written = as_written and self._text[at : at + len(block)] == block
+            self._starts.append(self._starts[-1] + len(block))
+        if not as_written:
+            self._text, self._base = b"".join(map(self._written, self._order)), 0
+
+    def _written(self, group: bytes) -> bytes:
+        return self._render(self.standing((group,))[group])
 
     def with_blocks(self, blocks: Mapping[bytes, bytes], serial: int, last: bytes | None = None) -> bytes:
         """The file's octets when these blocks stand in it; an empty one removes the child's.
 
         `last` is the part for RRsets beside the delegations, if that changes.
         """
-        order = list(self._order)
-        for child, block in blocks.items():
-            _place(order, child, bool(block))
-        parts = [header(self._apex, serial)]
-        parts += (blocks[child] if child in blocks else self._blocks[child] for _, child in order)
-        parts.append(self._last if last is None else last)
+        text, starts, done = memoryview(self._text)[self._base :], self._starts, 0
+        parts: list[bytes | memoryview] = [header(self._apex, serial)]
+        for splice in self._splices(blocks):
+            parts += (text[starts[done] : starts[splice.at]], splice.block)
+            done = splice.after
+        parts += (text[starts[done] : starts[-1]], self._last if last is None else last)
         return b"".join(parts)
 
     def adopt(self, source: Source, blocks: Mapping[bytes, bytes], gone: Iterable[Placed], serial: int) -> None:
         """These blocks are on disk now, and the records `gone` are not. What is kept is read from the blocks."""
+        order: list[bytes] = []
+        starts = array("I")
+        end = done = 0
+        for splice in self._splices(blocks):
+            order += self._order[done : splice.at]
+            shift = end - self._starts[done]
+            starts.extend(start + shift for start in self._starts[done : splice.at])
+            end = self._starts[splice.at] + shift
+            if splice.block:
+                order.append(splice.child)
+                starts.append(end)
+                end += len(splice.block)
+            done = splice.after
+        shift = end - self._starts[done]
+        starts.extend(start + shift for start in self._starts[done:])
+        self._order, self._starts = [*order, *self._order[done:]], starts
         self.source = source
         self.serial = serial
+        self._text, self._base = source.data, len(header(self._apex, serial))
         _, last = announced.split(source.data)
         if last != self._last:
             self._last, self.announced = last, announced.read(source, self._apex)
         self.index.discard(gone)
-        for child, block in blocks.items():
-            _place(self._order, child, bool(block))
-            if block:
-                self._blocks[child] = block
-                self.index.add(_read_block(block, self._apex))
-            else:
-                self._blocks.pop(child, None)
+        for block in filter(None, blocks.values()):
+            self.index.add(_read_block(block, self._apex))
+
+    def _splices(self, blocks: Mapping[bytes, bytes]) -> list["_Splice"]:
+        """Where these blocks stand or would, in the order of the file."""
+        found = []
+        for child in sorted(blocks, key=names.sort_key):
+            at = bisect_left(self._order, names.sort_key(child), key=names.sort_key)
+            stands = at < len(self._order) and self._order[at] == child
+            if stands or blocks[child]:
+                found.append(_Splice(child, blocks[child], at, at + stands))
+        return found
 
     def blocks_of(self, records: Iterable[Placed]) -> set[bytes]:
         """The names of the blocks in which these records of this file stand."""
@@ -147,14 +197,4 @@ def _line(rr: RR, ttl: int) -> bytes:
 
 def _read_block(block: bytes, apex: bytes) -> Iterable[Placed]:
     source = Source(Path(), block, Stamp(0, 0, 0, 0, 0), True)
-    return read_master_file(source, apex, generated=None).placed
-
-
-def _place(order: list[tuple[list[bytes], bytes]], child: bytes, present: bool) -> None:
-    item = (names.sort_key(child), child)
-    at = bisect_left(order, item)
-    stands = at < len(order) and order[at] == item
-    if present and not stands:
-        insort(order, item)
-    elif stands and not present:
-        del order[at]
+    return read_master_file(source, apex, generated=None).index

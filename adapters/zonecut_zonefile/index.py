@@ -7,31 +7,45 @@ from zonecut.plugin import MAX_NAMED_BY, Change, Host, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut_zonefile.reader import Placed
+from zonecut_zonefile.placed import Packing, Placed
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
 _AT_CHILD = (RRType.NS, RRType.DS)
+_FEW = 8
+"""Owners below a name that a tuple holds: most children have one or two hosts, and a set takes three times as much."""
 
 
 class Index:
     """The NS, DS, A and AAAA records of one file, by owner and by every name above the owner and below the apex."""
 
-    def __init__(self, apex: bytes, placed: Iterable[Placed] = ()) -> None:
+    def __init__(self, apex: bytes) -> None:
         self._apex = apex
-        self._at: dict[bytes, list[Placed]] = {}
-        self._under: dict[bytes, set[bytes]] = {}
+        self._packing = Packing()
+        self._at: dict[bytes, bytes] = {}
+        self._below: dict[bytes, tuple[bytes, ...] | set[bytes]] = {}
+        """The owners strictly below a name; a set where they are many."""
         self.cuts: set[bytes] = set()
         self._naming: dict[bytes, dict[bytes, int]] = {}
-        self.add(placed)
+
+    def __iter__(self) -> Iterator[Placed]:
+        for owner, octets in self._at.items():
+            yield from self._packing.unpacked(owner, octets)
+
+    def owners(self) -> Iterable[bytes]:
+        """All owners, in the order in which they came."""
+        return self._at.keys()
+
+    def compact(self) -> None:
+        """Give back what growing has left: a table that grew by one at a time is up to three times too large."""
+        self._at, self._below, self.cuts = dict(self._at), dict(self._below), set(self.cuts)
 
     def add(self, placed: Iterable[Placed]) -> None:
         for record in placed:
             owner = record.rr.owner
             if owner not in self._at:
-                self._at[owner] = []
-                for name in ancestors(owner, self._apex):
-                    self._under.setdefault(name, set()).add(owner)
-            self._at[owner].append(record)
+                for name in _above(owner, self._apex):
+                    self._below[name] = _with(self._below.get(name, ()), owner)
+            self._at[owner] = self._at.get(owner, b"") + self._packing.packed((record,))
             if record.rr.rtype == RRType.NS:
                 self.cuts.add(owner)
                 if self._is_foreign(record):
@@ -39,28 +53,35 @@ class Index:
                     owners[owner] = owners.get(owner, 0) + 1
 
     def discard(self, placed: Iterable[Placed]) -> None:
+        """Take these out; those that are not here are none of ours."""
         for record in placed:
             owner = record.rr.owner
-            there = self._at.get(owner, ())
-            left = [other for other in there if other is not record]
-            if len(left) < len(there) and record.rr.rtype == RRType.NS and self._is_foreign(record):
+            there = self.at(owner)
+            left = [other for other in there if other != record]
+            if len(left) == len(there):
+                continue
+            if record.rr.rtype == RRType.NS and self._is_foreign(record):
                 self._forget(owner, record.rr.rdata)
             if left:
-                self._at[owner] = left
-            elif self._at.pop(owner, None) is not None:
-                for name in ancestors(owner, self._apex):
-                    self._under[name].discard(owner)
-                    if not self._under[name]:
-                        del self._under[name]
+                self._at[owner] = self._packing.packed(left)
+            else:
+                del self._at[owner]
+                for name in _above(owner, self._apex):
+                    self._below[name] = _without(self._below[name], owner)
+                    if not self._below[name]:
+                        del self._below[name]
             if not any(other.rr.rtype == RRType.NS for other in left):
                 self.cuts.discard(owner)
 
     def at(self, owner: bytes) -> Sequence[Placed]:
-        return self._at.get(owner, ())
+        octets = self._at.get(owner)
+        return () if octets is None else tuple(self._packing.unpacked(owner, octets))
 
-    def under(self, name: bytes) -> Iterable[bytes]:
+    def under(self, name: bytes) -> Iterator[bytes]:
         """The owners at and below a name that is below the apex."""
-        return self._under.get(name, ())
+        if name in self._at:
+            yield name
+        yield from self._below.get(name, ())
 
     def naming(self, host: bytes) -> Iterator[bytes]:
         """The owners of the NS records here that name a host."""
@@ -81,6 +102,20 @@ class Index:
             del owners[owner]
         if not owners:
             del self._naming[host]
+
+
+def _with(owners: tuple[bytes, ...] | set[bytes], owner: bytes) -> tuple[bytes, ...] | set[bytes]:
+    if isinstance(owners, set):
+        owners.add(owner)
+        return owners
+    return (*owners, owner) if len(owners) < _FEW else {*owners, owner}
+
+
+def _without(owners: tuple[bytes, ...] | set[bytes], owner: bytes) -> tuple[bytes, ...] | set[bytes]:
+    if isinstance(owners, set):
+        owners.discard(owner)
+        return owners
+    return tuple(other for other in owners if other != owner)
 
 
 class Zone:
@@ -161,6 +196,11 @@ def owners(change: Change) -> set[bytes]:
     before, after = change.before, change.after
     glue = {record.owner for record in (*before.glue, *after.glue)}
     return glue.union(before.in_domain_ns(), after.in_domain_ns())
+
+
+def _above(name: bytes, apex: bytes) -> Iterator[bytes]:
+    """The names above one that still lie below the apex."""
+    return ancestors(name[name[0] + 1 :], apex)
 
 
 def ancestors(name: bytes, apex: bytes) -> Iterator[bytes]:

@@ -63,11 +63,6 @@ class LogicalLine(NamedTuple):
     words: list[bytes]
 
 
-def split_lines(data: bytes) -> list[bytes]:
-    """The physical lines of a file, each with its terminator (LF, CRLF or CR; the last one may have none)."""
-    return data.splitlines(keepends=True)
-
-
 def logical_lines(lines: Sequence[bytes]) -> Iterator[LogicalLine]:
     """The entries of a file; empty lines and comments are none. Raises LineError."""
     at, end = 0, len(lines)

@@ -11,10 +11,10 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.rrset import RRset
 from zonecut_zonefile import announced, edit, files
 from zonecut_zonefile.explained import explained
-from zonecut_zonefile.files import Source
 from zonecut_zonefile.generated import Generated, file_name, include_line
 from zonecut_zonefile.index import Index, Zone
-from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
+from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.reader import MasterFile, read_master_file
 from zonecut_zonefile.requirements import check_content
 from zonecut_zonefile.transaction import holds
 
@@ -112,9 +112,9 @@ class LoadedZone:
             # Where it is a link, the file behind it is what is read and replaced.
             path = self._zone_path.resolve()
             if known is not None and known.source.path == path:
-                source = _again(known.source, force)
+                source = files.refreshed(known.source, force=force)
                 if source.data == known.source.data and all(
-                    _again(other, force).data == other.data for other in known.dependencies
+                    files.refreshed(other, force=force).data == other.data for other in known.dependencies
                 ):
                     if source is not known.source:
                         self._file = edit.saved(known, source)
@@ -127,7 +127,7 @@ class LoadedZone:
             if self._generated is not None and (known is None or known.ours[0].origin != file.ours[0].origin):
                 self._generated = None
             self._file = file
-            self._outer = Index(self._apex, file.placed)
+            self._outer = file.index
             self._combine()
 
     def _load_generated(self, *, force: bool = False) -> None:
@@ -135,7 +135,7 @@ class LoadedZone:
         with explained(self._generated_path):
             known = self._generated
             if known is not None:
-                source = _again(known.source, force)
+                source = files.refreshed(known.source, force=force)
                 if source.data == known.source.data:
                     known.source = source
                     return
@@ -154,7 +154,3 @@ class LoadedZone:
         assert self._file is not None
         assert self._generated is not None
         return self._file, self._generated
-
-
-def _again(source: Source, force: bool) -> Source:
-    return files.read(source.path) if force else files.refreshed(source)

@@ -28,7 +28,8 @@ from zonecut_zonefile.files import Staged
 from zonecut_zonefile.generated import Generated, header
 from zonecut_zonefile.index import owners
 from zonecut_zonefile.loaded import LoadedZone
-from zonecut_zonefile.reader import MasterFile, Placed, read_master_file
+from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.reader import MasterFile, read_master_file
 from zonecut_zonefile.requirements import check_replaceable
 from zonecut_zonefile.transaction import is_doubled, outstanding
 
@@ -178,7 +179,7 @@ class ParentZone(LoadedZone):
         if half_done and self._may_overlap:
             moving = [
                 record
-                for record in file.placed
+                for record in self._outer
                 if record.fixed is None and is_doubled(record, self._zone, self._outer, generated.index)
             ]
         if half_done or edit.ends_within_include(file):
@@ -199,25 +200,25 @@ class ParentZone(LoadedZone):
             return
         assert file.serial is not None
         serial = edit.next_serial(file.serial)
-        moving: dict[int, Placed] = {}
-        gone: dict[int, Placed] = {}
+        moving: dict[Placed, None] = {}
+        gone: dict[Placed, None] = {}
         entangled = False
         for change in needed:
             reading = self._zone.reading(change.child)
             entangled |= reading.enclosing is not None or bool(reading.nested)
-            outer = {id(record) for owner in (change.child, *owners(change)) for record in self._outer.at(owner)}
+            outer = {record for owner in (change.child, *owners(change)) for record in self._outer.at(owner)}
             for record in self._zone.concerned(change):
-                (moving if id(record) in outer else gone)[id(record)] = record
+                (moving if record in outer else gone)[record] = None
         # what else stands in a block that is written anew is nothing of these changes, and stays
-        standing = generated.standing({*generated.blocks_of(gone.values()), *(change.child for change in needed)})
+        standing = generated.standing({*generated.blocks_of(gone), *(change.child for change in needed)})
         blocks = {
-            group: generated.rest(record for record in records if id(record) not in gone)
+            group: generated.rest(record for record in records if record not in gone)
             for group, records in standing.items()
         }
         for change in needed:
             blocks[change.child] = generated.block(change.after, self._zone.concerned(change)) + blocks[change.child]
         with explained(file.source.path):
-            edited = self._edited(file, tuple(moving.values()), serial, BackendRejected)
+            edited = self._edited(file, tuple(moving), serial, BackendRejected)
             zone_staged = Staged(file.source.path, edit.content(edited), file.source.path)
         try:
             # Where only the serial follows, the order in which a power cut finds the two renames does not matter:
@@ -225,7 +226,7 @@ class ParentZone(LoadedZone):
             replaced = [record for records in standing.values() for record in records]
             self._replace_generated(generated, edited, blocks, replaced, serial, durable=bool(moving))
             with explained(file.source.path):
-                self._replace(zone_staged, edited, tuple(moving.values()))
+                self._replace(zone_staged, edited, tuple(moving))
                 if not moving and generated.source.path.parent != file.source.path.parent:
                     files.fsync(generated.source.path.parent)
         finally:
@@ -242,8 +243,7 @@ class ParentZone(LoadedZone):
         if not difference:
             return
         replaced = {rrset.key for rrset in (*difference.before, *difference.after)}
-        ours = {id(record) for record in generated.announced}
-        moving = [record for record in records if record.rr[:2] in replaced and id(record) not in ours]
+        moving = [record for record in records if record.rr[:2] in replaced and record not in generated.announced]
         for record in moving:
             announced.check_movable(record)
         staying = [record for record in generated.announced if record.rr[:2] not in replaced]

@@ -27,7 +27,7 @@ _WITH_PARAMETERS = (64, 65)
 _CLASSES = {b"IN": 1, b"CLASS1": 1, b"CH": 3, b"CLASS3": 3, b"HS": 4, b"CLASS4": 4, b"CS": 2}
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=1024)  # those of a delegation stand together
 def name(word: bytes, origin: bytes) -> bytes:
     """The lower-case wire form of a name; one without its final dot is relative to `origin`. Raises ValueError."""
     if word == b"@":

@@ -19,7 +19,9 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES
 from zonecut_zonefile import files, rdata
+from zonecut_zonefile.entries import Entries, Entry
 from zonecut_zonefile.files import Source
+from zonecut_zonefile.index import Index
 from zonecut_zonefile.lexer import (
     LineError,
     LogicalLine,
@@ -27,38 +29,12 @@ from zonecut_zonefile.lexer import (
     OtherZone,
     OtherZoneError,
     logical_lines,
-    split_lines,
 )
+from zonecut_zonefile.lines import Lines
+from zonecut_zonefile.placed import Placed
 
 _MAX_DEPTH = 16
 _ALIASES = (RRType.CNAME, RRType.DNAME)
-
-
-class Placed(NamedTuple):
-    """A record and where it stands. `line` counts from 1; `fixed` says why it cannot be moved."""
-
-    rr: RR
-    ttl: int | None
-    file: str
-    line: int
-    fixed: str | None
-
-
-class Entry(NamedTuple):
-    """A record or $INCLUDE of the top file: its lines (`at` is an index) and what it takes from those before it.
-
-    `leans_on_ttl`: it has the TTL that another record stated last (RFC 1035 section 5.1), no $TTL being in force. An
-    $INCLUDE inherits what the first record of the included file does.
-    """
-
-    at: int
-    height: int
-    is_record: bool
-    owner: bytes
-    states_owner: bool
-    ttl: int | None
-    states_ttl: bool
-    leans_on_ttl: bool
 
 
 class IncludeLine(NamedTuple):
@@ -74,9 +50,10 @@ class MasterFile:
     """What a file and those that it includes say; `entries` are those of the file itself."""
 
     source: Source
-    lines: Sequence[bytes]
-    entries: Sequence[Entry]
-    placed: Sequence[Placed]
+    lines: Lines
+    entries: Entries
+    index: Index
+    """Records that may be part of a delegation, as they stand on disk: it follows what is written."""
     kept: Sequence[Placed]
     """Records that can be no part of a delegation."""
     made: Placed | None
@@ -108,8 +85,8 @@ class _Reader:
     apex: bytes
     base: Path
     generated: str | None
-    entries: list[Entry] = field(default_factory=list)
-    placed: list[Placed] = field(default_factory=list)
+    index: Index
+    entries: Entries = field(default_factory=Entries)
     kept: list[Placed] = field(default_factory=list)
     made: Placed | None = None
     aliases: set[bytes] = field(default_factory=set)
@@ -172,7 +149,7 @@ class _Reader:
         """Put a record where it belongs; True if it may be part of a delegation."""
         owner, rtype, _ = record.rr
         if rtype in TYPES and names.is_below(owner, self.apex):
-            self.placed.append(record)
+            self.index.add((record,))
             return True
         if rtype in _ALIASES:
             self.aliases.add(owner)
@@ -252,7 +229,7 @@ class _Reader:
             origin, state.owner, state.last_ttl, state.has_default, state.default_ttl, owner_from_outside=True,
             ttl_from_outside=True,
         )  # fmt: skip
-        self.read(source, split_lines(source.data), inner, depth + 1)
+        self.read(source, Lines(source.data), inner, depth + 1)
         # Whatever the file leans on, this one does if it is included itself.
         state.leans_on_owner |= inner.leans_on_owner and state.owner_from_outside
         state.leans_on_ttl |= inner.leans_on_ttl and state.ttl_from_outside
@@ -291,15 +268,17 @@ def read_master_file(source: Source, apex: bytes, *, origin: bytes | None = None
 
     An $INCLUDE of the file `generated` is noted, not followed. Raises MasterFileError.
     """
-    reader = _Reader(apex, source.path.parent, None if generated is None else os.path.realpath(generated))
-    lines = split_lines(source.data)
+    base, own = source.path.parent, None if generated is None else os.path.realpath(generated)
+    reader = _Reader(apex, base, own, Index(apex))
+    lines = Lines(source.data)
     reader.read(source, lines, _State(apex if origin is None else origin), 0)
+    reader.index.compact()
     soa_at, serial = reader.soa if reader.soa is not None else (None, None)
     return MasterFile(
         source,
         lines,
         reader.entries,
-        reader.placed,
+        reader.index,
         reader.kept,
         reader.made,
         frozenset(reader.aliases),

@@ -9,7 +9,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut_zonefile.index import Index, Zone, ancestors
-from zonecut_zonefile.reader import Placed
+from zonecut_zonefile.placed import Placed
 
 
 def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change]) -> list[Change]:
