@@ -1,5 +1,6 @@
 """DS that somebody else took out of the parent's zone: the child's next change does not bring them back (RFC 10026)."""
 
+import asyncio
 import json
 from http import HTTPStatus
 from pathlib import Path
@@ -11,10 +12,11 @@ from test_patch import rrset
 from trust_support import DS, stored_of
 from zonecut.plugin import Reading
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
+from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
+from zonecut.protocol.keys import KeyPair
 from zonecut.receiver.beliefs import READING_AGE
-from zonecut.receiver.trust import TrustSettings
-from zonecut.store import ChangeState, KeyState
+from zonecut.receiver.trust import TrustSettings, upload_of
+from zonecut.store import Acceptance, ChangeState, KeyState
 
 LINE = f"child DS {int.from_bytes(DS[:2])} {DS[2]} {DS[3]} {DS[4:].hex()}\n"
 OTHER_DS = bytes.fromhex("00020d02") + bytes(32)
@@ -155,6 +157,82 @@ async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(direct
         assert (await here.served()).ds == ()
         (failed,) = [each for each in await here.store.changes.list() if each.state is ChangeState.FAILED]
         assert (failed.reason or "").startswith("foreign-ds")
+
+
+@pytest.mark.parametrize("changed_before", [True, False])
+@pytest.mark.parametrize("looked", [True, False])
+async def test_ds_that_somebody_else_put_there_and_took_out_again_stay_out(
+    tmp_path: Path, changed_before: bool, looked: bool
+) -> None:
+    """The child never had any through us, nor when trust began."""
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        if changed_before:
+            assert (await change(here, *replace_ns(CHILD, A))).rcode == Rcode.NOERROR
+            await asyncio.sleep(0.1)  # until it is recorded that it was applied
+        put_back(tmp_path)
+        for _ in range(2):
+            await here.zone.look_at(CHILD)
+        take_out(tmp_path)
+        if looked:
+            await here.zone.look_at(CHILD)
+        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        await refused(here, *with_ds(OTHER_DS))
+        assert (await events(here)).count("delegation.ds-suspended") == 1
+        put_back(tmp_path)
+        here.clock.now += READING_AGE
+        assert (await change(here, *with_ds(OTHER_DS))).rcode == Rcode.NOERROR
+
+
+async def test_a_child_may_delete_what_somebody_else_put_there_and_bring_it_back(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.trust(CHILD)
+        put_back(tmp_path)
+        for _ in range(2):
+            await here.zone.look_at(CHILD)
+        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        for _ in range(2):
+            await here.zone.look_at(CHILD)
+        assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+        assert (await here.served()).ds == (DS,)
+
+
+@pytest.mark.parametrize("state", ["began", "changed", "seen", "none", "deleted"])
+async def test_a_key_that_a_method_validates_before_anybody_has_looked_brings_them_back_as_little(
+    directory: Path, state: str
+) -> None:
+    """Trust begins anew then, and what the operator did before that is known still."""
+    if state in ("seen", "none"):
+        take_out(directory)
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+        if state == "changed":
+            assert (await change(here, *replace_ns(CHILD, A))).rcode == Rcode.NOERROR
+        if state == "deleted":
+            assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        if state == "seen":
+            put_back(directory)
+            await here.zone.look_at(CHILD)
+        await asyncio.sleep(0.1)  # until it is recorded what was applied
+        take_out(directory)
+        pair = KeyPair.generate(CHILD, Algorithm.ED25519, DEFAULT)
+        upload = upload_of(pair.key, ZONE, "127.0.0.1", TrustSettings(), here.clock.now, replaces=False, manual=False)
+        stored = await here.store.bootstraps.begin(upload)
+        bootstrap = await here.store.bootstraps.get(stored.id)
+        assert bootstrap is not None
+        held, validated = await here.served(), frozenset((pair.key.rdata,))
+        await here.store.bootstraps.accept(
+            Acceptance(bootstrap, "at-ns", "zonecut", "seen", held, validated, alone=False, max_trusted=8)
+        )
+        await here.store.ring.fetch([CHILD])
+        here.pairs[CHILD] = pair
+        await here.zone.look_at(CHILD)
+        if state in ("none", "deleted"):
+            assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
+        else:
+            await refused(here, *with_ds())
 
 
 async def test_ns_go_on_meanwhile_and_do_not_end_it_nor_does_a_restart(directory: Path) -> None:

@@ -163,7 +163,7 @@ def test_the_period_is_seen_in_five_looks_at_least() -> None:
         watch = away(watch, number * DAY, DAY)
     assert (watch.looks, watch.absent_for) == (PART + 1, DAY)
     assert is_proven(watch, DAY)
-    assert not is_proven(there(watch, (), PART * DAY, 0), DAY)
+    assert not is_proven(there(watch, ns_of(CHILD), PART * DAY, 0), DAY)
 
 
 def test_a_clock_that_is_set_back_proves_nothing() -> None:

@@ -8,6 +8,7 @@ one look prove that a delegation has been given to somebody else.
 from dataclasses import replace
 from math import inf
 
+from zonecut.protocol.delegation import Delegation
 from zonecut.store import Watch
 
 PART = 4
@@ -31,10 +32,19 @@ def away(watch: Watch, now: float, gone_after: float, passed: float = inf) -> Wa
     return replace(watch, absent_at=now, absent_for=watch.absent_for + counts, looks=watch.looks + 1)
 
 
-def there(watch: Watch, ns: tuple[bytes, ...], now: float, change: int) -> Watch:
-    """A watch after a look at which the delegation was there, with these name servers and after this change."""
-    seen = replace(watch, seen=ns, seen_at=now, seen_change=change, suspect_since=None)
+def there(watch: Watch, held: Delegation, now: float, change: int) -> Watch:
+    """A watch after a look at which the delegation was there like this, and after this change."""
+    seen = replace(watch, seen=held.ns, seen_at=now, seen_change=change, suspect_since=None)
+    seen = replace(seen, seen_ds=sees_ds(watch, held, change))
     return replace(seen, absent_since=None, absent_at=0.0, absent_for=0.0, looks=0, is_held=False)
+
+
+def sees_ds(watch: Watch, held: Delegation, change: int) -> bool:
+    """Whether a look after this change counts as one that saw DS.
+
+    The first one after a change does not: it may have begun before the change was written that took them out.
+    """
+    return bool(held.ds) and watch.seen_change >= change
 
 
 def suspect(watch: Watch, now: float) -> Watch:

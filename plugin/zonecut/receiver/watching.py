@@ -242,11 +242,12 @@ class Watching:
         self._looked.pop(child, None)
         last = known.record.applied_id
         is_news = watch.seen != held.ns or watch.seen_change < last
+        is_news = is_news or watch.seen_ds != absence.sees_ds(watch, held, last)
         ds_gone = _ds_gone_since(held, known, self._clock()) if self._settings.foreign_ds == "suspend" else None
         is_news = is_news or ds_gone != watch.ds_gone_since
         if watch.is_absent or watch.suspect_since is not None or watch.zone != self._zone or is_news:
             began = held if watch.began is None else watch.began
-            seen = absence.there(watch, held.ns, self._clock(), last)
+            seen = absence.there(watch, held, self._clock(), last)
             await self._store.watches.update(replace(seen, zone=self._zone, began=began, ds_gone_since=ds_gone))
         if ds_gone is not None and watch.ds_gone_since is None:
             await self._ds_suspended(child)
@@ -371,13 +372,15 @@ def _ds_gone_since(held: Delegation, known: _Known, now: float) -> float | None:
 
     Once that is known, what the child itself changes since does not end it. What it asked to delete is no such thing.
     """
-    assert known.watch is not None
+    watch, reference = known.watch, known.reference
+    assert watch is not None
     if held.ds:
         return None
-    if known.watch.ds_gone_since is not None:
-        return known.watch.ds_gone_since
-    reference = known.reference
-    is_gone = reference is not None and bool(reference.ds) and all(each.ds for each in known.ours)
+    if watch.ds_gone_since is not None:
+        return watch.ds_gone_since
+    # somebody else may have put there what somebody else takes out
+    was_seen = watch.seen_ds and known.record.applied_id <= watch.seen_change
+    is_gone = (was_seen or (reference is not None and bool(reference.ds))) and all(each.ds for each in known.ours)
     return now if is_gone else None
 
 

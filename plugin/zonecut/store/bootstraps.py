@@ -288,7 +288,7 @@ class BootstrapTable:
             # trust begins anew with what a method validated, which is what the others are suspected for
             suspend_keys(connection, self._clock(), stored.key.owner, item.actor, _SUSPECT)
         # whoever took the DS out has not said that they may come back
-        ds_gone = ds_gone_since(connection, stored.key.owner)
+        ds_gone = ds_gone_since(connection, item.delegation, self._clock())
         trusted = self._trust(connection, stored, item.method, item.actor, item.reason, replaced)
         # what somebody else changes from now on is told by what trust began with
         now, where = trusted.changed_at, item.delegation

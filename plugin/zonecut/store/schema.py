@@ -30,6 +30,7 @@ REVISIONS = (
     "0016",
     "0017",
     "0018",
+    "0019",
 )
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0

@@ -181,6 +181,7 @@ watches = Table(
     Column("began_change", _NUMBER, nullable=False, server_default="0"),
     Column("seen_change", _NUMBER, nullable=False, server_default="0"),
     Column("ds_gone_since", Double),
+    Column("seen_ds", Boolean, nullable=False, server_default=false()),
 )
 _ABSENT = text("absent_since IS NOT NULL")
 Index("ix_watches_absent", watches.c.zone, watches.c.child, sqlite_where=_ABSENT, postgresql_where=_ABSENT)

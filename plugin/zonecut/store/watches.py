@@ -21,6 +21,7 @@ from zonecut.store.thread import StoreThread
 
 _TABLE = tables.watches
 _KEYS = tables.keys
+_CHANGES = tables.changes
 AT_MOST = 10
 """Delegations that may be away at a time where nobody says how many, or `SHARE` of all, whichever is more."""
 SHARE = 100
@@ -46,7 +47,7 @@ class Watch:
     between `looks` counts as absence. `suspect_since` is the first of the looks, up to the latest, that all saw name
     servers for which its keys are to be suspended. One that `is_held` was away, or suspect, together with too many
     others: nothing follows by itself, however few of them are left, until it is seen as it was. `ds_gone_since` is the
-    first look at which it had no DS any more, because of somebody else.
+    first look at which it had no DS any more, because of somebody else; `seen_ds` says whether the latest looks saw DS.
     """
 
     child: bytes
@@ -64,6 +65,7 @@ class Watch:
     began_change: int = 0
     seen_change: int = 0
     ds_gone_since: float | None = None
+    seen_ds: bool = False
 
     @property
     def is_absent(self) -> bool:
@@ -247,19 +249,36 @@ def suspend_keys(connection: Connection, now: float, owner: bytes, actor: str, r
     return len(trusted)
 
 
-def ds_gone_since(connection: Connection, child: bytes) -> float | None:
-    """Since when somebody else has left a child without DS; inside a transaction of the store thread."""
-    since: float | None = connection.execute(select(_TABLE.c.ds_gone_since).where(_TABLE.c.child == child)).scalar()
-    return since
+def ds_gone_since(connection: Connection, held: Delegation, now: float) -> float | None:
+    """Since when somebody else has left a child without DS, seen by a look or not; None if that is not so.
+
+    `held` is what trust begins anew with. Inside a transaction of the store thread.
+    """
+    row = connection.execute(select(_TABLE).where(_TABLE.c.child == held.child)).one_or_none()
+    if row is None or held.ds:
+        return None
+    watch = _from_row(row)
+    if watch.ds_gone_since is not None:
+        return watch.ds_gone_since
+    unsettled = select(_CHANGES.c.id).where(_CHANGES.c.child == held.child, _CHANGES.c.state == "accepted")
+    if connection.execute(unsettled).first() is not None:
+        return None  # what the child itself may be about to take out
+    number, last = _last_applied(connection, held.child)
+    reference = watch.began if last is None or number <= watch.began_change else last
+    was_seen = watch.seen_ds and number <= watch.seen_change
+    return now if was_seen or (reference is not None and reference.ds) else None
 
 
 def last_applied(connection: Connection, child: bytes) -> int:
     """The number of the last change of a delegation that was applied, 0 for none; inside a transaction."""
-    changes = tables.changes
-    newest = select(func.max(changes.c.id)).where(
-        changes.c.child == child, changes.c.state == "applied", changes.c.kind == "delegation"
-    )
-    return connection.execute(newest).scalar_one() or 0
+    return _last_applied(connection, child)[0]
+
+
+def _last_applied(connection: Connection, child: bytes) -> tuple[int, Delegation | None]:
+    applied = _CHANGES.c.child == child, _CHANGES.c.state == "applied", _CHANGES.c.kind == "delegation"
+    newest = select(_CHANGES.c.id, _CHANGES.c.after).where(*applied).order_by(_CHANGES.c.id.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return (0, None) if row is None else (row.id, Delegation.from_wire(row.after))
 
 
 def _update(connection: Connection, watches: Sequence[Watch]) -> Sequence[None]:
@@ -352,6 +371,7 @@ def _to_row(watch: Watch) -> dict[str, Any]:
         "began_change": watch.began_change,
         "seen_change": watch.seen_change,
         "ds_gone_since": watch.ds_gone_since,
+        "seen_ds": watch.seen_ds,
     }
 
 
