@@ -398,15 +398,63 @@ async def test_a_refused_transfer_says_what_is_needed(tmp_path: Path) -> None:
 
 
 async def test_a_refused_update_says_what_is_needed(tmp_path: Path, open_backend: OpenBackend) -> None:
-    for allowed, words in (
-        ("allow-update { none; };", "update-policy or allow-update must grant the key update.lab"),
-        (f"update-policy {{ grant update.lab subdomain x.{PARENT} ANY; }};", "may not write NS, DS, A, AAAA at .*new"),
+    for allowed, kind, words in (
+        ("allow-update { none; };", BackendUnavailable, "frozen.*or its update-policy or allow-update grants the key"),
+        (
+            f"update-policy {{ grant update.lab subdomain x.{PARENT} ANY; }};",
+            BackendMisconfigured,
+            "may not write NS, DS, A, AAAA at .*new",
+        ),
     ):
         edits = {r"allow-update \{.*?\};": allowed}
         with EditedNamed(edits, tmp_path / allowed[:8], ParentZone(PARENT)) as named:
             backend = await open_backend(named)
-            with pytest.raises(BackendMisconfigured, match=words):
+            with pytest.raises(kind, match=words) as refused:
                 await backend.write([Change(Delegation(child("new")), FULL)])
+            assert type(refused.value) is kind
+
+
+async def test_a_zone_that_is_frozen_when_we_come_is_waited_for(
+    start_named: StartNamed, open_backend: OpenBackend
+) -> None:
+    """named gives no other answer to a key that it does not let in: nobody is told to mend what is right."""
+    named = start_named(ParentZone(PARENT))
+    named.freeze()
+    backend = await open_backend(named)
+    (remark,) = backend.remarks()
+    assert "the zone is frozen, which `rndc thaw` ends, or" in remark
+    change = Change(Delegation(child("new")), FULL)
+    for work in (backend.write([change]), backend.verify([change])):
+        with pytest.raises(BackendUnavailable, match="the zone is frozen, which `rndc thaw` ends, or") as later:
+            await work
+        assert type(later.value) is BackendUnavailable
+    named.thaw()
+    await backend.write([change])
+    assert await backend.verify([change]) == ()
+
+
+@pytest.mark.parametrize(
+    ("granted", "lacking"),
+    [
+        (("child1.{} NS DS", "ns1.child1.{} A AAAA", "ns2.child1.{} A AAAA"), None),
+        (("child1.{} NS", "ns1.child1.{} A AAAA", "ns2.child1.{} A AAAA"), "DS of child1.parent.test."),
+        (("elsewhere.{} NS DS",), "NS, DS, A, AAAA at names such as zonecut-asks.parent.test."),
+    ],
+)
+async def test_a_policy_that_grants_names_is_judged_by_the_delegations_that_there_are(
+    tmp_path: Path, open_backend: OpenBackend, granted: tuple[str, ...], lacking: str | None
+) -> None:
+    rules = " ".join(f"grant update.lab name {each.format(PARENT)};" for each in granted)
+    edits = {r"allow-update \{.*?\};": f"update-policy {{ {rules} }};"}
+    with EditedNamed(edits, tmp_path / "edited", ParentZone(PARENT, delegations=3)) as named:
+        before = serial(named)
+        remarks = (await open_backend(named)).remarks()
+        assert serial(named) == before
+    if lacking is None:
+        assert remarks == ()
+    else:
+        (remark,) = remarks
+        assert f"may not write {lacking}" in remark
 
 
 async def test_an_update_policy_for_the_types_of_a_delegation_is_enough(

@@ -22,6 +22,7 @@ from zonecut.plugin.tsig import tsig_octets
 from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import PREREQUISITE, Envelope, read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset, RRsetDifference
@@ -29,7 +30,7 @@ from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import CONFLICTS, Operation, failure
 from zonecut_bind.connection import Connection, Server
 from zonecut_bind.options import BindOptions
-from zonecut_bind.permission import Permission
+from zonecut_bind.permission import EXAMPLES, Permission
 from zonecut_bind.reading import AUTHORITATIVE, Sight, sight
 from zonecut_bind.signing import check_made
 from zonecut_bind.transfer import Transfer, soa_serial
@@ -67,8 +68,9 @@ class BindBackend(Backend):
         try:
             await self.serial()
             await check_made(self._zone, server.key_name, self._ask_all)
-            self._remarks = await self._permission.remarks(server.key_name)
-            await self._scan()
+            there: list[Delegation] = []
+            await self._scan(there)
+            self._remarks = await self._permission.remarks(server.key_name, there)
         except BaseException:
             await self.close()
             raise
@@ -344,8 +346,8 @@ class BindBackend(Backend):
             f"key {server.key_name} reaches"
         )
 
-    async def _scan(self) -> None:
-        """Find all hidden delegations; normally there are none."""
+    async def _scan(self, there: list[Delegation] | None = None) -> None:
+        """Find all hidden delegations; normally there are none. The first ones of the zone are added to `there`."""
         server, _ = self._open_connection()
         transfer = Transfer(server, self._zone)
         found: set[bytes] = set()
@@ -353,6 +355,8 @@ class BindBackend(Backend):
         async with aclosing(transfer.branches()) as branches:
             async for branch in branches:
                 found.update(hidden(branch))
+                if there is not None and len(there) < EXAMPLES:
+                    there.extend(reading.delegation for reading in branch.readings())
                 listed.take(branch)
         self._hidden = frozenset(found)
         self._scanned = transfer.serial

@@ -180,7 +180,12 @@ class Connection:
         except TimeoutError:
             if link is not None:
                 link.retire()
-            raise BackendUnavailable(f"{self._server} did not answer within {self._server.timeout:g} s") from None
+            # what exceeds its quota named drops without an answer
+            quota = ", as where more UPDATEs come at once than its `update-quota`"
+            raise BackendUnavailable(
+                f"{self._server} did not answer within {self._server.timeout:g} s"
+                f"{quota if operation is Operation.UPDATE else ''}"
+            ) from None
         except ConnectionLost as error:
             raise BackendUnavailable(f"{self._server}: the connection {error.reason}") from error
 

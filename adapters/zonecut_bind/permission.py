@@ -6,11 +6,12 @@ last: an UPDATE whose prerequisite never holds tells them apart.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.update import type_text
 from zonecut_bind.answers import Operation
@@ -21,6 +22,8 @@ _DELEGATION = (RRType.NS, RRType.DS, RRType.A, RRType.AAAA)
 _HEAD = "named answers update with REFUSED"
 _EXAMPLE = b"\x0czonecut-asks"
 """The label of the name that stands for every child before there is one."""
+EXAMPLES = 100
+"""So many delegations of the zone are looked at for one that the key may write, where the policy grants names."""
 
 Ask = Callable[[Sequence[tuple[bytes, Operation]]], Awaitable[list[Envelope]]]
 
@@ -33,20 +36,32 @@ class Permission:
         self._ask = ask
         self._admitted = False
 
-    async def remarks(self, key: str) -> tuple[str, ...]:
-        """What the key lacks to write delegations: the types, and the cure; in the log, too."""
+    async def remarks(self, key: str, there: Sequence[Delegation]) -> tuple[str, ...]:
+        """What the key lacks to write delegations: the types, and the cure; in the log, too.
+
+        `there` are delegations that the zone has, of which some are looked at: a policy may grant their names alone.
+        """
         example = _EXAMPLE + self._zone
+        lacking = ""
         if not await self._is_admitted():
-            lacking = (
-                f"named takes no UPDATE of {names.to_text(self._zone)} from the key {key}: its update-policy or "
-                "allow-update must grant it, and the zone must not be frozen (`rndc thaw`)"
-            )
+            lacking = f"named takes no UPDATE of {names.to_text(self._zone)} from the key {key}: {self._shut(key)}"
         elif refused := await self._refused((example, rtype) for rtype in _DELEGATION):
-            lacking = self._lacks(key, refused, f"at names such as {names.to_text(example)}")
-        else:
+            place = f"at names such as {names.to_text(example)}"
+            granted = await self._granted(there[:EXAMPLES])
+            if granted is not None:
+                refused = await self._refused(_places(granted))
+                place = f"of {names.to_text(granted.child)}"
+            lacking = self._lacks(key, refused, place) if refused else ""
+        if not lacking:
             return ()
         _LOG.warning("%s", lacking)
         return (lacking,)
+
+    async def _granted(self, there: Sequence[Delegation]) -> Delegation | None:
+        """The first of these delegations whose NS the key may write."""
+        deletions = [[message.delete_rrset(each.child, RRType.NS)] for each in there]
+        answers = await self._ask([(self._never(each), Operation.UPDATE) for each in deletions])
+        return next((each for each, got in zip(there, answers, strict=True) if got.rcode != Rcode.REFUSED), None)
 
     async def refusal(
         self, key: str, places: Iterable[tuple[bytes, int]], unfit: str, children: Sequence[bytes] = ()
@@ -68,15 +83,17 @@ class Permission:
         return BackendUnavailable(f"{_HEAD}, and lets the key {key} write every RRset of it: see its log")
 
     def shut_out(self, key: str) -> BackendError:
-        """The error for REFUSED to an UPDATE that writes nothing: that of a key which was let in before is to wait."""
+        """The error for REFUSED to an UPDATE that writes nothing."""
+        return BackendUnavailable(f"{_HEAD}: {self._shut(key)}")
+
+    def _shut(self, key: str) -> str:
+        """Why named takes nothing. It answers both alike, so a zone that is frozen when we come is waited for, too."""
+        grants = f"its update-policy or allow-update grants the key {key} nothing"
         if self._admitted:
-            return BackendUnavailable(
-                f"{_HEAD}: the zone is frozen, or its update-policy or allow-update grants the key {key} nothing any "
-                "more; `rndc thaw` ends a freeze"
-            )
-        return BackendMisconfigured(
-            f"{_HEAD}: its update-policy or allow-update must grant the key {key} NS, DS, A and AAAA below the zone's "
-            "apex, KEY, SVCB and DSYNC for what zonecut publishes, and the zone must not be frozen"
+            return f"the zone is frozen, or {grants} any more; `rndc thaw` ends a freeze"
+        return (
+            f"the zone is frozen, which `rndc thaw` ends, or {grants}: it must grant NS, DS, A and AAAA below the "
+            "zone's apex, and KEY, SVCB and DSYNC for what zonecut publishes"
         )
 
     @staticmethod
@@ -102,3 +119,9 @@ class Permission:
     def _never(self, deletions: Sequence[bytes]) -> bytes:
         """An UPDATE that is never carried out: it wants a zone without SOA."""
         return message.update(0, self._zone, [message.rrset_absent(self._zone, RRType.SOA)], deletions)
+
+
+def _places(delegation: Delegation) -> Iterator[tuple[bytes, int]]:
+    """The owners and types of a delegation: addresses where it has name servers of its own."""
+    yield from ((delegation.child, rtype) for rtype in (RRType.NS, RRType.DS))
+    yield from ((host, rtype) for host in delegation.in_domain_ns() for rtype in (RRType.A, RRType.AAAA))
