@@ -124,9 +124,9 @@ def test_badkey_is_answered_by_one_bootstrap_and_then_by_a_person() -> None:
 
 
 def test_an_accepted_change_that_is_published_makes_a_later_badkey_the_first() -> None:
-    done = machine.in_sync(state(Phase.OUT_OF_SYNC, rebootstrapped=True, sent=DIGEST), DIGEST, now())
+    done = machine.in_sync(state(Phase.OUT_OF_SYNC, rebootstrapped=True, sent=DIGEST), DIGEST, "00", now())
     assert not done.rebootstrapped
-    idle = machine.in_sync(state(Phase.IN_SYNC, rebootstrapped=True), DIGEST, now())
+    idle = machine.in_sync(state(Phase.IN_SYNC, rebootstrapped=True), DIGEST, "00", now())
     assert idle.rebootstrapped
 
 
@@ -155,7 +155,7 @@ def test_an_accepted_change_is_looked_for_soon_and_not_sent_again_meanwhile() ->
     waits = machine.differs(accepted, DIGEST, "differs", now(1001.0))
     assert waits.sent == DIGEST
     assert waits.next_at > 1001.0
-    published = machine.in_sync(waits, DIGEST, now(1002.0))
+    published = machine.in_sync(waits, DIGEST, "00", now(1002.0))
     assert (published.phase, published.took, published.sent) == (Phase.IN_SYNC, 12.0, None)
 
 
@@ -265,3 +265,14 @@ def test_those_who_find_a_receiver_silent_together_have_found_out_one_thing() ->
     assert courtesy.delay("updater.", 6.5) == 0
     courtesy.silent("updater.", 7.0)
     assert 5 < courtesy.delay("updater.", 7.0) <= 10 * 1.125
+
+
+def test_servers_of_the_parent_that_disagree_are_waited_for_and_not_for_ever() -> None:
+    first = machine.differs(state(Phase.IN_SYNC), DIGEST, "differs", now(1000.0))
+    assert machine.waits_for_agreement(first, now(1000.0))
+    waits = machine.disagree(first, "the servers of parent.example. do not agree", now(1000.0))
+    assert (waits.phase, waits.attempts) == (Phase.OUT_OF_SYNC, 0)
+    assert waits.reason == "waits until they agree, for an hour at most: the servers of parent.example. do not agree"
+    assert 1000.0 < waits.next_at <= 1000.0 + machine.LAST_LOOK
+    later = machine.differs(waits, DIGEST, "differs", now(1000.0 + machine.DISAGREE_FOR))
+    assert not machine.waits_for_agreement(later, now(1000.0 + machine.DISAGREE_FOR))

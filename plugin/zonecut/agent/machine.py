@@ -21,6 +21,8 @@ PATIENCE = 3
 FIRST_LOOK = 0.25
 """Seconds after an accepted change until the parent's servers are looked at; doubled until `LAST_LOOK`."""
 LAST_LOOK = 30.0
+DISAGREE_FOR = 3600.0
+"""Seconds for which the parent's servers may disagree before a change is sent all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ def _refused(state: AgentState, heard: Heard, advice: str, now: Now) -> AgentSta
 # The delegation
 
 
-def in_sync(state: AgentState, digest: str, now: Now) -> AgentState:
+def in_sync(state: AgentState, digest: str, last: str, now: Now) -> AgentState:
     """All of the parent's servers publish what the child says."""
     took = state.took if state.differs_since is None else now.time - state.differs_since
     reason = "the parent publishes what the child says"
@@ -223,6 +225,7 @@ def in_sync(state: AgentState, digest: str, now: Now) -> AgentState:
         differs_since=None,
         checked_at=now.time,
         settled=digest,
+        last=last,
         sent=None,
         unheeded=0,
         refusals=0,
@@ -258,6 +261,18 @@ def differs(state: AgentState, digest: str, summary: str, now: Now) -> AgentStat
         return failed(_at(again, Phase.OUT_OF_SYNC, now), reason, now)
     advice = "the receiver answers NOERROR and the parent's servers do not follow: ask the parent's operator"
     return hold(replace(again, unheeded=0), reason, advice, now, resumes=Phase.OUT_OF_SYNC)
+
+
+def waits_for_agreement(state: AgentState, now: Now) -> bool:
+    """Whether servers of the parent that disagree may come to agree still: no one of them is what the parent holds."""
+    return state.differs_since is None or now.time - state.differs_since < DISAGREE_FOR
+
+
+def disagree(state: AgentState, reason: str, now: Now) -> AgentState:
+    """The parent's servers show different things: a change is sent once they agree, or after `DISAGREE_FOR`."""
+    waited = 0.0 if state.differs_since is None else now.time - state.differs_since
+    waits = move(state, Phase.OUT_OF_SYNC, f"waits until they agree, for an hour at most: {reason}", now)
+    return replace(waits, next_at=now.time + min(max(waited, FIRST_LOOK), LAST_LOOK))
 
 
 def after_update(state: AgentState, digest: str, heard: Heard, now: Now) -> AgentState:

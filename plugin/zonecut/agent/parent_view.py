@@ -6,7 +6,7 @@ validated: it says what is published, and is believed for no more than what it t
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -88,6 +88,14 @@ class ParentView:
     def is_hidden(self) -> bool:
         """True if there are servers that answer, and all of them from the child zone."""
         return not self.answered and any(server.hides for server in self.servers)
+
+    def without_ds(self) -> "ParentView":
+        """What they say of all but DS: for one who does not know which there shall be, and signs nothing about them."""
+        servers = [
+            replace(server, ds=None, delegation=server.delegation and replace(server.delegation, ds=()))
+            for server in self.servers
+        ]
+        return replace(self, servers=tuple(servers))
 
     def missing(self, wanted: Delegation) -> tuple[ServerView, ...]:
         """The servers that hand out something else than this."""

@@ -1,5 +1,6 @@
 """From a difference to the update section that makes up for it (RFC 2136 section 2.5). Pure."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from zonecut.protocol import message
@@ -23,7 +24,7 @@ def update_records(before: Delegation, after: Delegation, style: Style, ttls: Tt
     """
     difference = Difference.between(before, after)
     if style is Style.REPLACE:
-        return _replacements(after, difference, ttls)
+        return replacements(after, [difference], ttls)
     # first what comes, then what goes: whoever applies them one by one never sees a delegation without NS
     return (
         *(message.add(owner, rtype, ttls.of(rtype), rdata) for owner, rtype, rdata in difference.added),
@@ -48,10 +49,11 @@ def prerequisites(before: Delegation, after: Delegation) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _replacements(after: Delegation, difference: Difference, ttls: Ttls) -> tuple[bytes, ...]:
-    differing = sorted({(record.owner, record.rtype) for record in (*difference.removed, *difference.added)})
+def replacements(after: Delegation, differences: Iterable[Difference], ttls: Ttls) -> tuple[bytes, ...]:
+    """The same for whichever of several delegations it is, by the RRsets in which any of them differs, as a whole."""
+    records = [record for each in differences for record in (*each.removed, *each.added)]
     found: list[bytes] = []
-    for owner, rtype in differing:
+    for owner, rtype in sorted({(record.owner, record.rtype) for record in records}):
         found.append(message.delete_rrset(owner, rtype))
         found += [message.add(owner, rtype, ttls.of(rtype), rdata) for rdata in after.rrsets.get((owner, rtype), ())]
     return tuple(found)

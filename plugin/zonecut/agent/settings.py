@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from zonecut.agent.plan import Style
 from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
@@ -151,9 +152,7 @@ class ChildSettings(_Section):
         min_length=1,
         description="Ways to have the key trusted that are good enough, the best first.",
     )
-    style: Literal["delta", "replace"] = Field(
-        "delta", description="Send what differs, or the whole RRsets that differ."
-    )
+    style: Style = Field(Style.DELTA, description="Send what differs, or the whole RRsets that differ.")
     poll: PositiveFloat = Field(300, description="How often the zone's serial is looked at; NOTIFY makes it at once.")
     check: PositiveFloat = Field(3600, description="How often it is checked that the parent still publishes it all.")
     retry_first: PositiveFloat = Field(5, description="The pause before the second attempt of anything; it doubles.")

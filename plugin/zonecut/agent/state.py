@@ -102,6 +102,9 @@ class AgentState:
     """When the child and the parent were first seen to differ."""
     settled: str | None = None
     """Digest of the delegation that was last found at the parent, or accepted by one whose servers do not show it."""
+    last: str | None = None
+    """That delegation itself, its octets in hexadecimal: by it deletions are sent to a parent that does not show them.
+    Without DS where the child did not say which there shall be."""
     synced_at: float | None = None
     took: float | None = None
     """Seconds from the difference being seen to all of the parent's servers publishing the child's word."""

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any
 
 from zonecut.agent.content import ZoneContent
+from zonecut.agent.parent_view import ParentView
 from zonecut.agent.settings import ChildSettings, DsSettings
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -42,7 +43,11 @@ class Unsuitable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The delegation as the child wants it. With `ds_known` False, its DS are the parent's to keep."""
+    """The delegation as the child wants it.
+
+    With `ds_known` False, its DS are the parent's to keep, and `delegation` has none: nothing is compared, and nothing
+    sent, that has to do with DS.
+    """
 
     delegation: Delegation
     ds_known: bool = True
@@ -50,8 +55,12 @@ class Wanted:
     """What was left out, and why; a sentence each."""
 
     def beside(self, held: Delegation) -> Delegation:
-        """The delegation wanted of a parent that holds this one now."""
-        return self.delegation if self.ds_known else replace(self.delegation, ds=held.ds)
+        """What the parent holds as far as it is to be compared with what is wanted."""
+        return held if self.ds_known else replace(held, ds=())
+
+    def seen(self, view: ParentView) -> ParentView:
+        """What the parent's servers show as far as it is to be compared with what is wanted."""
+        return view if self.ds_known else view.without_ds()
 
     def to_json(self) -> dict[str, Any]:
         return {"delegation": self.delegation.to_json(), "ds_known": self.ds_known, "notes": list(self.notes)}

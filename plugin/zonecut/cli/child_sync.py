@@ -113,9 +113,8 @@ async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
     view = await view_parent(resolver, parent, section.apex, port=section.parent.port)
     if view.held is None and not view.is_hidden:
         raise Failure(f"nothing is known of what {names.to_text(parent)} publishes: {view.describe()}")
-    before = view.held or view.shown
-    after = aim.beside(before)
-    return Plan(aim, view, after, Difference.between(before, after))
+    view = aim.seen(view)
+    return Plan(aim, view, aim.delegation, Difference.between(view.held or view.shown, aim.delegation))
 
 
 async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:

@@ -275,7 +275,7 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
 
 
 def _differences(held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
-    difference = Difference.between(held, asked.beside(held))
+    difference = Difference.between(asked.beside(held), asked.delegation)
     if not difference:
         yield Finding("in-sync", Severity.OK, f"the parent holds {what}")
         return
