@@ -221,7 +221,8 @@ class Writer:
             if others := self._waits.put_aside(batch, error, result):
                 await self._take(others, result)
             return
-        self._serials.written()
+        if any(pending.change.before != pending.change.after for pending in batch):
+            self._serials.written()
         for pending in batch:
             pending.written = True
         for pending in await self._without_applied(batch, result):
