@@ -11,7 +11,7 @@ import pytest
 from test_cli_support import House, delegation, now_held
 from vectors_of import CHILD, VECTORS, ZONE
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import Attempt, ChangeState, NewChange, ServerState, ZoneState
+from zonecut.store import Asker, Attempt, ChangeState, NewChange, ServerState, ZoneState
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -306,6 +306,24 @@ def test_a_held_change_is_listed_and_approved(house: House) -> None:
     again = house.zonecut("change", "approve", number)
     assert (again.code, again.out) == (1, "")
     assert "waits for the server, not for an operator" in again.err
+
+
+def test_a_held_change_is_shown_with_all_who_asked_for_it(house: House) -> None:
+    number = held(house)
+
+    async def asked() -> None:
+        async with house.store() as store:
+            for each in (b"1", b"2"):
+                source = "127.0.0.1#4000 by hook:portal"
+                asker = Asker(number, "hook:portal", source, VECTOR.wire, None, None, each, 1.0, None)
+                assert await store.decisions.ask_again(asker)
+
+    assert "also asked by" not in house.zonecut("change", "show", number).out
+    asyncio.run(asked())
+    shown = house.zonecut("change", "show", number).out
+    assert "127.0.0.1#4000 by hook:portal, 127.0.0.1#5353" in shown
+    document = house.zonecut("change", "show", number, "--json").document
+    assert document["asked_before"] == ["127.0.0.1#4000 by hook:portal", "127.0.0.1#5353"]
 
 
 def test_an_approved_change_that_cannot_be_judged_is_shown_with_the_way_to_end_it(house: House) -> None:

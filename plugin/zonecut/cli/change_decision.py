@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
-from zonecut.cli.change_show import NumberArgument, say_change, say_change_json
+from zonecut.cli.change_show import NumberArgument, Shown, say_change, say_change_json
 
 if TYPE_CHECKING:
     from zonecut.config import Loaded
-    from zonecut.store import StoredChange, StoredKey
+    from zonecut.store import StoredChange
 
 __all__ = ["NumberArgument", "run"]
 
@@ -16,24 +16,21 @@ __all__ = ["NumberArgument", "run"]
 def run(number: int, reason: str, config: Path | None, as_json: bool, *, approves: bool) -> None:
     """Record what an operator decided, and show the change. A running daemon acts on it within a second."""
     loaded = session.load(config)
-    change, key = session.run(_decide(loaded, number, reason, approves=approves))
+    shown = session.run(_decide(loaded, number, reason, approves=approves))
     if as_json:
-        say_change_json(change, key)
+        say_change_json(shown)
         return
-    say_change(change, key, loaded)
+    say_change(shown, loaded)
     output.say("")
-    output.say(_follows(change, approves=approves))
+    output.say(_follows(shown.change, approves=approves))
 
 
-async def _decide(
-    loaded: "Loaded", number: int, reason: str, *, approves: bool
-) -> "tuple[StoredChange, StoredKey | None]":
+async def _decide(loaded: "Loaded", number: int, reason: str, *, approves: bool) -> Shown:
     from zonecut.store import Decision
 
     decision = Decision.APPROVED if approves else Decision.REJECTED
     async with session.open_store(loaded) as store:
-        change = await store.decisions.decide(number, decision, actor.operator(), reason)
-        return change, None if change.key_id is None else await store.keys.get(change.key_id)
+        return await Shown.of(store, await store.decisions.decide(number, decision, actor.operator(), reason))
 
 
 def _follows(change: "StoredChange", *, approves: bool) -> str:

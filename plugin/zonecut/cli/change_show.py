@@ -1,5 +1,7 @@
 """`zonecut change show`: all about one accepted change."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +13,7 @@ from zonecut.cli.options import ConfigOption, JsonOption
 if TYPE_CHECKING:
     from zonecut.config import Loaded
     from zonecut.protocol.delegation import Delegation
-    from zonecut.store import StoredChange, StoredKey
+    from zonecut.store import Store, StoredChange, StoredKey
 
 
 NumberArgument = Annotated[
@@ -31,36 +33,57 @@ def command(
     Example: zonecut change show 12
     """
     loaded = session.load(config)
-    change, key = session.run(_find(loaded, number))
+    shown = session.run(_find(loaded, number))
     if as_json:
-        say_change_json(change, key)
+        say_change_json(shown)
     else:
-        say_change(change, key, loaded)
+        say_change(shown, loaded)
 
 
-async def _find(loaded: "Loaded", number: int) -> "tuple[StoredChange, StoredKey | None]":
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A change with what is told of it: the key that signed it, and who asked for the same before, the latest first."""
+
+    change: "StoredChange"
+    key: "StoredKey | None"
+    asked_before: "Sequence[StoredChange]"
+
+    @classmethod
+    async def of(cls, store: "Store", change: "StoredChange") -> "Shown":
+        """Raises StoreUnavailable."""
+        key = None if change.key_id is None else await store.keys.get(change.key_id)
+        return cls(change, key, await store.decisions.askers(change))
+
+
+async def _find(loaded: "Loaded", number: int) -> Shown:
     async with session.open_store(loaded) as store:
         change = await store.changes.get(number)
         if change is None:
             raise Failure(f"there is no change number {number}")
-        key = None if change.key_id is None else await store.keys.get(change.key_id)
-        return change, key
+        return await Shown.of(store, change)
 
 
-def say_change_json(change: "StoredChange", key: "StoredKey | None") -> None:
+def say_change_json(shown: Shown) -> None:
     """A change as one JSON document."""
     from zonecut.protocol.delegation import Difference
 
-    difference = Difference.between(change.before, change.after).to_json()
-    signer = None if key is None else key.to_json()
-    message = change.message.hex() if change.message else None
-    output.say_json({**change.to_json(), "difference": difference, "key": signer, "message": message})
+    change = shown.change
+    output.say_json(
+        {
+            **change.to_json(),
+            "difference": Difference.between(change.before, change.after).to_json(),
+            "key": None if shown.key is None else shown.key.to_json(),
+            "message": change.message.hex() if change.message else None,
+            "asked_before": [each.source for each in shown.asked_before],
+        }
+    )
 
 
-def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded") -> None:
+def say_change(shown: Shown, loaded: "Loaded") -> None:
     """A change for people."""
     from zonecut.protocol.delegation import Difference
 
+    change, key = shown.change, shown.key
     document = change.to_json()
     signer = None if key is None else f"key tag {key.key.tag}, now {key.state.value}, {key.key.fingerprint()}"
     output.say_fields(
@@ -68,6 +91,7 @@ def say_change(change: "StoredChange", key: "StoredKey | None", loaded: "Loaded"
         {
             "accepted": document["accepted_at"],
             "source": change.source,
+            "also asked by": ", ".join(dict.fromkeys(each.source for each in shown.asked_before)) or None,
             "signed by": signer,
             "signed at": document["inception"],
             "settled": document["settled_at"],
