@@ -37,6 +37,9 @@ class Numbered:
         ((7, 8), False),
         ((7, 7, 8), False),  # a signer takes its time
         ((7, 7, 7), True),
+        ((7, 3, 3), True),  # a lower one is none that secondaries fetch, either
+        ((7, 3, 8), False),
+        ((2**32 - 1, 0), False),  # RFC 1982
         ((None,), False),
     ],
 )
@@ -58,4 +61,6 @@ async def test_a_serial_that_stays_after_a_change_is_told(
         stays = [each for each in logs if each["event"] == "zone.serial.stays"]
         assert bool(stays) is told
         if told:
-            assert stays[0]["reason"] == "it is 7 before and after a change: secondaries do not fetch the zone"
+            assert stays[0]["reason"] == (
+                f"it is 7 before and {shown[-1]} after a change: secondaries do not fetch the zone"
+            )

@@ -13,6 +13,7 @@ import structlog
 
 from zonecut.plugin import Backend, BackendError
 from zonecut.protocol import names
+from zonecut.protocol.sig0 import later
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.trouble import Trouble
@@ -102,13 +103,16 @@ class Serials:
         if serial is None:
             return
         known = self._known
-        if written and known is not None and known.boot == self._ledger.boot and serial == known.serial:
+        rises = True
+        if written and known is not None and known.boot == self._ledger.boot and not later(serial, known.serial):
             await asyncio.sleep(SIGNING)
             serial = await self._backend.serial()
-            if serial == known.serial:
-                self._stays.again(f"it is {serial} before and after a change: secondaries do not fetch the zone")
-                return
-        if written:
+            rises = serial is None or later(serial, known.serial)
+            if not rises:
+                self._stays.again(
+                    f"it is {known.serial} before and {serial} after a change: secondaries do not fetch the zone"
+                )
+        if written and rises:
             self._stays.over()
         if serial is None or (known is not None and (serial, self._ledger.boot) == (known.serial, known.boot)):
             return
