@@ -1,19 +1,26 @@
 """What goes wrong on the parent's side, and how much of it goes where: the log has all, others have less."""
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from receiver_support import CHILD, SOURCE, ZONE, Site, replace_ns, site
 from trust_support import new_pair, upload
 from zonecut.plugin import BackendMisconfigured, BackendRejected, BackendUnavailable
+from zonecut.plugin.told import fit_for_children, names_a_place
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.foreigntext import MAX_REASON
 from zonecut.receiver.admission import Source
+from zonecut_database import failures as database
+from zonecut_knot import answers as knot
+from zonecut_powerdns import answers as powerdns
+from zonecut_webhook import answers as webhook
 
 SECRET = "/etc/bind/parent.zone, line 12: S3CRET of http://127.0.0.1:8081/"
 HOOK = Source("127.0.0.1", 40000, False)
@@ -75,6 +82,54 @@ async def test_of_a_change_that_the_server_rejects_a_child_is_told_what_is_its_o
     assert (status, told in posted, "S3CRET" in posted) == (422, True, False)
     (newest, *_) = await here.store.changes.list()
     assert newest.reason == f"backend-rejected: {error.reason}"
+
+
+PLACES = (
+    "/etc/bind/parent.zone",
+    "http://127.0.0.1:8081/api",
+    "postgresql+psycopg://zonecut@db.example/registry",
+    "../keys/api.key",
+    '"/var/lib/knot/journal"',
+)
+
+
+def errors_of_adapters(said: str) -> list[Exception]:
+    """What each adapter makes of a server's words about a change."""
+    lost = OperationalError("INSERT", {}, sqlite3.OperationalError(said))
+    constraint = sqlite3.IntegrityError(said)
+    constraint.sqlite_errorname = "SQLITE_CONSTRAINT"
+    unfit = IntegrityError("INSERT", {}, constraint)
+    body = json.dumps({"error": said}).encode()
+    statuses = (400, 409, 413, 422, 429, 500)
+    return [
+        *(powerdns.failure(each, body, zone="z.", server_id=said, key_file=said) for each in statuses),
+        *(knot.failure("z.", "set", f"{words} {said}") for words in ("semantic check", "parser failed", "other")),
+        *(database.explained(each, said) for each in (lost, unfit)),
+        # what the system gives as its reason, with 422, is meant for the child
+        *(webhook.failure(each, {}, body, asked=(), key_file=said, now=0.0) for each in statuses if each != 422),
+    ]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_adapter_has_a_child_told_where_things_are(place: str) -> None:
+    for words in (place, f"cannot open {place}: no", f"error ({place})", f"file={place}"):
+        for error in errors_of_adapters(words):
+            told = error.told if isinstance(error, BackendRejected) else ""
+            assert not names_a_place(told), error
+            assert place not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0/25.2.0.192.in-addr.arpa. NS ns1.0/25.2.0.192.in-addr.arpa. is no host's name",
+        "child.parent.example. AAAA 2001:db8::1/64 stands there; A and/or AAAA",
+        "",
+    ],
+)
+def test_a_slash_in_a_name_is_no_place(text: str) -> None:
+    assert not names_a_place(text)
+    assert fit_for_children(text) == text
 
 
 async def test_a_child_that_waits_for_its_turn_is_not_told_what_the_server_said(

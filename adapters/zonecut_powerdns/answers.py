@@ -8,6 +8,7 @@ import json
 from http import HTTPStatus
 
 from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
+from zonecut.plugin.told import fit_for_children
 
 _LONGEST_REASON = 300
 
@@ -31,7 +32,8 @@ def failure(status: int, body: bytes, *, zone: str, server_id: str, key_file: st
             "whether its configuration says api=yes"
         )
     if status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.CONFLICT):
-        return BackendRejected.telling(f"PowerDNS will not have it: {said or status}")
+        words = f"PowerDNS will not have it: {said or status}"
+        return BackendRejected(words, told=fit_for_children(words))
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return BackendRejected(f"{head}: the request is larger than its webserver-max-bodysize")
     if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -1,16 +1,14 @@
 """A zone file shown to the operator's checking command before it takes its place: what a server would not load."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from zonecut.plugin import BackendMisconfigured, BackendRejected
+from zonecut.plugin.told import fit_for_children
 from zonecut_zonefile.commands import complaint
 from zonecut_zonefile.files import Staged
 from zonecut_zonefile.generated import Generated, include_line
 from zonecut_zonefile.reader import MasterFile
-
-_PATH = re.compile(r"(?:^|[\s'\"(])/\S")
 
 
 class Check:
@@ -55,4 +53,4 @@ def _told(words: str, *paths: Path) -> str:
     """What a child may hear of it: without paths of ours, or nothing where one might be left."""
     for path in paths:
         words = words.replace(str(path), "the zone")
-    return "" if _PATH.search(words) else f"the zone is refused with this change: {words}"
+    return fit_for_children(f"the zone is refused with this change: {words}")

@@ -10,6 +10,7 @@ from zonecut.plugin.backend import BackendConflict, BackendRejected, Change, Rea
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import differs, listed, opened, shows, unchanged
 from zonecut.plugin.contract.server import ContractServer, ds, generated
+from zonecut.plugin.told import names_a_place
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -173,8 +174,9 @@ class WritingContract(ContractTests):
         broken = Change(Delegation(self.name("broken")), Delegation(self.name("broken"), (b"\3not-a-name",)))
         async with opened(server) as backend:
             for batch in ([good, broken], [broken, good]):
-                with pytest.raises(BackendRejected):
+                with pytest.raises(BackendRejected) as rejected:
                     await backend.write(batch)
+                assert not names_a_place(rejected.value.told), "a child is told no path and no URL"
                 await unchanged(backend, [Delegation(self.name("new")), Delegation(self.name("broken"))])
             await self.carried_out(backend, [good])
 
@@ -185,12 +187,15 @@ class WritingContract(ContractTests):
         good = Change(Delegation(self.name("new")), self.full("new"))
         bad = Change(Delegation(alias), self.full("alias"))
         async with opened(server) as backend:
+            told = ""
             try:
                 await backend.write([good, bad])
-            except BackendRejected:
+            except BackendRejected as rejected:
+                told = rejected.told
                 await unchanged(backend, [Delegation(self.name("new"))])
             else:
                 assert await backend.verify([good, bad]) == (alias,)
+        assert not names_a_place(told), "a child is told no path and no URL"
 
     async def test_verify_names_those_that_differ_and_no_others(self, server: ContractServer) -> None:
         async with opened(server) as backend:
