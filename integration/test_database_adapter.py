@@ -537,6 +537,10 @@ async def test_connections_that_turn_out_to_be_read_only_are_not_kept(on_postgre
         assert await settings_of(backend) == {"off"}
 
 
+def content_of(file: str | Path) -> str:
+    return Path(file).read_text().strip()
+
+
 async def settings_of(backend: DatabaseBackend) -> set[str]:
     """What the sessions of a backend say about whether they are read-only."""
     threads = backend._threads
@@ -725,6 +729,26 @@ async def test_of_several_hosts_one_that_answers_is_used(on_postgresql: PostgreS
     hosts = f"?host=127.0.0.1:{free_port()}&host=127.0.0.1:{on_postgresql.server.port}&target_session_attrs=read-write"
     async with opened(on_postgresql, url=given["url"] + hosts) as backend:
         assert (await backend.read(name("child1"))).delegation.is_delegated
+
+
+async def test_of_several_hosts_the_one_that_takes_changes_is_used(on_postgresql: PostgreSqlRegistry) -> None:
+    """Nobody has to say so in the URL: a standby shows what was, and refuses what is written."""
+    given = on_postgresql.backend()
+    password = content_of(given["password_file"])
+    with home() as directory, PostgreSql(directory, settings={"default_transaction_read_only": "on"}) as standby:
+        writable = "SET default_transaction_read_only = off"
+        standby.execute(writable, f"CREATE ROLE registry LOGIN PASSWORD '{password}'", "CREATE DATABASE registry")
+        ports = (standby.port, on_postgresql.server.port)
+        base = given["url"].replace(f"127.0.0.1:{on_postgresql.server.port}", "")
+        change = Change(Delegation(name("new")), delegation("new", 1))
+        async with opened(
+            on_postgresql, url=f"{base}?" + "&".join(f"host=127.0.0.1:{port}" for port in ports)
+        ) as backend:
+            await backend.write([change])
+            assert await backend.verify([change]) == ()
+            assert await settings_of(backend) == {"off"}
+        with pytest.raises(BackendMisconfigured, match="is read-only, a standby or"):
+            await made(on_postgresql, url=f"{base}?host=127.0.0.1:{standby.port}").open()
 
 
 async def test_a_trigger_of_the_registry_may_refuse_a_change_with_a_reason(registry: Registry) -> None:
