@@ -1,7 +1,9 @@
 """The world behind the checks: whose addresses are asked, and that nothing is made of it where nothing is looked up."""
 
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,8 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.world import MAX_ADDRESSES, ServerAddress, VantagePoint, World
 from zonecut.resolve import Addresses, Answer, Direct, ResolveError, Resolver, Status, Verdict
+from zonecut.resolve.nameserver import Nameserver, Transport
+from zonecut.resolve.work import Limits
 from zonecut.serve.worlds import Nowhere, make_world
 
 SERVER = names.from_text(OUTSIDE)
@@ -62,11 +66,34 @@ async def test_all_addresses_of_both_families_are_asked() -> None:
 
 async def test_a_host_without_addresses_is_certain_and_one_that_cannot_be_looked_up_is_not() -> None:
     assert await addresses(answer(), answer()) == [ServerAddress(SERVER, None, "it has no address", certain=True)]
-    unknown = answer(status=Status.FAILED, verdict=Verdict.INDETERMINATE)
+    unknown = replace(answer(status=Status.FAILED, verdict=Verdict.INDETERMINATE), is_silence=True)
     (found,) = set(await addresses(unknown, unknown))
     assert (found.address, found.certain) == (None, False)
     # how our own resolver is, is for the log and not for the child
     assert found.reason == "its addresses cannot be had: the resolver of this parent has no answer now"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP, Transport.TLS])
+async def test_nobody_is_told_where_our_resolver_is(transport: Transport, trusted: bool) -> None:
+    """What a look found is told by KeyState to whoever asks. Nobody listens at that port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken, socket.socket(type=socket.SOCK_DGRAM) as silent:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        silent.bind(("127.0.0.1", port))
+        resolver = Resolver(
+            [Nameserver("127.0.0.1", port, transport, tls_name="inside.example")],
+            trusted=trusted,
+            limits=replace(Limits(), seconds=1.0, patience=0.2),
+        )
+        here = World(resolver)
+        child = delegation(OUTSIDE)
+        with capture_logs() as logs:
+            seen = [await here.keys_at(child.child), await here.ds_at(child.child), await here.keys_under(child)]
+            servers = await here.server_addresses(child)
+    told = [*(f"{each.where} {each.reason}" for each in seen), *(each.reason for each in servers)]
+    assert not [text for text in told if "127.0.0.1" in text or str(port) in text or "inside" in text], told
+    assert any(str(port) in entry["reason"] for entry in logs if entry["event"] == "resolver.silent")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from zonecut.plugin.bootstrap import Presence, Security, Sighting
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.update import type_text
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 
 _log = structlog.get_logger(__name__)
@@ -164,9 +165,7 @@ class World:
             for rdata in answer.rdatas
         ]
         # an address that we do not know of is one that is not asked
-        addresses += [
-            ServerAddress(server, None, _why_none(server, answer)) for answer in both if not _is_believed(answer)
-        ]
+        addresses += [ServerAddress(server, None, _why_none(answer)) for answer in both if not _is_believed(answer)]
         return addresses or [ServerAddress(server, None, _NO_ADDRESS, certain=True)]
 
     async def _sighting(self, resolver: Resolver, answer: Answer, where: str) -> Sighting:
@@ -178,7 +177,7 @@ class World:
             _SECURITY[answer.verdict],
             frozenset(answer.rdatas),
             answer.signer,
-            answer.reason,
+            _as_told(answer),
             ttl=answer.ttl,
             is_ours=is_ours,
         )
@@ -210,9 +209,14 @@ def _is_believed(answer: Answer) -> bool:
     return answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is not Status.FAILED
 
 
-def _why_none(server: bytes, answer: Answer) -> str:
-    """Why the addresses of a host cannot be had, as its child may be told: how our resolver is, is for the log."""
-    if answer.status is Status.FAILED and answer.verdict is not Verdict.BOGUS:
-        _log.info("checks.no-addresses", server=names.to_text(server), reason=answer.reason)
-        return "its addresses cannot be had: the resolver of this parent has no answer now"
-    return f"its addresses cannot be had: {answer.reason}"
+def _why_none(answer: Answer) -> str:
+    """Why the addresses of a host cannot be had, as its child may be told."""
+    return f"its addresses cannot be had: {_as_told(answer)}"
+
+
+def _as_told(answer: Answer) -> str:
+    """Why an answer is what it is, as anybody may be told: how our resolvers are, and where, is for the log."""
+    if not answer.is_silence:
+        return answer.reason
+    _log.info("resolver.silent", name=names.to_text(answer.name), type=type_text(answer.rtype), reason=answer.reason)
+    return "the resolver of this parent has no answer now"

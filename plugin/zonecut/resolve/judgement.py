@@ -1,5 +1,7 @@
 """From a reply and what is known about its zone to an answer (RFC 4035 section 5)."""
 
+from dataclasses import replace
+
 from dns.rdatatype import RdataType
 
 from zonecut.protocol import names
@@ -87,6 +89,11 @@ def failed(
 ) -> Answer:
     """No answer at all."""
     return Answer(name, rtype, verdict, Status.FAILED, reason, rcode=rcode)
+
+
+def silence(name: bytes, rtype: int, reason: str, verdict: Verdict = Verdict.INDETERMINATE) -> Answer:
+    """No resolver gave anything of use."""
+    return replace(failed(name, rtype, reason, verdict=verdict), is_silence=True)
 
 
 def _positive(reply: Reply, name: bytes, rtype: int, zone: Zone, now: float, work: Work) -> Answer:

@@ -16,7 +16,7 @@ from zonecut.resolve.continuity import zone_under
 from zonecut.resolve.delegation import rcode_text
 from zonecut.resolve.exchange import AUTHENTIC_DATA, CHECKING_DISABLED, RECURSION_DESIRED, Exchange, Path
 from zonecut.resolve.failures import Bogus, NoAnswer, ResolveError, Undecided
-from zonecut.resolve.judgement import classify, failed, insecure, judge, vouched
+from zonecut.resolve.judgement import classify, failed, insecure, judge, silence, vouched
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.reply import Reply
 from zonecut.resolve.values import Addresses, Answer, Direct, Status, Verdict
@@ -109,7 +109,7 @@ class Resolver:
         except TimeoutError:
             keys = NoAnswer(f"no answer within {self._limits.seconds:g} s")
         if isinstance(keys, NoAnswer):
-            return failed(apex, rtype, f"DNSKEY of {names.to_text(apex)}: {keys}")
+            return silence(apex, rtype, f"DNSKEY of {names.to_text(apex)}: {keys}")
         zone = zone_under(apex, keys.find(apex, RdataType.DNSKEY), ds, self._clock(), work)
         under = zone if isinstance(zone, str) else judge(reply, apex, rtype, zone, self._clock(), work)
         if isinstance(under, Answer) and under.is_proven:
@@ -202,8 +202,10 @@ class Resolver:
             return await Walk(self._anchors, fetch, self._cache, self._clock, work).to(holder)
         except Bogus as failure:
             return failed(name, rtype, str(failure), verdict=Verdict.BOGUS)
-        except (Undecided, NoAnswer) as failure:
+        except Undecided as failure:
             return failed(name, rtype, str(failure))
+        except NoAnswer as failure:
+            return silence(name, rtype, str(failure))
 
     async def _reply(self, name: bytes, rtype: int, work: Work) -> Reply | NoAnswer:
         flags = AUTHENTIC_DATA if self._trusted else CHECKING_DISABLED
@@ -248,8 +250,8 @@ class Resolver:
         if isinstance(reply, NoAnswer):
             # Where nothing can be secure, that is known without an answer, too.
             if isinstance(settled, Unsigned):
-                return failed(name, rtype, f"{settled.reason}; {reply}", verdict=Verdict.INSECURE)
-            return failed(name, rtype, str(reply))
+                return silence(name, rtype, f"{settled.reason}; {reply}", Verdict.INSECURE)
+            return silence(name, rtype, str(reply))
         if settled is None:
             return vouched(reply, name, rtype, validates)
         if isinstance(settled, Unsigned):
