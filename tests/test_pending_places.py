@@ -121,13 +121,31 @@ async def test_a_slow_look_is_not_waited_for_and_its_answer_is_there_the_next_ti
 
 
 async def test_the_places_of_what_is_published_are_bounded_too(tmp_path: Path) -> None:
-    pairs = [new_pair() for _ in range(2 * PLACES)]
+    pairs = [new_pair() for _ in range(3 * PLACES)]
     world = World({CHILD: found(*(pair.key for pair in pairs))})
     async with site(tmp_path, methods=[("at-apex", Scripted())], lookups=world, limits=LIMITS) as here:
         await strangers(here)
         answers = [await here.ask(upload(here, pair)) for pair in pairs]
-        assert [each.rcode for each in answers] == [Rcode.NOERROR] * PLACES + [Rcode.REFUSED] * PLACES
+        assert [each.rcode for each in answers] == [Rcode.NOERROR] * 2 * PLACES + [Rcode.REFUSED] * PLACES
         assert ede(answers[-1]) == EdeCode.OVER_QUOTA
+
+
+async def test_keys_of_a_former_holder_leave_their_places_to_what_the_child_publishes_now(tmp_path: Path) -> None:
+    """He took all that there are, those of what he published with them, and has the name no more."""
+    former = [new_pair() for _ in range(PLACES)]
+    genuine = new_pair()
+    world = World({CHILD: found(*(pair.key for pair in former))})
+    async with site(tmp_path, methods=[("at-apex", Scripted())], lookups=world, limits=LIMITS) as here:
+        taken = await strangers(here)
+        assert {(await here.ask(upload(here, pair))).rcode for pair in former} == {Rcode.NOERROR}
+        world.at[CHILD] = found(genuine.key)
+        here.clock.now += TrustSettings().cool_down
+        assert (await here.ask(upload(here, genuine))).rcode == Rcode.NOERROR
+        assert await bootstrap_of(here, genuine.key) is not None
+        # one place was needed, and one key gave it: the one that had waited longest
+        gone = [each.key for each in (*taken, *former) if await bootstrap_of(here, each.key) is None]
+        assert gone == [taken[0].key]
+        assert await state_of(here, taken[0].key) is KeyState.VALIDATION_FAILED
 
 
 @pytest.mark.parametrize(

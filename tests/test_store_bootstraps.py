@@ -543,6 +543,23 @@ async def test_what_is_due_comes_longest_waiting_first_and_within_bounds(store: 
     assert await store.bootstraps.due(names.from_text("elsewhere.example."), NOW + 5, 10, ()) == []
 
 
+async def test_keys_of_one_source_keep_no_other_source_waiting(store: Store) -> None:
+    """Anybody can bring very many keys; all of them came first, and all are due."""
+    many = [await begin(store, key(number), source="192.0.2.1", most=(100, 100, 100)) for number in range(1, 21)]
+    honest = await begin(store, key(30), source="198.51.100.1", most=(100, 100, 100))
+    await store.bootstraps.progress(replace(await under_way(store, honest), next_at=NOW + 4))
+    due = [each.key_id for each in await store.bootstraps.due(ZONE, NOW + 5, 4, ())]
+    assert due == [many[0].id, honest.id, many[1].id, many[2].id]
+    # a source of which some are being looked at has had its turn
+    busy = {stored.id for stored in many[:5]}
+    (first,) = await store.bootstraps.due(ZONE, NOW + 5, 1, busy)
+    assert first.key_id == honest.id
+    # and what was looked at already comes after what was not
+    await store.bootstraps.progress(replace(await under_way(store, many[0]), attempts=3))
+    (first,) = await store.bootstraps.due(ZONE, NOW + 5, 1, ())
+    assert first.key_id == many[1].id
+
+
 async def test_everything_survives_a_restart(tmp_path: Path) -> None:
     url, clock = f"sqlite:///{tmp_path}/zonecut.db", Clock()
     async with Store.open(url, clock=clock) as store:

@@ -183,12 +183,18 @@ class Trust:
         holds = await self._published.holds(upload.key, PATIENCE)
         if holds:
             try:
-                return await self._store.bootstraps.begin(replace(upload, is_published=True))
+                return await self._store.bootstraps.begin(self._as_published(upload))
             except QuotaExceeded as error:
                 full = error
         why = "its child does not publish it" if holds is False else "what its child publishes is not known yet"
         cure = f"{why}; publish it at the apex of the child, and upload it again"
         raise Refusal("pending-keys", full.reason if holds else f"{full.reason}; {cure}", ede=EdeCode.OVER_QUOTA)
+
+    def _as_published(self, upload: Upload) -> Upload:
+        """The upload of a key that was seen where its child publishes it."""
+        seen = self._published.latest(upload.key.owner)
+        vouched = seen.keys if seen is not None and seen.is_vouched else ()
+        return replace(upload, is_published=True, published=frozenset(key.rdata for key in vouched))
 
     async def fetched(self, key: Key, source: Source, now: float) -> None:
         """Take in a key that was found where a child publishes it, as if it had been uploaded.
@@ -198,8 +204,8 @@ class Trust:
         self.check_key(key)
         manual = not self._bootstrapper.has_automatic_methods
         upload = upload_of(key, self._zone, _source_text(source), self.settings, now, replaces=False, manual=manual)
-        found = replace(upload, method="on-demand", reason="it signed, and was looked up", is_published=True)
-        await self._store.bootstraps.begin(found)
+        found = replace(upload, method="on-demand", reason="it signed, and was looked up")
+        await self._store.bootstraps.begin(self._as_published(found))
         await self._keys.refresh(key.owner)
         self._bootstrapper.wake()
 

@@ -2,9 +2,10 @@
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
@@ -85,6 +86,38 @@ def check_quota(connection: Connection, upload: Upload) -> None:
         count = connection.execute(query if condition is None else query.where(condition)).scalar_one()
         if count >= most:
             raise QuotaExceeded(f"{count} {what}, and no more than {most} are taken")
+
+
+def due_in_turn(zone: bytes, now: float, limit: int, exclude: Collection[int]) -> Select[Any]:
+    """The rows of which a look is due or wanted, by turns of their sources: one source that brings very many keys, as
+    anybody can, keeps nobody else waiting for more than one of them."""
+    is_due = or_(and_(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now), _TABLE.c.wanted_at <= now)
+    turn = func.row_number().over(partition_by=_TABLE.c.source, order_by=(_TABLE.c.attempts, _TABLE.c.next_at))
+    due = select(_TABLE.c.key_id, turn.label("turn")).where(_TABLE.c.zone == zone, is_due).subquery()
+    return (
+        select(_TABLE)
+        .join(due, due.c.key_id == _TABLE.c.key_id)
+        .where(_TABLE.c.key_id.not_in(list(exclude)))
+        .order_by(due.c.turn, _TABLE.c.attempts, _TABLE.c.next_at)
+        .limit(limit)
+    )
+
+
+def without_place(connection: Connection, upload: Upload) -> int | None:
+    """The key that gives its place to one that its child publishes: the one that has waited longest of those that the
+    child does not publish; None where there is none, or where nobody has to."""
+    of_child = _TABLE.c.owner == upload.key.owner
+    taken = connection.execute(select(func.count()).select_from(_TABLE).where(of_child)).scalar_one()
+    if not upload.published or taken < 2 * upload.max_per_child:
+        return None
+    keys = tables.keys
+    waiting = (
+        select(keys.c.id, keys.c.rdata)
+        .join(_TABLE, _TABLE.c.key_id == keys.c.id)
+        .where(of_child, _TABLE.c.expires_at < math.inf)
+        .order_by(_TABLE.c.started_at, keys.c.id)
+    )
+    return next((row.id for row in connection.execute(waiting) if row.rdata not in upload.published), None)
 
 
 def looked_in_vain(connection: Connection, stored: StoredKey | None, now: float) -> float:

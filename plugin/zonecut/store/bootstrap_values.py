@@ -99,6 +99,9 @@ class Upload:
     """Seconds after a look before an upload of a key that waits, or that failed, is a reason for the next one."""
     is_published: bool = False
     """Its child publishes it: it has a place beside those that strangers' keys may take, `max_per_child` of a child."""
+    published: frozenset[bytes] = frozenset()
+    """RDATA of all keys that its child was seen to publish, where that can be vouched for. Where all places are taken,
+    a key that is none of them gives its own: one of a former holder, say."""
 
 
 class Unpublished(StrEnum):

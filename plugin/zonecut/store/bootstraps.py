@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
@@ -19,12 +19,14 @@ from zonecut.store.bootstrap_rows import (
     begin_anew,
     bring_forward,
     check_quota,
+    due_in_turn,
     from_row,
     insert_row,
     is_row_of,
     looked_in_vain,
     record_look,
     uploaded_again,
+    without_place,
 )
 from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.change_values import ChangeState
@@ -42,6 +44,7 @@ _DECIDED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REV
 """What no look changes, not even one that an operator wants."""
 _SETTLED = (*_DECIDED, KeyState.SUPERSEDED)
 """What an upload does not change. Who stole a key that the child has replaced since would come back with it."""
+_DISPLACED = "all places of this child were taken, and it publishes other keys by now"
 _SUSPECT = "NS were changed by somebody else, and another key was validated with those"
 
 
@@ -72,7 +75,8 @@ class BootstrapTable:
 
         A key that is trusted, suspended, superseded, refused or revoked stays as it is. One whose bootstrap is under
         way goes on with it, and is looked at again when the upload's `cool_down` has passed since the latest look.
-        Raises QuotaExceeded when too many are pending: a newcomer never displaces one that is there; StoreUnavailable.
+        Raises QuotaExceeded when too many are pending: a newcomer displaces none but by `upload.published`;
+        StoreUnavailable.
         """
         return await self._thread.write(self._begin, upload)
 
@@ -96,20 +100,12 @@ class BootstrapTable:
         return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
 
     async def due(self, zone: bytes, now: float, limit: int, exclude: Collection[int]) -> Sequence[Bootstrap]:
-        """Bootstraps of a zone of which a look is due or wanted, the longest waiting first.
+        """Bootstraps of a zone of which a look is due or wanted: of each source one, then of each another one, and so
+        on; those before the rest that were not looked at yet, and the longest waiting first. Raises StoreUnavailable.
 
-        Raises StoreUnavailable.
+        `exclude` are those that are being looked at: their sources have had their turn.
         """
-        query = (
-            select(_TABLE)
-            .where(
-                _TABLE.c.zone == zone,
-                or_(and_(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now), _TABLE.c.wanted_at <= now),
-                _TABLE.c.key_id.not_in(list(exclude)),
-            )
-            .order_by(_TABLE.c.next_at)
-            .limit(limit)
-        )
+        query = due_in_turn(zone, now, limit, exclude)
         return await self._thread.read(lambda connection: [from_row(row) for row in connection.execute(query)])
 
     async def expired(self, zone: bytes, now: float) -> Sequence[Bootstrap]:
@@ -205,6 +201,8 @@ class BootstrapTable:
                 uploaded_again(connection, stored, upload, now)
                 return stored
         looked_at = looked_in_vain(connection, stored, now)
+        if (other := without_place(connection, upload)) is not None:
+            self._end_one(connection, _End(other, KeyState.VALIDATION_FAILED, "zonecut", _DISPLACED))
         check_quota(connection, upload)
         if stored is None:
             stored = add_key(connection, now, key, KeyState.KNOWN, upload.method, actor, upload.reason or upload.source)
