@@ -100,7 +100,7 @@ class UdpPeer:
 class TcpPeer:
     """One TCP connection to a server."""
 
-    def __init__(self, port: int, host: str = LOOPBACK, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, host: str = LOOPBACK, *, receive_buffer: int | None = None, source: str = "") -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE)
@@ -108,6 +108,8 @@ class TcpPeer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._buffer = b""
         try:
+            if source:
+                self._socket.bind((source, 0))
             self._socket.connect((host, port))
         except OSError:
             self._socket.close()

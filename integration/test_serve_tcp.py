@@ -84,6 +84,20 @@ def test_no_more_connections_than_allowed(world: World) -> None:
     until(lambda: _is_served(world), timeout=5, what="a place is free again")
 
 
+def test_one_source_that_takes_all_places_keeps_no_other_source_out(world: World) -> None:
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(TcpPeer(world.port, source="127.0.0.7")) for _ in range(CONNECTIONS)]
+        assert {peer.ask(QUERY).rcode for peer in greedy} == {"NOERROR"}
+        with TcpPeer(world.port) as other:
+            assert other.ask(CHILD.fresh()).rcode == "NOERROR"
+            # the one gave way on which nothing had happened for longest
+            assert greedy[0].is_closed(IDLE / 4)
+            assert not greedy[1].is_closed(0.05)
+            with TcpPeer(world.port, source="127.0.0.7") as one_too_many:
+                assert one_too_many.is_closed(IDLE / 4)
+            assert other.ask(QUERY).rcode == "NOERROR"
+
+
 def _is_served(world: World) -> bool:
     with TcpPeer(world.port) as peer:
         peer.send(QUERY)

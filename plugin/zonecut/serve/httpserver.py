@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 
 import h11
 import structlog
@@ -103,7 +104,7 @@ class HttpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or self._closing or len(self._connections) >= MOST_CONNECTIONS:
+        if task is None or self._closing or not self._has_place():
             writer.transport.abort()
             return
         connection = self._connections[task] = _Connection(reader, writer, self._handler)
@@ -114,8 +115,19 @@ class HttpServer:
         except Exception:
             _log.exception("http.defect")
         finally:
-            del self._connections[task]
+            self._connections.pop(task, None)
             writer.transport.abort()
+
+    def _has_place(self) -> bool:
+        """Whether there is a place for one more: the one gives way that has brought no request for longest."""
+        if len(self._connections) < MOST_CONNECTIONS:
+            return True
+        waiting = {task: each.since for task, each in self._connections.items() if each.since is not None}
+        if waiting:
+            longest = min(waiting, key=waiting.__getitem__)
+            del self._connections[longest]
+            longest.cancel()
+        return bool(waiting)
 
 
 class _Connection:
@@ -128,16 +140,17 @@ class _Connection:
         self._source = Source(peer[0], peer[1], False)
         self._method = b""
         self._last = False
-        self._waiting = False
+        self.since: float | None = monotonic()
+        """Since when a request is waited for, in seconds; None while there is one."""
 
     def end_when_idle(self) -> None:
         self._last = True
-        if self._waiting:
+        if self.since is not None:
             self._writer.transport.abort()
 
     async def serve(self) -> None:
         while not self._last:
-            self._waiting = True
+            self.since = monotonic()
             try:
                 event = await self._next(PATIENCE)
             except h11.RemoteProtocolError as error:
@@ -145,7 +158,7 @@ class _Connection:
                 await self._send(Reply.error(HTTPStatus(error.error_status_hint), "this is no HTTP/1.1"), last=True)
                 break
             finally:
-                self._waiting = False
+                self.since = None
             if not isinstance(event, h11.Request):
                 return
             await self._answer(event)

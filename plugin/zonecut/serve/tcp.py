@@ -1,11 +1,12 @@
 """TCP: pipelined messages, several on one connection, answered in the order in which they are done (RFC 7766)."""
 
 import asyncio
+from collections import Counter
 from time import monotonic
 from typing import cast
 
 from zonecut.net.streams import framed
-from zonecut.receiver.admission import Source
+from zonecut.receiver.admission import Source, source_key
 from zonecut.receiver.receiver import is_request
 from zonecut.serve.handler import Handler
 
@@ -43,6 +44,24 @@ class Connections:
         """Seconds after which a connection on which nothing happens is closed (RFC 7766 section 6.2.3)."""
         self.open: set[_Connection] = set()
 
+    def admit(self, newcomer: "_Connection") -> bool:
+        """Have a place for a connection, if its source has fewer than another one; False: there is none for it.
+
+        Of the source that has the most, the connection gives way on which nothing has happened for longest: whoever
+        takes all places keeps nobody else out.
+        """
+        if len(self.open) >= self.limit:
+            counts = Counter(connection.source for connection in self.open)
+            most = max(counts.values())
+            idle = [each for each in self.open if counts[each.source] == most and each.is_idle]
+            if counts[newcomer.source] >= most or not idle:
+                return False
+            longest = min(idle, key=lambda each: each.active)
+            self.open.discard(longest)
+            longest.abort()
+        self.open.add(newcomer)
+        return True
+
     def stop_reading(self) -> None:
         for connection in self.open:
             connection.stop_reading()
@@ -60,20 +79,31 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._in_work = 0
         self._paused = self._stopped = self._ended = False
-        self._active = 0.0
+        self.active = 0.0
+        """When a whole message came or was answered last; monotonic, in seconds."""
+        self.source: str | bytes = ""
+        """What counts as one source."""
         self._transport: asyncio.Transport | None = None
         self._source = Source("", 0, False)
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._connections.open) >= self._connections.limit:
+        peer = transport.get_extra_info("peername")
+        self._source, self.source = Source(peer[0], peer[1], False), source_key(peer[0])
+        if not self._connections.admit(self):
             self._transport.abort()
             return
-        self._connections.open.add(self)
-        peer = transport.get_extra_info("peername")
-        self._source = Source(peer[0], peer[1], False)
         self._touch()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message of this connection waits for its answer."""
+        return not self._in_work
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.open.discard(self)
@@ -143,13 +173,13 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _touch(self) -> None:
-        self._active = monotonic()
+        self.active = monotonic()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._connections.idle, self._check_idle)
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        quiet = monotonic() - self._active
+        quiet = monotonic() - self.active
         if self._in_work or quiet < self._connections.idle:
             wait = self._connections.idle if self._in_work else self._connections.idle - quiet
             self._timer = loop.call_later(wait, self._check_idle)
