@@ -19,6 +19,7 @@ from bench import (
     keystate_of_limit,
     keystate_open_of_limit,
     of_adapter,
+    rss_mb_50k_delegations,
     unknown_key_of_verify,
     verify_of_limit,
 )
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "accept_cpu_of_verify": accept_cpu_of_verify.run,
     "growth_1k_to_1m_keys": growth_1k_to_1m_keys.run,
     "rss_mb_1m_keys": growth_1k_to_1m_keys.run,
+    "rss_mb_50k_delegations": rss_mb_50k_delegations.run,
     "agent_rss_mb_500_zones": agent_500_zones.run,
     "agent_idle_cpu_percent_500_zones": agent_500_zones.run,
     "agent_change_s_500_zones": agent_500_zones.run,
@@ -53,6 +55,7 @@ AIMS = {
     "accept_cpu_of_verify": ("<=", 5.0),
     "growth_1k_to_1m_keys": (">=", 0.8),
     "rss_mb_1m_keys": ("<=", 150.0),
+    "rss_mb_50k_delegations": ("<=", 150.0),
     "agent_rss_mb_500_zones": ("<=", 200.0),
     "agent_idle_cpu_percent_500_zones": ("<=", 2.0),
     "agent_change_s_500_zones": ("<=", 5.0),

@@ -66,12 +66,12 @@ def scene(server: str, delegations: int, directory: Path) -> Iterator[Scene]:
         yield Scene(running, process, numbers, pairs)
 
 
-def file_backend(directory: Path) -> dict[str, Any]:
-    """A backend for measurements in which nothing is accepted."""
+def file_backend(directory: Path, delegations: int = 0) -> dict[str, Any]:
+    """A backend that has no server to wait for: a zone file with so many delegations."""
     directory.mkdir(parents=True, exist_ok=True)
     generated = directory / f"{PARENT}delegations"
     zone_file = directory / f"{PARENT}zone"
-    zone_file.write_text(f"$INCLUDE {generated} {PARENT}\n{ParentZone(PARENT).master_file}")
+    zone_file.write_text(f"$INCLUDE {generated} {PARENT}\n{ParentZone(PARENT, delegations=delegations).master_file}")
     return {"adapter": "zonefile", "zone_file": str(zone_file), "directory": str(directory)}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     import pluggy
 
     from zonecut.config import Loaded
+
+
+_M_MMAP_THRESHOLD = -3
+_LARGE = 1 << 20
+"""Octets."""
 
 
 def command(
@@ -47,9 +53,19 @@ async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
     # as often as Python does by default takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    _give_memory_back()
     with locked(loaded.configuration.store.url) as lock:
         async with daemon.open_store(loaded, writes=True, lock=lock) as store:
             await daemon.Daemon(loaded, manager, store).run()
+
+
+def _give_memory_back() -> None:
+    """Have glibc give what is large back to the system once it is free, as the copy of a zone file that a change makes:
+    by itself it stops doing so after the first time (mallopt(3), M_MMAP_THRESHOLD). Other C libraries do as they do."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
