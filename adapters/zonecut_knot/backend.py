@@ -178,6 +178,8 @@ class KnotBackend(Backend):
                 yield branch
         except OutOfOrder as error:
             raise BackendUnavailable(f"knotd lists the zone out of order: {error}") from error
+        except OSError as error:
+            raise BackendUnavailable(f"the temporary file with the zone cannot be read: {error}") from error
 
     async def _scan(self) -> None:
         zone, _ = self._open()

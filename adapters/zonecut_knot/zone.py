@@ -1,7 +1,7 @@
 """One parent zone on one knotd, read and written in sessions on its control socket. All of this blocks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from tempfile import SpooledTemporaryFile
 
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, BackendUnavailable, Change, Reading
@@ -148,8 +148,14 @@ class Zone:
             if not is_zone:
                 raise not_loaded(self._text)
             listing.seek(0)
-        except BaseException:
-            listing.close()
+        except BaseException as error:
+            with suppress(OSError):  # what it still holds has no room, either
+                listing.close()
+            if isinstance(error, OSError):
+                raise BackendUnavailable(
+                    f"{self._text} is larger than is kept in memory, and a temporary file for it (TMPDIR says where)"
+                    f" cannot be written: {error.strerror or error}"
+                ) from error
             raise
         return listing, serial
 
