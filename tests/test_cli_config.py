@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import yaml
 
 from test_cli_support import House
 from zonecut.cli import logs
@@ -47,6 +48,26 @@ def test_strict_opens_the_store_and_the_server(house: House) -> None:
     assert "create it first" in store
     assert backend.startswith("parents[0].backend: sig0.test.: ")
     assert "No such file" in backend
+
+
+def test_strict_sees_what_a_daemon_would_not_start_with(house: House) -> None:
+    text = house.config.read_text()
+    anchors = house.directory / "missing.key"
+    document = yaml.safe_load(text)
+    document.setdefault("receiver", {})["listen"] = ["192.0.2.1:5354", "127.0.0.1:5354"]
+    document.setdefault("resolver", {})["trust_anchors"] = str(anchors)
+    document["parents"][0]["bootstrap"] = ["at-apex"]
+    document["children"] = [{"zone": "child.sig0.test.", "primary": {"server": "127.0.0.1:1"}}]
+    house.config.write_text(yaml.safe_dump(document))
+    assert house.zonecut("check-config").code == 0
+    ended = house.zonecut("check-config", "--strict", "--json")
+    listen, resolver, child = ended.document["problems"]
+    assert ended.code == 1
+    assert listen == "receiver.listen: 192.0.2.1:5354: 192.0.2.1 is no address of this machine"
+    assert resolver.startswith("resolver: ")
+    assert str(anchors) in resolver
+    assert child.startswith("children[0]: child.sig0.test.: ")
+    assert "127.0.0.1:1" in child
 
 
 def test_the_schema_is_one_json_document_with_the_options_of_the_adapters(house: House) -> None:

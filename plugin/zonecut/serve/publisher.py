@@ -96,7 +96,9 @@ class Publisher:
         announcer = Announcer(self._backend, self._announcement, self._identities.directory)
         difference = await announcer.publish(identity, self._clock(), keys_only=not self._publish)
         if difference:
-            _log.info("publication.written", zone=self._zone, **difference.to_json(self._announcement.codepoints))
+            # what was there is somebody else's perhaps: another receiver that announces itself for the same zone
+            tell = _log.warning if difference.removed else _log.info
+            tell("publication.written", zone=self._zone, **difference.to_json(self._announcement.codepoints))
 
     def _tell(self, phase: Phase) -> None:
         if self._phase is not None and phase is not self._phase:

@@ -185,6 +185,11 @@ def _take(path: Path, store: str, patience: float) -> Lock:
         except FileNotFoundError:
             raise StoreUnusable(f"{store}: there is no directory {str(path.parent)!r}; create it first") from None
         except OSError as error:
+            if isinstance(error, PermissionError) and not path.exists():
+                raise StoreUnusable(
+                    f"{store}: user {os.geteuid()} may not make files in {str(path.parent)!r}: chown it to the user of "
+                    "zonecut"
+                ) from None
             raise StoreUnusable(
                 f"{store}: its lock {path} cannot be opened: {error.strerror or error}; it has to be a file of mode "
                 "0600 that belongs to the user of zonecut, or not to be there"
