@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zonecut.plugin import Backend, BackendContext
+import pytest
+
+from zonecut.plugin import Backend, BackendConflict, BackendContext, Change
 from zonecut.plugin.bootstrap import BootstrapMethod, Lookups, Presence, Security, Sighting
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
@@ -178,6 +180,19 @@ def replace_ns(child: bytes, *servers: str) -> list[bytes]:
 
 def ns_of(child: bytes, *servers: str) -> Delegation:
     return Delegation.of(child, [RR(child, RRType.NS, names.from_text(server)) for server in servers])
+
+
+def strict(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the server refuse whatever it does not hold the `before` of, as BIND and PowerDNS do, and zone files not."""
+    write = here.backend.write
+
+    async def strictly(changes: Sequence[Change]) -> None:
+        for change in changes:
+            if (await here.served(change.child)) != change.before:
+                raise BackendConflict("something else is held", (change.child,))
+        await write(changes)
+
+    monkeypatch.setattr(here.backend, "write", strictly)
 
 
 @asynccontextmanager

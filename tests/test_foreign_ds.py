@@ -2,15 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, replace_ns, site
+from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, replace_ns, site, strict
 from test_patch import rrset
 from trust_support import DS, stored_of
-from zonecut.plugin import Reading
+from zonecut.plugin import Change, Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
@@ -233,6 +234,25 @@ async def test_a_key_that_a_method_validates_before_anybody_has_looked_brings_th
             assert (await change(here, *with_ds())).rcode == Rcode.NOERROR
         else:
             await refused(here, *with_ds())
+
+
+async def test_what_the_operator_takes_out_just_before_the_child_s_deletion_is_written_is_not_its_own(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(directory) as here:
+        await here.trust(CHILD)
+        await here.zone.look_at(CHILD)
+
+        async def late(changes: Sequence[Change]) -> None:
+            monkeypatch.setattr(here.backend, "write", write)
+            take_out(directory)
+            await write(changes)
+
+        strict(here, monkeypatch)
+        write = here.backend.write
+        monkeypatch.setattr(here.backend, "write", late)
+        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        await refused(here, *with_ds())
 
 
 async def test_ns_go_on_meanwhile_and_do_not_end_it_nor_does_a_restart(directory: Path) -> None:

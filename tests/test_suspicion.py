@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, replace_ns, site
+from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, replace_ns, site, strict
 from trust_support import Scripted, accepts, becomes, new_pair, state_of, states, stored_of, upload
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol import names
@@ -230,3 +230,25 @@ async def test_a_look_at_which_it_is_there_is_no_absence(tmp_path: Path) -> None
             await looks(here, 9)
         assert await state_of(here, pair.key) is TRUSTED
         assert CHILD not in {watch.child for watch in await here.store.watches.absent(ZONE, b"", 9)}
+
+
+async def test_an_old_holder_who_asks_for_the_new_holder_s_name_servers_does_not_make_them_his_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is believed of the delegation is his own last change still, and the server holds what he asks for."""
+    async with site(tmp_path) as here:
+        strict(here, monkeypatch)
+        await here.trust(OTHER)
+        await here.zone.look_at(OTHER)
+        assert await change(here) == Rcode.NOERROR
+        await asyncio.sleep(0.1)  # until it is recorded that it was applied
+        include = tmp_path / "parent.example.delegations"
+        include.write_text(include.read_text().replace("mine.example.", FOREIGN))
+        here.clock.now += 1
+        assert await change(here, FOREIGN) == Rcode.REFUSED
+        for server in ("mine.example.", "others.example."):
+            here.clock.now += 1
+            assert await change(here, server) == Rcode.REFUSED
+        assert (await here.served(OTHER)).ns == (names.from_text(FOREIGN),)
+        await looks(here, 1, PERIOD)
+        assert await found(here, 1) == {SUSPENDED: 1}

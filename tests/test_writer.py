@@ -156,7 +156,7 @@ async def counts() -> None:
     """The word behind a change counts."""
 
 
-async def nobody(child: bytes, reading: Reading) -> bool:
+async def nobody(child: bytes, reading: Reading, untried: int) -> bool:
     """No child is suspect."""
     return False
 
@@ -191,7 +191,7 @@ class Bench:
         serials = Serials(ZONE, server, self.ledger, ChildOrder(self.ledger))
         self.writer = Writer(ZONE, server, self.ledger, self.notice, 50, random.Random(1), serials)
 
-    async def notice(self, child: bytes, reading: Reading) -> None:
+    async def notice(self, child: bytes, reading: Reading, untried: int) -> None:
         self.noticed.append(reading.delegation)
 
     async def put(

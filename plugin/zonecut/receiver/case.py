@@ -59,7 +59,7 @@ class Case:
         backend: Backend,
         rules: Callable[[], policy.Rules],
         checks: "Checks | None",
-        suspends: Callable[[bytes, Reading], Awaitable[bool]],
+        suspends: Callable[[bytes, Reading, int], Awaitable[bool]],
         ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]] | None = None,
     ) -> None:
         """`rules` gives those that count now; `checks` is None where all of them are off.
@@ -76,6 +76,8 @@ class Case:
         self._checks = checks
         self._suspends = suspends
         self._ds_taken_out = ds_taken_out
+        self.is_signed = ds_taken_out is not None
+        """Whether it is the child's own."""
 
     async def weigh(self, reading: Reading) -> Weighed:
         """What the request makes of a reading. Raises Refusal, BackendError, StoreUnavailable."""
@@ -99,9 +101,12 @@ class Case:
         await self.check_standing()
         return weighed
 
-    async def check_suspicion(self, reading: Reading) -> None:
-        """Raise Suspect where what was read may suspend the child's keys; StoreUnavailable."""
-        if await self._suspends(self.request.child, reading):
+    async def check_suspicion(self, reading: Reading, untried: int = 0) -> None:
+        """Raise Suspect where what was read may suspend the child's keys; StoreUnavailable.
+
+        `untried`: the number of its change, where that is in the ledger and nothing of it can be on the server.
+        """
+        if await self._suspends(self.request.child, reading, untried):
             raise Suspect(self.request.child)
 
     def held_because(self, change: Change, origin: Delegation | None = None) -> str | None:

@@ -1,6 +1,7 @@
 """How what a server holds for a child differs from what zonecut left there: what somebody else did. Pure."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Difference
@@ -17,6 +18,11 @@ def drift(applied: Delegation | None, ours: Collection[Delegation], held: Delega
         return None
     differences = [_between(each, held) for each in (applied, *ours)]
     return differences[0] if all(differences) else Difference(held.child, (), ())
+
+
+def is_ds_removal(reference: Delegation, held: Delegation) -> bool:
+    """Whether two delegations differ only in that one has no DS any more."""
+    return bool(reference.ds) and held == replace(reference, ds=())
 
 
 def _between(left: Delegation, held: Delegation) -> Difference:

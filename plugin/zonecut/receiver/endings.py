@@ -88,6 +88,11 @@ class Endings:
         if (pending.answered_later or pending.resumed) and await self.withdraw(pending):
             raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
 
+    async def found(self, pending: Pending, result: Result) -> None:
+        """The server holds it, whoever it was that put it there. Raises BackendError."""
+        await self.leave_nothing(pending)
+        self.settle(pending, result)
+
     async def leave_nothing(self, pending: Pending) -> None:
         """Have the server forget what it may have yet to decide of a change that it holds. Raises BackendError.
 

@@ -56,8 +56,8 @@ class ParentZone:
         backend: Backend,
         ledger: Ledger,
         replay: ReplayMemory,
-        noticed: Callable[[bytes, Reading], Awaitable[bool]],
-        suspends: Callable[[bytes, Reading], Awaitable[bool]],
+        noticed: Callable[[bytes, Reading, int], Awaitable[bool]],
+        suspends: Callable[[bytes, Reading, int], Awaitable[bool]],
         ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
         displaced: Callable[[Change, str, bool], Awaitable[None]],
@@ -84,9 +84,8 @@ class ParentZone:
         self.listing = self._readings.listing
         self._order = ChildOrder(ledger)
         self._serials = Serials(rules.zone, backend, ledger, self._order)
-        self.writer = Writer(
-            rules.zone, backend, ledger, self._readings.notice, settings.max_batch, jitter, self._serials
-        )
+        notice = self._readings.notice
+        self.writer = Writer(rules.zone, backend, ledger, notice, settings.max_batch, jitter, self._serials)
         self._turns = Turns(max_waiting)
         self._in_work = InWork(
             rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case, displaced
@@ -248,10 +247,7 @@ class ParentZone:
         return outcome
 
     async def _hold(self, provenance: Provenance, change: Change, why: str, now: float) -> Outcome:
-        """Have a change wait for an operator, in place of the one of this child that does, unless it is the same.
-
-        Whoever else asks for that one stands behind it, too: it does not end before the last of them.
-        """
+        """Have a change wait for an operator, in place of the child's that does; behind that one, if it is the same."""
         child, earlier = change.child, self._in_work.held(change.child)
         outcome = Outcome.waits_for_operator(why)
         if earlier is not None and earlier.change == change:
@@ -375,9 +371,9 @@ class ParentZone:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
         What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
-        that nothing is to be done, the server is asked. So it is before the last DS goes: if somebody else took that
-        out, it is noted before it can count as the child's own deletion. What is read for a request that is refused has
-        no effect on the child's keys, and a signed one does not get past what the next look will mean for them.
+        that nothing is to be done, the server is asked; so it is before the last DS goes, which somebody else may have
+        taken out. What is read for a request that is refused has no effect on the child's keys, and a signed one does
+        not get past what the next look will mean for them.
         """
         believed = self._readings.believed(case.request.child, noticed=True)
         if believed is not None:

@@ -30,7 +30,7 @@ class Readings:
         self,
         zone: bytes,
         backend: Backend,
-        noticed: Callable[[bytes, Reading], Awaitable[bool]],
+        noticed: Callable[[bytes, Reading, int], Awaitable[bool]],
         seen: Callable[[bytes, Delegation], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
@@ -89,10 +89,13 @@ class Readings:
             await self.notice(child, reading)
         return reading
 
-    async def notice(self, child: bytes, reading: Reading) -> None:
-        """Have it noticed what was read of a child. Raises StoreUnavailable."""
+    async def notice(self, child: bytes, reading: Reading, untried: int = 0) -> None:
+        """Have it noticed what was read of a child. Raises StoreUnavailable.
+
+        `untried`: the number of a change that is accepted, and of which nothing can be there; 0 where there is none.
+        """
         await self._seen(child, reading.delegation)
-        if await self._noticed(child, reading):
+        if await self._noticed(child, reading, untried):
             self._beliefs.believe(child, reading, noticed=True)
         else:
             # whatever is signed is judged on what is read then

@@ -20,7 +20,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.receiver import absence
 from zonecut.receiver.bounded import Bounded
-from zonecut.receiver.drift import drift
+from zonecut.receiver.drift import drift, is_ds_removal
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.toomany import TooMany
 from zonecut.receiver.trust import TrustSettings
@@ -57,13 +57,17 @@ class _Known:
     record: ChildRecord
     trusted: tuple[StoredKey, ...]
     is_new: bool
+    untried: int
+    """The number of a change of which nothing can be there, beside what it starts from, which an earlier one wrote."""
 
     @property
     def ours(self) -> tuple[Delegation, ...]:
         """What is about to be written, or was written and is about to be settled, or may show after it failed."""
         unsettled, unseen = self.record.unsettled, self.record.unseen
         late = () if unseen is None else (unseen,)
-        return late if unsettled is None else (unsettled.before, unsettled.after, *late)
+        before = () if unsettled is None else (unsettled.before,)
+        after = () if unsettled is None or unsettled.id == self.untried else (unsettled.after,)
+        return (*before, *after, *late)
 
     @property
     def reference(self) -> Delegation | None:
@@ -136,12 +140,15 @@ class Watching:
             await self._store.watches.of(child) is None
         )
 
-    async def noticed(self, child: bytes, reading: Reading) -> bool:
-        """Do what a look at a delegation means; False if its child is suspect. Raises StoreUnavailable."""
+    async def noticed(self, child: bytes, reading: Reading, untried: int = 0) -> bool:
+        """Do what a look at a delegation means; False if its child is suspect. Raises StoreUnavailable.
+
+        `untried`: the number of an accepted change of which nothing can be there, so that what is there is not ours.
+        """
         if reading.enclosing is not None or not self.speaks_for(child):
             return True
         held = reading.delegation
-        known = await self._known(child, held)
+        known = await self._known(child, held, untried)
         if known.watch is not None and known.is_new:
             await self._store.watches.begin(known.watch)
         if held.is_delegated:
@@ -149,11 +156,11 @@ class Watching:
         await self._away(child, held, known)
         return True
 
-    async def suspends(self, child: bytes, reading: Reading) -> bool:
-        """Whether a look makes the child suspect; nothing is done. Raises StoreUnavailable."""
+    async def suspends(self, child: bytes, reading: Reading, untried: int = 0) -> bool:
+        """Whether a look makes the child suspect, as `noticed`; nothing is done. Raises StoreUnavailable."""
         if reading.enclosing is not None or not self.speaks_for(child) or not reading.delegation.is_delegated:
             return False
-        foreign = self._foreign(reading.delegation, await self._known(child, reading.delegation))
+        foreign = self._foreign(reading.delegation, await self._known(child, reading.delegation, untried))
         return foreign is not None and foreign.suspends
 
     async def ds_taken_out(self, child: bytes, reading: Reading) -> bool:
@@ -200,12 +207,12 @@ class Watching:
         since = self._clock() - self._settings.sweep
         await self._too_many_suspect.now(await watches.suspected(self._zone, at_most, since, ACTOR))
 
-    async def _known(self, child: bytes, held: Delegation) -> _Known:
+    async def _known(self, child: bytes, held: Delegation, untried: int = 0) -> _Known:
         keys = await self._keys.keys_of(child)
         trusted = tuple(each.stored for each in keys if each.stored.state is KeyState.TRUSTED)
         record, watch = await self._store.changes.latest(child), await self._store.watches.of(child)
         is_new = watch is None and bool(trusted)
-        return _Known(self._begun(held, record, trusted) if is_new else watch, record, trusted, is_new)
+        return _Known(self._begun(held, record, trusted) if is_new else watch, record, trusted, is_new, untried)
 
     def _begun(self, held: Delegation, record: ChildRecord, trusted: Collection[StoredKey]) -> Watch:
         """The watch of a child that has none: with what its trust began, as well as that is known."""
@@ -294,7 +301,7 @@ class Watching:
         if reference is None or not difference:
             return None
         is_ns = reference.ns != held.ns
-        if self._settings.foreign_ds == "keep" and _is_ds_removal(reference, held):
+        if self._settings.foreign_ds == "keep" and is_ds_removal(reference, held):
             return None
         if is_ns and self._settings.foreign_ns == "keep":
             return None
@@ -382,11 +389,6 @@ def _ds_gone_since(held: Delegation, known: _Known, now: float) -> float | None:
     was_seen = watch.seen_ds and known.record.applied_id <= watch.seen_change
     is_gone = (was_seen or (reference is not None and bool(reference.ds))) and all(each.ds for each in known.ours)
     return now if is_gone else None
-
-
-def _is_ds_removal(reference: Delegation, held: Delegation) -> bool:
-    """Whether two delegations differ only in that one has no DS any more."""
-    return bool(reference.ds) and held == replace(reference, ds=())
 
 
 def _seen(reference: Delegation, held: Delegation, difference: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -81,6 +81,11 @@ class Pending:
         return not self.trouble and self.since > -inf
 
     @property
+    def untried(self) -> int:
+        """Its number where nothing of it can be on the server, so that what is there is not our doing; else 0."""
+        return 0 if self.written else self.id
+
+    @property
     def is_applied(self) -> bool:
         return self.settled.done() and not self.settled.cancelled() and not self.settled.result().rcode
 

@@ -63,7 +63,7 @@ class Writer:
         zone: bytes,
         backend: Backend,
         ledger: Ledger,
-        noticed: Callable[[bytes, Reading], Awaitable[None]],
+        noticed: Callable[[bytes, Reading, int], Awaitable[None]],
         max_batch: int,
         jitter: random.Random,
         serials: Serials,
@@ -290,13 +290,16 @@ class Writer:
     async def _judge_again(self, pending: Pending, reading: Reading, reason: str, result: Result) -> None:
         """The server holds something else than was believed: applied if it is `after`, else judged again, or failed."""
         held = reading.delegation
-        if held == pending.change.after:
-            await self._endings.leave_nothing(pending)
-            self._endings.settle(pending, result)
+        is_there = held == pending.change.after
+        if is_there and (pending.written or not pending.case.is_signed):
+            await self._endings.found(pending, result)
             return
         _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         try:
-            await pending.case.check_suspicion(reading)
+            await pending.case.check_suspicion(reading, pending.untried)
+            if is_there:
+                await self._endings.found(pending, result)  # somebody else has done what the child asks for
+                return
             weighed = await pending.case.weigh_anew(reading)
             after = weighed.change.after
             if pending.written and after != held:
@@ -390,5 +393,5 @@ class Writer:
         # half of our own change is no edit of somebody else
         if not pending.may_have_left(reading.delegation):
             with suppress(StoreUnavailable):  # it is noticed at the next reading
-                await self._noticed(pending.child, reading)
+                await self._noticed(pending.child, reading, pending.untried)
         return reading
