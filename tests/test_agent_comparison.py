@@ -72,6 +72,27 @@ def test_no_ds_is_signed_for_that_the_child_did_not_ask_for(
     assert not [each for each in (*seen.difference.added, *seen.difference.removed) if each.rtype == RRType.DS]
 
 
+@given(views, states, ds_sets, st.sampled_from(Style))
+def test_no_name_server_is_signed_for_where_the_child_has_none_that_is_fit(
+    view: ParentView, state: AgentState, ds: list[RR], style: Style
+) -> None:
+    seen = compare(Wanted(Delegation.of(CHILD, ds), ns_known=False), view, state)
+    assert {each.rdtype for each in sent(*seen.update(style)).update} <= {dns.rdatatype.DS}
+
+
+@given(delegations, delegations, st.sampled_from(Style))
+def test_an_unfit_name_server_is_neither_added_nor_taken_away(
+    held: Delegation, asked: Delegation, style: Style
+) -> None:
+    fit = Delegation.of(CHILD, [each for each in asked.records if NS1 not in (each.owner, each.rdata)])
+    view = ParentView(PARENT, CHILD, (ServerView(NS1, "192.0.2.1", held),))
+    seen = compare(Wanted(fit, unfit=(NS1,), ns_known=bool(fit.ns)), view, AgentState(Phase.IN_SYNC, 0.0))
+    after = carried_out(held, sent(*seen.update(style)))
+    assert (NS1 in after.ns) == (NS1 in held.ns)
+    if NS1 in held.ns:
+        assert [each for each in after.glue if each.owner == NS1] == [each for each in held.glue if each.owner == NS1]
+
+
 @given(delegations, delegations, st.sampled_from(Style))
 def test_what_is_sent_to_a_parent_whose_servers_agree_makes_it_what_is_asked_for(
     held: Delegation, asked: Delegation, style: Style

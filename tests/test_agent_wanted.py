@@ -10,7 +10,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from test_resolve_support import HOUR, NOW, Signer
 from zonecut.agent.content import UnusableServer, ZoneContent
 from zonecut.agent.settings import ChildSettings, DsSettings
-from zonecut.agent.wanted import Unsuitable, Wanted, wanted
+from zonecut.agent.wanted import Wanted, wanted
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -44,9 +44,19 @@ def ds_of(content: ZoneContent, **ds: Any) -> tuple[bytes, ...] | None:
 
 
 def refusal(content: ZoneContent, now: float = NOW, **ds: Any) -> str:
-    with pytest.raises(Unsuitable) as caught:
-        want(content, now, **ds)
-    return caught.value.reason
+    found = want(content, now, **ds)
+    (trouble,) = found.troubles
+    assert not (found.ns_known and found.ds_known)
+    return trouble
+
+
+def only_outside(content: ZoneContent) -> str:
+    """What is wrong with ns1; it is left out, and the other server is not held up by it."""
+    found = want(content)
+    assert found.delegation == Delegation(CHILD, (OUTSIDE,))
+    assert (found.ns_known, found.unfit) == (True, (NS1,))
+    (trouble,) = found.troubles
+    return trouble
 
 
 def test_ns_and_the_addresses_of_those_in_the_zone_are_what_the_parent_gets() -> None:
@@ -61,14 +71,14 @@ def test_a_zone_without_ns_is_not_offered() -> None:
 
 
 def test_a_name_server_in_the_zone_needs_an_address_there() -> None:
-    assert refusal(replace(UNSIGNED, addresses=())) == (
+    assert only_outside(replace(UNSIGNED, addresses=())) == (
         "child.parent.example. NS ns1.child.parent.example.: the name server has neither A nor AAAA in the zone"
     )
 
 
 def test_a_name_server_whose_name_is_an_alias_is_named() -> None:
     content = replace(UNSIGNED, addresses=(), unusable=(UnusableServer(NS1, "is an alias"),))
-    assert refusal(content) == "child.parent.example. NS ns1.child.parent.example.: the name server is an alias"
+    assert only_outside(content) == "child.parent.example. NS ns1.child.parent.example.: the name server is an alias"
 
 
 # DS from CDS
@@ -202,3 +212,27 @@ def test_one_key_that_holds_is_enough() -> None:
 
 def test_where_dnskey_cannot_be_seen_the_parent_has_to_check() -> None:
     assert ds_of(replace(UNSIGNED, cds=(OTHER_DS,), dnskey=None)) == (OTHER_DS,)
+
+
+# What is unfit holds up nothing else
+
+
+def test_a_bad_cds_holds_up_no_change_of_name_servers() -> None:
+    found = want(signed(cds=(OTHER_DS,)))
+    assert (found.ns_known, found.ds_known, found.ds_unfit) == (True, False, True)
+    assert found.delegation == want(UNSIGNED).delegation
+    assert "bogus" in found.troubles[0]
+
+
+def test_name_servers_that_are_unfit_hold_up_no_ds() -> None:
+    found = want(replace(signed(), ns=(NS1,), addresses=()))
+    assert (found.ns_known, found.ds_known) == (False, True)
+    held = Delegation.of(CHILD, [RR(CHILD, RRType.NS, NS1), ADDRESS, RR(CHILD, RRType.DS, OTHER_DS)])
+    assert found.asked([held]) == replace(held, ds=(DS,))
+
+
+def test_an_unfit_name_server_that_the_parent_has_stays_there_with_its_glue() -> None:
+    found = want(replace(UNSIGNED, addresses=()))
+    held = Delegation.of(CHILD, [RR(CHILD, RRType.NS, NS1), ADDRESS])
+    assert found.asked([held]) == Delegation.of(CHILD, [*held.records, RR(CHILD, RRType.NS, OUTSIDE)])
+    assert found.asked([Delegation(CHILD)]) == Delegation(CHILD, (OUTSIDE,))

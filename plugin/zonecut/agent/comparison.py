@@ -77,12 +77,14 @@ def digest_of(delegation: Delegation) -> str:
 
 def compare(aim: Wanted, shown: ParentView, state: AgentState) -> Comparison:
     """Hold a view in which something is shown against what is wanted; `state` remembers what is not shown."""
-    view, after = aim.seen(shown), aim.delegation
+    view = aim.seen(shown)
     if view.is_hidden:
         # its servers answer from the child zone: of all but DS, what was accepted is all that can be known
         before = aim.beside(_remembered(state, view))
+        after = aim.asked([before])
         settled = digest_of(after) in (state.settled, state.sent)
         return Comparison(view, before, after, not settled or before.ds != after.ds)
+    after = aim.asked([each.delegation for each in view.answered if each.delegation is not None])
     behind = view.missing(after)
     before = (behind[0].delegation if behind else view.held) or view.shown
     return Comparison(view, before, after, bool(behind))

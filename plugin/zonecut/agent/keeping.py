@@ -1,18 +1,19 @@
 """How the delegation is kept in step: compare the child with what the parent publishes, send what differs, look."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from zonecut.agent import machine
 from zonecut.agent.ceremony import inquire, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.comparison import Comparison, compare
-from zonecut.agent.machine import Heard
+from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.notices import NotifyOutcome, send_notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.wanted import Unsuitable, wanted
+from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.workplace import Parent, Workplace, met
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Difference
@@ -25,11 +26,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     """The step of TRUSTED, IN_SYNC and OUT_OF_SYNC. Without a receiver of UPDATEs, NOTIFY is sent instead."""
     now = place.now()
     content = await place.source.content()
-    try:
-        aim = wanted(content, place.settings, now.time)
-    except Unsuitable as error:
-        advice = "mend the zone; until then the parent keeps what it has"
-        return machine.hold(state, error.reason, advice, now, resumes=Phase.OUT_OF_SYNC)
+    aim = wanted(content, place.settings, now.time)
     view = await view_parent(
         place.resolver,
         parent.zone,
@@ -37,10 +34,15 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         port=place.settings.parent.port,
     )
     now = place.now()
-    state = replace(state, notes=(*aim.notes, *filter(None, [view.describe()])))
+    state = replace(state, notes=(*aim.notes, *aim.troubles, *filter(None, [view.describe()])))
     if view.held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
+    if aim.troubles and not (seen.missing and (aim.ns_known or aim.ds_known)):
+        return _hold(state, aim, aim.troubles, now)
+    if aim.ds_unfit and (broken := why_broken(content, (view.held or view.shown).ds, now.time)) is not None:
+        # name servers alone would be moved to a zone that is bogus under the parent's DS
+        return _hold(state, aim, (*aim.troubles, f"under the DS of the parent it is bogus: {broken}"), now)
     if not seen.missing:
         return await _rest(place, state, own, parent, seen)
     due = machine.differs(state, seen.digest, summarise(seen.difference), now)
@@ -54,6 +56,10 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if seen.is_contradictory and machine.waits_for_agreement(due, now):
         return machine.disagree(due, view.describe(), now)
     return await _send(place, due, own, parent.party, seen)
+
+
+def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:
+    return machine.hold(state, "; ".join(troubles), aim.advice, now, resumes=Phase.OUT_OF_SYNC)
 
 
 async def _rest(

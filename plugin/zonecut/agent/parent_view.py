@@ -97,6 +97,14 @@ class ParentView:
         ]
         return replace(self, servers=tuple(servers))
 
+    def without_ns(self) -> "ParentView":
+        """What they say of DS alone."""
+        servers = [
+            replace(server, delegation=server.delegation and Delegation(self.child, ds=server.delegation.ds))
+            for server in self.servers
+        ]
+        return replace(self, servers=tuple(servers))
+
     def missing(self, wanted: Delegation) -> tuple[ServerView, ...]:
         """The servers that hand out something else than this."""
         return tuple(server for server in self.answered if server.delegation != wanted)

@@ -43,16 +43,28 @@ class Unsuitable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The delegation as the child wants it.
+    """The delegation as the child wants it: NS with their glue, and DS, each by itself.
 
-    With `ds_known` False, its DS are the parent's to keep, and `delegation` has none: nothing is compared, and nothing
-    sent, that has to do with DS.
+    With `ns_known` False the parent's NS and glue stay as they are, whatever `delegation` has; with `ds_known` False
+    its DS do, and `delegation` has none: nothing is compared, and nothing sent, that has to do with DS.
     """
 
     delegation: Delegation
     ds_known: bool = True
     notes: tuple[str, ...] = ()
     """What was left out, and why; a sentence each."""
+    ns_known: bool = True
+    unfit: tuple[bytes, ...] = ()
+    """Name servers that are left out: where the parent has one, it stays, with its glue."""
+    troubles: tuple[str, ...] = ()
+    """What of the zone the parent cannot be given, a sentence each that names the record and the rule."""
+    ds_unfit: bool = False
+    """One of these is about DS: they are not known because what the zone says of them makes no sense."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about `troubles`."""
+        return "mend the zone; until then the parent keeps of this what it has"
 
     def beside(self, held: Delegation) -> Delegation:
         """What the parent holds as far as it is to be compared with what is wanted."""
@@ -60,7 +72,21 @@ class Wanted:
 
     def seen(self, view: ParentView) -> ParentView:
         """What the parent's servers show as far as it is to be compared with what is wanted."""
+        if not self.ns_known and view.agreed is None:
+            view = view.without_ns()
         return view if self.ds_known else view.without_ds()
+
+    def asked(self, held: Iterable[Delegation]) -> Delegation:
+        """What is wanted of a parent that holds one of these, as far as it is to be compared."""
+        records = {record for record in self.delegation.records if self.ns_known or record.rtype == RRType.DS}
+        for each in held:
+            if not self.ns_known:
+                records |= {record for record in each.records if record.rtype != RRType.DS}
+                continue
+            kept = {name for name in each.ns if name in self.unfit}
+            records |= {RR(each.child, RRType.NS, name) for name in kept}
+            records |= {record for record in each.glue if record.owner in kept}
+        return Delegation.of(self.delegation.child, records)
 
     def to_json(self) -> dict[str, Any]:
         return {"delegation": self.delegation.to_json(), "ds_known": self.ds_known, "notes": list(self.notes)}
@@ -69,27 +95,54 @@ class Wanted:
 def wanted(content: ZoneContent, settings: ChildSettings, now: float) -> Wanted:
     """The delegation that the zone asks for. `now`, in seconds since 1970, is what signatures are held against.
 
-    Raises Unsuitable.
+    What is unfit in NS does not hold up DS, nor the other way round, and one unfit name server no other.
     """
-    records = _name_servers(content)
-    ds, notes = _ds(content, settings.ds)
-    if ds:
-        _check_continuity(content, ds, now)
+    troubles, unfit = _unfit_servers(content)
+    servers = [server for server in content.ns if server not in unfit]
+    records = [RR(content.zone, RRType.NS, server) for server in servers]
+    records += [record for record in content.addresses if record.owner in servers]
+    ds: tuple[bytes, ...] | None = None
+    notes: list[str] = []
+    ds_unfit = False
+    try:
+        ds, notes = _ds(content, settings.ds)
+        if ds:
+            _check_continuity(content, ds, now)
+    except Unsuitable as error:
+        troubles.append(error.reason)
+        ds, ds_unfit = None, True
     records += [RR(content.zone, RRType.DS, rdata) for rdata in ds or ()]
-    return Wanted(Delegation.of(content.zone, records), ds is not None, tuple(notes))
+    return Wanted(
+        Delegation.of(content.zone, records),
+        ds_known=ds is not None,
+        notes=tuple(notes),
+        ns_known=bool(servers),
+        unfit=tuple(unfit),
+        troubles=tuple(troubles),
+        ds_unfit=ds_unfit,
+    )
 
 
-def _name_servers(content: ZoneContent) -> list[RR]:
+def _unfit_servers(content: ZoneContent) -> tuple[list[str], list[bytes]]:
+    """What is wrong with the name servers, and with which of them."""
     zone = names.to_text(content.zone)
     if not content.ns:
-        raise Unsuitable(f"{zone} has no NS records")
-    for server in content.unusable:
-        raise Unsuitable(f"{zone} NS {names.to_text(server.name)}: the name server {server.reason}")
+        return [f"{zone} has no NS records"], []
+    troubles = {server.name: server.reason for server in content.unusable}
     addressed = {record.owner for record in content.addresses}
     for name in content.in_zone_servers():
         if name not in addressed:
-            raise Unsuitable(f"{zone} NS {names.to_text(name)}: the name server has neither A nor AAAA in the zone")
-    return [*(RR(content.zone, RRType.NS, server) for server in content.ns), *content.addresses]
+            troubles.setdefault(name, "has neither A nor AAAA in the zone")
+    told = [f"{zone} NS {names.to_text(name)}: the name server {reason}" for name, reason in troubles.items()]
+    return told, list(troubles)
+
+
+def why_broken(content: ZoneContent, ds: tuple[bytes, ...], now: float) -> str | None:
+    """Why the zone would not be secure under these DS of its parent (RFC 4035 section 5.2); None where it is, or where
+    the zone's DNSKEY cannot be seen."""
+    if content.dnskey is None or not ds:
+        return None
+    return check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now)
 
 
 def _ds(content: ZoneContent, settings: DsSettings) -> tuple[tuple[bytes, ...] | None, list[str]]:
@@ -166,11 +219,9 @@ def _made_ds(zone: bytes, dnskey: bytes, tag: int, algorithm: int, digest_type: 
     return _DS_HEAD.pack(tag, algorithm, digest_type) + bytes(digest)
 
 
-def _check_continuity(content: ZoneContent, ds: Iterable[bytes], now: float) -> None:
+def _check_continuity(content: ZoneContent, ds: tuple[bytes, ...], now: float) -> None:
     """RFC 7344 section 4.1: with these DS, the zone has to be secure."""
-    if content.dnskey is None:
-        return
-    trouble = check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now)
+    trouble = why_broken(content, ds, now)
     if trouble is not None:
         zone = names.to_text(content.zone)
         raise Unsuitable(f"these DS would make {zone} bogus (RFC 7344 section 4.1): {trouble}")

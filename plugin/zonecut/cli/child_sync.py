@@ -41,6 +41,8 @@ def command(
             output.say_json(plan.to_json())
         else:
             plan.say()
+        if plan.wanted.troubles:
+            raise Failure("; ".join(plan.wanted.troubles))
         raise typer.Exit(Exit.DIFFERENT if plan.differs else Exit.DONE)
     state = session.run(_sync(loaded, section, as_json))
     if as_json:
@@ -77,7 +79,7 @@ class Plan(NamedTuple):
         text = self.difference.to_text().rstrip("\n")
         if text:
             output.say_block(text)
-        elif not self.differs:
+        elif not self.differs and not self.wanted.troubles:
             output.say(f"; {zone} and {parent} are in sync")
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class Plan(NamedTuple):
             "wanted": self.after.to_json(),
             "ds_known": self.wanted.ds_known,
             "notes": list(self.wanted.notes),
+            "troubles": list(self.wanted.troubles),
             "difference": self.difference.to_json(),
             "differs": self.differs,
             "servers": self.view.to_json()["servers"],
@@ -95,7 +98,7 @@ class Plan(NamedTuple):
 
 async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
     from zonecut.agent.parent_view import view_parent
-    from zonecut.agent.wanted import Unsuitable, wanted
+    from zonecut.agent.wanted import wanted
     from zonecut.protocol.delegation import Difference
     from zonecut.serve.children import make_side
     from zonecut.serve.resolvers import make_resolver
@@ -104,8 +107,6 @@ async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
     try:
         content = await side.source.content()
         aim = wanted(content, section.settings(), time.time())
-    except Unsuitable as error:
-        raise Failure(error.reason) from None
     finally:
         await side.close()
     resolver = make_resolver(loaded, time.time, section.parent.addresses)
@@ -114,7 +115,9 @@ async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
     if view.held is None and not view.is_hidden:
         raise Failure(f"nothing is known of what {names.to_text(parent)} publishes: {view.describe()}")
     view = aim.seen(view)
-    return Plan(aim, view, aim.delegation, Difference.between(view.held or view.shown, aim.delegation))
+    before = view.held or view.shown
+    after = aim.asked([before])
+    return Plan(aim, view, after, Difference.between(before, after))
 
 
 async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:

@@ -6,7 +6,7 @@ from zonecut.agent.content import ZoneContent
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
 from zonecut.agent.examination import Examination
 from zonecut.agent.parent_view import ParentView
-from zonecut.agent.wanted import Unsuitable, Wanted, wanted
+from zonecut.agent.wanted import Wanted, wanted
 from zonecut.agent.zone_view import ChildServer, Standing, comparable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -257,16 +257,16 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
                 "without glue nobody can find that server (RFC 9471)",
                 f"have the parent add its address: {_SYNC}",
             )
-    try:
-        asked = wanted(content, seen.settings, seen.now)
-    except Unsuitable as trouble:
+    asked = wanted(content, seen.settings, seen.now)
+    for trouble in asked.troubles:
         yield Finding(
             "unsuitable",
             Severity.PROBLEM,
-            f"the parent could not be given what the zone says: {trouble.reason}",
+            f"the parent could not be given what the zone says: {trouble}",
             "a parent that checks refuses this, and one that does not would break the zone",
             "change the zone first",
         )
+    if not asked.ns_known and not asked.ds_known:
         return
     what = "what the child asks for" if seen.parent and not seen.parent.is_hidden else "the DS that the child asks for"
     yield from _differences(held, asked, what)
@@ -275,7 +275,7 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
 
 
 def _differences(held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
-    difference = Difference.between(asked.beside(held), asked.delegation)
+    difference = Difference.between(asked.beside(held), asked.asked([held]))
     if not difference:
         yield Finding("in-sync", Severity.OK, f"the parent holds {what}")
         return
