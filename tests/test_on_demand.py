@@ -81,7 +81,7 @@ async def test_a_change_by_an_unknown_signer_has_its_key_looked_up_and_is_answer
     assert await states(here) == {pair.key.rdata: KeyState.KNOWN}
     stored, bootstrap = await stored_of(here, pair.key), await bootstrap_of(here, pair.key)
     assert bootstrap is not None
-    assert (stored.method, bootstrap.replaces, bootstrap.source) == ("on-demand", False, "127.0.0.1")
+    assert (stored.method, bootstrap.replaces, bootstrap.source) == ("on-demand", False, "127.0.0.1 (UDP)")
     assert (await here.ask(change(here, pair, identity=2))).rcode == Rcode.REFUSED
     method.finding = accepts(pair.key)
     here.clock.now += 10

@@ -68,6 +68,16 @@ async def test_where_strangers_were_first_the_key_that_the_child_publishes_becom
         await becomes(here, genuine.key, KeyState.TRUSTED)
 
 
+async def test_uploads_from_a_forged_address_take_no_place_of_whom_it_belongs_to(tmp_path: Path) -> None:
+    settings = TrustSettings(pending_per_source=2)
+    async with site(
+        tmp_path, methods=[("at-apex", Scripted())], lookups=World(), limits=LIMITS, trust=settings
+    ) as here:
+        answers = [await here.ask(upload(here, new_pair()), Source("192.0.2.1", 53, udp=True)) for _ in range(3)]
+        assert [each.rcode for each in answers] == [Rcode.NOERROR, Rcode.NOERROR, Rcode.REFUSED]
+        assert (await here.ask(upload(here, new_pair()), Source("192.0.2.1", 53, udp=False))).rcode == Rcode.NOERROR
+
+
 async def test_what_the_child_does_not_publish_has_no_place_of_its_own(tmp_path: Path) -> None:
     genuine = new_pair()
     world = World({CHILD: found(genuine.key)})

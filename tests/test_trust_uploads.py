@@ -67,7 +67,7 @@ async def test_a_self_signed_upload_makes_its_key_known(here: Site, replace: boo
     assert await states(here) == {pair.key.rdata: KeyState.KNOWN}
     bootstrap = await bootstrap_of(here, pair.key)
     assert bootstrap is not None
-    assert (bootstrap.replaces, bootstrap.source, bootstrap.manual) == (replace, "127.0.0.1", False)
+    assert (bootstrap.replaces, bootstrap.source, bootstrap.manual) == (replace, "127.0.0.1 (UDP)", False)
 
 
 async def test_an_upload_without_edns_is_taken_too(here: Site) -> None:
@@ -81,7 +81,7 @@ async def test_an_ipv6_source_is_its_network(here: Site) -> None:
     await here.ask(upload(here, pair), Source("2001:db8:1:2:3::4", 1, udp=True))
     bootstrap = await bootstrap_of(here, pair.key)
     assert bootstrap is not None
-    assert bootstrap.source == "2001:db8:1:2::/64"
+    assert bootstrap.source == "2001:db8:1:2::/64 (UDP)"
 
 
 async def test_an_upload_repeated_is_no_error_and_goes_on(here: Site) -> None:

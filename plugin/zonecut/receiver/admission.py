@@ -1,5 +1,6 @@
 """What is cheap to refuse: limits per source and per child, and the form of a message before any key is looked up."""
 
+from collections.abc import Hashable
 from socket import AF_INET6, inet_pton
 from typing import NamedTuple
 
@@ -45,6 +46,11 @@ class Source(NamedTuple):
     def __str__(self) -> str:
         return f"{self.address}#{self.port}"
 
+    @property
+    def counted(self) -> tuple[str | bytes, bool]:
+        """What counts as one source: whoever forges the address of datagrams uses up nothing of whom it belongs to."""
+        return source_key(self.address), self.udp
+
 
 class TokenBuckets:
     """A token bucket for each key, in bounded memory.
@@ -57,9 +63,9 @@ class TokenBuckets:
         self._burst = float(burst)
         self._rate = rate
         self._capacity = capacity
-        self._buckets: dict[str | bytes, tuple[float, float]] = {}
+        self._buckets: dict[Hashable, tuple[float, float]] = {}
 
-    def take(self, key: str | bytes, now: float) -> bool:
+    def take(self, key: Hashable, now: float) -> bool:
         """Take one token at the time `now` (seconds); False if there is none."""
         bucket = self._buckets.get(key)
         if bucket is None:

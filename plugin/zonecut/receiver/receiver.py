@@ -22,7 +22,7 @@ from zonecut.protocol.foreigntsig import UnknownTsigKey, check_tsig
 from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.receiver import responder
-from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns, source_key
+from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns
 from zonecut.receiver.authentication import (
     FORGOTTEN,
     UNKNOWN_SIGNER,
@@ -96,7 +96,7 @@ class Receiver:
             return
         try:
             check_edns(envelope)
-            if not self._sources.take(source_key(source.address), self._monotonic()):
+            if not self._sources.take(source.counted, self._monotonic()):
                 raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
             check_tsig(envelope, self._codepoints.signature_type)
             if envelope.opcode == _QUERY:
@@ -260,7 +260,7 @@ class Receiver:
         except Refusal as error:
             refusal = error
         brings_key = any(brought_keys(admitted))
-        if brings_key and not self._uploads.take(source_key(source.address), self._monotonic()):
+        if brings_key and not self._uploads.take(source.counted, self._monotonic()):
             raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
         if refusal is None:
             return authenticated
@@ -274,11 +274,7 @@ class Receiver:
         self, zone: ServedZone, envelope: Envelope, signed: Sequence[Signature], child: bytes, source: Source
     ) -> None:
         """Have the key looked up with which a child signs, where that is wanted. It costs as much as an upload."""
-        if (
-            zone.on_demand is None
-            or not signed
-            or not self._uploads.take(source_key(source.address), self._monotonic())
-        ):
+        if zone.on_demand is None or not signed or not self._uploads.take(source.counted, self._monotonic()):
             return
         work = zone.on_demand.heard(envelope.wire, signed, child, source)
         if work is not None:

@@ -20,7 +20,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
 from zonecut.protocol.update import Action, KeyRoll, KeyUpload
-from zonecut.receiver.admission import Source, source_key
+from zonecut.receiver.admission import Source
 from zonecut.receiver.authentication import Authenticated, untrusted
 from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.keylookup import KeyLookup
@@ -271,6 +271,7 @@ class Trust:
 
 
 def _source_text(source: Source) -> str:
-    """What counts as one source, for people: an IPv4 address, or the /64 of an IPv6 address."""
-    key = source_key(source.address)
-    return key if isinstance(key, str) else f"{inet_ntop(AF_INET6, key + bytes(8))}/64"
+    """What counts as one source, for people: an IPv4 address, or the /64 of an IPv6 address, and UDP by itself."""
+    key, is_udp = source.counted
+    text = key if isinstance(key, str) else f"{inet_ntop(AF_INET6, key + bytes(8))}/64"
+    return f"{text} (UDP)" if is_udp else text
