@@ -72,6 +72,21 @@ def test_a_check_says_what_a_restore_would_do(restored: House) -> None:
     ]
 
 
+def test_what_waited_for_an_operator_may_have_been_decided_since(house: House) -> None:
+    house.change(VECTOR, now_held(), LESS, ChangeState.HELD)
+    back_up(house)
+    house.zonecut("change", "reject", "1")
+    restore(house)
+    ended = house.zonecut("store", "check")
+    assert "may have been decided since, or asked for otherwise: 1; " in ended.out
+    assert [each["id"] for each in house.zonecut("store", "check", "--json").document["held"]] == [1]
+    assert house.zonecut("store", "accept").code == 0
+    (change,) = house.zonecut("change", "list", "--state", "held", "--json").document["changes"]
+    assert change["reason"].endswith(
+        "the store was restored from a backup, and this may have been decided, or asked for otherwise, since"
+    )
+
+
 def test_what_a_command_would_write_to_a_restored_store_is_refused(restored: House) -> None:
     ended = restored.zonecut("key", "trust", "child.sig0.test.", "--keyid", "46020")
     assert (ended.code, ended.out) == (1, "")

@@ -136,10 +136,10 @@ async def test_what_waited_is_written_after_a_restart_and_not_when_the_zone_was_
             assert change.state is ChangeState.APPLIED
         else:
             assert await here.served() == ns_of(CHILD, A)
-            assert change.state is ChangeState.FAILED
+            # it may be the clock that is wrong: nothing that was accepted is lost
+            assert change.state is ChangeState.HELD
             assert change.reason == (
-                "waited-too-long: the zone was not served for 1.0 hours, and may have been changed meanwhile; "
-                "it is not in the zone: send it again if it is still wanted"
+                "the zone was not served for 1.0 hours, and may have been changed meanwhile; it is not in the zone"
             )
 
 

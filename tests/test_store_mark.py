@@ -213,6 +213,23 @@ async def test_a_directory_that_is_put_back_as_a_whole_is_a_copy_of_unknown_age(
     await used(directory)
 
 
+async def test_a_directory_that_was_put_back_is_accepted_beside_the_daemon_that_found_it(tmp_path: Path) -> None:
+    directory, backup = tmp_path / "store", tmp_path / "backup"
+    directory.mkdir()
+    await used(directory)
+    shutil.copytree(directory, backup)
+    await used(directory)
+    put_back(directory, backup)
+    with _daemon(directory) as daemon:
+        async with opened(directory) as store:
+            assert store.restored is not None
+            await store.restores.accept("operator:test", [], [], 300)
+            assert store.restored is None
+        async with opened(directory) as store:
+            assert store.restored is None
+        daemon.communicate()
+
+
 async def test_a_store_stays_what_it_is_where_its_directory_gets_another_name(tmp_path: Path) -> None:
     directory = tmp_path / "store"
     directory.mkdir()
@@ -413,7 +430,8 @@ from zonecut.store.lock import locked
 
 async def serve(url, lock):
     async with Store.open(url, writes=True, lock=lock) as store:
-        await store.audit.record(AuditEntry("test", "nobody"))
+        if store.restored is None:
+            await store.audit.record(AuditEntry("test", "nobody"))
         await store.audit.list()
         print("ready", flush=True)
         sys.stdin.read()
@@ -643,3 +661,27 @@ async def test_trust_may_be_taken_away_before_a_restored_store_is_accepted(tmp_p
         await store.restores.accept("operator:test", [], [], 300)
         found = [each.state for each in await store.keys.find(CHILD)]
         assert found == [KeyState.REVOKED, KeyState.REFUSED, KeyState.TRUSTED]
+
+
+async def test_a_mark_that_is_late_takes_not_the_place_of_one_that_tells_of_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon's, whose disk is slow, and a command's that has just revoked a key: a backup would bring that back."""
+    write = MarkFile.write
+    overtaken: list[Mark] = []
+
+    def slowly(file: MarkFile, mark: Mark, *, lasting: bool = False) -> None:
+        if mark.entry and not overtaken:
+            overtaken.append(mark)
+            with closing(sqlite3.connect(tmp_path / "zonecut.db")) as other:
+                other.execute(
+                    "INSERT INTO audit (at, event, actor, source, detail) VALUES (?, 'test', '', '', '{}')", (CLOCK(),)
+                )
+                other.commit()
+        write(file, mark, lasting=lasting)
+
+    async with opened(tmp_path) as slow:
+        monkeypatch.setattr(MarkFile, "write", slowly)
+        await slow.audit.record(ENTRY)
+    assert [mark.entry for mark in overtaken] == [1]
+    assert json.loads((tmp_path / ".zonecut.db.mark").read_text())["entry"] == 2

@@ -63,6 +63,7 @@ def _document(url: str, findings: Findings) -> dict[str, object]:
         "signed_since": timestamps.to_optional_text(findings.floor),
         "keys": {state.value: count for state, count in findings.keys.items()},
         "waiting": [each.to_json(_outcome(findings, each)) for each in findings.waiting],
+        "held": [change.to_json() for change in findings.held],
     }
 
 
@@ -78,6 +79,7 @@ def _say(url: str, findings: Findings) -> None:
             "signatures": f"count from {timestamps.to_text(findings.floor)} on" if findings.floor else None,
             "trusted keys": trusted,
             "waiting changes": len(findings.waiting),
+            "held changes": len(findings.held),
         },
     )
     if restored:
@@ -86,6 +88,13 @@ def _say(url: str, findings: Findings) -> None:
             f"{trusted} keys were trusted here, and will be again; which of them were revoked, rejected or rolled "
             "since is not known to this store: zonecut key list shows them; those of which you know it are for key "
             "revoke or key reject, before zonecut store accept"
+        )
+    if restored and findings.held:
+        numbers = ", ".join(str(change.id) for change in findings.held)
+        output.say("")
+        output.say(
+            f"changes that waited for an operator here may have been decided since, or asked for otherwise: {numbers}; "
+            "after zonecut store accept they are for change show, and change approve or change reject"
         )
     if findings.waiting:
         output.say("")

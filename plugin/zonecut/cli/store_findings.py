@@ -63,16 +63,25 @@ class Findings:
     floor: float | None
     keys: "dict[KeyState, int]"
     waiting: Sequence[Waiting]
+    held: "Sequence[StoredChange]"
+    """What waits for an operator."""
+
+
+MOST_HELD = 1000
+"""Changes that wait for an operator, of which a check tells: the latest ones."""
 
 
 async def find(loaded: "Loaded", store: "Store") -> Findings:
     """Read the store, and for what waits in it the servers. Raises StoreUnavailable."""
+    from zonecut.store import ChangeState
+
     return Findings(
         await store.statistics.damage(),
         store.restored,
         await store.restores.floor(),
         dict(await store.statistics.keys()),
         await waiting(loaded, store),
+        await store.changes.list(state=ChangeState.HELD, limit=MOST_HELD),
     )
 
 

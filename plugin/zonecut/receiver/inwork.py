@@ -105,10 +105,10 @@ class InWork:
         self._writer.put(pending)
         return pending.settled
 
-    async def resume(self, stored: StoredChange, too_late: Refusal | None = None) -> "asyncio.Future[Outcome]":
+    async def resume(self, stored: StoredChange, doubt: str | None = None) -> "asyncio.Future[Outcome]":
         """Take up what was accepted before us; how it ends.
 
-        `too_late`: why it is not written any more, unless it was.
+        `doubt`: why it is not written before an operator has said so, unless it was.
         """
         await self._turns.take(stored.child, 0)
         pending = Pending(
@@ -119,8 +119,9 @@ class InWork:
             uncertain=True,
             since=-inf,
             resumed=True,
+            doubt=doubt,
+            may_be_ours=doubt is None,
         )
-        pending.withdrawn, pending.may_be_ours = too_late, too_late is None
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
         identities = () if stored.identity is None else (stored.identity,)

@@ -7,8 +7,8 @@ which this ledger knows nothing, so that the zone may look as if nothing had:
 - The store was restored from a backup. Nothing is taken up, and nothing accepted, until an operator has accepted the
   store; what waited then has been settled, and messages that were signed before are stale.
 - The zone was not served for longer than `RESUME_WITHIN`: its section was out of the configuration, nothing ran, or the
-  whole machine was put back to an earlier state. What the server holds by now is settled as applied; the rest fails,
-  with a reason, and whoever asked for it asks again.
+  whole machine was put back to an earlier state. What the server holds by now is settled as applied; the rest waits
+  for an operator, or for who asked to ask again: it may be the clock that is wrong.
 - The machine was started anew, and the zone's serial is not the one that was seen last, see `serials`: what the server
   holds by now is settled as applied; the rest waits for an operator, or for who asked to ask again.
 """
@@ -16,8 +16,6 @@ which this ledger knows nothing, so that the zone may look as if nothing had:
 import asyncio
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import EdeCode, Rcode
-from zonecut.protocol.errors import Refusal
 from zonecut.receiver.inwork import Held, InWork
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
@@ -95,15 +93,14 @@ class Resumption:
             if not self.done.is_set():
                 await asyncio.sleep(LOOK_AGAIN)
 
-    def _too_late(self) -> Refusal | None:
-        """What ends a change that is not on the server yet; None where the zone was served until recently."""
+    def _too_late(self) -> str | None:
+        """Why a change that is not on the server yet is not written; None where the zone was served until recently."""
         if self._absence is None or self._absence <= RESUME_WITHIN:
             return None
-        reason = (
+        return (
             f"the zone was not served for {_duration(self._absence)}, and may have been changed meanwhile; "
-            "it is not in the zone: send it again if it is still wanted"
+            "it is not in the zone"
         )
-        return Refusal("waited-too-long", reason, Rcode.SERVFAIL, EdeCode.OTHER)
 
 
 def _duration(seconds: float) -> str:

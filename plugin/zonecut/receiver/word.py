@@ -60,8 +60,8 @@ class Word:
                 except StoreUnavailable as error:
                     self._waits.put_off(pending, error.reason, result)
                     continue
-            if pending.resumed and doubt is not None:
-                await self._hold(pending, doubt, result)
+            if pending.resumed and (why := pending.doubt or doubt) is not None:
+                await self._hold(pending, why, result)
                 continue
             rest.append(pending)
         return rest

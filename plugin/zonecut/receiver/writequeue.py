@@ -34,6 +34,8 @@ class Pending:
     """Something of it may be on the server."""
     resumed: bool = False
     """It was accepted by a process before us."""
+    doubt: str | None = None
+    """Why it may have been written and undone since."""
     looked_at: Change | None = None
     """What the checks that are enforced have passed; None if that is not known."""
     since: float = field(default_factory=time.monotonic)

@@ -139,6 +139,13 @@ class Marking:
             self._due = True
         else:
             self._accepted = self._accepted and restored is not None
+            # another process may have written one meanwhile that tells of more, in whose place this one is now
+            overtaken = restored is None and newest(connection).entry != mark.entry
+            connection.rollback()
+            if overtaken:
+                self._due = True
+                if at_once:
+                    self.keep(connection, stamp, generation, at_once=True)
 
     def look_again(self, connection: Connection) -> None:
         """See whether a store that was restored has been accepted. No transaction is under way on `connection`."""

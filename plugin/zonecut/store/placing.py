@@ -31,7 +31,8 @@ def check_place(url: str, store: Path, inode: int | None, mark: Mark | None, fil
     `inode` is that of the SQLite file. It is to be called before anything is opened: with another file's `-wal` beside
     it, that would damage it.
     """
-    if mark is None:
+    if mark is None or (mark.copied and (who := holder(store)) is not None and who.pid != os.getpid()):
+        # a copied mark knows nothing of this file, which the daemon that has it has looked at when it began
         return
     log = store.with_name(f"{store.name}-wal")
     covered = log.exists() and log.stat().st_size

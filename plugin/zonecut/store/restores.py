@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, and_, func, insert, select, update
 
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables, timestamps
@@ -14,6 +14,10 @@ from zonecut.store.thread import StoreThread
 MAY_BE_UNDONE = "the store was restored from a backup, and this may have been written and undone since"
 """Why a change waits for an operator."""
 
+MAY_BE_DECIDED = "the store was restored from a backup, and this may have been decided, or asked for otherwise, since"
+"""What is to be known besides of a change that waited for an operator already."""
+
+_CHANGES = tables.changes
 _TABLE = tables.restores
 _FLOOR = select(func.max(_TABLE.c.floor))
 
@@ -77,6 +81,9 @@ class RestoreTable:
 
     def _accept(self, connection: Connection, items: Sequence[_Acceptance]) -> Sequence[float]:
         now = self._clock()
+        reason = func.coalesce(_CHANGES.c.reason, "")
+        waits = and_(_CHANGES.c.state == "held", reason != MAY_BE_UNDONE, ~reason.contains(MAY_BE_DECIDED))
+        connection.execute(update(_CHANGES).where(waits).values(reason=reason.concat(f"; {MAY_BE_DECIDED}")))
         floors = []
         for actor, used_until, fudge in items:
             # it may have been used until now, for all that is known
