@@ -124,7 +124,7 @@ async def test_nor_does_a_front_end_s_deletion_let_the_child_bring_them_back(dir
         await refused(here, *with_ds())
 
 
-async def test_only_a_change_that_takes_the_last_ds_out_costs_a_look_at_the_server(
+async def test_only_a_change_that_takes_out_the_last_ds_or_all_name_servers_costs_a_look_at_the_server(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with site(directory) as here:
@@ -140,11 +140,14 @@ async def test_only_a_change_that_takes_the_last_ds_out_costs_a_look_at_the_serv
         monkeypatch.setattr(here.backend, "read", counted)
         both = [message.add(CHILD, RRType.DS, 3600, OTHER_DS)]
         one = [message.delete_record(CHILD, RRType.DS, DS)]
-        for updates in (replace_ns(CHILD, A), both, one, replace_ns(CHILD, B)):
+        more = [message.add(CHILD, RRType.NS, 3600, names.from_text(A))]
+        for updates in (more, both, one, replace_ns(CHILD, A, B)):
             assert (await change(here, *updates)).rcode == Rcode.NOERROR
         assert reads == 0
-        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        assert (await change(here, *replace_ns(CHILD, "c.ns.example."))).rcode == Rcode.NOERROR
         assert reads == 1
+        assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
+        assert reads == 2
 
 
 async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(directory: Path) -> None:
@@ -154,7 +157,7 @@ async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(direct
         await here.zone.look_at(CHILD)
         assert (await change(here, *replace_ns(CHILD, A), *with_ds())).rcode == Rcode.NOERROR
         take_out(directory)
-        await refused(here, *replace_ns(CHILD, B), *with_ds())
+        await refused(here, *replace_ns(CHILD, A, B), *with_ds())
         assert (await here.served()).ds == ()
         (failed,) = [each for each in await here.store.changes.list() if each.state is ChangeState.FAILED]
         assert (failed.reason or "").startswith("foreign-ds")

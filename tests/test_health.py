@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver_support import Clock
 from zonecut.plugin import (
@@ -251,3 +252,21 @@ async def test_a_store_that_is_away_is_no_reason_to_stop_watching(tmp_path: Path
 def test_what_an_adapter_may_do_better_than_the_interface_is_asked_of_the_adapter() -> None:
     asked = {name for name, value in vars(Backend).items() if callable(value) and not name.startswith("_")}
     assert asked <= vars(SharedBackend).keys()
+
+
+async def test_what_becomes_of_a_server_that_nobody_asks_for_anything_is_in_the_log(
+    tmp_path: Path, bench: Bench
+) -> None:
+    """An operator reads the journal: a key of TSIG that was changed is told before a child asks for something."""
+    now: list[ZoneState] = []
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        keeper = StateKeeper(store, lambda: now, bench.changed)
+        with capture_logs() as logs:
+            task = asyncio.create_task(keeper.run())
+            for state in (ServerState.OPENING, ServerState.READY, ServerState.MISCONFIGURED, ServerState.READY):
+                now[:] = [ZoneState(ZONE, state, 1.0, "it says BADSIG" if state is ServerState.MISCONFIGURED else "")]
+                bench.changed.set()
+                await asyncio.sleep(0.5)
+            task.cancel()
+    told = [(each["state"], each["reason"]) for each in logs if each["event"] == "zone.state"]
+    assert told == [("misconfigured", "it says BADSIG"), ("ready", "")]

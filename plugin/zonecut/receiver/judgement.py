@@ -1,6 +1,6 @@
 """What a child's request makes of its delegation, and whether it may: the same for the receiver and for `explain`."""
 
-from zonecut.plugin import Reading
+from zonecut.plugin import Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import EdeCode
 from zonecut.protocol.delegation import Delegation
@@ -31,3 +31,13 @@ def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> D
     after = policy.without_orphans(before, request.apply(before), rules.shared)
     policy.check(rules, before, after)
     return after
+
+
+def needs_a_look(change: Change) -> bool:
+    """Whether a change is not to be accepted on a belief, though the write is conditional on that.
+
+    Where the server is so already, as somebody else made it, a write may count as done: who asks for what the operator
+    did a moment ago, the deletion of all DS or a move to the name servers of another holder, has not done it himself.
+    """
+    before, after = change.before, change.after
+    return after == before or (bool(before.ds) and not after.ds) or set(before.ns).isdisjoint(after.ns)

@@ -20,7 +20,7 @@ from zonecut.receiver.case import Case, Standing
 from zonecut.receiver.decisions import Decisions
 from zonecut.receiver.duty import Duty
 from zonecut.receiver.inwork import Held, InWork
-from zonecut.receiver.judgement import check_place
+from zonecut.receiver.judgement import check_place, needs_a_look
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.neighbours import Weighed, weigh
 from zonecut.receiver.ordering import ChildOrder
@@ -370,17 +370,16 @@ class ParentZone:
     async def _decide(self, case: Case, *, signed: bool) -> Weighed:
         """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
 
-        What is believed is enough to accept a change, since the write is conditional on it; to refuse one, or to say
-        that nothing is to be done, the server is asked; so it is before the last DS goes, which somebody else may have
-        taken out. What is read for a request that is refused has no effect on the child's keys, and a signed one does
-        not get past what the next look will mean for them.
+        What is believed is enough to accept a change, since the write is conditional on it, but for some of which see
+        `needs_a_look`; to refuse one, or to say that nothing is to be done, the server is asked as well. What is read
+        for a request that is refused has no effect on the child's keys, and a signed one does not get past what the
+        next look will mean for them.
         """
         believed = self._readings.believed(case.request.child, noticed=True)
         if believed is not None:
             with suppress(Refusal):
                 weighed = await case.weigh(believed)
-                before, after = weighed.change.before, weighed.change.after
-                if after != before and (after.ds or not before.ds):
+                if not needs_a_look(weighed.change):
                     return weighed
         return await self._decide_afresh(case, signed)
 
