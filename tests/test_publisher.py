@@ -44,7 +44,7 @@ async def test_a_publisher_repairs_what_vanished_and_carries_a_roll_through(
     identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
     identities.ensure({TARGET})
     clock = Clock()
-    publisher = Publisher(shared, identities, OURS, publish=True, clock=clock)
+    publisher = Publisher(shared, identities, OURS, publish=True, clock=clock, monotonic=clock)
     running = asyncio.create_task(publisher.run())
     await asyncio.sleep(0.05)
     assert not running.done(), "it waits for the backend to be opened"
@@ -90,10 +90,48 @@ async def test_a_publisher_that_fails_says_so_once_and_tries_again(
     identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
     identities.ensure({TARGET})
     await shared.open()
-    running = asyncio.create_task(Publisher(shared, identities, OURS, publish=True, clock=Clock()).run())
+    publisher = Publisher(shared, identities, OURS, publish=True, clock=Clock(), monotonic=Clock())
+    running = asyncio.create_task(publisher.run())
     await asyncio.sleep(0.2)
     assert capsys.readouterr().out.count("publication.failed") == 1
     parent.hold(APEX)
     await until(lambda: "DSYNC ANY UPDATE" in parent.include.read_text())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_clock_that_is_fast_at_a_start_retires_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before NTP has set it: the old key stays for as long as caches keep it, by the time that has gone by here."""
+    monkeypatch.setattr("zonecut.serve.publisher.REPAIR", 0.02)
+    shared = shared_with(Parent(tmp_path).hold(APEX))
+    identities = Identities(KeyDirectory(tmp_path / "keys", DEFAULT), Algorithm.ED25519)
+    identities.ensure({TARGET})
+    clock, passed = Clock(), Clock()
+    await shared.open()
+
+    async def run(seconds: float) -> set[bytes]:
+        """A process that begins anew; the KEY records that are there in the end."""
+        publisher = Publisher(shared, identities, OURS, publish=True, clock=clock, monotonic=passed)
+        running = asyncio.create_task(publisher.run())
+        await asyncio.sleep(0.3)
+        passed.now += seconds
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        held = {rrset.rtype: rrset.rdatas for rrset in await shared.read_rrsets([TARGET])}
+        return set(held[RRType.KEY])
+
+    await run(0)
+    old = identities.of(TARGET).current
+    new = identities.begin_roll(TARGET, 600).coming
+    assert new is not None
+    identities.refresh()
+    both = {old.key.rdata, new.key.rdata}
+    assert await run(0) == both
+    clock.now += 9000
+    assert await run(599) == both
+    clock.now -= 9000
+    assert await run(700) == both
+    assert identities.signer(TARGET, clock()) == old
+    clock.now += 9000
+    assert await run(601) == {new.key.rdata}

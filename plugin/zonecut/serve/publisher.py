@@ -1,6 +1,7 @@
 """Keeps what a running parent zone announces as the configuration wants it, and carries the roll of the key through."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import structlog
@@ -9,7 +10,7 @@ from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey
 from zonecut.receiver.announcer import Announcer
-from zonecut.receiver.identity import Phase
+from zonecut.receiver.identity import Identity, Phase
 from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.publication import Announcement
 from zonecut.serve.sharing import SharedBackend
@@ -33,10 +34,15 @@ class Publisher:
         *,
         publish: bool,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
+        """`clock` gives seconds since the epoch; `monotonic` those that go by, whatever becomes of the clock."""
         self._backend = backend
         self._identities = identities
         self._clock = clock
+        self._monotonic = monotonic
+        self._signs_since: float | None = None
+        """Since when the new key of a roll was seen here to sign, by `monotonic`."""
         self._due = asyncio.Event()
         self._trouble: str | None = None
         self._phase: Phase | None = None
@@ -81,6 +87,8 @@ class Publisher:
         self._trouble = None
         identity = self._identities.of(self.target)
         now = self._clock()
+        if (early := self._early(identity, now)) > 0:
+            return min(REPAIR, early)
         self._tell(identity.phase(now))
         next_at = identity.next_at(now)
         # a roll of which the beginning or the end was just noted goes on at once
@@ -94,11 +102,29 @@ class Publisher:
         if not self._publish and not rolls:
             return
         announcer = Announcer(self._backend, self._announcement, self._identities.directory)
-        difference = await announcer.publish(identity, self._clock(), keys_only=not self._publish)
+        now = self._clock()
+        if identity.ends_at is not None and self._early(identity, now) > 0:
+            now = min(now, math.nextafter(identity.ends_at, 0.0))
+        difference = await announcer.publish(identity, now, keys_only=not self._publish)
         if difference:
             # what was there is somebody else's perhaps: another receiver that announces itself for the same zone
             tell = _log.warning if difference.removed else _log.info
             tell("publication.written", zone=self._zone, **difference.to_json(self._announcement.codepoints))
+
+    def _early(self, identity: Identity, now: float) -> float:
+        """For how many seconds more the old key of a roll stays though its time is over by the clock.
+
+        That it goes cannot be undone for those who have it cached, and one reading of a clock proves nothing: at a
+        start it may be hours ahead. The new key has to have been seen here to sign for as long as caches keep the old.
+        """
+        phase = identity.phase(now)
+        if phase in (Phase.STEADY, Phase.INTRODUCING):
+            self._signs_since = None
+            return 0.0
+        at = self._monotonic()
+        if self._signs_since is None:
+            self._signs_since = at
+        return self._signs_since + identity.ttl - at if phase is Phase.WITHDRAWING else 0.0
 
     def _tell(self, phase: Phase) -> None:
         if self._phase is not None and phase is not self._phase:

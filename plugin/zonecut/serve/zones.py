@@ -133,7 +133,14 @@ class RunningZones:
             await zone.delegations.close(HANDOVER)
         for apex, (zone, _, shared) in preparation.fresh.items():
             announcement, publish = preparation.announcements[apex]
-            publisher = Publisher(shared, self._identities, announcement, publish=publish, clock=self._clock)
+            publisher = Publisher(
+                shared,
+                self._identities,
+                announcement,
+                publish=publish,
+                clock=self._clock,
+                monotonic=self._monotonic,
+            )
             self._publishers[apex] = publisher
             self._tasks[apex] = self._start(apex, zone, publisher, shared)
 
