@@ -11,7 +11,7 @@ import pytest
 from test_cli_support import House, delegation, now_held
 from vectors_of import CHILD, VECTORS, ZONE
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import Asker, Attempt, ChangeState, NewChange, ServerState, ZoneState
+from zonecut.store import Asker, Attempt, ChangeState, NewChange, ServerState, Watch, ZoneState
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -195,6 +195,22 @@ def test_a_change_that_is_there_before_it_is_recorded_is_no_difference(house: Ho
     assert house.zonecut("delegation", "export", "sig0.test.").code == 0
 
 
+def test_what_keeps_the_changes_of_a_child_out_is_shown(house: House) -> None:
+    async def watched() -> None:
+        async with house.store() as store:
+            await store.watches.begin(
+                Watch(CHILD, ZONE, now_held(), 1.0, now_held().ns, 1.0, ds_gone_since=2.0, suspect_since=3.0)
+            )
+
+    assert "somebody else" not in house.zonecut("delegation", "show", "child.sig0.test.").out
+    asyncio.run(watched())
+    shown = house.zonecut("delegation", "show", "child.sig0.test.").out
+    assert "; its DS were taken out by somebody else (seen 1970-01-01T00:00:02.000Z): by trust.foreign_ds" in shown
+    assert "; its name servers were changed by somebody else (seen 1970-01-01T00:00:03.000Z)" in shown
+    document = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
+    assert document["watch"]["ds_gone_since"] == "1970-01-01T00:00:02.000Z"
+
+
 def test_a_child_that_is_not_delegated_is_called_so(house: House) -> None:
     assert "not delegated" in house.zonecut("delegation", "show", "nobody.sig0.test.").out
 
@@ -238,6 +254,7 @@ def test_an_export_says_which_children_differ_and_how(house: House) -> None:
     # what the ledger knows nothing of is no difference
     assert (found["second.sig0.test."]["difference"], found["second.sig0.test."]["ledger"]) == (None, None)
     shown = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
+    del shown["watch"]
     assert shown == found["child.sig0.test."]
     target = house.directory / "export.zone"
     assert house.zonecut("delegation", "export", "sig0.test.", "--output", target).code == 3
