@@ -245,7 +245,7 @@ def no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise ResolveError("/etc/resolv.conf names no resolver")
 
-    monkeypatch.setattr(resolve, "system_nameservers", none)
+    monkeypatch.setattr("zonecut.serve.resolvers.system_nameservers", none)
 
 
 @pytest.mark.usefixtures("no_resolver")

@@ -6,6 +6,7 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zonecut.cli import session
@@ -57,15 +58,19 @@ def _is_foreign(endpoint: "Endpoint") -> bool:
 
 
 def _looking(loaded: "Loaded") -> list[str]:
-    """What look-ups need: resolvers, trust anchors."""
+    """What look-ups need: resolvers, trust anchors. Without any resolver, keys are not looked for, and no more."""
     from zonecut.configfile import ConfigurationError
-    from zonecut.serve.resolvers import make_resolver
+    from zonecut.serve.resolvers import NoResolver, make_resolver
     from zonecut.serve.worlds import make_world
 
     found: list[str] = []
     try:
         for section in loaded.configuration.parents:
-            make_world(loaded, section, time.time)
+            if loaded.methods[section.apex] or section.trust.on_demand:
+                make_world(loaded, section, time.time)
+            elif not section.checks.are_off:
+                with suppress(NoResolver):
+                    make_resolver(loaded, time.time, section.policy.glue_addresses)
         for child in loaded.configuration.children:
             make_resolver(loaded, time.time, child.parent.addresses)
     except ConfigurationError as error:
