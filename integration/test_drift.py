@@ -50,7 +50,10 @@ def waiting(world: World) -> int:
 
 
 def shown(world: World, child: str, exit_code: int) -> Any:
-    return world.zonecut.cli("delegation", "show", child, expect=exit_code)
+    """As an export has it: what is watched of one child stands beside."""
+    document = world.zonecut.cli("delegation", "show", child, expect=exit_code)
+    del document["watch"]
+    return document
 
 
 def exported(world: World, exit_code: int) -> dict[str, Any]:
