@@ -13,8 +13,9 @@ from zonecut.protocol import names
 from zonecut.receiver import serials
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.outcome import APPLIED, Outcome
 from zonecut.receiver.serials import Serials
-from zonecut.store import Store
+from zonecut.store import Store, ZoneSerial
 
 ZONE = names.from_text("parent.example.")
 
@@ -64,3 +65,36 @@ async def test_a_serial_that_stays_after_a_change_is_told(
             assert stays[0]["reason"] == (
                 f"it is 7 before and {shown[-1]} after a change: secondaries do not fetch the zone"
             )
+
+
+async def test_whoever_ends_the_looks_ends_no_change_and_a_defect_ends_no_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run beside the writer, and are begun anew with it, while what was taken up again waits for the server."""
+    monkeypatch.setattr(serials, "PERIOD", 0.01)
+
+    class Faulty(Numbered):
+        async def serial(self) -> int | None:
+            if self.last is None:
+                self.last = 7
+                raise ZeroDivisionError
+            return await super().serial()
+
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        ledger = Ledger(store, ZONE, "this boot")
+        kept = Serials(ZONE, cast(Backend, Faulty(8)), ledger, ChildOrder(ledger))
+        await kept.begin()
+        waits: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        kept.expect(waits)
+        task = asyncio.create_task(kept.run())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not waits.done()
+        waits.set_result(APPLIED)
+        with capture_logs() as logs:
+            task = asyncio.create_task(kept.run())
+            await asyncio.sleep(0.3)
+            task.cancel()
+        assert [each["event"] for each in logs] == ["zone.serial.defect"]
+        assert (await store.serials.last(ZONE)) == ZoneSerial(ZONE, 8, "this boot")

@@ -6,7 +6,6 @@ ledger may have been written and undone since, without a trace in the zone but i
 """
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
 
 import structlog
@@ -16,6 +15,7 @@ from zonecut.protocol import names
 from zonecut.protocol.sig0 import later
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.trouble import Trouble
 from zonecut.store import StoreUnavailable, ZoneSerial
 
@@ -40,7 +40,7 @@ class Serials:
         self._known: ZoneSerial | None = None
         self._compared = False
         self._doubt: str | None = None
-        self._resumed: list[Awaitable[object]] = []
+        self._resumed: list[asyncio.Future[Outcome]] = []
         self._due = asyncio.Event()
         self._written = False
         self._stays = Trouble("zone.serial.stays", zone=names.to_text(zone))
@@ -50,7 +50,7 @@ class Serials:
         """Before anything is written. Raises StoreUnavailable."""
         self._known = await self._ledger.last_serial()
 
-    def expect(self, settled: Awaitable[object]) -> None:
+    def expect(self, settled: "asyncio.Future[Outcome]") -> None:
         """A change was taken up again that an earlier process had accepted: the old serial counts until it ends."""
         self._resumed.append(settled)
 
@@ -87,10 +87,16 @@ class Serials:
     async def run(self) -> None:
         """Record the zone's serial until cancelled, and tell where it does not rise with what is written."""
         if self._resumed:
-            await asyncio.gather(*self._resumed, return_exceptions=True)
+            # not gathered: whoever ends this task ends none of the changes
+            await asyncio.wait(self._resumed)
         while True:
-            with suppress(BackendError):  # its health tells
+            try:
                 await self._look()
+            except BackendError:
+                pass  # its health tells
+            except Exception:
+                # a defect of an adapter: nobody stops writing since nobody counts
+                _log.exception("zone.serial.defect", zone=names.to_text(self._zone))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD):
                     await self._due.wait()
