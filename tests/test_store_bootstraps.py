@@ -560,6 +560,15 @@ async def test_keys_of_one_source_keep_no_other_source_waiting(store: Store) -> 
     assert first.key_id == many[1].id
 
 
+async def test_all_that_came_in_datagrams_is_one_source(store: Store) -> None:
+    """Their addresses may be forged, each another one."""
+    for number in range(1, 21):
+        await begin(store, key(number), source=f"192.0.2.{number} (UDP)", most=(100, 100, 100))
+    honest = await begin(store, key(30), source="198.51.100.1", most=(100, 100, 100))
+    await store.bootstraps.progress(replace(await under_way(store, honest), next_at=NOW + 4))
+    assert honest.id in [each.key_id for each in await store.bootstraps.due(ZONE, NOW + 5, 2, ())]
+
+
 async def test_everything_survives_a_restart(tmp_path: Path) -> None:
     url, clock = f"sqlite:///{tmp_path}/zonecut.db", Clock()
     async with Store.open(url, clock=clock) as store:

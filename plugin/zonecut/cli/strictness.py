@@ -6,7 +6,6 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zonecut.cli import session
@@ -36,15 +35,17 @@ def _listening(loaded: "Loaded") -> list[str]:
     from zonecut.serve.listeners import CannotListen
 
     receiver = loaded.configuration.receiver
+    found: list[str] = []
     try:
         Hook(Tally(), monotonic).prepare(receiver.hook, receiver.limits)
     except CannotListen as error:
-        return [str(error)]
-    return [
+        found.append(str(error))
+    found += [
         f"receiver.listen: {endpoint}: {endpoint.address} is no address of this machine"
         for endpoint in receiver.endpoints
         if _is_foreign(endpoint)
     ]
+    return found
 
 
 def _is_foreign(endpoint: "Endpoint") -> bool:
@@ -64,18 +65,24 @@ def _looking(loaded: "Loaded") -> list[str]:
     from zonecut.serve.worlds import make_world
 
     found: list[str] = []
-    try:
-        for section in loaded.configuration.parents:
-            if loaded.methods[section.apex] or section.trust.on_demand:
+    for section in loaded.configuration.parents:
+        looks_for_keys = bool(loaded.methods[section.apex]) or section.trust.on_demand
+        try:
+            if looks_for_keys:
                 make_world(loaded, section, time.time)
             elif not section.checks.are_off:
-                with suppress(NoResolver):
-                    make_resolver(loaded, time.time, section.policy.glue_addresses)
-        for child in loaded.configuration.children:
+                make_resolver(loaded, time.time, section.policy.glue_addresses)
+        except NoResolver as error:
+            found += error.problems if looks_for_keys else ()
+        except ConfigurationError as error:
+            found += error.problems
+    for child in loaded.configuration.children:
+        try:
             make_resolver(loaded, time.time, child.parent.addresses)
-    except ConfigurationError as error:
-        found += error.problems
-    return found
+        except ConfigurationError as error:
+            found += error.problems
+    # what is wrong with the resolver is wrong for everybody
+    return list(dict.fromkeys(found))
 
 
 async def _opening(loaded: "Loaded") -> AsyncIterator[str]:

@@ -28,6 +28,7 @@ from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.published import Published
 from zonecut.store import (
+    FORGEABLE,
     Bootstrap,
     ChangeKind,
     HeldBack,
@@ -274,4 +275,4 @@ def _source_text(source: Source) -> str:
     """What counts as one source, for people: an IPv4 address, or the /64 of an IPv6 address, and UDP by itself."""
     key, is_udp = source.counted
     text = key if isinstance(key, str) else f"{inet_ntop(AF_INET6, key + bytes(8))}/64"
-    return f"{text} (UDP)" if is_udp else text
+    return f"{text}{FORGEABLE}" if is_udp else text

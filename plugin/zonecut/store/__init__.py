@@ -5,7 +5,7 @@
 
 from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
-from zonecut.store.bootstrap_values import Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
+from zonecut.store.bootstrap_values import FORGEABLE, Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
 from zonecut.store.bootstraps import TRUSTED_ANEW, BootstrapTable
 from zonecut.store.change_values import (
     AcceptedChange,
@@ -45,6 +45,7 @@ from zonecut.store.zone_serials import ZoneSerial, ZoneSerials
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
+    "FORGEABLE",
     "TRUSTED_ANEW",
     "Store",
     "KeyTable",

@@ -5,12 +5,12 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, insert, or_, select, update
 
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables
-from zonecut.store.bootstrap_values import Bootstrap, Upload
+from zonecut.store.bootstrap_values import FORGEABLE, Bootstrap, Upload
 from zonecut.store.errors import QuotaExceeded
 from zonecut.store.key_values import KeyState, StoredKey
 
@@ -89,10 +89,14 @@ def check_quota(connection: Connection, upload: Upload) -> None:
 
 
 def due_in_turn(zone: bytes, now: float, limit: int, exclude: Collection[int]) -> Select[Any]:
-    """The rows of which a look is due or wanted, by turns of their sources: one source that brings very many keys, as
-    anybody can, keeps nobody else waiting for more than one of them."""
+    """The rows of which a look is due or wanted, by turns of their sources.
+
+    One source that brings very many keys, as anybody can, keeps nobody else waiting for more than one of them. All that
+    came in datagrams is one source: addresses are forged there, as many as anybody likes.
+    """
     is_due = or_(and_(_TABLE.c.manual.is_(False), _TABLE.c.next_at <= now), _TABLE.c.wanted_at <= now)
-    turn = func.row_number().over(partition_by=_TABLE.c.source, order_by=(_TABLE.c.attempts, _TABLE.c.next_at))
+    source = case((_TABLE.c.source.endswith(FORGEABLE), FORGEABLE), else_=_TABLE.c.source)
+    turn = func.row_number().over(partition_by=source, order_by=(_TABLE.c.attempts, _TABLE.c.next_at))
     due = select(_TABLE.c.key_id, turn.label("turn")).where(_TABLE.c.zone == zone, is_due).subquery()
     return (
         select(_TABLE)

@@ -104,6 +104,10 @@ class Upload:
     a key that is none of them gives its own: one of a former holder, say."""
 
 
+FORGEABLE = " (UDP)"
+"""How the source of a key ends that came in a datagram, whose address anybody can forge."""
+
+
 class Unpublished(StrEnum):
     """What becomes of a trusted key that is not in the KEY RRset by which another key of its child was validated."""
 

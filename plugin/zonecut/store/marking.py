@@ -142,10 +142,7 @@ class Marking:
             # another process may have written one meanwhile that tells of more, in whose place this one is now
             overtaken = restored is None and newest(connection).entry != mark.entry
             connection.rollback()
-            if overtaken:
-                self._due = True
-                if at_once:
-                    self.keep(connection, stamp, generation, at_once=True)
+            self._due = self._due or overtaken
 
     def look_again(self, connection: Connection) -> None:
         """See whether a store that was restored has been accepted. No transaction is under way on `connection`."""

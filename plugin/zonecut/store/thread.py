@@ -21,6 +21,8 @@ from zonecut.store.storefile import StoreFile
 
 LOCK_PATIENCE = 5.0
 """Seconds for which a write tries to get the lock that another process holds."""
+_LAST_MARKS = 3
+"""How often the mark is written at the end, where other processes have just written theirs."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -122,7 +124,8 @@ class StoreThread:
                     hand_back(self._write(writes))
                 self._mark()
         finally:
-            self._mark(at_once=True)
+            for _ in range(_LAST_MARKS):
+                self._mark(at_once=True)
             self._drop_connection()
             self._engine.dispose()
 
