@@ -48,4 +48,11 @@ async def _change(
                 f"key {stored.key.tag} of {names.to_text(child)} is trusted, and only what waits is rejected:"
                 " `zonecut key revoke` ends the trust in it, for ever"
             )
-        return await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason)
+        ended = await store.keys.set_state(stored.id, KeyState(state), actor.operator(), reason)
+        if store.restored is not None and session.daemon_of(loaded) is None:
+            # a daemon whose directory was moved away, and this put in its place, has another one open
+            output.complain(
+                f"{loaded.configuration.store.url} is a copy that no zonecut serve has, and waits for zonecut store "
+                "accept: this counts in it alone; where zonecut serve runs, it has another one"
+            )
+        return ended

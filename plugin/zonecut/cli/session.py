@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zonecut.config import ChildSection, Loaded, ParentSection
     from zonecut.plugin import Backend
     from zonecut.store import Store
+    from zonecut.store.lock import Holder
 
 _Result = TypeVar("_Result")
 
@@ -89,6 +90,15 @@ async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIter
         yield backend
     finally:
         await backend.close()
+
+
+def daemon_of(loaded: "Loaded") -> "Holder | None":
+    """The zonecut serve that has the store of a configuration; None where none has it, or that cannot be seen."""
+    from sqlalchemy import make_url
+
+    from zonecut.store.lock import holder
+
+    return holder(Path(make_url(loaded.configuration.store.url).database or ""))
 
 
 def has_store(loaded: "Loaded") -> bool:

@@ -1,7 +1,6 @@
 """`zonecut store accept`: an operator takes a restored store for what counts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,12 +47,9 @@ def command(
 
 
 async def _accept(loaded: "Loaded", anyway: bool) -> "tuple[float, list[tuple[Waiting, ChangeState]]]":
-    from sqlalchemy import make_url
-
     from zonecut.store import ChangeState, Settlement
-    from zonecut.store.lock import holder
 
-    daemon = holder(Path(make_url(loaded.configuration.store.url).database or "")) if anyway else None
+    daemon = session.daemon_of(loaded) if anyway else None
     if daemon is not None:
         raise Failure(
             f"store accept --anyway: zonecut serve runs on the store ({daemon}), and would go on taking what was "
