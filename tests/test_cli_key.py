@@ -155,6 +155,18 @@ def test_with_several_keys_it_must_be_said_which(house: House) -> None:
     assert "it is hers" in trusted.out
 
 
+def test_a_revoked_key_is_not_meant_unless_it_is_named(house: House) -> None:
+    house.imported(DIRECTORY)
+    for tag in TAGS[:2]:
+        assert house.zonecut("key", "revoke", "child.sig0.test.", "--keyid", tag).code == 0
+    assert house.zonecut("key", "trust", "child.sig0.test.", "--json").document["tag"] == TAGS[2]
+    assert house.zonecut("key", "revoke", "child.sig0.test.", "--json").document["tag"] == TAGS[2]
+    # where nothing else is there, all are shown
+    ended = house.zonecut("key", "trust", "child.sig0.test.")
+    assert ended.code == 2
+    assert all(str(tag) in ended.err for tag in TAGS)
+
+
 def twin_of(key: Key) -> Key:
     """Another usable key with the same tag: the sum of its pairs of octets is the same."""
     pairs = [key.public_key[place : place + 2] for place in range(0, 32, 2)]

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from zonecut.cli.choices import KeyStateChoice
 from zonecut.cli.failures import Failure, UsageFailure
 from zonecut.protocol import names
 
@@ -26,8 +27,13 @@ async def matching(
 
 
 async def the_one(store: "Store", child: bytes, keyid: int | None, fingerprint: str | None) -> "StoredKey":
-    """The one key that is meant. Raises UsageFailure, listing the candidates, if it is not clear which."""
+    """The one key that is meant. Raises UsageFailure, listing the candidates, if it is not clear which.
+
+    Where nothing is said of the key, those that were revoked are not meant: nothing can be done with them any more.
+    """
     found = await matching(store, child, keyid, fingerprint)
+    if keyid is None and fingerprint is None:
+        found = tuple(stored for stored in found if stored.state.value != KeyStateChoice.REVOKED.value) or found
     if len(found) == 1:
         return found[0]
     tags = {stored.key.tag for stored in found}

@@ -103,7 +103,8 @@ def check_floor(floor: float | None, inception: int, now: int) -> None:
     if at < (floor if ahead else min(floor, now)):
         reason = (
             f"stale: signed at {_signed(inception, now)}, and what was accepted before {_text(floor)} is not known,"
-            f" since the store was restored from a backup: sign it anew from then on; it is {_text(now)} here"
+            f" since the store was restored from a backup, or the zone was: sign it anew from then on; it is"
+            f" {_text(now)} here"
         )
         raise Refusal("store-restored", reason, Rcode.BADTIME, EdeCode.OTHER)
 
