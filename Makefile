@@ -87,7 +87,7 @@ constraints: ## Resolve all dependencies afresh and pin them in constraints.txt
 	rm -rf $(WORK)/constraints
 
 servers: ## Install the servers that the tests need
-	@integration/install-servers bind knot pdns postgresql unbound
+	@integration/install-servers bind knot mariadb pdns postgresql unbound
 
 venv: $(VENV)/.development ## The virtual environment, with everything for development
 

@@ -1,7 +1,7 @@
 """Fixtures of the tests against real servers.
 
-Each test has its own servers and zones: a named is up in less than a tenth of a second. A PostgreSQL takes longer to
-make: there is one for all, and each test makes databases of its own.
+Each test has its own servers and zones: a named is up in less than a tenth of a second. A PostgreSQL or MariaDB takes
+longer to make: there is one for all, and each test makes databases of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab.fixed_addresses import fixed_addresses
+from lab.mariadb import MariaDb, mariadb_home
 from lab.named import Named, StartNamed
 from lab.ports import LOOPBACK, free_port
 from lab.postgresql import PostgreSql, home
@@ -79,6 +80,18 @@ def _shared_postgresql() -> Iterator[PostgreSql]:
 def postgresql(_shared_postgresql: PostgreSql) -> PostgreSql:
     """A running PostgreSQL, also if an earlier test left it dead."""
     return _shared_postgresql if _shared_postgresql.running else _shared_postgresql.start()
+
+
+@pytest.fixture(scope="session")
+def _shared_mariadb() -> Iterator[MariaDb]:
+    with mariadb_home() as directory, MariaDb(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(_shared_mariadb: MariaDb) -> MariaDb:
+    """A running MariaDB, also if an earlier test left it dead."""
+    return _shared_mariadb if _shared_mariadb.running else _shared_mariadb.start()
 
 
 def _new_directory(parent: Path, name: str) -> Path:

@@ -1,16 +1,17 @@
-"""The adapter `database` under the adapter contract: on a SQLite file, and on a real PostgreSQL."""
+"""The adapter `database` under the adapter contract: on a SQLite file, on a real PostgreSQL and on a real MariaDB."""
 
 import re
 import signal
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from lab.mariadb import MariaDb
 from lab.postgresql import PostgreSql
-from lab.registry import PostgreSqlRegistry, Record, Registry, SqliteRegistry
+from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Record, Registry, ServedRegistry, SqliteRegistry
 from lab.server import Add, Delete
 from lab.unprivileged import unprivileged
 from zonecut.plugin import Backend, BackendContext
@@ -110,12 +111,11 @@ def unprivileged_without(directory: Path) -> Iterator[None]:
         directory.chmod(mode)
 
 
-class OnPostgreSql(ContractDatabase):
-    def __init__(self, server: PostgreSql, directory: Path, master_file: str) -> None:
-        self._server = server
+class OnServer(ContractDatabase):
+    def __init__(self, registry: ServedRegistry, directory: Path, master_file: str) -> None:
+        self._server = registry.server
         self._wrong = directory / "wrong.password"
-        self.registry = PostgreSqlRegistry(server, directory, "contract")
-        super().__init__(self.registry, master_file)
+        super().__init__(registry, master_file)
 
     @contextmanager
     def stranger(self) -> Iterator[Backend]:
@@ -153,11 +153,12 @@ class TestSqlite(BackendContract):
 class TestPostgreSql(BackendContract):
     @pytest.fixture
     def serve(self, postgresql: PostgreSql, tmp_path: Path) -> Iterator[Serve]:
-        with ExitStack() as made:
+        with PostgreSqlRegistry(postgresql, tmp_path, "contract") as registry:
+            yield lambda master_file: OnServer(registry, tmp_path, master_file)
 
-            def serve(master_file: str) -> ContractServer:
-                server = OnPostgreSql(postgresql, tmp_path, master_file)
-                made.enter_context(server.registry)
-                return server
 
-            yield serve
+class TestMariaDb(BackendContract):
+    @pytest.fixture
+    def serve(self, mariadb: MariaDb, tmp_path: Path) -> Iterator[Serve]:
+        with MariaDbRegistry(mariadb, tmp_path, "contract") as registry:
+            yield lambda master_file: OnServer(registry, tmp_path, master_file)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from busy_children import Client, all_the_time, first_changes
+from database_world import KINDS, made_on, registry_of, replayed
 from lab.child import make_key
 from lab.generated import GeneratedNamed
+from lab.mariadb import MariaDb
 from lab.postgresql import PostgreSql
 from lab.process import until
-from lab.registry import PostgreSqlRegistry, Registry, SqliteRegistry
+from lab.registry import Registry
 from lab.server import Add, Delete
 from lab.zones import PARENT, ParentZone
 from signer import NS, Signer, name
@@ -27,11 +29,7 @@ CHILD = f"child0.{PARENT}"
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
-    if request.param == "sqlite":
-        made: Registry = SqliteRegistry(tmp_path / "registry")
-    else:
-        made = PostgreSqlRegistry(request.getfixturevalue("postgresql"), tmp_path, "registry")
-    with made:
+    with registry_of(request, tmp_path) as made:
         yield made
 
 
@@ -40,19 +38,7 @@ def named(registry: Registry, tmp_path: Path) -> GeneratedNamed:
     return GeneratedNamed(tmp_path / "server", ParentZone(PARENT, delegations=CHILDREN), registry=registry)
 
 
-def replayed(registry: Registry) -> set[tuple[str, str, int, str]]:
-    """What a consumer of the history holds that has read all of it."""
-    held = set()
-    for place, (serial, action, record) in enumerate(registry.history(PARENT), 1):
-        assert serial == place
-        if action == "added":
-            assert record not in held
-            held.add(record)
-        else:
-            held.remove(record)
-    return held
-
-
+@pytest.mark.parametrize("registry", KINDS, indirect=True)
 def test_a_signed_change_reaches_the_tables_the_history_and_the_zone(
     tmp_path: Path, registry: Registry, named: GeneratedNamed
 ) -> None:
@@ -191,19 +177,22 @@ def test_zonecut_is_killed_again_and_again(tmp_path: Path, registry: Registry, n
 
 
 @pytest.mark.crash
-def test_postgresql_is_killed_and_comes_back_while_changes_arrive(tmp_path: Path, postgresql: PostgreSql) -> None:
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_server_is_killed_and_comes_back_while_changes_arrive(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     children = clients()
-    registry = PostgreSqlRegistry(postgresql, tmp_path, "registry")
-    with registry:
+    server: PostgreSql | MariaDb = request.getfixturevalue(kind)
+    with made_on(server, tmp_path) as registry:
         named = GeneratedNamed(tmp_path / "server", ParentZone(PARENT, delegations=CHILDREN), registry=registry)
         with World(tmp_path, server=named, keys=[client.signer for client in children]) as world:
             first_changes(children, world.port)
             with all_the_time(children, world.port):
                 for _ in range(max(3, ROUNDS // 3)):
                     time.sleep(random.uniform(0.2, 0.6))
-                    postgresql.kill()
+                    server.kill()
                     time.sleep(random.uniform(0.0, 0.5))
-                    postgresql.start()
+                    server.start()
                 time.sleep(1)
             check_end(world, registry, children)
             assert unexpected_lines(world.zonecut, ["backend.unavailable"]) == []

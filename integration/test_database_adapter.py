@@ -8,26 +8,27 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dns.zone
 import psycopg
+import pymysql
 import pytest
 from sqlalchemy import text
 
+from database_world import CHILD, KINDS, delegation, made, name, opened, registry_of, replayed
 from lab.ports import free_port
 from lab.postgresql import PostgreSql, hand_over, home
-from lab.registry import PostgreSqlRegistry, Record, Registry, SqliteRegistry
+from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Registry, SqliteRegistry
 from lab.server import Add, Delete
 from lab.tls import self_signed
 from lab.unprivileged import unprivileged
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import (
     BackendConflict,
-    BackendContext,
     BackendMisconfigured,
     BackendRejected,
     BackendUnavailable,
@@ -37,24 +38,25 @@ from zonecut.plugin import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
-from zonecut_database import DatabaseOptions
 from zonecut_database.backend import DatabaseBackend
 
-ZONE = names.from_text(PARENT)
-CHILD = f"child1.{PARENT}"
-Backends = Callable[..., "DatabaseBackend"]
+NOT_TAKEN = (
+    sqlite3.IntegrityError,
+    psycopg.errors.IntegrityError,
+    psycopg.errors.DataError,
+    pymysql.err.IntegrityError,
+    pymysql.err.DataError,
+    pymysql.err.OperationalError,
+)
+"""What is raised for a row that the tables refuse."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     """A registry of each kind, with three delegations."""
-    if request.param == "sqlite":
-        made: Registry = SqliteRegistry(tmp_path / "registry")
-    else:
-        made = PostgreSqlRegistry(request.getfixturevalue("postgresql"), tmp_path, "registry")
-    with made:
+    with registry_of(request, tmp_path) as made:
         yield made.add(ParentZone(PARENT, delegations=3))
 
 
@@ -63,56 +65,6 @@ def on_postgresql(postgresql: PostgreSql, tmp_path: Path) -> Iterator[PostgreSql
     registry = PostgreSqlRegistry(postgresql, tmp_path, "registry")
     with registry:
         yield registry.add(ParentZone(PARENT, delegations=3))
-
-
-def made(registry: Registry | dict[str, Any], **options: Any) -> DatabaseBackend:
-    """A backend that is not open yet."""
-    given = registry.backend() if isinstance(registry, Registry) else registry
-    chosen = {**given, "timeout": 3.0, **options}
-    chosen.pop("adapter", None)
-    return DatabaseBackend(BackendContext(ZONE, Ttls(7200, 1800, 900)), DatabaseOptions.model_validate(chosen))
-
-
-@asynccontextmanager
-async def opened(registry: Registry | dict[str, Any], **options: Any) -> AsyncIterator[DatabaseBackend]:
-    backend = made(registry, **options)
-    await backend.open()
-    try:
-        yield backend
-    finally:
-        await backend.close()
-
-
-def name(text: str) -> bytes:
-    return names.from_text(f"{text}.{PARENT}")
-
-
-def delegation(child: str, number: int) -> Delegation:
-    """A delegation of a child, unlike those with another number."""
-    owner = name(child)
-    server = name(f"ns{number}.{child}")
-    return Delegation.of(
-        owner,
-        [
-            RR(owner, RRType.NS, server),
-            RR(owner, RRType.NS, names.from_text("ns.elsewhere.test.")),
-            RR(owner, RRType.DS, number.to_bytes(2) + b"\x0d\2" + number.to_bytes(32)),
-            RR(server, RRType.A, b"\x0b\0" + number.to_bytes(2)),
-        ],
-    )
-
-
-def replayed(registry: Registry, start: Sequence[Record] = ()) -> set[Record]:
-    """What the history says that the zone holds."""
-    held = set(start)
-    for place, (serial, action, record) in enumerate(registry.history(PARENT), 1):
-        assert serial == place
-        if action == "added":
-            assert record not in held
-            held.add(record)
-        else:
-            held.remove(record)
-    return held
 
 
 # The history
@@ -181,7 +133,7 @@ async def test_many_who_write_at_once_leave_a_history_without_gaps(registry: Reg
         nonlocal edits
         while not ended.is_set():
             number = random.randrange(50)
-            with suppress(sqlite3.OperationalError, psycopg.errors.DeadlockDetected):
+            with suppress(sqlite3.OperationalError, psycopg.errors.DeadlockDetected, pymysql.err.OperationalError):
                 registry.edit(PARENT, Delete(shared, "NS"), Add(shared, 60, "NS", f"ns{number}.test."))
                 edits += 1
             time.sleep(0.01)
@@ -312,8 +264,8 @@ async def test_one_senseless_row_stops_no_listing(
     """Nine kinds that the tables' own constraints let pass, in SQLite at least."""
     try:
         registry.insert([(PARENT, child, owner, rtype, 60, rdata)])
-    except (psycopg.errors.CheckViolation, psycopg.errors.InvalidTextRepresentation):
-        return  # PostgreSQL looks at addresses and digests itself
+    except (psycopg.errors.CheckViolation, psycopg.errors.InvalidTextRepresentation, pymysql.err.OperationalError):
+        return  # PostgreSQL and MariaDB look at addresses and digests themselves
     async with opened(registry) as backend:
         found = [each async for each in backend.children()]
         (told,) = [each for each in found if isinstance(each, Unreadable)]
@@ -393,7 +345,7 @@ def test_the_tables_take_nothing_that_is_written_in_two_ways(registry: Registry)
         (CHILD, CHILD, "NS", 60, f"ns1.{CHILD}"),
         (CHILD, CHILD, "NS", 60, "bücher.test."),
     ):
-        with pytest.raises((sqlite3.IntegrityError, psycopg.errors.IntegrityError, psycopg.errors.DataError)):
+        with pytest.raises(NOT_TAKEN):
             registry.insert([(PARENT, child, owner, rtype, ttl, rdata)])
     if isinstance(registry, SqliteRegistry):
         unfit: Sequence[tuple[Any, Any]] = ((60, b"ns.test."), ("60 s", "ns.test."), (2**31, "ns.test."))
@@ -449,7 +401,7 @@ def empty_database(registry: Registry, directory: Path) -> dict[str, Any]:
     """`backend` with a database that has no tables, and belongs to the same role."""
     if isinstance(registry, SqliteRegistry):
         return {"url": f"sqlite:///{directory}/empty.db"}
-    assert isinstance(registry, PostgreSqlRegistry)
+    assert isinstance(registry, PostgreSqlRegistry | MariaDbRegistry)
     registry.drop_tables()
     return registry.backend()
 
@@ -457,7 +409,7 @@ def empty_database(registry: Registry, directory: Path) -> dict[str, Any]:
 @contextmanager
 def execute_in(backend: dict[str, Any], registry: Registry) -> Iterator[Callable[[str], object]]:
     """Somebody executes statements in the database of a `backend`."""
-    if isinstance(registry, PostgreSqlRegistry):
+    if not isinstance(registry, SqliteRegistry):
         yield lambda statement: registry.execute((statement, ()))
     else:
         with closing(sqlite3.connect(backend["url"].removeprefix("sqlite:///"))) as database, database:
@@ -566,7 +518,7 @@ async def test_a_full_disk_is_told_and_survived(registry: Registry) -> None:
 
 @contextmanager
 def full_disk(registry: Registry) -> Iterator[None]:
-    """No room: for SQLite none beyond little more than what its files have, for PostgreSQL as its own errors say."""
+    """No room: for SQLite none beyond little more than what its files have, for servers as their own errors say."""
     if isinstance(registry, SqliteRegistry):
         room = max(file.stat().st_size for file in registry.file.parent.iterdir()) + 32 * 1024
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -575,6 +527,14 @@ def full_disk(registry: Registry) -> Iterator[None]:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return
+    if isinstance(registry, MariaDbRegistry):
+        signal = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full'"
+        registry.execute((f"CREATE TRIGGER full_disk BEFORE INSERT ON zonecut_records FOR EACH ROW {signal}", ()))
+        try:
+            yield
+        finally:
+            registry.execute(("DROP TRIGGER full_disk", ()))
         return
     assert isinstance(registry, PostgreSqlRegistry)
     function = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
@@ -755,6 +715,10 @@ async def test_a_trigger_of_the_registry_may_refuse_a_change_with_a_reason(regis
     if isinstance(registry, SqliteRegistry):
         body = "BEGIN SELECT RAISE(ABORT, 'locked by the registrar'); END"
         statements = [f"CREATE TRIGGER locked BEFORE INSERT ON zonecut_records WHEN NEW.child = '{CHILD}' {body}"]
+    elif isinstance(registry, MariaDbRegistry):
+        body = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'locked by the registrar'"
+        trigger = "CREATE TRIGGER locked BEFORE INSERT ON zonecut_records FOR EACH ROW"
+        statements = [f"{trigger} IF NEW.child = '{CHILD}' THEN {body}; END IF"]
     else:
         body = f"IF NEW.child = '{CHILD}' THEN RAISE 'locked by the registrar'; END IF; RETURN NEW;"
         statements = [

@@ -1,4 +1,4 @@
-"""The adapter `database`: a parent zone that is made from tables, in SQLite or PostgreSQL.
+"""The adapter `database`: a parent zone that is made from tables, in SQLite, PostgreSQL or MariaDB.
 
 The delegations, and what zonecut publishes for itself, are rows of one table; a second one has every change of it,
 whoever made it. README.md describes them for those who read and edit them.

@@ -13,13 +13,15 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
-from zonecut.plugin.privatefile import PrivateFileError, read_private
+from zonecut_database.mariadb import MariaDb
 from zonecut_database.options import DatabaseOptions, shown
+from zonecut_database.password import read_password
+from zonecut_database.shares import LOCK_SHARE, STATEMENT_SHARE
 
-LOCK_SHARE = 0.6
-"""The part of the time limit that is waited for a lock: the database gives up first, and can say why."""
-_STATEMENT_SHARE = 0.8
-"""The same for a whole statement."""
+_NEEDED = {
+    "mariadb": "PyMySQL for MariaDB: pip install 'zonecut[mariadb]'",
+    "postgresql": "psycopg for PostgreSQL: pip install 'zonecut[postgresql]'",
+}
 
 
 class Database(Protocol):
@@ -59,11 +61,12 @@ def database_of(options: DatabaseOptions) -> Database:
     if url.get_backend_name() == "sqlite":
         return Sqlite(url, options.timeout)
     try:
+        if url.get_backend_name() == "mariadb":
+            return MariaDb(url, options.password_file, options.timeout)
         return PostgreSql(url, options.password_file, options.timeout)
     except ImportError as error:  # also where psycopg is there and libpq is not
-        raise BackendMisconfigured(
-            f"the adapter database needs psycopg for PostgreSQL: pip install 'zonecut[postgresql]' ({error})"
-        ) from error
+        needed = _NEEDED[url.get_backend_name()]
+        raise BackendMisconfigured(f"the adapter database needs {needed} ({error})") from error
 
 
 class Sqlite:
@@ -179,18 +182,8 @@ class PostgreSql:
 
     def _supply_password(self, _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
         """Each time anew: a password that changed is used without a restart."""
-        if self._password_file is None:
-            return
-        try:
-            password = read_private(self._password_file, "the password for the database").rstrip(b"\r\n").decode()
-        except PrivateFileError as error:
-            raise BackendMisconfigured(str(error)) from error
-        except UnicodeDecodeError:
-            password = ""
-        # without one, libpq would go and find some other
-        if not password:
-            raise BackendMisconfigured(f"the password for the database {self._password_file} is no line of text")
-        parameters["password"] = password
+        if self._password_file is not None:
+            parameters["password"] = read_password(self._password_file)
 
 
 def _engine(url: URL, timeout: float) -> Engine:
@@ -215,7 +208,7 @@ def _engine(url: URL, timeout: float) -> Engine:
     def configure(raw: Any, _record: Any) -> None:
         # Should we hang in the middle of a transaction, it must not keep the zone's lock.
         limits = {
-            "statement_timeout": _STATEMENT_SHARE * timeout,
+            "statement_timeout": STATEMENT_SHARE * timeout,
             "lock_timeout": LOCK_SHARE * timeout,
             "idle_in_transaction_session_timeout": 2 * timeout + 10,
         }

@@ -6,6 +6,7 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
+from zonecut_database import mariadberrors
 
 _SQLITE = {
     "SQLITE_FULL": (BackendUnavailable, "the disk is full"),
@@ -67,19 +68,28 @@ def explained(error: SQLAlchemyError, where: str) -> BackendError:
 
 
 def is_in_the_way(error: SQLAlchemyError) -> bool:
-    """True if somebody else's transaction was in the way of PostgreSQL carrying out ours."""
-    return _sqlstate(getattr(error, "orig", None)) in _IN_THE_WAY
+    """True if somebody else's transaction was in the way of a server carrying out ours."""
+    original = getattr(error, "orig", None)
+    return _sqlstate(original) in _IN_THE_WAY or _number(original) in mariadberrors.IN_THE_WAY
 
 
 def is_read_only(error: SQLAlchemyError) -> bool:
-    """True if PostgreSQL took a statement for one that a session like ours may not execute: all of it is read-only."""
-    return _sqlstate(getattr(error, "orig", None)) == "25006"
+    """True if a server took a statement for one that a session like ours may not execute: all of it is read-only."""
+    original = getattr(error, "orig", None)
+    return _sqlstate(original) == "25006" or _number(original) in mariadberrors.SAYING_READ_ONLY
+
+
+def is_forbidden(error: SQLAlchemyError) -> bool:
+    """True if MariaDB says that a permission is missing."""
+    return _number(getattr(error, "orig", None)) in mariadberrors.FORBIDDEN
 
 
 def _meaning(original: BaseException) -> tuple[type[BackendError], str]:
     if isinstance(original, sqlite3.Error):
         name = getattr(original, "sqlite_errorname", "")
         return next((known for prefix, known in _SQLITE.items() if name.startswith(prefix)), (BackendUnavailable, ""))
+    if (number := _number(original)) is not None:
+        return _of_mariadb(number, str(original))
     sqlstate = _sqlstate(original)
     for length in (5, 2):
         if sqlstate[:length] in _POSTGRESQL:
@@ -96,6 +106,18 @@ def _meaning(original: BaseException) -> tuple[type[BackendError], str]:
     return BackendUnavailable, ""
 
 
+def _of_mariadb(number: int, text: str) -> tuple[type[BackendError], str]:
+    if number == 2003 and "certificate" in text.lower():
+        number = 2026
+    return mariadberrors.MEANINGS.get(number, (BackendUnavailable, ""))
+
+
+def _number(original: BaseException | None) -> int | None:
+    """MariaDB's error number: PyMySQL has it in front of the words."""
+    first = original.args[0] if original is not None and original.args else None
+    return first if isinstance(first, int) else None
+
+
 def _sqlstate(original: BaseException | None) -> str:
     return getattr(original, "sqlstate", None) or ""
 
@@ -103,4 +125,6 @@ def _sqlstate(original: BaseException | None) -> str:
 def _one_line(original: BaseException) -> str:
     """What the database said, without the lines that quote the statement."""
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary is None and _number(original) is not None and len(original.args) > 1:
+        primary = f"{original.args[1]}"
     return " ".join((primary or str(original)).split()) or type(original).__name__

@@ -1,6 +1,9 @@
 """The tables as statements name them. What they are made of stands in `sql/*.sql`, for each database its own way."""
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, Table, Text
+from sqlalchemy.ext.compiler import compiles
 
 _METADATA = MetaData()
 
@@ -20,8 +23,26 @@ RECORDS = Table(
     Column("rdata", Text),
 )
 
-IS_DEEP = text(
-    "type = 'NS' AND child <> zone"
-    " AND length(child) - length(replace(child, '.', '')) > length(zone) - length(replace(zone, '.', '')) + 1"
-)
-"""True for the NS of a delegation more than one label below the apex; to the letter the condition of an index."""
+
+class _IsDeep(ColumnElement[bool]):
+    """True for the NS of a delegation more than one label below the apex: as an index of each database has it."""
+
+    inherit_cache = True
+
+
+IS_DEEP = _IsDeep()
+
+
+@compiles(_IsDeep)
+def _by_condition(_element: _IsDeep, _compiler: Any, **_options: Any) -> str:
+    # to the letter the condition of a partial index
+    return (
+        "type = 'NS' AND child <> zone"
+        " AND length(child) - length(replace(child, '.', '')) > length(zone) - length(replace(zone, '.', '')) + 1"
+    )
+
+
+@compiles(_IsDeep, "mariadb")
+def _by_column(_element: _IsDeep, _compiler: Any, **_options: Any) -> str:
+    # it has no partial indexes, but columns that it fills in itself
+    return "deep = 1"

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zonecut.plugin import BackendUnavailable
-from zonecut_database.engine import LOCK_SHARE, Database
+from zonecut_database.engine import Database
 from zonecut_database.failures import explained, is_in_the_way, is_read_only
+from zonecut_database.shares import LOCK_SHARE
 
 _GRACE = 1.0
 """Seconds for what was cut off to end."""

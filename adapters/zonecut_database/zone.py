@@ -93,6 +93,9 @@ class ZoneTables:
         if connection.dialect.name == "postgresql":
             # Somebody who changed a row and waits for our lock now would never get it: give up, and try again.
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_IMPATIENCE}")
+        elif connection.dialect.name == "mariadb":
+            # The same; here a deadlock is seen at once, and it might be the other one's transaction that is ended.
+            connection.exec_driver_sql("SET innodb_lock_wait_timeout = 0")
 
     def reading(self, connection: Connection, child: bytes) -> Reading:
         """What the database has for a name below the apex."""
@@ -305,8 +308,12 @@ class ZoneTables:
                 connection.execute(update(RECORDS).where(RECORDS.c.id.in_(ids)).values(ttl=ttl))
         if found.inserted:
             values = [dict(zip(_INSERTED, (self._text, *row), strict=True)) for row in found.inserted]
-            # RETURNING makes it a few statements of many rows each: history is noted once for each of them
-            connection.execute(insert(RECORDS).returning(RECORDS.c.id), values)
+            if connection.dialect.name == "mariadb":
+                # PyMySQL makes few statements of many rows each, none longer than a server takes
+                connection.execute(insert(RECORDS), values)
+            else:
+                # RETURNING makes it a few statements of many rows each: history is noted once for each of them
+                connection.execute(insert(RECORDS).returning(RECORDS.c.id), values)
 
     def _refuse(self) -> NoReturn:
         quoted = self._text.replace("'", "''")

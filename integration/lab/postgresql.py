@@ -77,7 +77,7 @@ class PostgreSql(Process):
         given = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(directory), **(settings or {})}
         options = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
         super().__init__(
-            [*_as_nobody(), find_server_command("postgres"), "-D", self._data, *options],
+            [*as_nobody(), find_server_command("postgres"), "-D", self._data, *options],
             name="postgresql",
             directory=directory,
             ready=self._answers,
@@ -156,7 +156,7 @@ class PostgreSql(Process):
         initdb = find_server_command("initdb")
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         run(
-            [*_as_nobody(), initdb, "-D", self._data, "-U", _SUPERUSER, f"--pwfile={password_file}", *options],
+            [*as_nobody(), initdb, "-D", self._data, "-U", _SUPERUSER, f"--pwfile={password_file}", *options],
             cwd=directory,
         )
 
@@ -168,7 +168,8 @@ class PostgreSql(Process):
         return True
 
 
-def _as_nobody() -> Sequence[str]:
+def as_nobody() -> Sequence[str]:
+    """What makes a program that of a user without privileges, where we are root: it refuses to be that."""
     if os.geteuid() != 0:
         return ()
     return (find_command("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")

@@ -1,7 +1,8 @@
 """A registry's database with the tables of the adapter `database`: edited, and made into a zone, by plain SQL."""
 
 import sqlite3
-from abc import abstractmethod
+import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.resources import files
@@ -13,7 +14,9 @@ import dns.rdata
 import dns.rdatatype
 import dns.zone
 
+from lab.mariadb import MariaDb
 from lab.postgresql import PostgreSql
+from lab.process import find_command
 from lab.server import Add, Edit
 from lab.zones import ParentZone
 
@@ -26,12 +29,21 @@ Statement = tuple[str, Sequence[Any]]
 """SQL with a question mark for each of the values."""
 
 
-class Registry(AbstractContextManager["Registry"]):
+class Registry(ABC):
     """The tables, and somebody who works with them beside zonecut. Used as a context manager, they go at its end."""
+
+    _unless_there = "ON CONFLICT DO NOTHING"
+    """The end of an INSERT of a row that may be there already."""
 
     def __init__(self) -> None:
         self.zones: tuple[ParentZone, ...] = ()
         self._lost: dict[str, list[tuple[Any, ...]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
 
     @abstractmethod
     def backend(self) -> dict[str, Any]:
@@ -82,7 +94,7 @@ class Registry(AbstractContextManager["Registry"]):
         cut = "SELECT DISTINCT owner FROM zonecut_records WHERE zone = ? AND type = 'NS' AND child <> zone"
         cuts = {owner for (owner,) in self.execute((cut, (zone,)))}
         cuts |= {edit.owner for edit in edits if isinstance(edit, Add) and edit.rtype == "NS"}
-        self.execute(*(_statement(edit, zone, cuts) for edit in edits))
+        self.execute(*(self._statement(edit, zone, cuts) for edit in edits))
 
     def generated(self, zone: str) -> tuple[str, int]:
         """The master file that a generator makes of the rows as they are, and its serial: that of the tables."""
@@ -116,6 +128,19 @@ class Registry(AbstractContextManager["Registry"]):
         following = "SELECT * FROM zonecut_history WHERE zone = ? AND serial > ? ORDER BY serial"
         rows = self.execute((f"SELECT serial, action, owner, type, ttl, rdata FROM ({following}) AS h", (zone, since)))
         return [(serial, action, (owner, rtype, ttl, rdata)) for serial, action, owner, rtype, ttl, rdata in rows]
+
+    def _statement(self, edit: Edit, zone: str, cuts: Iterable[str]) -> Statement:
+        if isinstance(edit, Add):
+            record = (edit.owner, edit.rtype, edit.ttl, edit.data)
+            # one that is there already is no mistake, as it is none to a DNS server
+            insert = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) {self._unless_there}"
+            return insert, (zone, _child(record, zone, cuts), *_row(record))
+        delete, values = "DELETE FROM zonecut_records WHERE zone = ? AND owner = ?", [zone, edit.owner]
+        if edit.rtype is not None:
+            delete, values = f"{delete} AND type = ?", [*values, edit.rtype]
+        if edit.rtype is not None and edit.data is not None:
+            delete, values = f"{delete} AND rdata = ?", [*values, _rdata(edit.rtype, edit.data)]
+        return delete, values
 
 
 class SqliteRegistry(Registry):
@@ -214,23 +239,88 @@ class PostgreSqlRegistry(Registry):
         self.server.execute("DROP SCHEMA public CASCADE", recreate, database=self.name)
 
 
+class MariaDbRegistry(Registry):
+    """The tables in a database of its own, which belongs to a user of its own."""
+
+    _unless_there = "ON DUPLICATE KEY UPDATE id = id"
+
+    def __init__(self, server: MariaDb, directory: Path, name: str) -> None:
+        super().__init__()
+        self.server = server
+        self.name = name
+        self.password_file = directory / f"{name}.password"
+        server.create_user(name, self.password_file)
+        self.make_database()
+        self.make_tables()
+
+    def __exit__(self, *_: object) -> None:
+        """Whoever still uses them."""
+        if not self.server.running:
+            self.server.start()
+        self.server.execute("SET GLOBAL read_only = OFF", f"DROP USER {self.name}")
+        self.server.end_connections(self.name)
+        self.server.execute(f"DROP DATABASE {self.name}")
+
+    def backend(self) -> dict[str, Any]:
+        url = self.server.url(self.name, self.name)
+        return {"adapter": "database", "url": url, "password_file": str(self.password_file)}
+
+    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        with self.connection() as connection, connection.cursor() as cursor:
+            for statement, values in statements:
+                # without values, a percent sign is one
+                cursor.execute(statement.replace("?", "%s") if values else statement, values or None)
+                rows = list(cursor.fetchall())
+        return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str], object]]:
+        with self.connection() as connection, connection.cursor() as cursor:
+            yield cursor.execute
+
+    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        statement = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.executemany(statement, list(rows))
+
+    def schema(self) -> str:
+        return files("zonecut_database").joinpath("sql", "mariadb.sql").read_text()
+
+    def connection(self) -> AbstractContextManager[Any]:
+        """A connection of the owner of the tables, closed at the end, its transaction committed unless one raises."""
+        password = self.password_file.read_text().strip()
+        return _committing(self.server.connect(self.name, user=self.name, password=password))
+
+    def make_database(self) -> None:
+        self.server.execute(f"CREATE DATABASE {self.name}", f"GRANT ALL ON {self.name}.* TO {self.name}")
+
+    def make_tables(self) -> None:
+        """As somebody does with MariaDB's own client."""
+        client = [find_command("mariadb"), "--no-defaults", f"--socket={self.server.socket}", "--user=root", self.name]
+        subprocess.run(client, input=self.schema(), text=True, check=True, timeout=60)
+
+    def drop_tables(self) -> None:
+        """Leave nothing in the database."""
+        self.server.execute(f"DROP DATABASE {self.name}")
+        self.make_database()
+
+
+ServedRegistry = PostgreSqlRegistry | MariaDbRegistry
+"""One in a database of a server."""
+
+
+@contextmanager
+def _committing(connection: Any) -> Iterator[Any]:
+    with closing(connection):
+        connection.begin()
+        yield connection
+        connection.commit()
+
+
 def _as_record(found: tuple[dns.name.Name, int, dns.rdata.Rdata]) -> Record:
     owner, ttl, data = found
     return str(owner), dns.rdatatype.to_text(data.rdtype), ttl, str(data)
-
-
-def _statement(edit: Edit, zone: str, cuts: Iterable[str]) -> Statement:
-    if isinstance(edit, Add):
-        record = (edit.owner, edit.rtype, edit.ttl, edit.data)
-        # one that is there already is no mistake, as it is none to a DNS server
-        insert = f"INSERT INTO zonecut_records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        return insert, (zone, _child(record, zone, cuts), *_row(record))
-    delete, values = "DELETE FROM zonecut_records WHERE zone = ? AND owner = ?", [zone, edit.owner]
-    if edit.rtype is not None:
-        delete, values = f"{delete} AND type = ?", [*values, edit.rtype]
-    if edit.rtype is not None and edit.data is not None:
-        delete, values = f"{delete} AND rdata = ?", [*values, _rdata(edit.rtype, edit.data)]
-    return delete, values
 
 
 def _row(record: Record) -> tuple[str, str, int, str]:
