@@ -13,11 +13,12 @@ import yaml
 from structlog.testing import capture_logs
 
 from test_checks_support import CHILD_NAME, NS1, OUTSIDE, delegation
-from zonecut import config, resolve
+from zonecut import config
 from zonecut.configfile import ConfigurationError
 from zonecut.plugin.bootstrap import Presence
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
+from zonecut.protocol.addresses import is_global_unicast
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.world import MAX_ADDRESSES, ServerAddress, VantagePoint, World
@@ -48,7 +49,7 @@ class Told:
         return self.both
 
     def may_ask(self, address: str) -> bool:
-        return resolve.is_global_unicast(address)
+        return is_global_unicast(address)
 
 
 def world(ipv4: Answer, ipv6: Answer) -> World:

@@ -66,7 +66,8 @@ def test_a_file_may_have_comments_parentheses_and_several_zones(tmp_path: Path) 
         (" IN DS 1 8 2 " + "00" * 32, "line 1: a record begins with the name of its zone"),
         ("$ORIGIN test.", r"line 1: \$ORIGIN is not understood here"),
         (f"test. DNSKEY 0 3 15 {ZONE.key.to_text().split()[3]}", "line 1: the DNSKEY with tag"),
-        (f"test. DNSKEY 385 3 15 {ZONE.key.to_text().split()[3]}", "line 1: the DNSKEY with tag"),
+        (f"test. DNSKEY 385 3 15 {ZONE.key.to_text().split()[3]}", "line 1: DNSKEY [0-9]+ is revoked"),
+        (f"test. DNSKEY 257 3 8 AwEAA{'a' * 83}", "line 1: the DNSKEY with tag.*RSA with 1024 to 4096 bits"),
         ("test. DNSKEY 257 3 15 !!!", "line 1"),
         ("a..b. DS 1 8 2 " + "00" * 32, "line 1"),
     ],
@@ -79,3 +80,47 @@ def test_whatever_is_no_anchor_is_refused_with_file_and_line(text: str, reason: 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResolveError, match=r"absent\.key: trust anchors cannot be read"):
         TrustAnchors.from_file(tmp_path / "absent.key")
+
+
+def state_file(*lines: tuple[Signer, int, str]) -> str:
+    """As unbound writes it for `auto-trust-anchor-file`."""
+    head = "; autotrust trust anchor file\n;;id: . 1\n;;last_queried: 1795898581 ;;Sat Nov 28 20:43:01 2026\n"
+    states = {"START": 0, "ADDPEND": 1, "VALID": 2, "MISSING": 3, "REVOKED": 4, "REMOVED": 5}
+    return head + "".join(
+        f"test.\t86400\tIN\tDNSKEY\t{signer.key.replace(flags=flags).to_text()} ;{{id = 1 (ksk), size = 256b}}"
+        f" ;;state={states[state]} [{state:^9}] ;;count=0 ;;lastchange=1795898581 ;;Sat Nov 28 20:43:01 2026\n"
+        for signer, flags, state in lines
+    )
+
+
+OTHERS = [Signer("test.", label) for label in ("one", "two", "three", "four")]
+
+
+def test_of_a_state_file_of_rfc_5011_only_keys_that_are_anchors_count() -> None:
+    one, two, three, four = OTHERS
+    text = state_file(
+        (ZONE, 257, "VALID"),
+        (one, 257, "ADDPEND"),
+        (two, 257, "MISSING"),
+        (three, 385, "REVOKED"),
+        (four, 257, "START"),
+    )
+    anchors = TrustAnchors.from_text(text, "root.key")
+    assert anchors.zones == {ZONE.wire: (ZONE.ds(), two.ds())}
+    assert [reason.split(", ", 1)[0] for reason in anchors.skipped] == ["root.key"] * 3
+    pending, revoked, started = anchors.skipped
+    assert f"DNSKEY {one.key.key_id()} is ADDPEND" in pending
+    assert "is revoked" in revoked
+    assert "is START" in started
+
+
+def test_a_revoked_key_beside_an_anchor_does_not_cost_the_file() -> None:
+    revoked = OTHERS[0].key.replace(flags=385).to_text()
+    anchors = TrustAnchors.from_text(f"test. DNSKEY {revoked}\ntest. DNSKEY {ZONE.key.to_text()}", "anchors.key")
+    assert anchors.zones == {ZONE.wire: (ZONE.ds(),)}
+    assert "anchors.key, line 1" in anchors.skipped[0]
+
+
+def test_a_state_file_without_any_anchor_is_refused_with_the_states() -> None:
+    with pytest.raises(ResolveError, match=r"root\.key, line 4: DNSKEY [0-9]+ is ADDPEND: only keys that are VALID"):
+        TrustAnchors.from_text(state_file((ZONE, 257, "ADDPEND")), "root.key")

@@ -1,10 +1,13 @@
 """How look-ups are set up: which resolvers, which addresses, and what is refused."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dns.rdtypes.ANY.RRSIG import RRSIG
 
+from test_resolve_support import KEY, Signer, reply
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.resolve import (
@@ -14,7 +17,6 @@ from zonecut.resolve import (
     Status,
     Transport,
     Verdict,
-    is_global_unicast,
     system_nameservers,
 )
 from zonecut.resolve.judgement import vouched
@@ -91,46 +93,10 @@ async def test_what_is_no_data_cannot_be_looked_up(rtype: int) -> None:
         await Resolver([Nameserver("127.0.0.1", 1)]).lookup(CHILD, rtype)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "10.1.2.3",
-        "192.168.0.1",
-        "169.254.1.1",
-        "100.64.0.1",
-        "192.0.2.1",
-        "224.0.0.1",
-        "255.255.255.255",
-        "0.0.0.0",
-        "::1",
-        "::",
-        "fe80::1",
-        "fe80::1%eth0",
-        "fc00::1",
-        "2001:db8::1",
-        "ff02::1",
-        "::ffff:9.9.9.9",
-        "2002:7f00:1::1",
-        "64:ff9b::7f00:1",
-        "9.9.9.9.",
-        "dns.example",
-        "",
-    ],
-)
-def test_such_an_address_is_not_asked(address: str) -> None:
-    assert not is_global_unicast(address)
-
-
 async def test_a_server_at_an_address_that_is_not_allowed_is_not_asked() -> None:
     direct = await Resolver([Nameserver("127.0.0.1", 1)]).ask("127.0.0.1", 1, CHILD, RRType.KEY)
     assert (direct.status, direct.rcode, direct.is_answer) == (Status.FAILED, None, False)
     assert direct.reason == "127.0.0.1 is no address that may be asked"
-
-
-def test_public_addresses_are_asked() -> None:
-    assert is_global_unicast("9.9.9.9")
-    assert is_global_unicast("2620:fe::fe")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +113,18 @@ def test_public_addresses_are_asked() -> None:
 def test_the_word_of_a_trusted_resolver(rcode: int, authentic: bool, verdict: Verdict, status: Status) -> None:
     answer = vouched(Reply(rcode, False, False, authentic, (), ()), CHILD, RRType.KEY, True)
     assert (answer.verdict, answer.status) == (verdict, status)
+
+
+def test_a_junk_signature_does_not_make_a_wildcards_records_stand_at_the_name() -> None:
+    """The resolver validated the RRset by the other one, and hands out both."""
+    operator, name = Signer("operator.test."), "_sig0key.victim.example._signal.ns1.operator.test."
+    made = operator.expand("*.operator.test.", name, "KEY", KEY)
+    junk = made.signatures[0].replace(labels=len(names.labels(names.from_text(name))), key_tag=1)
+    assert isinstance(junk, RRSIG)
+    for signatures in ((*made.signatures, junk), (junk, *made.signatures)):
+        told = replace(reply([replace(made, signatures=signatures)]), authentic=True)
+        answer = vouched(told, names.from_text(name), RRType.KEY, True)
+        assert (answer.status, answer.is_proven) == (Status.WILDCARD, False)
 
 
 def test_the_silence_of_one_that_does_not_validate_proves_nothing() -> None:

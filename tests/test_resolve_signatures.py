@@ -14,6 +14,7 @@ from zonecut.protocol import names
 from zonecut.resolve.failures import Bogus, Undecided
 from zonecut.resolve.reply import RRset
 from zonecut.resolve.signatures import Verified, is_usable, verify
+from zonecut.resolve.zone import verify_keys
 
 CHILD = Signer("child.test.")
 OTHER = Signer("child.test.", "another key")
@@ -107,10 +108,52 @@ def test_a_revoked_key_signs_nothing() -> None:
         check(revoked.sign("child.test.", "KEY", KEY), revoked)
 
 
-def test_an_oversized_rsa_key_is_not_used() -> None:
-    oversized = CHILD.key.replace(algorithm=8, key=b"\3\1\0\1" + b"\xff" * 1024)
-    assert isinstance(oversized, DNSKEY)
-    assert not is_usable(oversized)
+F4 = b"\3\1\0\1"
+
+
+def rsa_key(octets: bytes, algorithm: int = 8) -> DNSKEY:
+    key = CHILD.key.replace(algorithm=algorithm, key=octets)
+    assert isinstance(key, DNSKEY)
+    return key
+
+
+@pytest.mark.parametrize("algorithm", [8, 10])
+@pytest.mark.parametrize(
+    ("octets", "usable"),
+    [
+        (F4 + b"\xff" * 64, False),
+        (F4 + b"\xff" * 96, False),
+        (F4 + b"\x7f" + b"\xff" * 127, False),
+        (F4 + b"\xff" * 128, True),
+        (F4 + b"\0" * 64 + b"\xff" * 64, False),
+        (F4 + b"\xff" * 512, True),
+        (F4 + b"\1" + b"\xff" * 512, False),
+        (F4 + b"\xff" * 1024, False),
+        (b"\0\0\3\1\0\1" + b"\xff" * 256, True),
+        (b"\4" + b"\xff" * 4 + b"\xff" * 256, True),
+        (b"\5\1\0\0\0\1" + b"\xff" * 256, False),
+        (b"\xad" + b"\xff" * 173 + b"\xff" * 256, False),
+        (b"\0\1\0" + b"\xff" * 256 + b"\xff" * 256, False),
+        (b"\1\1" + b"\xff" * 256, False),
+        (b"\1\4" + b"\xff" * 256, False),
+        (b"\xff\1\0\1", False),
+        (F4, False),
+        (b"\0", False),
+        (b"", False),
+    ],
+)
+def test_an_rsa_key_has_1024_to_4096_bits_and_an_odd_exponent_below_2_32(
+    octets: bytes, usable: bool, algorithm: int
+) -> None:
+    assert is_usable(rsa_key(octets, algorithm)) is usable
+
+
+def test_a_zone_whose_ds_names_a_weak_rsa_key_is_bogus_and_says_why() -> None:
+    weak = rsa_key(F4 + b"\xff" * 64)
+    ds = dns.dnssec.make_ds(dns.name.from_text("child.test."), weak, "SHA256", validating=True)
+    keys = rrset("child.test.", "DNSKEY", weak.to_text())
+    with pytest.raises(Bogus, match=r"that its DS names .* cannot be used: .*RSA with 1024 to 4096 bits"):
+        verify_keys(CHILD.wire, keys, [ds], (), NOW, work())
 
 
 @pytest.mark.parametrize("algorithm", [8, 10, 13, 14, 16])

@@ -188,7 +188,11 @@ class ResolverSection(_Section):
     """`resolver`: how look-ups are made; answers are validated here, whatever the resolver says."""
 
     nameservers: tuple[str, ...] | None = Field(None, description="As 127.0.0.1:53; default: the system's.")
-    trust_anchors: AbsolutePath | None = Field(None, description="A file of DS or DNSKEY records; default: the root's.")
+    trust_anchors: AbsolutePath | None = Field(
+        None,
+        description="A file of DS or DNSKEY records, or unbound's auto-trust-anchor-file (RFC 5011);"
+        " default: the root's.",
+    )
     trusted: bool = Field(False, description="Believe the AD bit of resolvers on loopback instead of validating.")
     vantage_points: tuple[VantagePointSection, ...] = Field(())
 

@@ -16,12 +16,13 @@ from zonecut.agent.discovery import Discovery, Lookups
 from zonecut.agent.settings import ParentSettings
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
+from zonecut.protocol.addresses import is_global_unicast
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keys import Key, UnusableKey, verifier
 from zonecut.protocol.names import to_text
 from zonecut.protocol.svcb import Method, Svcb, announced
-from zonecut.resolve import Answer, Status, Verdict, is_global_unicast
+from zonecut.resolve import Answer, Status, Verdict
 
 MAX_ADDRESSES = 8
 """Of one receiver, that are talked to."""

@@ -136,7 +136,8 @@ def _resolver(
     loaded: "Loaded | None", texts: list[str] | None, anchors: Path | None, settings: "ChildSettings"
 ) -> "Resolver":
     """As the options say, else the configuration, else this machine. Raises UsageFailure."""
-    from zonecut.resolve import ROOT_ANCHORS, Nameserver, ResolveError, Resolver, TrustAnchors, is_global_unicast
+    from zonecut.protocol.addresses import is_global_unicast
+    from zonecut.resolve import ROOT_ANCHORS, Nameserver, ResolveError, Resolver, TrustAnchors
     from zonecut.serve.resolvers import make_resolver
 
     reach = settings.parent.addresses

@@ -8,14 +8,14 @@ it never becomes all that there is.
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from zonecut.protocol import names
+from zonecut.protocol.addresses import is_global
 from zonecut.protocol.codepoints import EdeCode, RRType
-from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
+from zonecut.protocol.delegation import Delegation, Ttls, rdata_text
 from zonecut.protocol.errors import Refusal
 
 Ttl = NonNegativeInt
@@ -99,9 +99,6 @@ Rule = Callable[[Rules, Delegation], Complaints]
 
 DIGEST_LENGTH = {1: 20, 2: 32, 3: 32, 4: 48}
 """Octets of a DS digest by its type (RFC 3658, 4509, 5933, 6605)."""
-
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
-_DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; Python learns of it in later releases
 
 
 def check_child(rules: Rules, child: bytes) -> None:
@@ -237,7 +234,7 @@ def _glue_global(rules: Rules, delegation: Delegation) -> Complaints:
         return
     good: set[bytes] = set()
     for record in delegation.glue:
-        if is_global(record):
+        if is_global(record.rdata):
             good.add(record.owner)
         else:
             yield Complaint(record, f"{record.to_text()}: a special-purpose address (RFC 6890)")
@@ -319,27 +316,6 @@ RULES: dict[str, Rule] = {
     "ns-good": _ns_good,
 }
 """The rules by their stable names, in the order in which they are asked."""
-
-
-_SPECIAL_FIRST_OCTETS = frozenset((0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256)))
-_SPECIAL_IN_2000_3 = frozenset((b"\x20\x01", b"\x20\x02", b"\x3f\xff", b"\x3f\xfe"))
-
-
-def is_global(record: RR) -> bool:
-    """True for an address that is reachable from anywhere: not loopback, private, documentation, multicast..."""
-    if record.rtype == RRType.A and record.rdata[0] not in _SPECIAL_FIRST_OCTETS:
-        return True
-    if record.rtype == RRType.AAAA and record.rdata[0] & 0xE0 == 0x20 and record.rdata[:2] not in _SPECIAL_IN_2000_3:
-        return True
-    address = IPv4Address(record.rdata) if record.rtype == RRType.A else IPv6Address(record.rdata)
-    if isinstance(address, IPv6Address):
-        # an IPv4 address in IPv6 clothes is judged by what it wraps
-        wrapped = address.ipv4_mapped or address.sixtofour
-        if wrapped is not None:
-            return wrapped.is_global and not wrapped.is_multicast
-        # all that is not 2000::/3 is special-purpose, reserved or a translator's own (RFC 4291 section 2.4)
-        return address in _GLOBAL_UNICAST and address not in _DOCUMENTATION and address.is_global
-    return address.is_global and not address.is_multicast
 
 
 def _ns_text(delegation: Delegation) -> str:

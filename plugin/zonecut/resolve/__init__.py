@@ -7,7 +7,6 @@ that holds the name (`walk`), and judges what it is told on the way: `delegation
 must be bounded is bounded by `work`.
 """
 
-from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
 from zonecut.resolve.continuity import check_dnskey_rrset, check_dnskeys
 from zonecut.resolve.failures import ResolveError
@@ -31,6 +30,5 @@ __all__ = [
     "Verdict",
     "check_dnskey_rrset",
     "check_dnskeys",
-    "is_global_unicast",
     "system_nameservers",
 ]

@@ -1,10 +1,12 @@
 """Trust anchors: where chains of signatures begin. The root's are built in; others come from a file.
 
-A DNSKEY is held as its SHA-256 digest, so that every anchor is a DS (RFC 4034 section 5).
+A DNSKEY is held as its SHA-256 digest, so that every anchor is a DS (RFC 4034 section 5). The file may be the one in
+which unbound keeps the state of its anchors (`auto-trust-anchor-file`, RFC 5011): the state stands in a comment.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, cast
 
@@ -24,7 +26,7 @@ from zonecut.protocol import names
 from zonecut.protocol.regularfile import read_regular
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.reply import wire_name
-from zonecut.resolve.signatures import ALGORITHMS, is_usable
+from zonecut.resolve.signatures import ALGORITHMS, RSA_BITS, is_usable
 
 DIGESTS = {2: 32, 4: 48}
 """Digest types in use, SHA-256 and SHA-384, with their lengths in octets. SHA-1 counts as unknown (RFC 9905)."""
@@ -36,19 +38,31 @@ _ROOT = """
 """
 
 
+_STATE = re.compile(r";state=(\d+)(?:\s*\[\s*(\w+)\s*\])?", re.ASCII)
+_TRUSTED_STATES = frozenset(("2", "3"))
+"""VALID and MISSING: RFC 5011 section 4.2 has a key that was not seen lately remain an anchor. ADDPEND is none yet."""
+_REVOKED = 0x0080
+
+
 @dataclass(frozen=True, slots=True)
 class TrustAnchors:
-    """The DS records that are trusted for each zone; names in lower-case wire form."""
+    """The DS records that are trusted for each zone; names in lower-case wire form.
+
+    `skipped` tells, a sentence each, which keys of the file are no anchors, or not yet.
+    """
 
     zones: Mapping[bytes, tuple[DS, ...]]
+    skipped: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_text(cls, text: str, source: str = "trust anchors") -> Self:
         """The anchors in zone-file text: DS or DNSKEY records with absolute owners, comments, parentheses.
 
-        Raises ResolveError with `source` and the line for anything else, or when there is no record at all.
+        Keys that are revoked, or that a comment says to be in another state of RFC 5011 than VALID or MISSING, are
+        left out. Raises ResolveError with `source` and the line for anything else, or when no record is left.
         """
         zones: dict[bytes, list[DS]] = {}
+        skipped: list[str] = []
         tokenizer = dns.tokenizer.Tokenizer(text, filename=source)
         while True:
             token = tokenizer.get(want_leading=True)
@@ -59,14 +73,17 @@ class TrustAnchors:
                 continue
             try:
                 zone, ds = _record(tokenizer, token)
+            except _NoAnchor as state:
+                skipped.append(f"{source}, line {line}: {state}")
+                continue
             except (dns.exception.DNSException, ValueError) as error:
                 raise ResolveError(f"{source}, line {line}: {error or type(error).__name__}") from None
             anchors = zones.setdefault(zone, [])
             if ds not in anchors:
                 anchors.append(ds)
         if not zones:
-            raise ResolveError(f"{source}: no DS or DNSKEY record in it")
-        return cls({zone: tuple(anchors) for zone, anchors in zones.items()})
+            raise ResolveError("; ".join(skipped) or f"{source}: no DS or DNSKEY record in it")
+        return cls({zone: tuple(anchors) for zone, anchors in zones.items()}, tuple(skipped))
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -94,6 +111,10 @@ def supported(records: Iterable[dns.rdata.Rdata]) -> tuple[DS, ...]:
     )
 
 
+class _NoAnchor(Exception):
+    """The key is known, and no anchor: why."""
+
+
 def _record(tokenizer: dns.tokenizer.Tokenizer, first: dns.tokenizer.Token) -> tuple[bytes, DS]:
     if first.is_whitespace():
         raise ValueError("a record begins with the name of its zone")
@@ -108,6 +129,7 @@ def _record(tokenizer: dns.tokenizer.Tokenizer, first: dns.tokenizer.Token) -> t
     if kind not in ("DS", "DNSKEY"):
         raise ValueError(f"a trust anchor is a DS or a DNSKEY, not {word}")
     rdata = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind), tokenizer, relativize=False)
+    _check_state(rdata)
     ds = _digest(owner, cast(DNSKEY, rdata)) if rdata.rdtype == RdataType.DNSKEY else cast(DS, rdata)
     if not supported([ds]):
         raise ValueError(
@@ -117,11 +139,24 @@ def _record(tokenizer: dns.tokenizer.Tokenizer, first: dns.tokenizer.Token) -> t
     return wire_name(owner), ds
 
 
+def _check_state(rdata: dns.rdata.Rdata) -> None:
+    """Raises _NoAnchor for a key that is revoked (RFC 5011 section 2.1), or not in a state in which it is trusted."""
+    state = _STATE.search(rdata.rdcomment or "")
+    name = (state[2] or f"state {state[1]}") if state else ""
+    tag = rdata.key_id() if isinstance(rdata, DNSKEY) else getattr(rdata, "key_tag", "")
+    kind = dns.rdatatype.to_text(rdata.rdtype)
+    if isinstance(rdata, DNSKEY) and rdata.flags & _REVOKED:
+        raise _NoAnchor(f"{kind} {tag} is revoked (RFC 5011 section 2.1), so it is no trust anchor")
+    if state and state[1] not in _TRUSTED_STATES:
+        raise _NoAnchor(f"{kind} {tag} is {name}: only keys that are VALID or MISSING are trust anchors (RFC 5011)")
+
+
 def _digest(owner: dns.name.Name, key: DNSKEY) -> DS:
     if not is_usable(key):
         raise ValueError(
             f"the DNSKEY with tag {key.key_id()} is no anchor: it needs flags 256 or 257, protocol 3 and one of the"
-            f" algorithms {', '.join(map(str, sorted(ALGORITHMS)))}"
+            f" algorithms {', '.join(map(str, sorted(ALGORITHMS)))}; RSA with {RSA_BITS.start} to {RSA_BITS.stop - 1}"
+            f" bits and an exponent below 2^32"
         )
     return dns.dnssec.make_ds(owner, key, "SHA256")
 

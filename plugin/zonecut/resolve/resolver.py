@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from dns.rdatatype import RdataType
 
 from zonecut.protocol import names
+from zonecut.protocol.addresses import is_global_unicast
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.resolve.addresses import is_global_unicast
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
 from zonecut.resolve.continuity import zone_under
 from zonecut.resolve.delegation import rcode_text

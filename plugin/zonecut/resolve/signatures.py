@@ -25,8 +25,11 @@ ALGORITHMS = frozenset((8, 10, 13, 14, 15, 16))
 """RSA with SHA-256 and SHA-512, ECDSA P-256 and P-384, Ed25519, Ed448 (RFC 9904). SHA-1 is unknown (RFC 9905)."""
 
 _RSA = frozenset((8, 10))
-# RFC 3110 section 2: a modulus of at most 4096 bits; and an exponent of at most 64.
-_MAX_RSA_KEY = 1 + 8 + 512
+RSA_BITS = range(1024, 4096 + 1)
+"""Of a modulus that proves something: RSA of 512 bits is broken in hours, and 768 were broken in 2009. RFC 5702 section
+2.1 would take 512 for RSASHA256."""
+_MAX_EXPONENT = 1 << 32
+"""What verification costs grows with the exponent, and the zone chooses it."""
 _ZONE_KEY = 0x0100
 _REVOKED = 0x0080
 _MAX_REASONS = 3
@@ -47,7 +50,19 @@ def is_usable(key: DNSKEY) -> bool:
     """True if this DNSKEY may sign a zone (RFC 4034 section 2.1, RFC 5011 section 2.1) in a way that we support."""
     if not key.flags & _ZONE_KEY or key.flags & _REVOKED or key.protocol != 3 or key.algorithm not in ALGORITHMS:
         return False
-    return key.algorithm not in _RSA or len(key.key) <= _MAX_RSA_KEY
+    return key.algorithm not in _RSA or _is_strong_rsa(key.key)
+
+
+def _is_strong_rsa(octets: bytes) -> bool:
+    """RFC 3110 section 2: the exponent's length in one octet or three, the exponent, the modulus."""
+    start = 1 if octets[:1] != b"\0" else 3
+    length = int.from_bytes(octets[start - 2 : start] if start == 3 else octets[:1])
+    exponent = int.from_bytes(octets[start : start + length])
+    modulus = octets[start + length :].lstrip(b"\0")
+    # measured before it is made a number: it may be as long as a message
+    if len(modulus) > RSA_BITS.stop // 8 or length > len(octets) or not 3 <= exponent < _MAX_EXPONENT:
+        return False
+    return bool(exponent % 2) and int.from_bytes(modulus).bit_length() in RSA_BITS
 
 
 def verify(rrset: RRset, apex: bytes, keys: tuple[DNSKEY, ...], now: float, work: Work) -> Verified:

@@ -13,7 +13,7 @@ from zonecut.protocol import names
 from zonecut.resolve.anchors import supported
 from zonecut.resolve.failures import Bogus
 from zonecut.resolve.reply import RRset
-from zonecut.resolve.signatures import is_usable, verify
+from zonecut.resolve.signatures import RSA_BITS, is_usable, verify
 from zonecut.resolve.work import Work
 
 _MAX_DS = 16
@@ -57,6 +57,12 @@ def verify_keys(
     usable = tuple(key for key in found.rdatas if isinstance(key, DNSKEY) and is_usable(key))
     entries = tuple(key for key in usable if _is_named(apex, key, wanted, work))
     if not entries:
+        others = (key for key in found.rdatas if isinstance(key, DNSKEY) and key not in usable)
+        if any(_is_named(apex, key, wanted, work) for key in others):
+            raise Bogus(
+                f"the DNSKEY of {zone} that its DS names (key tag {tags}) cannot be used: flags 256 or 257, protocol 3,"
+                f" and RSA with {RSA_BITS.start} to {RSA_BITS.stop - 1} bits and an exponent below 2^32"
+            )
         raise Bogus(f"no DNSKEY of {zone} matches its DS (key tag {tags})")
     verified = verify(found, apex, entries, now, work)
     if verified.expanded:

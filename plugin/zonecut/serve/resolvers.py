@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from typing import Literal
 
+import structlog
+
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
+from zonecut.protocol.addresses import is_global_unicast
 from zonecut.resolve import (
     ROOT_ANCHORS,
     Nameserver,
     ResolveError,
     Resolver,
     TrustAnchors,
-    is_global_unicast,
     system_nameservers,
 )
+
+_log = structlog.get_logger(__name__)
 
 Reach = Literal["global", "any"]
 """Which addresses may be asked themselves: those that the world can reach, or any."""
@@ -37,6 +41,8 @@ def make_resolver(
     allowed = is_global_unicast if reach == "global" else _any
     try:
         anchors = TrustAnchors.from_file(settings.trust_anchors) if settings.trust_anchors else ROOT_ANCHORS
+        for reason in anchors.skipped:
+            _log.warning("resolver.no-anchor", reason=reason)
         if elsewhere is not None:
             place = [Nameserver.from_text(elsewhere)]
             return Resolver(place, anchors, clock=clock, source=source, allowed=allowed)
