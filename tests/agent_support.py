@@ -47,4 +47,4 @@ class Told:
         self.asked.append(f"{names.to_text(name)} {RRType(rtype).text}")
         answer = self._answers.get((name, rtype), self._rest)
         fields = (answer.verdict, answer.status, answer.reason, answer.rdatas, answer.ttl, answer.signer)
-        return Answer(name, rtype, *fields, answer.rcode, answer.soa)
+        return Answer(name, rtype, *fields, answer.rcode, answer.soa, target=answer.target)

@@ -130,10 +130,12 @@ async def test_an_insecure_announcement_does_not_lead_from_a_known_receiver_to_o
     led = await find(insecure, announcement(verdict=INSECURE), (other,))
     assert (led.worth, led.keys) == (Worth.UNKNOWN, ())
     assert "leads from a receiver" in led.reason
-    # the parent itself may do so, and another key that is validated is as good
-    assert (await find(insecure, announcement(), (other,))).worth is Worth.INSECURE
+    # a key in a signed zone is no better: that may be the zone of whoever wrote the announcement
     validated: dict[Question, Answer] = {(UPDATER, KEY): found(THIS.rdata)}
-    assert (await find(validated, announcement(verdict=INSECURE), (other,))).worth is Worth.VALIDATED
+    assert (await find(validated, announcement(verdict=INSECURE), (other,))).worth is Worth.UNKNOWN
+    # unless it is the receiver that is known; the parent itself may lead elsewhere, and so may who configures it
+    assert (await find(validated, announcement(verdict=INSECURE), (OLD,))).worth is Worth.VALIDATED
+    assert (await find(insecure, announcement(), (other,))).worth is Worth.INSECURE
     configured = {"zone": "parent.example.", "receiver": {"target": UPDATER, "addresses": ("127.0.0.1:53",)}}
     assert (await find(insecure, announcement(verdict=INSECURE), (other,), **configured)).worth is Worth.INSECURE
 
@@ -151,7 +153,9 @@ async def test_an_announcement_that_is_not_known_is_not_used() -> None:
 async def test_an_insecure_announcement_is_a_matter_of_policy() -> None:
     insecure = announcement(verdict=INSECURE)
     keys: dict[Question, Answer] = {(UPDATER, KEY): found(THIS.rdata)}
-    assert (await find(keys, insecure)).worth is Worth.VALIDATED
+    led = await find(keys, insecure)
+    assert (led.worth, led.keys, led.is_vouched) == (Worth.INSECURELY_ANNOUNCED, (THIS,), False)
+    assert led.believable(ParentSettings(insecure_key="reject"))
     with pytest.raises(NoParty, match="insecure_announcement"):
         await find(keys, insecure, insecure_announcement="reject")
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from zonecut.agent import machine
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.conversation import Conversation, Inquired
+from zonecut.agent.learned import met
 from zonecut.agent.machine import Heard
 from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party
 from zonecut.agent.publishing import Visible, visible
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.workplace import Workplace, met
+from zonecut.agent.workplace import Workplace
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.keys import Key

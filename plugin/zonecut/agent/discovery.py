@@ -1,12 +1,15 @@
 """Where a child finds who takes its changes: the search for DSYNC records (RFC 9859 section 4.1).
 
-Aliases are not followed; what a wildcard made counts, since that is how a parent announces for all its children. An
-answer that is bogus, or of which nothing is known, ends the search: who blocks one step must not lead to another one.
+A secure answer is the result, whichever name it is at: an insecure one, which anybody on the way can make below an
+opt-out span, counts only where no name has a secure one. What a wildcard made counts, since that is how a parent
+announces for all its children, and so does what an alias leads to: RFC 9859 asks for a look-up, and those follow CNAME
+(RFC 1034 section 3.6.2). But each alias has to be secure. An answer that is bogus, or of which nothing is known, ends
+the search: who blocks one step must not lead to another one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from zonecut.protocol import dsync, names
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
@@ -17,6 +20,9 @@ from zonecut.resolve import Answer, Status, Verdict
 _POSITIVE = frozenset((Status.FOUND, Status.WILDCARD))
 _NEGATIVE = frozenset((Status.NODATA, Status.NXDOMAIN))
 _USABLE = frozenset((Verdict.SECURE, Verdict.INSECURE))
+
+MAX_ALIASES = 4
+"""That are followed one after the other."""
 
 
 class Lookups(Protocol):
@@ -42,7 +48,8 @@ class Discovery:
 
     `parent` is the zone in which the child is delegated, None if that could not be found out. `records` are those that
     mean anything; `verdict` says what they, or their absence, are worth. With BOGUS and INDETERMINATE there are none,
-    and nothing is known about what the parent announces.
+    and nothing is known about what the parent announces. With `is_remembered` an earlier, secure announcement stands
+    there in place of an insecure one that the search ended in.
     """
 
     child: bytes
@@ -51,6 +58,7 @@ class Discovery:
     verdict: Verdict
     records: tuple[Dsync, ...]
     codepoints: CodePoints = DEFAULT
+    is_remembered: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -71,6 +79,8 @@ class Discovery:
         """What the search ended in, in one sentence."""
         if not self.is_known:
             return self.steps[-1].learned if self.steps else "nothing was looked up"
+        if self.is_remembered:
+            return "an insecure announcement counts for less than the secure one before it, which is used"
         if not self.records:
             return f"nothing is announced for {names.to_text(self.child)}"
         return f"{len(self.records)} usable DSYNC records, {self.verdict}"
@@ -81,6 +91,7 @@ class Discovery:
             "parent": None if self.parent is None else names.to_text(self.parent),
             "verdict": self.verdict.value,
             "reason": self.reason,
+            "remembered": self.is_remembered,
             "records": [record.to_text(self.codepoints) for record in self.records],
             "steps": [
                 {
@@ -110,6 +121,13 @@ async def discover(
     return await _Search(resolver, child, codepoints, parent).run()
 
 
+class _Place(NamedTuple):
+    """A name to ask at. `jumped`: an SOA record led there that anybody could have written."""
+
+    name: bytes
+    jumped: bool
+
+
 class _Search:
     def __init__(self, resolver: Lookups, child: bytes, codepoints: CodePoints, parent: bytes | None) -> None:
         self._resolver = resolver
@@ -117,45 +135,84 @@ class _Search:
         self._codepoints = codepoints
         self._configured = parent
         self._parent = parent
+        self._parent_is_proven = parent is not None
         self._steps: list[Step] = []
         self._weakest = Verdict.SECURE
 
     async def run(self) -> Discovery:
-        asked = self._first()
-        jumped = False
-        while asked is not None:
-            answer = await self._resolver.lookup(asked, RRType.DSYNC)
+        waiting = self._first()
+        asked: set[bytes] = set()
+        insecure: tuple[Dsync, ...] | None = None
+        while waiting:
+            place = waiting.pop(0)
+            asked.add(place.name)
+            first = answer = await self._resolver.lookup(place.name, RRType.DSYNC)
+            if first.status is Status.ALIAS:
+                answer = await self._behind(first)
+            if insecure is not None and _says_nothing(answer):
+                self._keep(answer, f"nothing that would count for more: {answer.reason}")
+                continue
             if answer.verdict not in _USABLE or answer.status not in _POSITIVE | _NEGATIVE:
                 return self._stop(answer)
             if answer.status in _POSITIVE:
-                return await self._found(answer, Verdict.INSECURE if jumped else answer.verdict)
-            self._note_parent(answer.soa)
-            self._keep(answer, _absence(answer))
-            following = self._next(asked, answer)
-            if answer.verdict is Verdict.INSECURE:
+                verdict = Verdict.INSECURE if place.jumped else answer.verdict
+                records = self._found(answer, verdict)
+                if verdict is Verdict.SECURE:
+                    self._note_parent(first.signer, proven=True)
+                    return await self._end(verdict, records)
+                insecure = records if insecure is None else insecure
+            else:
+                self._keep(answer, _absence(answer))
+            self._note_parent(_zone_of(first), proven=first.verdict is Verdict.SECURE)
+            following = [each for each in self._following(place, first) if each.name not in asked]
+            if answer.verdict is Verdict.SECURE and not place.jumped:
+                waiting = []  # it is proven where the parent is
+            elif answer.verdict is Verdict.INSECURE:
                 self._weakest = Verdict.INSECURE
-                # a SOA record that anybody could have written led to what may be somebody else's announcement
-                jumped |= (
-                    self._configured is None
-                    and following is not None
-                    and dsync.parent_in(following) != dsync.parent_in(asked)
-                )
-            asked = following
+            waiting = [*following, *waiting]
+        if insecure is not None:
+            return await self._end(Verdict.INSECURE, insecure)
         return await self._end(self._weakest, ())
 
-    def _first(self) -> bytes | None:
+    def _first(self) -> list[_Place]:
         try:
-            return dsync.first_name(self._child)
+            return [_Place(dsync.first_name(self._child), False)]
         except ValueError:
-            return None  # too long: no parent can publish anything there
+            return []  # too long: no parent can publish anything there
 
-    def _next(self, asked: bytes, answer: Answer) -> bytes | None:
+    def _following(self, place: _Place, answer: Answer) -> list[_Place]:
+        """Where to ask next: what is next if the parent is where it is supposed to be, then where an SOA says it is."""
+        supposed = dsync.parent_in(place.name)
+        near = self._next(place.name, self._configured or supposed)
+        told = _zone_of(answer)
+        led = self._next(place.name, self._configured or told)
+        if answer.verdict is Verdict.SECURE:
+            if led is None and told is not None and self._configured is None and names.is_below(supposed, told):
+                led = self._next(dsync.first_name(self._child), told)
+            return [] if led is None else [_Place(led, place.jumped)]
+        # a SOA record that anybody could have written leads to what may be somebody else's announcement
+        jumped = place.jumped or self._configured is None
+        found = [] if near is None else [_Place(near, place.jumped)]
+        return found if led is None or led == near else [*found, _Place(led, jumped)]
+
+    def _next(self, asked: bytes, soa: bytes | None) -> bytes | None:
         try:
-            return dsync.next_name(self._child, asked, self._configured or answer.soa)
+            return dsync.next_name(self._child, asked, soa)
         except ValueError:
             return None
 
-    async def _found(self, answer: Answer, verdict: Verdict) -> Discovery:
+    async def _behind(self, alias: Answer) -> Answer:
+        """What an alias leads to; a failure unless each alias on the way is secure, and there are not too many."""
+        answer, seen = alias, {alias.name}
+        while answer.status is Status.ALIAS and answer.verdict is Verdict.SECURE and answer.target is not None:
+            if answer.target in seen or len(seen) > MAX_ALIASES:
+                break
+            seen.add(answer.target)
+            self._keep(answer, f"secure: an alias, that leads to {names.to_text(answer.target)}")
+            answer = await self._resolver.lookup(answer.target, RRType.DSYNC)
+        return answer
+
+    def _found(self, answer: Answer, verdict: Verdict) -> tuple[Dsync, ...]:
         records, unreadable = _read(answer.rdatas)
         usable = dsync.usable(records, self._codepoints)
         learned = "; ".join(record.to_text(self._codepoints) for record in usable) or "no record that means anything"
@@ -164,9 +221,7 @@ class _Search:
         if answer.status is Status.WILDCARD:
             learned += " (for all children, by a wildcard)"
         self._keep(answer, f"{verdict}: {learned}")
-        if self._configured is None and answer.signer is not None and names.is_below(self._child, answer.signer):
-            self._parent = answer.signer  # proven, whatever was said before
-        return await self._end(verdict, usable)
+        return usable
 
     async def _end(self, verdict: Verdict, records: Sequence[Dsync]) -> Discovery:
         if self._parent is None:
@@ -184,10 +239,11 @@ class _Search:
         known = f"the parent zone is {names.to_text(self._parent)}" if self._parent else "the parent zone is not known"
         self._keep(answer, known if answer.verdict in _USABLE else f"{known}: {answer.verdict}: {answer.reason}")
 
-    def _note_parent(self, zone: bytes | None) -> None:
-        # a zone at `_dsync` or below is not the one that holds the delegation
-        if self._parent is None and zone is not None and names.is_below(self._child, zone):
-            self._parent = zone
+    def _note_parent(self, zone: bytes | None, *, proven: bool = False) -> None:
+        if zone is None or not names.is_below(self._child, zone):
+            return  # a zone at `_dsync` or below is not the one that holds the delegation
+        if self._parent is None or (proven and not self._parent_is_proven):
+            self._parent, self._parent_is_proven = zone, proven
 
     def _stop(self, answer: Answer) -> Discovery:
         verdict = answer.verdict if answer.verdict not in _USABLE else Verdict.INDETERMINATE
@@ -196,6 +252,16 @@ class _Search:
 
     def _keep(self, answer: Answer, learned: str) -> None:
         self._steps.append(Step(answer.name, answer, learned))
+
+
+def _zone_of(answer: Answer) -> bytes | None:
+    """The zone that an answer comes from: the one that signed it, or that its SOA record names."""
+    return answer.soa or answer.signer
+
+
+def _says_nothing(answer: Answer) -> bool:
+    """No answer, and none that came could have been secure."""
+    return answer.verdict is Verdict.INSECURE and answer.status is Status.FAILED
 
 
 def _absence(answer: Answer) -> str:

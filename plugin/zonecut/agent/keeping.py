@@ -7,6 +7,7 @@ from zonecut.agent import machine
 from zonecut.agent.ceremony import inquire, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.comparison import Comparison, compare
+from zonecut.agent.learned import met
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.notices import NotifyOutcome, send_notify
@@ -14,7 +15,7 @@ from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Wanted, wanted, why_broken
-from zonecut.agent.workplace import Parent, Workplace, met
+from zonecut.agent.workplace import Parent, Workplace
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Difference
 

@@ -41,6 +41,8 @@ class Worth(StrEnum):
     """DNSSEC vouches for it."""
     REMEMBERED = "remembered"
     """It was validated once, and now it cannot be."""
+    INSECURELY_ANNOUNCED = "insecurely-announced"
+    """DNSSEC vouches for it, and not for the announcement that leads to its owner: it may be anybody's."""
     INSECURE = "insecure"
     """DNSSEC proves that nothing can vouch for it, and none was ever validated."""
     UNKNOWN = "unknown"
@@ -48,6 +50,7 @@ class Worth(StrEnum):
 
 
 _ORDER = tuple(Worth)
+_VOUCHED = frozenset((Worth.PINNED, Worth.VALIDATED, Worth.REMEMBERED))
 
 
 class NoParty(Exception):
@@ -79,6 +82,12 @@ class Party:
         if self.worth is Worth.INSECURE:
             return settings.insecure_key == "accept-and-log"
         return self.worth is not Worth.UNKNOWN
+
+    @property
+    def is_vouched(self) -> bool:
+        """True if somebody vouches for it: it is the receiver that the parent means, and its answers can be told from
+        forged ones. What it says may have consequences that cannot be undone."""
+        return self.worth in _VOUCHED
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -118,9 +127,9 @@ async def find_parties(
     codepoints: CodePoints = DEFAULT,
 ) -> tuple[Party, ...]:
     """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`."""
-    # somebody else may have written an insecure announcement: to lead away from a receiver whose key is known
-    led_away = bool(remembered) and settings.receiver is None and discovery.verdict is not Verdict.SECURE
-    search = _Search(resolver, settings, remembered, codepoints, led_away)
+    # somebody else may have written an insecure announcement
+    securely = settings.receiver is not None or discovery.verdict is Verdict.SECURE
+    search = _Search(resolver, settings, remembered, codepoints, securely)
     if settings.receiver is not None:
         assert settings.zone is not None  # the settings see to that
         endpoints = tuple(Endpoint.parse(text) for text in settings.receiver.addresses)
@@ -180,13 +189,13 @@ class _Search:
         settings: ParentSettings,
         remembered: Collection[Key],
         codepoints: CodePoints,
-        led_away: bool,
+        securely: bool,
     ) -> None:
         self._resolver = resolver
         self._settings = settings
         self._remembered = remembered
         self._codepoints = codepoints
-        self._led_away = led_away
+        self._securely = securely
 
     async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> Party:
         answer, methods = await asyncio.gather(self._resolver.lookup(target, RRType.KEY), self._methods(target))
@@ -204,19 +213,19 @@ class _Search:
             if pinned:
                 return pinned, Worth.PINNED, f"the fingerprint of {_tags(pinned)} is pinned"
             return (), Worth.UNKNOWN, f"{target} has no KEY whose fingerprint is pinned; {looked_up}"
-        if answer.is_proven and held:
+        if answer.is_proven and held and (self._securely or known):
             return held, Worth.VALIDATED, answer.reason
-        if answer.is_proven or (answer.is_proven_absent and known):
+        if (answer.is_proven and not held) or (answer.is_proven_absent and known):
             # what was validated once has been withdrawn
             return (), Worth.UNKNOWN, f"{target} has no KEY that can be used; {looked_up}"
         if known:
             return known, Worth.REMEMBERED, f"{_tags(known)} was validated once; {looked_up}"
-        if self._led_away:
-            return (
-                (),
-                Worth.UNKNOWN,
-                f"an insecure announcement leads from a receiver with a key to {target}; {looked_up}",
-            )
+        if self._remembered and not self._securely:
+            led = f"an insecure announcement leads from a receiver with a key to {target}"
+            return (), Worth.UNKNOWN, f"{led}: pin its key (`parent.pins`) if it is the right one; {looked_up}"
+        if answer.is_proven:
+            why = f"the KEY of {target} is secure, and the announcement that leads there is not: {answer.reason}"
+            return held, Worth.INSECURELY_ANNOUNCED, why
         if answer.verdict is Verdict.INSECURE:
             usable = held if answer.status in (Status.FOUND, Status.WILDCARD) else ()
             return usable, Worth.INSECURE, answer.reason

@@ -61,7 +61,7 @@ class Roll:
         return cls(Stage(document["stage"]), document["since"], document["other"])
 
 
-_LISTS = ("receiver_keys", "published", "copies", "notes")
+_LISTS = ("announced", "receiver_keys", "published", "copies", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,12 @@ class AgentState:
     word_at: float | None = None
     receiver: str | None = None
     """Whom it talks to, for people."""
+    announced: tuple[str, ...] = ()
+    """DSYNC records of receivers, from the last announcement that was secure or whose key is pinned."""
+    announced_in: str | None = None
+    """The parent zone that made it."""
     receiver_keys: tuple[str, ...] = ()
-    """KEY records of the receiver that were validated once: later answers are held against them if look-ups fail."""
+    """KEY records of receivers that were validated, or pinned: later answers are held against them if look-ups fail."""
     notes: tuple[str, ...] = ()
     """What does not hinder and should be known: records that were left out, servers of the parent that are silent, KEY
     records that are not published."""

@@ -3,25 +3,28 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
 from zonecut.agent.backoff import Courtesy
 from zonecut.agent.childkeys import ChildKeys, OwnKey
 from zonecut.agent.conversation import Conversation
+from zonecut.agent.delivery import USUAL, Patience
 from zonecut.agent.discovery import Discovery, discover
 from zonecut.agent.doors import Doors
+from zonecut.agent.learned import Learned, find
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
-from zonecut.agent.party import Party, Worth, announced_parent, find_party
+from zonecut.agent.party import Party, announced_parent
 from zonecut.agent.publishing import KeyPublisher, Place, Publication, Writing
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.source import Source, SourceError
 from zonecut.agent.state import AgentState, Stage
 from zonecut.plugin import BackendError
+from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints, RRType
+from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.keys import Key, UnusableKey
 from zonecut.resolve import Resolver
 from zonecut.store import AuditEntry
@@ -29,22 +32,44 @@ from zonecut.store import AuditEntry
 KNOWN_FOR = 300.0
 """Seconds for which what was found out about the parent is used again, unless talking to it fails."""
 
+PASSED_OVER = 300.0
+"""Seconds for which a receiver that did not answer comes after the others that are announced."""
+
+BRIEF = Patience(timeout=5.0, retries=0)
+"""For a receiver beside which there is another one."""
+
+_ELSEWHERE = frozenset((Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.NOT_OURS, Result.UNSUPPORTED))
+"""Another receiver may do better."""
+
 REMEMBERED = 16
 """So many KEY records of ours are known again in the zone."""
 
 _Said = TypeVar("_Said")
+_Place: TypeAlias = tuple[bytes, tuple[Endpoint, ...]]
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What the parent offers: a receiver of UPDATEs, or else somebody who takes NOTIFY for CDS and CSYNC."""
+    """What the parent offers: a receiver of UPDATEs, or else somebody who takes NOTIFY for CDS and CSYNC.
+
+    `others` are receivers that are announced beside `party`, and are asked where that one does not answer.
+    """
 
     zone: bytes
     discovery: Discovery
     party: Party | None
     found_at: float
+    others: tuple[Party, ...] = ()
+
+    def with_first(self, is_passed: Callable[[Party], bool]) -> "Parent":
+        """The same with the first receiver as `party` that is not passed over; all the same if each is."""
+        if self.party is None or not is_passed(self.party):
+            return self
+        everyone = (self.party, *self.others)
+        first = next((party for party in everyone if not is_passed(party)), self.party)
+        return replace(self, party=first, others=tuple(party for party in everyone if party is not first))
 
 
 def published_keys(state: AgentState | None, keys: Sequence[OwnKey]) -> tuple[OwnKey, ...]:
@@ -82,6 +107,8 @@ class Workplace:
     clock: Callable[[], float]
     chance: Callable[[], float]
     _parent: Parent | None = field(default=None, init=False)
+    _passed: dict[_Place, float] = field(default_factory=dict, init=False)
+    """Receivers that did not answer lately, and until when others come first."""
 
     def now(self) -> Now:
         return Now(self.clock(), self.chance(), self.settings)
@@ -92,40 +119,69 @@ class Workplace:
         """What the parent offers, looked up now and then. Raises NoParty."""
         if self._parent is None or not 0 <= self.clock() - self._parent.found_at < KNOWN_FOR:
             self._parent = await self._find(state)
-        return self._parent
+        return self._parent.with_first(self._is_passed)
 
     async def _find(self, state: AgentState) -> Parent:
         settings = self.settings.parent
         parent = names.from_text(settings.zone) if settings.zone else None
-        discovery = await discover(self.resolver, self.zone, codepoints=self.codepoints, parent=parent)
-        notified = any(discovery.notifies(rtype) for rtype in (RRType.CDS, RRType.CSYNC))
-        if notified and not discovery.updates and settings.receiver is None:
-            return Parent(announced_parent(discovery, settings), discovery, None, self.clock())
-        remembered = [Key.from_text(text) for text in state.receiver_keys]
-        party = await find_party(self.resolver, discovery, settings, remembered, codepoints=self.codepoints)
-        if party.worth is Worth.INSECURE and party.believable(settings):
+        searched = await discover(self.resolver, self.zone, codepoints=self.codepoints, parent=parent)
+        learned = Learned.of(state, self.codepoints)
+        found = await find(self.resolver, searched, settings, learned, codepoints=self.codepoints)
+        if not found.parties:
+            return Parent(announced_parent(found.discovery, settings), found.discovery, None, self.clock())
+        party, *rest = found.parties
+        if party.believable(settings) and not party.is_vouched:
             # accept-and-log
             _log.warning("agent.unvouched-receiver", zone=names.to_text(self.zone), reason=party.reason)
-        return Parent(party.parent, discovery, party, self.clock())
+        # the others are asked by the same standard: who silences one must not lead to another that nobody vouches for
+        others = [each for each in rest if each.believable(settings) and each.is_vouched is party.is_vouched]
+        return Parent(party.parent, found.discovery, party, self.clock(), tuple(others))
 
     def forget_parent(self) -> None:
         """Look the parent's side up again next time."""
         self._parent = None
 
+    def _is_passed(self, party: Party) -> bool:
+        return self.clock() < self._passed.get(_place(party), 0.0)
+
+    def _pass_over(self, party: Party) -> bool:
+        """Have the others come first for a while; False where none is left that has not been passed over, too."""
+        parent, now = self._parent, self.clock()
+        everyone = () if parent is None or parent.party is None else (parent.party, *parent.others)
+        fresh = any(not self._is_passed(each) for each in everyone if _place(each) != _place(party))
+        # where nobody answers, it begins with the first again
+        kept = {place: until for place, until in self._passed.items() if fresh and now < until}
+        self._passed = {**kept, _place(party): now + PASSED_OVER}
+        return fresh
+
     async def say(
         self, party: Party, own: OwnKey, talk: Callable[[Conversation], Awaitable[tuple[Heard, _Said]]]
     ) -> tuple[Heard, _Said]:
-        """Talk to the receiver, unless it is to be left alone. Raises Left."""
+        """Talk to the receiver, unless it is to be left alone. Raises Left.
+
+        One that does not answer comes after the others that are announced, from the next step on.
+        """
         target = names.to_text(party.target)
         wait = self.courtesy.delay(target, self.clock())
         if wait > 0:
-            raise Left(party.target, wait)
-        conversation = Conversation(party, own.pair, self.settings.parent, clock=self.clock, codepoints=self.codepoints)
+            raise Left(party.target, 0.0 if self._pass_over(party) else wait)
+        several = self._parent is not None and bool(self._parent.others)
+        patience = BRIEF if several else USUAL
+        conversation = Conversation(
+            party,
+            own.pair,
+            self.settings.parent,
+            clock=self.clock,
+            codepoints=self.codepoints,
+            patience=patience,
+        )
         heard, said = await talk(conversation)
         if heard.result is Result.SILENT:
             self.courtesy.silent(target, self.clock())
         else:
             self.courtesy.answered(target)
+        if heard.result in _ELSEWHERE:
+            self._pass_over(party)
         if heard.result not in (Result.ACCEPTED, Result.KEY_PENDING, Result.MANUAL, Result.REFUSED):
             self.forget_parent()
         return heard, said
@@ -181,17 +237,12 @@ class Workplace:
         await self.audit(AuditEntry(event, "zonecut", "agent", child=self.zone, key_tag=tag, detail=detail))
 
 
+def _place(party: Party) -> _Place:
+    return party.target, party.addresses
+
+
 def _is_copy(place: Place, state: AgentState) -> bool:
     """Whether a copy of ours stands there, or may still do."""
     if place.writing is Writing.FAILED:
         return names.to_text(place.owner) in state.copies
     return place.writing is Writing.OURS and place.wanted is not None
-
-
-def met(state: AgentState, party: Party) -> AgentState:
-    """The agent knows this receiver now, and its keys for good once DNSSEC has vouched for them."""
-    addresses = ", ".join(map(str, party.addresses))
-    known = replace(state, receiver=f"{names.to_text(party.target)} ({addresses}), key {party.worth.value}")
-    if party.worth is Worth.VALIDATED:
-        known = replace(known, receiver_keys=tuple(key.to_text() for key in party.keys))
-    return known

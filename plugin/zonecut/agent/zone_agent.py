@@ -10,10 +10,11 @@ from zonecut.agent import machine
 from zonecut.agent.ceremony import STEPS, make_and_publish, own_key
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.keeping import keep
+from zonecut.agent.learned import learn
 from zonecut.agent.party import NoParty, Party
 from zonecut.agent.rolling import roll
 from zonecut.agent.source import SourceError
-from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.agent.workplace import Left, Parent, Workplace
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
@@ -180,6 +181,7 @@ class ZoneAgent:
         """The step of the phase. Raises NoParty, Left, SourceError, BackendError, UnusableKey, OSError."""
         place, does = self.place, state.does
         parent = await place.parent(state)
+        state = learn(state, parent.discovery, parent.party, place.settings.parent)
         if parent.party is None:
             # whoever takes NOTIFY only needs no key of ours
             return await keep(place, state, None, parent)
@@ -218,6 +220,11 @@ class ZoneAgent:
         assert parent.party is not None
         if state.roll is not None and place.clock() >= state.checked_at + place.settings.check:
             return await keep(place, state, own, parent)
+        if not parent.party.is_vouched and state.roll is not None and state.roll.stage is not Stage.UNPUBLISH:
+            # whoever answers there may be anybody: the only key that the right receiver trusts would go
+            reason = f"the roll of the key waits, since nobody vouches for the receiver: {parent.party.reason}"
+            advice = "pin the receiver's key (`parent.pins`): only what can be told from a forgery retires a key"
+            return machine.failed(state, reason, place.now(), advice)
         return await roll(place, state, own, parent.party)
 
 

@@ -63,6 +63,8 @@ def _say(seen: Seen, settings: "ParentSettings", zone: bytes) -> None:
         output.say(f"  ; {step.answer.reason}")
     if settings.receiver is not None:
         output.say(f"; whatever is announced: the configuration of {names.to_text(zone)} names the receiver")
+    if discovery.is_remembered:
+        output.say(f"; {discovery.reason}")
     for party in seen.parties:
         output.say("")
         output.say_fields(names.to_text(party.target), party_fields(party, settings, discovery.codepoints))

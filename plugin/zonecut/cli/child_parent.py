@@ -9,16 +9,17 @@ from zonecut.cli import session
 
 if TYPE_CHECKING:
     from zonecut.agent.discovery import Discovery
+    from zonecut.agent.learned import Learned
     from zonecut.agent.party import Party
     from zonecut.agent.settings import ParentSettings
     from zonecut.config import Loaded
     from zonecut.protocol.codepoints import CodePoints
-    from zonecut.protocol.keys import Key
 
 WORTHS = {
     "pinned": "its fingerprint is one of `pins`",
     "validated": "DNSSEC vouches for it",
     "remembered": "DNSSEC vouched for it once, and does not now",
+    "insecurely-announced": "DNSSEC vouches for it, and not for the announcement: it may be anybody's",
     "insecure": "DNSSEC proves that nothing can vouch for it: `insecure_key` decides",
     "unknown": "nobody vouches for it: nothing that it says is believed, and nothing is sent to it",
 }
@@ -41,7 +42,8 @@ async def look(
     Raises ConfigurationError for a resolver that cannot be used, StoreUnusable.
     """
     from zonecut.agent.discovery import discover
-    from zonecut.agent.party import NoParty, find_parties
+    from zonecut.agent.learned import find
+    from zonecut.agent.party import NoParty
     from zonecut.protocol import names
     from zonecut.serve.resolvers import make_resolver
 
@@ -49,26 +51,26 @@ async def look(
     resolver = make_resolver(loaded, clock, settings.addresses)
     parent = None if settings.zone is None else names.from_text(settings.zone)
     discovery = await discover(resolver, zone, codepoints=codepoints, parent=parent)
-    remembered = await _remembered(loaded, zone)
+    learned = await _learned(loaded, zone)
     try:
-        return Seen(
-            discovery, await find_parties(resolver, discovery, settings, remembered, codepoints=codepoints), None
-        )
+        found = await find(resolver, discovery, settings, learned, codepoints=codepoints)
     except NoParty as failure:
         return Seen(discovery, (), failure.reason)
+    nobody = f"the parent of {names.to_text(zone)} announces nobody who takes UPDATEs ({found.discovery.reason})"
+    return Seen(found.discovery, found.parties, None if found.parties else nobody)
 
 
-async def _remembered(loaded: "Loaded", zone: bytes) -> "list[Key]":
-    """The receiver's keys that the zone's agent saw validated."""
+async def _learned(loaded: "Loaded", zone: bytes) -> "Learned":
+    """What the zone's agent has learnt of its parent's side."""
+    from zonecut.agent.learned import Learned
     from zonecut.agent.state import AgentState
-    from zonecut.protocol.keys import Key
 
     if not session.has_store(loaded) or all(section.apex != zone for section in loaded.configuration.children):
-        return []
+        return Learned()
     async with session.open_store(loaded) as store:
         stored = await store.agents.get(zone)
     state = None if stored is None else AgentState.from_json(stored.document)
-    return [] if state is None else [Key.from_text(text) for text in state.receiver_keys]
+    return Learned.of(state, loaded.configuration.codepoints.to_codepoints())
 
 
 def run_look(loaded: "Loaded", zone: bytes, settings: "ParentSettings") -> Seen:

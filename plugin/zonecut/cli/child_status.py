@@ -65,7 +65,13 @@ def to_json(zone: bytes, state: "AgentState | None") -> dict[str, object]:
     if state is None:
         return {"zone": names.to_text(zone), "phase": None, "reason": _NOBODY, "advice": _BEGIN}
     document = state.to_json()
-    del document["receiver_keys"], document["published"], document["copies"]
+    del (
+        document["announced"],
+        document["announced_in"],
+        document["receiver_keys"],
+        document["published"],
+        document["copies"],
+    )
     for name in ("since", "next_at", "key_since", "sent_at", "differs_since", "synced_at", "checked_at", "word_at"):
         document[name] = _time(document[name])
     return {"zone": names.to_text(zone), **document}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.CNAME import CNAME
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
@@ -120,7 +121,17 @@ def _alias(reply: Reply, name: bytes, rtype: int, zone: Zone, now: float, work: 
     alias = verify_alias(reply, name, zone, now, work)
     assert alias is not None
     reason = f"{names.to_text(name)} is an alias, signed by {names.to_text(zone.apex)}; chain: {zone.path}"
-    return Answer(name, rtype, Verdict.SECURE, Status.ALIAS, reason, ttl=alias.ttl, signer=zone.apex, rcode=reply.rcode)
+    return Answer(
+        name=name,
+        rtype=rtype,
+        verdict=Verdict.SECURE,
+        status=Status.ALIAS,
+        reason=reason,
+        ttl=alias.ttl,
+        signer=zone.apex,
+        rcode=reply.rcode,
+        target=_target(reply, name),
+    )
 
 
 def _negative(reply: Reply, name: bytes, rtype: int, zone: Zone, now: float, work: Work) -> Answer:
@@ -170,7 +181,17 @@ def _as_received(
         signer=signer,
         rcode=reply.rcode,
         soa=reply.soa_above(name) if status in (Status.NODATA, Status.NXDOMAIN) else None,
+        target=_target(reply, name) if status is Status.ALIAS else None,
     )
+
+
+def _target(reply: Reply, name: bytes) -> bytes | None:
+    """Where the CNAME at a name leads. None below a DNAME: the CNAME made from it is not signed."""
+    if any(rrset.rtype == RdataType.DNAME and names.is_below(name, rrset.name) for rrset in reply.answer):
+        return None
+    found = reply.find(name, RdataType.CNAME)
+    (cname,) = found.rdatas if found is not None and len(found.rdatas) == 1 else (None,)
+    return wire_name(cname.target) if isinstance(cname, CNAME) else None
 
 
 def _looks_expanded(rrset: RRset) -> bool:

@@ -44,6 +44,7 @@ class Answer:
     in canonical wire form (RFC 4034 section 6.2), sorted; `ttl` is in seconds, at most as long as the signature
     lives. `rcode` is None where nothing was received. `soa` is the zone that a negative answer comes from: the one that
     proves it, or, where nothing can be proven, the owner of the SOA record that came along (RFC 2308 section 2).
+    `target` is where a CNAME at this name leads, None for a DNAME above it.
     With `is_silence` the resolvers that were asked gave nothing of use: `reason` names them, and is for nobody else.
     """
 
@@ -58,6 +59,7 @@ class Answer:
     rcode: int | None = None
     soa: bytes | None = None
     is_silence: bool = False
+    target: bytes | None = None
 
     @property
     def is_proven(self) -> bool:

@@ -123,6 +123,14 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
     match party.worth:
         case Worth.PINNED | Worth.VALIDATED | Worth.REMEMBERED:
             yield Finding("receiver-key", Severity.OK, f"its KEY is {party.worth}: {party.reason}")
+        case Worth.INSECURELY_ANNOUNCED:
+            yield Finding(
+                "receiver-announced-insecurely",
+                Severity.WARNING,
+                f"{target} is announced insecurely: {party.reason}",
+                "somebody on the way could announce a receiver of his own",
+                "compare its fingerprint with the parent's operator, and pin it (`parent: {pins: [...]}`)",
+            )
         case Worth.INSECURE if not party.keys:
             yield Finding(
                 "receiver-key-missing",
