@@ -23,9 +23,9 @@ CASES: dict[str, tuple[Verdict, str | None, tuple[Dsync, ...], int]] = {
     # the parent zone is further up
     "a.ent.secure.test.": (SECURE, "secure.test.", HERE, 3),
     "a.b.c.nsec3.test.": (SECURE, "nsec3.test.", HERE, 3),
-    "a.b.insecure.test.": (INSECURE, "insecure.test.", HERE, 3),
-    # an unsigned SOA record led to the parent
-    "a.b.optout.test.": (INSECURE, "optout.test.", HERE, 3),
+    "a.b.insecure.test.": (INSECURE, "insecure.test.", HERE, 4),
+    # an unsigned SOA record led to the parent, after nothing was found where it was supposed to be
+    "a.b.optout.test.": (INSECURE, "optout.test.", HERE, 4),
     # nobody announces anything
     "secure.test.": (SECURE, "test.", (), 2),
     "child.secure.secure.test.": (SECURE, "secure.secure.test.", (), 2),

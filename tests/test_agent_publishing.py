@@ -123,7 +123,9 @@ async def test_where_we_cannot_write_the_exact_records_are_named() -> None:
     apex, signal = planned.places
     assert [record.rdata for record in apex.difference.removed] == [OLD.rdata]
     assert [record.rdata for record in apex.difference.added] == [NEW.rdata]
-    assert signal.wanted == key_rrset(FOREIGN, NEW, owner=SIGNAL)
+    # what is seen there may be forged: only our own key belongs below the operator's name
+    assert signal.wanted == key_rrset(NEW, owner=SIGNAL)
+    assert "those that are not ours are not copied below _signal" in apex.reason
     assert f"+ {NEW.to_text(TTL)}\n" in planned.to_text()
     assert "there is no `backend` of child.parent.example." in planned.to_text()
     assert "the operator of ns.operator.example. publishes this" in planned.to_text()
@@ -135,7 +137,19 @@ async def test_a_server_that_fails_costs_the_others_nothing() -> None:
     child.failure = BackendUnavailable("named is away")
     done = await publisher(child, operator).apply([NEW], [NEW], content(FOREIGN))
     assert [(place.owner, place.reason) for place in done.failed] == [(CHILD, "named is away")]
-    assert list(operator.held.values()) == [key_rrset(FOREIGN, NEW, owner=SIGNAL)]
+    # what was seen at the apex is not copied, and what stands below _signal stays until the apex can be read
+    assert list(operator.held.values()) == [key_rrset(NEW, owner=SIGNAL)]
+    operator.held[SIGNAL, RRType.KEY] = key_rrset(FOREIGN, OLD, owner=SIGNAL)
+    await publisher(child, operator).apply([NEW], [NEW, OLD], content(FOREIGN))
+    assert sorted(operator.held[SIGNAL, RRType.KEY].rdatas) == sorted((FOREIGN.rdata, NEW.rdata))
+
+
+async def test_a_key_that_somebody_shows_at_the_apex_is_not_put_below_signal() -> None:
+    """Whoever forges one answer to the agent would have his key in the operator's signed zone."""
+    operator = Server()
+    for shown in (content(FOREIGN), content(FOREIGN, NEW), content()):
+        await publisher(None, operator).apply([NEW], [NEW], shown)
+        assert list(operator.held.values()) == [key_rrset(NEW, owner=SIGNAL)]
 
 
 async def test_a_signalling_name_that_is_an_alias_is_named() -> None:

@@ -13,6 +13,7 @@ from zonecut.agent.meaning import Result
 from zonecut.agent.notices import NotifyOutcome, send_notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party
+from zonecut.agent.serials import acted_on, advice_of, why_stale
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.workplace import Parent, Workplace
@@ -27,6 +28,9 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     """The step of TRUSTED, IN_SYNC and OUT_OF_SYNC. Without a receiver of UPDATEs, NOTIFY is sent instead."""
     now = place.now()
     content = await place.source.content()
+    if (stale := why_stale(content, state, place.settings)) is not None:
+        return machine.failed(state, stale, place.now(), advice_of(place.zone))
+    state = acted_on(state, content)
     aim = wanted(content, place.settings, now.time)
     view = await view_parent(
         place.resolver,

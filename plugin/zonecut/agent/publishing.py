@@ -2,7 +2,9 @@
 
 At the apex, ours are put beside those of others; of ours, those that are not wanted any more go. At a signalling name
 stands a copy of the apex's RRset, since a receiver wants the two to be equal; it goes when the name server is none any
-more. What we cannot write is for the zone's operator to write.
+more. Where we cannot write the apex, and see only what somebody answers, the copy is of our own keys alone: whoever
+could forge that answer would have his key signed by the operator's zone. What we cannot write is for the zone's
+operator to write.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -137,16 +139,23 @@ class KeyPublisher:
         seen = RRset(self._zone, RRType.KEY, content.key_ttl, content.key) if content.key else None
         if self._backend is None:
             reason = f"there is no `backend` of {names.to_text(self._zone)}: its KEY records are changed by hand"
+            if set(content.key) - {key.rdata for key in ours}:
+                reason += "; those that are not ours are not copied below _signal, which at-ns wants to be equal"
             apex = _by_hand(self._zone, seen, wanted(seen), reason)
         else:
             apex = await _at(self._backend, self._zone, wanted, write=write)
-        # where the apex cannot be read, at least what was seen of it counts
-        copied = apex.wanted if apex.writing is Writing.OURS else wanted(seen)
-        rdatas = copied.rdatas if copied else ()
+
+        def copied(held: RRset | None) -> Sequence[bytes]:
+            if apex.writing is Writing.OURS:
+                return apex.wanted.rdatas if apex.wanted else ()
+            # what stands there, until the apex can be read again
+            there = held.rdatas if held and apex.writing is Writing.FAILED else ()
+            return sorted({*added, *there} - removed)
+
         outside = [server for server in content.ns if not names.is_at_or_below(server, self._zone)]
-        places = [apex, *[await self._at_server(server, rdatas, write=write) for server in outside]]
+        places = [apex, *[await self._at_server(server, copied, write=write) for server in outside]]
         left = set(former).difference(place.owner for place in places)
-        copies = {*rdatas, *removed}
+        copies = {*copied(None), *removed}
         places += [
             await _at(backend, owner, partial(self._without, owner, copies), write=write)
             for owner in sorted(left)
@@ -154,17 +163,19 @@ class KeyPublisher:
         ]
         return Publication(tuple(places))
 
-    async def _at_server(self, server: bytes, rdatas: Sequence[bytes], *, write: bool) -> Place:
+    async def _at_server(
+        self, server: bytes, copied: Callable[[RRset | None], Sequence[bytes]], *, write: bool
+    ) -> Place:
         owner, server_text = signalling_name(self._zone, server), names.to_text(server)
         if owner is None:
             reason = f"no signalling name of {names.to_text(self._zone)} fits in there: at-ns cannot be used"
             return Place(server, Writing.FAILED, None, _NOTHING, reason)
-        wanted = self._rrset(owner, rdatas, None)
+        wanted = self._rrset(owner, copied(None), None)
         backend = self._backend_of(owner)
         if backend is None:
             reason = f"for at-ns, the operator of {server_text} publishes this: its zone is none of `signalling`"
             return _by_hand(owner, None, wanted, reason)
-        return await _at(backend, owner, lambda held: self._rrset(owner, rdatas, held), write=write)
+        return await _at(backend, owner, lambda held: self._rrset(owner, copied(held), held), write=write)
 
     def _backend_of(self, owner: bytes) -> Backend | None:
         above = [apex for apex in self._signalling if names.is_at_or_below(owner, apex)]

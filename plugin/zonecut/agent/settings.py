@@ -157,6 +157,11 @@ class ChildSettings(_Section):
     check: PositiveFloat = Field(3600, description="How often it is checked that the parent still publishes it all.")
     retry_first: PositiveFloat = Field(5, description="The pause before the second attempt of anything; it doubles.")
     retry_longest: PositiveFloat = Field(3600, description="The longest pause between two attempts.")
+    serial: Literal["rising", "any"] = Field(
+        "rising",
+        description="`rising`: a version of the zone with a lower serial (RFC 1982) than the one acted on comes from a"
+        " server that has not caught up, and is waited for; `any`: where serials mean nothing.",
+    )
     confirm: PositiveFloat = Field(
         600, description="For how long the parent's servers may take to publish an accepted change before it is said."
     )

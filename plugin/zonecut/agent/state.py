@@ -105,6 +105,8 @@ class AgentState:
     last: str | None = None
     """That delegation itself, its octets in hexadecimal: by it deletions are sent to a parent that does not show them.
     Without DS where the child did not say which there shall be."""
+    serial: int | None = None
+    """The serial of the version of the zone that was acted on last."""
     synced_at: float | None = None
     took: float | None = None
     """Seconds from the difference being seen to all of the parent's servers publishing the child's word."""

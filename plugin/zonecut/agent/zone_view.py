@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from zonecut.agent.content import SourceError, ZoneContent
+from zonecut.agent.serials import precedes
 from zonecut.agent.source import QuerySource
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
@@ -26,8 +27,6 @@ MAX_ADDRESSES = 4
 _AT_ONCE = 8
 _READING = 20.0
 """Seconds in which the zone has to be read from one address."""
-
-_HALF = 1 << 31
 
 
 class Standing(StrEnum):
@@ -92,7 +91,7 @@ class ZoneView:
         """The zone as the server has it whose serial is the highest (RFC 1982)."""
         best: ZoneContent | None = None
         for _, content in self.contents:
-            if best is None or 0 < ((content.serial or 0) - (best.serial or 0)) % (1 << 32) < _HALF:
+            if best is None or precedes(best.serial or 0, content.serial or 0):
                 best = content
         return best
 

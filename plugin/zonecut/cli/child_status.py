@@ -28,7 +28,7 @@ def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None,
     """
     loaded = session.load(config)
     sections = loaded.configuration.children if zone is None else (session.child_at(loaded, zone),)
-    states = session.run(_states(loaded, sections))
+    states = session.run(states_of(loaded, sections))
     if as_json:
         documents = [to_json(apex, state) for apex, state in states.items()]
         output.say_json(documents if zone is None else documents[0])
@@ -39,7 +39,8 @@ def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None,
     raise typer.Exit(code_of(states.values()))
 
 
-async def _states(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[bytes, AgentState | None]":
+async def states_of(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[bytes, AgentState | None]":
+    """Where each of them stands; None: no agent has looked after it."""
     from zonecut.agent.state import AgentState
 
     if not session.has_store(loaded):
@@ -116,6 +117,7 @@ def say(zone: bytes, state: "AgentState | None") -> None:
             "advice": state.advice.split("\n") if state.advice else None,
             "attempts": f"{state.attempts} in vain" if state.attempts else None,
             "next step": _ago(state.next_at),
+            "serial": None if state.serial is None else f"{state.serial}, of the version that was acted on last",
             "key": state.key,
             "receiver": state.receiver,
             "it says": None if state.word is None else f"{state.word}, {_ago(state.word_at)}",

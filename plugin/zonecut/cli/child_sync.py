@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -21,13 +21,24 @@ if TYPE_CHECKING:
     from zonecut.protocol.delegation import Delegation, Difference
 
 
+SerialResetOption = Annotated[
+    bool,
+    typer.Option("--serial-reset", help="The zone was made anew, or is read elsewhere: its serial may be lower now."),
+]
+
+
 def command(
-    zone: ChildZoneArgument, dry_run: DryRunOption = False, config: ConfigOption = None, as_json: JsonOption = False
+    zone: ChildZoneArgument,
+    dry_run: DryRunOption = False,
+    serial_reset: SerialResetOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the child zone with what the parent's servers publish, send what differs, and look until it is there.
 
     A key that is not trusted yet goes through its bootstrap first, as far as that gets without waiting. With --dry-run
-    nothing is sent, and no key is needed.
+    nothing is sent, and no key is needed. A version of the zone with a lower serial than the one acted on before comes
+    from a server that has not caught up, and nothing follows from it; --serial-reset forgets which one that was.
 
     Exit code 0: in sync. 3: not yet, or --dry-run and something differs. 1: something is in the way.
 
@@ -36,7 +47,7 @@ def command(
     loaded = session.load(config)
     section = session.child_at(loaded, zone)
     if dry_run:
-        plan = session.run(_compare(loaded, section))
+        plan = session.run(_compare(loaded, section, serial_reset))
         if as_json:
             output.say_json(plan.to_json())
         else:
@@ -44,7 +55,7 @@ def command(
         if plan.wanted.troubles:
             raise Failure("; ".join(plan.wanted.troubles))
         raise typer.Exit(Exit.DIFFERENT if plan.differs else Exit.DONE)
-    state = session.run(_sync(loaded, section, as_json))
+    state = session.run(_sync(loaded, section, as_json, serial_reset))
     if as_json:
         output.say_json(child_status.to_json(zone, state))
     raise typer.Exit(_code(state))
@@ -96,8 +107,9 @@ class Plan(NamedTuple):
         }
 
 
-async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
+async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool) -> Plan:
     from zonecut.agent.parent_view import view_parent
+    from zonecut.agent.serials import advice_of, why_stale
     from zonecut.agent.wanted import wanted
     from zonecut.protocol.delegation import Difference
     from zonecut.serve.children import make_side
@@ -109,6 +121,9 @@ async def _compare(loaded: "Loaded", section: "ChildSection") -> Plan:
         aim = wanted(content, section.settings(), time.time())
     finally:
         await side.close()
+    stored = None if serial_reset else (await child_status.states_of(loaded, (section,)))[section.apex]
+    if (stale := why_stale(content, stored, section.settings())) is not None:
+        raise Failure(stale, advice_of(section.apex))
     resolver = make_resolver(loaded, time.time, section.parent.addresses)
     parent = await _parent(loaded, section)
     view = await view_parent(resolver, parent, section.apex, port=section.parent.port)
@@ -132,17 +147,20 @@ async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:
     return discovery.parent
 
 
-async def _sync(loaded: "Loaded", section: "ChildSection", as_json: bool) -> "AgentState":
+async def _sync(loaded: "Loaded", section: "ChildSection", as_json: bool, serial_reset: bool) -> "AgentState":
     async with child_work.agent_of(loaded, section) as agent:
-        run = _Run(agent, as_json, time.time() + section.confirm)
+        if serial_reset:
+            await agent.place.record("agent.serial-reset", serial=(await agent.load()).serial)
+        run = _Run(agent, as_json, time.time() + section.confirm, serial_reset)
         return await run.to_its_end()
 
 
 class _Run:
     """One agent's steps in a row, waiting only for the parent to publish what it has accepted."""
 
-    def __init__(self, agent: "ZoneAgent", quiet: bool, until: float) -> None:
+    def __init__(self, agent: "ZoneAgent", quiet: bool, until: float, serial_reset: bool) -> None:
         self._agent = agent
+        self._serial_reset = serial_reset
         self._quiet = quiet
         self._until = until
         self._said = ""
@@ -166,6 +184,8 @@ class _Run:
         now = self._agent.place.now()
         # whatever it waits for: somebody asks now
         state = replace(machine.noticed(await self._agent.load(), now), next_at=now.time)
+        if self._serial_reset:
+            state = replace(state, serial=None)
         await self._agent.save(state)
         first = True
         while first or self._goes_on(state):
