@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from zonecut.agent.content import ZoneContent
-from zonecut.agent.publishing import KeyPublisher, Writing, visible
+from zonecut.agent.publishing import KeyPublisher, Writing
+from zonecut.agent.visibility import visible
 from zonecut.plugin import Backend, BackendConflict, BackendError, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, RRType

@@ -11,8 +11,8 @@ from zonecut.agent.learned import met
 from zonecut.agent.machine import Heard
 from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party
-from zonecut.agent.publishing import Visible, visible
 from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.visibility import Visible, visible_at_apex, visible_below_signal
 from zonecut.agent.workplace import Workplace
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
@@ -73,17 +73,22 @@ async def _unseen(place: Workplace, own: OwnKey, common: Collection[Method]) -> 
     That is the apex for all methods, and for at-ns the name below `_signal` of each name server outside the zone, save
     those that no receiver would believe: in zones that are not signed.
     """
-    apex = await visible(place.resolver, place.zone, [own.key])
+    content = await place.source.content()
+    apex = await visible_at_apex(place.resolver, content, [own.key])
     if not apex.seen:
         return [apex]
     at_apex_does = Method.AT_APEX in common and apex.verdict is Verdict.SECURE
     if at_apex_does or Method.AT_NS not in common or Method.UNSIGNED in common:
         return []
-    content = await place.source.content()
-    owners = [
-        signalling_name(place.zone, server) for server in content.ns if not names.is_at_or_below(server, place.zone)
-    ]
-    sights = await asyncio.gather(*(visible(place.resolver, owner, [own.key]) for owner in owners if owner is not None))
+    outside = [server for server in content.ns if not names.is_at_or_below(server, place.zone)]
+    owners = [(signalling_name(place.zone, server), server) for server in outside]
+    sights = await asyncio.gather(
+        *(
+            visible_below_signal(place.resolver, owner, server, [own.key])
+            for owner, server in owners
+            if owner is not None
+        )
+    )
     return [sight for sight in sights if not sight.seen and sight.verdict is not Verdict.INSECURE]
 
 

@@ -21,7 +21,6 @@ from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
 from zonecut.protocol.keys import Key
 from zonecut.protocol.rrset import RRset, RRsetDifference
 from zonecut.protocol.signalling import signalling_name
-from zonecut.resolve import Resolver, Status, Verdict
 
 _NOTHING = RRsetDifference((), ())
 
@@ -224,25 +223,3 @@ def _difference(before: RRset | None, after: RRset | None) -> RRsetDifference:
 
 def _key_rrset(held: Sequence[RRset], owner: bytes) -> RRset | None:
     return next((rrset for rrset in held if rrset.key == (owner, RRType.KEY)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Visible:
-    """Whether the world sees KEY records at a name: all of them there, and nothing bogus."""
-
-    owner: bytes
-    seen: bool
-    rdatas: tuple[bytes, ...]
-    """The KEY records that are seen there."""
-    verdict: Verdict
-    reason: str
-
-
-async def visible(resolver: Resolver, owner: bytes, keys: Collection[Key]) -> Visible:
-    """Look up whether these keys are published at a name. Aliases and what a wildcard makes do not count."""
-    answer = await resolver.lookup(owner, RRType.KEY)
-    believed = answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is Status.FOUND
-    found = answer.rdatas if believed else ()
-    missing = [str(key.tag) for key in keys if key.rdata not in found]
-    reason = f"KEY with key tag {', '.join(missing)} is not at {names.to_text(owner)}: {answer}" if missing else ""
-    return Visible(owner, not missing, found, answer.verdict, reason)

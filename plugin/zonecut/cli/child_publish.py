@@ -10,8 +10,10 @@ from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, J
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
-    from zonecut.agent.publishing import Publication, Visible
+    from zonecut.agent.content import ZoneContent
+    from zonecut.agent.publishing import Publication
     from zonecut.agent.state import AgentState
+    from zonecut.agent.visibility import Visible
     from zonecut.config import ChildSection, Loaded
     from zonecut.protocol.keys import Key
 
@@ -79,7 +81,7 @@ async def _publish(
         await side.close()
     if publication.differing and not dry_run:
         await _record(loaded, section, publication)
-    return publication, await _look(loaded, section, publication, wanted)
+    return publication, await _look(loaded, section, publication, content, wanted)
 
 
 async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | None":
@@ -94,20 +96,26 @@ async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | Non
 
 
 async def _look(
-    loaded: "Loaded", section: "ChildSection", publication: "Publication", keys: "list[Key]"
+    loaded: "Loaded", section: "ChildSection", publication: "Publication", content: "ZoneContent", keys: "list[Key]"
 ) -> "tuple[Visible, ...]":
     """Whether the world sees what is somebody else's to publish."""
     import asyncio
     import time
 
-    from zonecut.agent.publishing import visible
+    from zonecut.agent.visibility import visible_at_apex, visible_below_signal
+    from zonecut.protocol.signalling import signalling_name
     from zonecut.serve.resolvers import make_resolver
 
-    places = publication.by_hand
-    if not places:
+    owners = {place.owner for place in publication.by_hand}
+    if not owners:
         return ()
     resolver = make_resolver(loaded, time.time, section.parent.addresses)
-    return tuple(await asyncio.gather(*(visible(resolver, place.owner, keys) for place in places)))
+    looks = [visible_at_apex(resolver, content, keys)] if section.apex in owners else []
+    for server in content.ns:
+        owner = signalling_name(section.apex, server)
+        if owner is not None and owner in owners:
+            looks.append(visible_below_signal(resolver, owner, server, keys))
+    return tuple(await asyncio.gather(*looks))
 
 
 async def _record(loaded: "Loaded", section: "ChildSection", publication: "Publication") -> None:

@@ -1,0 +1,132 @@
+"""Whether the world sees KEY records: the servers that hold the zone are asked first, a resolver when all of them do.
+
+Who asks a caching resolver for what one server does not have yet is told that there is nothing, and so is everybody
+else for as long as that answer is kept (RFC 2308): an hour, with ordinary times.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from zonecut.agent.content import ZoneContent
+from zonecut.agent.zone_view import MAX_ADDRESSES, MAX_SERVERS, has_route
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.keys import Key
+from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """Whether the world sees KEY records at a name: all of them there, and nothing bogus."""
+
+    owner: bytes
+    seen: bool
+    rdatas: tuple[bytes, ...]
+    """The KEY records that are seen there."""
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A name server that holds a zone, and one of its addresses."""
+
+    name: bytes
+    address: str
+
+
+async def visible(resolver: Resolver, owner: bytes, keys: Collection[Key]) -> Visible:
+    """Look up whether these keys are published at a name. Aliases and what a wildcard makes do not count."""
+    answer = await resolver.lookup(owner, RRType.KEY)
+    believed = answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is Status.FOUND
+    found = answer.rdatas if believed else ()
+    missing = _missing(keys, found)
+    reason = f"KEY with key tag {missing} is not at {names.to_text(owner)}: {answer}" if missing else ""
+    return Visible(owner, not missing, found, answer.verdict, reason)
+
+
+async def visible_at_apex(resolver: Resolver, content: ZoneContent, keys: Collection[Key], port: int = 53) -> Visible:
+    """As `visible` at the apex of the zone, once each of its servers has the keys."""
+    servers = await _servers(resolver, content.ns, content)
+    behind = await _behind(resolver, servers, content.zone, content.zone, keys, port)
+    if behind is not None:
+        return Visible(content.zone, False, (), Verdict.INDETERMINATE, behind)
+    return await visible(resolver, content.zone, keys)
+
+
+async def visible_below_signal(
+    resolver: Resolver, owner: bytes, server: bytes, keys: Collection[Key], port: int = 53
+) -> Visible:
+    """As `visible` at the name for the name server `server` below `_signal`, once each server of that zone has them."""
+    # a name that exists: what is not there yet is not to be asked for
+    soa = await resolver.lookup(server, RRType.SOA)
+    zone = server if soa.status is Status.FOUND else soa.soa
+    if zone is not None and _is_believed(soa):
+        ns = await resolver.lookup(zone, RRType.NS)
+        servers = await _servers(resolver, ns.rdatas if _is_believed(ns) else ())
+        behind = await _behind(resolver, servers, zone, owner, keys, port)
+        if behind is not None:
+            return Visible(owner, False, (), soa.verdict, behind)
+    return await visible(resolver, owner, keys)
+
+
+async def _servers(
+    resolver: Resolver, named: Sequence[bytes], content: ZoneContent | None = None
+) -> tuple[Server, ...]:
+    """The addresses of these name servers that can be asked from here; those in the zone as the zone has them."""
+    inside: dict[bytes, list[bytes]] = {}
+    for record in content.addresses if content is not None else ():
+        inside.setdefault(record.owner, []).append(record.rdata)
+
+    async def of(name: bytes) -> Iterable[Server]:
+        rdatas = inside.get(name)
+        if rdatas is None:
+            found = await resolver.addresses(name)
+            rdatas = [rdata for answer in (found.ipv4, found.ipv6) if _is_believed(answer) for rdata in answer.rdatas]
+        texts = [str(ip_address(rdata)) for rdata in rdatas if len(rdata) in (4, 16)]
+        return [Server(name, text) for text in texts if resolver.may_ask(text) and has_route(text)][:MAX_ADDRESSES]
+
+    found = await asyncio.gather(*map(of, named[:MAX_SERVERS]))
+    return tuple(server for each in found for server in each)
+
+
+async def _behind(
+    resolver: Resolver, servers: Sequence[Server], zone: bytes, owner: bytes, keys: Collection[Key], port: int
+) -> str | None:
+    """Which of the zone's servers do not have the keys yet, in a sentence; None if all that hold the zone have them."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(server: Server) -> Direct:
+        async with places:
+            return await resolver.ask(server.address, port, owner, RRType.KEY)
+
+    answers = await asyncio.gather(*map(ask, servers))
+    behind = [
+        f"{names.to_text(server.name)} ({server.address})"
+        for server, answer in zip(servers, answers, strict=True)
+        if _holds(answer, zone) and _missing(keys, answer.rdatas)
+    ]
+    if not behind:
+        return None
+    tags = ", ".join(str(key.tag) for key in keys)
+    return f"KEY with key tag {tags} is not at {names.to_text(owner)} yet: {', '.join(behind)} does not have it"
+
+
+def _holds(direct: Direct, zone: bytes) -> bool:
+    """The server answers from this zone, or from one below it: what is silent, or lame, says nothing."""
+    if not direct.is_answer or direct.reply is None:
+        return False
+    soa = direct.reply.soa_above(direct.name)
+    return bool(direct.rdatas) or (soa is not None and names.is_at_or_below(soa, zone))
+
+
+def _missing(keys: Collection[Key], found: Collection[bytes]) -> str:
+    return ", ".join(str(key.tag) for key in keys if key.rdata not in found)
+
+
+def _is_believed(answer: Answer) -> bool:
+    return answer.verdict in (Verdict.SECURE, Verdict.INSECURE) and answer.status is not Status.FAILED
