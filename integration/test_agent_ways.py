@@ -170,6 +170,13 @@ def test_a_parent_that_scans_is_notified_and_then_watched(tmp_path: Path) -> Non
         directory = tmp_path / "agent"
         directory.mkdir()
         with ZonecutProcess(directory, played.configuration(directory, **QUICK)) as agent:
+            # without CSYNC, there is nothing that a scanner could see
+            until(lambda: bool(agent.log_events("agent.state")), timeout=10, what="the agent has looked")
+            state = agent.cli("child", "status", CHILD, expect=3)
+            assert (state["phase"], received) == ("held", [])
+            assert f"{CHILD} has no CSYNC record" in state["reason"]
+            assert "@ CSYNC 0 1 A NS AAAA" in state["advice"]
+            played.child.put("@", "CSYNC", "0 1 A NS AAAA")
             until(lambda: bool(received), timeout=10, what="a NOTIFY came")
             # opcode NOTIFY, QNAME the child, QTYPE CSYNC
             assert received[0][2] >> 3 & 15 == 4

@@ -8,16 +8,15 @@ from zonecut.agent.ceremony import inquire, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.comparison import Comparison, compare
 from zonecut.agent.learned import met
-from zonecut.agent.machine import Heard, Now
+from zonecut.agent.machine import Now
 from zonecut.agent.meaning import Result
-from zonecut.agent.notices import NotifyOutcome, send_notify
+from zonecut.agent.notifying import notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party
 from zonecut.agent.serials import acted_on, advice_of, why_stale
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.workplace import Parent, Workplace
-from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Difference
 
 MAX_RECORDS = 4
@@ -56,7 +55,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if state.phase is not Phase.OUT_OF_SYNC:
         await place.record("agent.differs", own, difference=seen.difference.to_json())
     if parent.party is None:
-        return await _notify(place, due, seen, parent)
+        return await notify(place, due, content, seen, parent)
     assert own is not None
     if seen.is_contradictory and machine.waits_for_agreement(due, now):
         return machine.disagree(due, view.describe(), now)
@@ -102,28 +101,6 @@ async def _send(place: Workplace, state: AgentState, own: OwnKey, party: Party, 
     if heard.result is Result.ACCEPTED:
         told = replace(told, last=seen.octets)
     return machine.after_update(told, seen.digest, heard, place.now())
-
-
-async def _notify(place: Workplace, state: AgentState, seen: Comparison, parent: Parent) -> AgentState:
-    """Tell the parent's scanner that there is something to be seen (RFC 9859 section 4)."""
-    difference = seen.difference
-    types = {record.rtype for record in (*difference.removed, *difference.added)}
-    outcomes: list[NotifyOutcome] = []
-    for rtype, concerns in ((RRType.CDS, RRType.DS in types), (RRType.CSYNC, bool(types - {RRType.DS}))):
-        if concerns and (places := parent.discovery.notifies(rtype)):
-            outcomes += await send_notify(
-                place.resolver, place.zone, rtype, places, place.settings.parent, codepoints=place.codepoints
-            )
-    now = place.now()
-    if not outcomes:
-        kinds = ", ".join(sorted(RRType(rtype).text for rtype in types))
-        advice = "the parent takes NOTIFY for other records only: tell its operator what has changed"
-        return machine.hold(state, f"the parent takes no NOTIFY for {kinds}", advice, now, resumes=Phase.OUT_OF_SYNC)
-    reason = "; ".join(each.outcome.reason for each in outcomes)
-    accepted = any(each.acknowledged for each in outcomes)
-    await place.record("agent.notify", None, accepted=accepted, reason=reason, difference=difference.to_json())
-    heard = Heard(Result.ACCEPTED if accepted else Result.FAILED, reason)
-    return machine.after_update(state, seen.digest, heard, now)
 
 
 def summarise(difference: Difference) -> str:

@@ -1,4 +1,4 @@
-"""Whether the world sees KEY records: the servers that hold the zone are asked first, a resolver when all of them do.
+"""Whether the world sees KEY records: the servers that hold the zone are asked first, a resolver when all have them.
 
 Who asks a caching resolver for what one server does not have yet is told that there is nothing, and so is everybody
 else for as long as that answer is kept (RFC 2308): an hour, with ordinary times.
@@ -72,6 +72,21 @@ async def visible_below_signal(
         if behind is not None:
             return Visible(owner, False, (), soa.verdict, behind)
     return await visible(resolver, owner, keys)
+
+
+async def is_published(resolver: Resolver, content: ZoneContent, rtypes: Sequence[int], port: int = 53) -> bool:
+    """Whether there are records of any of these types at the zone's apex: at one of its servers, or, where none of
+    them can be asked from here, through the resolver. Not known counts as yes: nobody is told to add what is there."""
+    servers = await _servers(resolver, content.ns, content)
+    questions = [(server, rtype) for server in servers for rtype in rtypes]
+    answers = await asyncio.gather(
+        *(resolver.ask(server.address, port, content.zone, rtype) for server, rtype in questions)
+    )
+    held = [answer for answer in answers if _holds(answer, content.zone)]
+    if held:
+        return any(answer.rdatas for answer in held)
+    looked_up = await asyncio.gather(*(resolver.lookup(content.zone, rtype) for rtype in rtypes))
+    return any(answer.rdatas or not _is_believed(answer) for answer in looked_up)
 
 
 async def _servers(
