@@ -10,7 +10,7 @@ import pytest
 
 from lab.named import Named
 from lab.zones import PARENT, ParentZone, Signing
-from zonecut.plugin import BackendContext
+from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.protocol import names
 from zonecut.protocol.rrset import ResourceRecord
@@ -30,17 +30,17 @@ class NamedServer(ContractServer):
         self.named = Named(directory, ParentZone(PARENT, text=master_file, signing=signing), options=options).start()
         self._configuration = directory / "named.conf"
 
-    def backend(self) -> BindBackend:
+    def backend(self) -> Backend:
         return self._backend(PARENT, self.named.tsig_file)
 
     @contextmanager
-    def stranger(self) -> Iterator[BindBackend]:
+    def stranger(self) -> Iterator[Backend]:
         file = self.named.directory / "stranger.key"
         file.touch(mode=0o600)
         file.write_text(f'key "update.lab" {{ algorithm hmac-sha256; secret "{"A" * 43}="; }};\n')
         yield self._backend(PARENT, file)
 
-    def misplaced(self) -> BindBackend:
+    def misplaced(self) -> Backend:
         return self._backend("elsewhere.test.", self.named.tsig_file)
 
     def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
@@ -81,7 +81,7 @@ class NamedServer(ContractServer):
     def release(self) -> None:
         self.named.send_signal(signal.SIGCONT)
 
-    def _backend(self, zone: str, tsig: Path) -> BindBackend:
+    def _backend(self, zone: str, tsig: Path) -> Backend:
         options = BindOptions(server=self.named.server, tsig=tsig, timeout=self.patience)
         return BindBackend(BackendContext(names.from_text(zone), self.ttls), options)
 

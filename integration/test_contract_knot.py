@@ -10,7 +10,7 @@ import pytest
 from lab.knotd import Knotd
 from lab.unprivileged import unprivileged
 from lab.zones import PARENT, ParentZone, Signing
-from zonecut.plugin import BackendContext
+from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer
 from zonecut.protocol import names
 from zonecut.protocol.delegation import rdata_text
@@ -24,17 +24,20 @@ from zonecut_knot.options import Client
 class KnotServer(ContractServer):
     """A knotd with the contract's zone."""
 
-    def __init__(self, directory: Path, master_file: str, signing: Signing, client: Client) -> None:
-        self.knotd = Knotd(directory, ParentZone(PARENT, text=master_file, signing=signing)).start()
+    def __init__(
+        self, directory: Path, master_file: str, signing: Signing, client: Client, *, ddns: bool = False
+    ) -> None:
+        zone = ParentZone(PARENT, text=master_file, signing=signing)
+        self.knotd = Knotd(directory, zone, ddns=ddns).start()
         self._client = client
         # knotc is a process for each operation, which a busy machine is slow to start
         self.patience = 6.0 if client is Client.KNOTC else 2.0
 
-    def backend(self) -> KnotBackend:
+    def backend(self) -> Backend:
         return self._backend(PARENT)
 
     @contextmanager
-    def stranger(self) -> Iterator[KnotBackend]:
+    def stranger(self) -> Iterator[Backend]:
         """There are no credentials but the permissions of the socket."""
         mode = self.knotd.directory.stat().st_mode
         self.knotd.directory.chmod(0)
@@ -44,7 +47,7 @@ class KnotServer(ContractServer):
         finally:
             self.knotd.directory.chmod(mode)
 
-    def misplaced(self) -> KnotBackend:
+    def misplaced(self) -> Backend:
         return self._backend("elsewhere.test.")
 
     def edit(self, remove: Sequence[tuple[bytes, int]] = (), add: Sequence[ResourceRecord] = ()) -> None:
@@ -83,7 +86,7 @@ class KnotServer(ContractServer):
     def release(self) -> None:
         self.knotd.send_signal(signal.SIGCONT)
 
-    def _backend(self, zone: str) -> KnotBackend:
+    def _backend(self, zone: str) -> Backend:
         options = KnotOptions(socket=self.knotd.socket, timeout=self.patience, client=self._client)
         return KnotBackend(BackendContext(names.from_text(zone), self.ttls), options)
 

@@ -16,13 +16,18 @@ from zonecut.plugin import (
 )
 from zonecut.plugin.branches import Branch, BranchReader, ChildFilter, OutOfOrder, hidden
 from zonecut.plugin.tsig import NotAuthentic
+from zonecut.plugin.tsigkey import parse_key
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut_bind.answers import Operation, doubtful, failure
+from zonecut_bind.answers import doubtful, failure
+from zonecut_bind.dialect import BIND, Operation
 from zonecut_bind.reading import sight
+from zonecut_bind.server import Server
+
+SERVER = Server("127.0.0.1", 53, parse_key("key the-key { algorithm hmac-sha256; secret AAAA; };"), 5.0, BIND, 5.0)
 
 ZONE = names.from_text("parent.test.")
 CHILD = names.from_text("c.parent.test.")
@@ -203,19 +208,19 @@ ERRORS: list[tuple[int, type[BackendError]]] = [
 
 @pytest.mark.parametrize(("rcode", "error"), ERRORS)
 def test_each_rcode_of_an_update_has_its_error(rcode: int, error: type[BackendError]) -> None:
-    assert type(failure(answer("SOA", rcode=rcode), Operation.UPDATE, "k")) is error
+    assert type(failure(answer("SOA", rcode=rcode), Operation.UPDATE, SERVER)) is error
 
 
 @pytest.mark.parametrize(("rcode", "error"), [(Rcode.NOERROR, BackendConflict), *ERRORS])
 def test_an_unsigned_answer_is_neither_success_nor_conflict(rcode: int, error: type[BackendError]) -> None:
-    found = doubtful(answer("SOA", rcode=rcode), NotAuthentic("is not signed"), Operation.UPDATE, "k")
+    found = doubtful(answer("SOA", rcode=rcode), NotAuthentic("is not signed"), Operation.UPDATE, SERVER)
     assert type(found) is (BackendMisconfigured if error is BackendConflict else error)
     assert "is not signed" in found.reason
 
 
 @pytest.mark.parametrize(("error", "word"), [(16, "secret"), (17, "name and algorithm"), (18, "clock"), (22, "22")])
 def test_a_tsig_error_says_what_to_look_at(error: int, word: str) -> None:
-    found = doubtful(answer("SOA", rcode=9), NotAuthentic("reports a TSIG error", error), Operation.QUERY, "the-key")
+    found = doubtful(answer("SOA", rcode=9), NotAuthentic("reports a TSIG error", error), Operation.QUERY, SERVER)
     assert isinstance(found, BackendMisconfigured)
     assert word in found.reason
     assert "the-key" in found.reason

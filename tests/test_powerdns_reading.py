@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from zonecut.plugin import BackendUnavailable, Reading
 from zonecut.plugin.branches import BranchReader
+from zonecut.plugin.spool import Spool, place
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -21,7 +22,6 @@ from zonecut_powerdns import export
 from zonecut_powerdns.bodies import Holdings
 from zonecut_powerdns.queries import shown
 from zonecut_powerdns.senseless import MOST, Senseless
-from zonecut_powerdns.spool import Spool, place
 
 ZONE = names.from_text("parent.example.")
 CHILD = names.from_text("child.parent.example.")

@@ -1,41 +1,22 @@
-"""Questions to named over one kept-open TCP connection: pipelined, signed, answers matched by ID and verified."""
+"""Questions to a server over one kept-open TCP connection: pipelined, signed, answers matched by ID and verified."""
 
 import asyncio
 import contextlib
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendRejected, BackendUnavailable
-from zonecut.plugin.tsig import NotAuthentic, sign, verify
-from zonecut.plugin.tsigkey import TsigKey
+from zonecut.plugin.tsig import NotAuthentic, sign, unsigned, verify
 from zonecut.protocol.envelope import MAX_MESSAGE, QUERY_RESPONSE, Envelope, opcode_of, walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut_bind.answers import Operation, doubtful
+from zonecut_bind.answers import doubtful
+from zonecut_bind.dialect import Operation
+from zonecut_bind.server import Server
 
 _LENGTH = Struct("!H")
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where named listens, and the key and the patience (seconds an answer) with which we talk to it."""
-
-    host: str
-    port: int
-    key: TsigKey
-    timeout: float
-
-    @property
-    def key_name(self) -> str:
-        """The key's name, quoted as in named.conf but for its final dot."""
-        return str(self.key.name).removesuffix(".")
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"named at {host}:{self.port}"
 
 
 class ConnectionLost(Exception):
@@ -180,12 +161,8 @@ class Connection:
         except TimeoutError:
             if link is not None:
                 link.retire()
-            # what exceeds its quota named drops without an answer
-            quota = ", as where more UPDATEs come at once than its `update-quota`"
-            raise BackendUnavailable(
-                f"{self._server} did not answer within {self._server.timeout:g} s"
-                f"{quota if operation is Operation.UPDATE else ''}"
-            ) from None
+            why = self._server.dialect.silence if operation is Operation.UPDATE else ""
+            raise BackendUnavailable(f"{self._server} did not answer within {self._server.timeout:g} s{why}") from None
         except ConnectionLost as error:
             raise BackendUnavailable(f"{self._server}: the connection {error.reason}") from error
 
@@ -207,14 +184,17 @@ class Connection:
             await link.wait_closed()
 
     async def _exchange(self, link: _Link, message: bytes, operation: Operation) -> Envelope:
-        request = sign(message, self._server.key, link.fresh_identity())
+        key, identity = self._server.key, link.fresh_identity()
+        request = sign(message, key, identity) if key is not None else unsigned(message, identity)
         if len(request.wire) > MAX_MESSAGE:
             raise BackendRejected(f"the {operation} takes {len(request.wire)} octets, more than a DNS message can hold")
         answer = parse_answer(await link.exchange(request.wire), message, self._server)
+        if key is None:
+            return answer
         try:
-            verify(answer, self._server.key, request.mac)
+            verify(answer, key, request.mac)
         except NotAuthentic as trouble:
-            raise doubtful(answer, trouble, operation, self._server.key_name) from trouble
+            raise doubtful(answer, trouble, operation, self._server) from trouble
         return answer
 
     async def _usable_link(self) -> tuple[_Link, bool]:

@@ -1,4 +1,4 @@
-"""What the configuration says about a BIND server."""
+"""What the configuration says about a server that takes UPDATEs."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 
 
-class BindOptions(BaseModel):
-    """Options of the adapter `bind`."""
+class UpdateOptions(BaseModel):
+    """What all adapters have in common that write by UPDATE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    server: str = Field("127.0.0.1:53", description="Address and port of named's DNS service; IPv6 in brackets.")
+    server: str = Field("127.0.0.1:53", description="Address and port of the DNS service; IPv6 in brackets.")
     tsig: AbsolutePath = Field(
         Path("/etc/zonecut/tsig.key"), description="File with a TSIG key as tsig-keygen writes it."
     )
@@ -30,3 +30,18 @@ class BindOptions(BaseModel):
     def address(self) -> Endpoint:
         """Address and port of `server`."""
         return Endpoint.parse(self.server)
+
+
+class BindOptions(UpdateOptions):
+    """Options of the adapter `bind`."""
+
+
+class Rfc2136Options(UpdateOptions):
+    """Options of the adapter `rfc2136`."""
+
+    transfer_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="Seconds that a transfer may stand still; PowerDNS reads the zone before it sends.",
+    )

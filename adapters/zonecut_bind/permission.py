@@ -1,4 +1,4 @@
-"""Why named refuses an UPDATE: what the key may write, asked by UPDATEs that can change nothing (RFC 2136).
+"""Why a server refuses an UPDATE: what the key may write, asked by UPDATEs that can change nothing (RFC 2136).
 
 REFUSED is one answer to four things: a key without the permission, a frozen zone, a name that `check-names` does not
 take, and a key that may write some types only. named looks at permissions first, then at prerequisites, and at names
@@ -14,12 +14,12 @@ from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.update import type_text
-from zonecut_bind.answers import Operation
+from zonecut_bind.dialect import Operation
+from zonecut_bind.server import Server
 
 _LOG = logging.getLogger("zonecut.bind")
 
 _DELEGATION = (RRType.NS, RRType.DS, RRType.A, RRType.AAAA)
-_HEAD = "named answers update with REFUSED"
 _EXAMPLE = b"\x0czonecut-asks"
 """The label of the name that stands for every child before there is one."""
 EXAMPLES = 100
@@ -29,14 +29,17 @@ Ask = Callable[[Sequence[tuple[bytes, Operation]]], Awaitable[list[Envelope]]]
 
 
 class Permission:
-    """What a key may write in one zone. Its methods raise BackendError where named cannot be asked."""
+    """What a key may write in one zone. Its methods raise BackendError where the server cannot be asked."""
 
-    def __init__(self, zone: bytes, ask: Ask) -> None:
+    def __init__(self, zone: bytes, server: Server, ask: Ask) -> None:
         self._zone = zone
+        self._key = server.key_name
+        self._dialect = server.dialect
+        self._head = f"{server.dialect.name} answers update with REFUSED"
         self._ask = ask
         self._admitted = False
 
-    async def remarks(self, key: str, there: Sequence[Delegation]) -> tuple[str, ...]:
+    async def remarks(self, there: Sequence[Delegation]) -> tuple[str, ...]:
         """What the key lacks to write delegations: the types, and the cure; in the log, too.
 
         `there` are delegations that the zone has, of which some are looked at: a policy may grant their names alone.
@@ -44,14 +47,17 @@ class Permission:
         example = _EXAMPLE + self._zone
         lacking = ""
         if not await self._is_admitted():
-            lacking = f"named takes no UPDATE of {names.to_text(self._zone)} from the key {key}: {self._shut(key)}"
+            lacking = (
+                f"{self._dialect.name} takes no UPDATE of {names.to_text(self._zone)} from the key {self._key}: "
+                f"{self._shut()}"
+            )
         elif refused := await self._refused((example, rtype) for rtype in _DELEGATION):
             place = f"at names such as {names.to_text(example)}"
             granted = await self._granted(there[:EXAMPLES])
             if granted is not None:
                 refused = await self._refused(_places(granted))
                 place = f"of {names.to_text(granted.child)}"
-            lacking = self._lacks(key, refused, place) if refused else ""
+            lacking = self._lacks(refused, place) if refused else ""
         if not lacking:
             return ()
         _LOG.warning("%s", lacking)
@@ -64,45 +70,36 @@ class Permission:
         return next((each for each, got in zip(there, answers, strict=True) if got.rcode != Rcode.REFUSED), None)
 
     async def refusal(
-        self, key: str, places: Iterable[tuple[bytes, int]], unfit: str, children: Sequence[bytes] = ()
+        self, places: Iterable[tuple[bytes, int]], unfit: str, children: Sequence[bytes] = ()
     ) -> BackendError:
         """The error for an UPDATE of these owners and types to which named answered REFUSED.
 
-        `unfit` are those of its records that `check-names` may not like, and `children` whose they are.
+        `unfit` are those of its records that it may not like whoever writes them, and `children` whose they are.
         """
         if not await self._is_admitted():
-            return self.shut_out(key)
+            return self.shut_out()
         places = sorted(set(places))
         if refused := await self._refused(places):
             where = ", ".join(dict.fromkeys(names.to_text(owner) for owner, rtype in places if rtype in refused))
-            return BackendMisconfigured(f"{_HEAD}: {self._lacks(key, refused, f'at {where}')}")
+            return BackendMisconfigured(f"{self._head}: {self._lacks(refused, f'at {where}')}")
         if unfit:
-            return BackendRejected.telling(
-                f"{_HEAD}: by default its `check-names` takes no name that is not a host's: {unfit}", children
-            )
-        return BackendUnavailable(f"{_HEAD}, and lets the key {key} write every RRset of it: see its log")
+            return BackendRejected.telling(f"{self._head}: {self._dialect.unfit}: {unfit}", children)
+        return BackendUnavailable(f"{self._head}, and lets the key {self._key} write every RRset of it: see its log")
 
-    def shut_out(self, key: str) -> BackendError:
+    def shut_out(self) -> BackendError:
         """The error for REFUSED to an UPDATE that writes nothing."""
-        return BackendUnavailable(f"{_HEAD}: {self._shut(key)}")
+        return BackendUnavailable(f"{self._head}: {self._shut()}")
 
-    def _shut(self, key: str) -> str:
-        """Why named takes nothing. It answers both alike, so a zone that is frozen when we come is waited for, too."""
-        grants = f"its update-policy or allow-update grants the key {key} nothing"
-        if self._admitted:
-            return f"the zone is frozen, or {grants} any more; `rndc thaw` ends a freeze"
-        return (
-            f"the zone is frozen, which `rndc thaw` ends, or {grants}: it must grant NS, DS, A and AAAA below the "
-            "zone's apex, and KEY, SVCB and DSYNC for what zonecut publishes"
-        )
+    def _shut(self) -> str:
+        """Why nothing is taken. named answers both alike, so a zone that is frozen when we come is waited for, too."""
+        return (self._dialect.shut_since if self._admitted else self._dialect.shut).format(key=self._key)
 
-    @staticmethod
-    def _lacks(key: str, rtypes: Iterable[int], where: str) -> str:
+    def _lacks(self, rtypes: Iterable[int], where: str) -> str:
         lacking = ", ".join(type_text(rtype) for rtype in rtypes)
-        return f"the key {key} may not write {lacking} {where}: grant it in the zone's update-policy"
+        return f"the key {self._key} may not write {lacking} {where}: {self._dialect.grant}"
 
     async def _is_admitted(self) -> bool:
-        """False if named takes no UPDATE from the key at all, not even an empty one."""
+        """False if the server takes no UPDATE from the key at all, not even an empty one."""
         (answer,) = await self._ask([(self._never(()), Operation.UPDATE)])
         admitted = answer.rcode != Rcode.REFUSED
         self._admitted |= admitted

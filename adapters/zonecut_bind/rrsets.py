@@ -36,11 +36,11 @@ def seen(answer: Envelope, name: bytes) -> tuple[RRset, ...]:
     for record in answer.section(_ANSWER):
         if record.rtype not in _HIDDEN and answer.name(record.start) == name:
             _, rdatas = found.setdefault(record.rtype, (record.ttl, []))
-            rdatas.append(_whole_rdata(answer, record))
+            rdatas.append(whole_rdata(answer, record))
     return tuple(RRset(name, rtype, ttl, tuple(rdatas)) for rtype, (ttl, rdatas) in found.items())
 
 
-def _whole_rdata(answer: Envelope, record: Record) -> bytes:
+def whole_rdata(answer: Envelope, record: Record) -> bytes:
     """The RDATA with its names uncompressed, and lower-case where the name is all there is."""
     wire, start, end = answer.wire, record.rdata, record.end
     if record.rtype in _NAME_AT_START:
@@ -75,23 +75,32 @@ def absent_message(zone: bytes, owner: bytes, rtype: int) -> bytes:
     return message.update(0, zone, [message.rrset_absent(owner, rtype)], ())
 
 
-def next_serial_message(zone: bytes, soa: RRset) -> bytes:
-    """The UPDATE that raises the zone's serial by one if its SOA is still this one (RFC 1982 section 3.1)."""
+def next_serial_message(zone: bytes, soa: RRset, *, conditional: bool = True) -> bytes:
+    """The UPDATE that raises the zone's serial by one if its SOA is still this one (RFC 1982 section 3.1).
+
+    Not `conditional`: a server that keeps to RFC 2136 section 3.4.2.2 takes no lower serial than it has.
+    """
     (rdata,) = soa.rdatas
     serial = int.from_bytes(rdata[_SERIAL]) + 1 & 0xFFFFFFFF or 1
     after = rdata[: _SERIAL.start] + serial.to_bytes(4) + rdata[_SERIAL.stop :]
-    return message.update(0, zone, _held(soa), [message.add(*soa.key, soa.ttl, after)])
+    return message.update(0, zone, _held(soa) if conditional else (), [message.add(*soa.key, soa.ttl, after)])
 
 
-def replace_message(zone: bytes, before: Iterable[RRset], after: Iterable[RRset]) -> bytes:
-    """The UPDATE that replaces `before` by `after` if the zone holds `before`, and nothing otherwise."""
+def replace_message(zone: bytes, before: Iterable[RRset], after: Iterable[RRset], *, by_value: bool = True) -> bytes:
+    """The UPDATE that replaces `before` by `after` if the zone holds `before`, and nothing otherwise.
+
+    Not `by_value`: if it holds RRsets of these types where `before` does, and none where only `after` does.
+    """
     old = {rrset.key: rrset for rrset in before}
     new = {rrset.key: rrset for rrset in after}
     prerequisites: list[bytes] = []
     updates: list[bytes] = []
     for key in sorted(old.keys() | new.keys()):
         was, becomes = old.get(key), new.get(key)
-        prerequisites += _held(was) if was else [message.rrset_absent(*key)]
+        if was is None:
+            prerequisites.append(message.rrset_absent(*key))
+        else:
+            prerequisites += _held(was) if by_value else [message.rrset_exists(*key)]
         if was == becomes:
             continue
         if was:

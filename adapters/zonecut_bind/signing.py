@@ -10,7 +10,9 @@ from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
 from zonecut_bind import rrsets
-from zonecut_bind.answers import CONFLICTS, Operation, failure
+from zonecut_bind.answers import CONFLICTS, failure
+from zonecut_bind.dialect import Operation
+from zonecut_bind.server import Server
 
 _LOG = logging.getLogger("zonecut.bind")
 
@@ -20,7 +22,7 @@ _SIGNED = (NSEC, NSEC3PARAM)
 Asked = Sequence[tuple[bytes, Operation]]
 
 
-async def check_made(zone: bytes, key: str, ask: Callable[[Asked], Awaitable[list[Envelope]]]) -> None:
+async def check_made(zone: bytes, server: Server, ask: Callable[[Asked], Awaitable[list[Envelope]]]) -> None:
     """Raises BackendMisconfigured for a zone with a digest, which named never makes, or signatures that it cannot make.
 
     With inline signing, prerequisites see the unsigned zone. Where they see a signed one, named's record of how far it
@@ -36,7 +38,7 @@ async def check_made(zone: bytes, key: str, ask: Callable[[Asked], Awaitable[lis
         elif answer.rcode == Rcode.REFUSED:
             return  # whoever may not even ask writes nothing, and is told so then
         elif answer.rcode != Rcode.NOERROR:
-            raise failure(answer, Operation.UPDATE, key)
+            raise failure(answer, Operation.UPDATE, server)
     if ZONEMD in there:
         raise made_elsewhere(zone, ZONEMD, "named", "it makes none", "take the ZONEMD out of the zone")
     signed = there.intersection(_SIGNED)
@@ -56,7 +58,7 @@ async def check_made(zone: bytes, key: str, ask: Callable[[Asked], Awaitable[lis
         _LOG.warning(
             "whether named signs %s or somebody else did cannot be told: grant the key %s its SOA",
             names.to_text(zone),
-            key,
+            server.key_name,
         )
     elif answer.rcode != Rcode.NOERROR and answer.rcode not in CONFLICTS:
-        raise failure(answer, Operation.UPDATE, key)
+        raise failure(answer, Operation.UPDATE, server)

@@ -2,49 +2,63 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, closing
 from struct import Struct
 
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
-from zonecut.plugin.tsig import NotAuthentic, sign, verify
+from zonecut.plugin.spool import Spool
+from zonecut.plugin.tsig import NotAuthentic, Signed, is_signed, sign, unsigned, verify
+from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut_bind.answers import Operation, doubtful, failure
-from zonecut_bind.connection import ConnectionLost, Server, connect, discard, parse_answer
+from zonecut_bind.answers import doubtful, failure
+from zonecut_bind.connection import ConnectionLost, connect, discard, parse_answer
+from zonecut_bind.dialect import Operation
+from zonecut_bind.draining import Drain
+from zonecut_bind.rrsets import whole_rdata
+from zonecut_bind.server import Server
 
 _SERIAL = Struct("!I")
 _ANSWER = envelope.PREREQUISITE
 _NS, _DS, _A, _AAAA, _SOA = (int(t) for t in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA, RRType.SOA))
 
 
-class Transfer:
-    """One AXFR of a zone; `serial` is that of its SOA as soon as the first message is there."""
+_UNSIGNED = 99
+"""So many messages of a transfer may come between two that are signed (RFC 8945 section 5.3.1)."""
 
-    def __init__(self, server: Server, zone: bytes) -> None:
+
+class Transfer:
+    """One AXFR of a zone; `serial` is that of its SOA as soon as the first message is there.
+
+    `made` are the types of whole-zone records (signatures, digests) that were seen so far.
+    """
+
+    def __init__(self, server: Server, zone: bytes, *, sorts: bool = False) -> None:
+        """`sorts`: the records are put in order here, on disk, and taken as fast as they come."""
         self._server = server
         self._zone = zone
+        self._sorts = sorts
         self.serial: int | None = None
+        self.made: set[int] = set()
 
     async def branches(self) -> AsyncGenerator[Branch, None]:
         """The branches of the zone, one at a time in memory; to be closed with aclosing.
 
         The event loop gets its turn after each message. Raises BackendMisconfigured or BackendUnavailable; the time
-        limit is one of progress, the server's timeout for each message.
+        limit is one of progress, the server's `transfer_timeout` for each message.
         """
         reader = BranchReader(self._zone)
         try:
-            async with aclosing(self._messages()) as messages:
-                async for answer in messages:
-                    for branch in reader.feed(self._records(answer)):
+            async with aclosing(self._sorted() if self._sorts else self._of_delegations()) as found:
+                async for records in found:
+                    for branch in reader.feed(records):
                         yield branch
-                    # a transfer that arrives faster than we read would otherwise never let others run
-                    await asyncio.sleep(0)
             for branch in reader.finish():
                 yield branch
         except OutOfOrder as error:
@@ -52,33 +66,70 @@ class Transfer:
         except MalformedMessage as error:
             raise BackendUnavailable(f"{self._server} transfers a message that {error.reason}") from error
 
+    async def everything(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
+        """All records but those of signatures and digests, in the server's order; to be closed with aclosing.
+
+        RDATA whole and uncompressed, names in lower case where RDATA is one. Raises as `branches`.
+        """
+        try:
+            async with aclosing(self._messages()) as messages:
+                async for answer in messages:
+                    yield [
+                        ResourceRecord(answer.name(each.start), each.rtype, each.ttl, whole_rdata(answer, each))
+                        for each in answer.section(_ANSWER)
+                        if each.rtype not in MADE_BY_SIGNER
+                    ]
+                    await asyncio.sleep(0)
+        except MalformedMessage as error:
+            raise BackendUnavailable(f"{self._server} transfers a message that {error.reason}") from error
+
+    async def at(self, owners: Collection[bytes]) -> Sequence[ResourceRecord]:
+        """The records at these names, as `everything` has them. Raises as `branches`."""
+        found: list[ResourceRecord] = []
+        async with aclosing(self.everything()) as everything:
+            async for records in everything:
+                found += (each for each in records if each.owner in owners)
+        # the SOA comes twice
+        return list(dict.fromkeys(found))
+
+    async def _of_delegations(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
+        async with aclosing(self._messages()) as messages:
+            async for answer in messages:
+                yield self._records(answer)
+                # a transfer that arrives faster than we read would otherwise never let others run
+                await asyncio.sleep(0)
+
+    async def _sorted(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
+        with Spool() as spool:
+            async with aclosing(self._of_delegations()) as found:
+                async for records in found:
+                    spool.put(records)
+            with closing(spool.sorted()) as chunks:
+                for records in chunks:
+                    yield records
+                    await asyncio.sleep(0)
+
     async def _messages(self) -> AsyncGenerator[Envelope, None]:
         """Authentic messages up to the one that ends with the second SOA."""
         server = self._server
-        request = sign(message.query(0, self._zone, RRType.AXFR), server.key, secrets.randbits(16))
+        wire, identity = message.query(0, self._zone, RRType.AXFR), secrets.randbits(16)
+        request = unsigned(wire, identity) if server.key is None else sign(wire, server.key, identity)
         writer = None
-        context = None
         try:
             async with asyncio.timeout(server.timeout):
                 reader, writer = await connect(server)
                 put(writer, framed(request.wire))
                 await writer.drain()
-            complete = False
-            while not complete:
-                async with asyncio.timeout(server.timeout):
-                    wire = await read_framed(reader)
-                answer = parse_answer(wire, request.wire, server)
-                try:
-                    # named signs every message of a transfer; one without a signature is none of its
-                    context = verify(answer, server.key, request.mac, context, transfer=True)
-                except NotAuthentic as trouble:
-                    raise doubtful(answer, trouble, Operation.TRANSFER, server.key_name) from trouble
-                if answer.rcode != Rcode.NOERROR:
-                    raise failure(answer, Operation.TRANSFER, server.key_name)
-                complete = self._check_frame(answer)
-                yield answer
+            if not self._sorts:
+                async with aclosing(self._authentic(request, lambda: read_framed(reader))) as answers:
+                    async for answer in answers:
+                        yield answer
+                return
+            async with Drain(reader) as drain, aclosing(self._authentic(request, drain.next)) as answers:
+                async for answer in answers:
+                    yield answer
         except TimeoutError:
-            raise BackendUnavailable(f"{server}: a transfer stood still for {server.timeout:g} s") from None
+            raise BackendUnavailable(f"{server}: a transfer stood still for {server.transfer_timeout:g} s") from None
         except ConnectionLost as error:
             raise BackendUnavailable(f"{server}: the connection for a transfer {error.reason}") from error
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -86,6 +137,30 @@ class Transfer:
         finally:
             if writer is not None:
                 discard(writer)
+
+    async def _authentic(self, request: Signed, come: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[Envelope, None]:
+        server, context, complete = self._server, None, False
+        waiting: list[Envelope] = []
+        while not complete:
+            async with asyncio.timeout(server.transfer_timeout):
+                wire = await come()
+            answer = parse_answer(wire, request.wire, server)
+            if server.key is not None:
+                if context is not None and not is_signed(answer) and len(waiting) < _UNSIGNED:
+                    # it counts when the next one that is signed says so
+                    context.update(answer.wire)
+                    waiting.append(answer)
+                    continue
+                try:
+                    context = verify(answer, server.key, request.mac, context, transfer=True)
+                except NotAuthentic as trouble:
+                    raise doubtful(answer, trouble, Operation.TRANSFER, server) from trouble
+            for each in (*waiting, answer):
+                if each.rcode != Rcode.NOERROR:
+                    raise failure(each, Operation.TRANSFER, server)
+                complete = self._check_frame(each)
+                yield each
+            waiting.clear()
 
     def _check_frame(self, answer: Envelope) -> bool:
         """True if this message is the last. Raises BackendUnavailable if the transfer does not begin with the SOA."""
@@ -107,6 +182,8 @@ class Transfer:
             elif rtype in (_A, _AAAA, _DS):
                 rdata = wire[record.rdata : record.end]
             else:
+                if rtype in MADE_OF_ZONE:
+                    self.made.add(rtype)
                 continue
             owner = envelope.read_name(wire, record.start)[0].lower()
             found.append(ResourceRecord(owner, rtype, record.ttl, rdata))

@@ -4,7 +4,7 @@ A write states `before` in its prerequisites and replaces the RRsets that differ
 changes nothing. Messages are made with ID 0; signing gives them theirs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from zonecut.plugin import Change
@@ -26,14 +26,17 @@ _RECORD_OCTETS = 10
 """Of a record without its owner and RDATA."""
 
 
-def write_message(zone: bytes, changes: Iterable[Change], ttls: Ttls) -> bytes:
-    """The UPDATE that carries out all these changes if the zone holds each `before`, and nothing otherwise."""
+def write_message(zone: bytes, changes: Iterable[Change], ttls: Ttls, *, by_value: bool = True) -> bytes:
+    """The UPDATE that carries out all these changes if the zone holds each `before`, and nothing otherwise.
+
+    Not `by_value`: if it holds RRsets where each `before` does, whatever is in them.
+    """
     prerequisites: list[bytes] = []
     updates: list[bytes] = []
     for change in changes:
         before, after = change.before, change.after
         # Glue owners that only `after` has are left out: what lies there now is orphan glue, and is replaced.
-        prerequisites += holds(before)
+        prerequisites += holds(before) if by_value else _exists(before)
         updates += _replacements(before, after, ttls)
     return message.update(0, zone, prerequisites, updates)
 
@@ -69,6 +72,14 @@ def holds(delegation: Delegation) -> tuple[bytes, ...]:
     keys += [(owner, rtype) for owner in glue_owners(delegation) for rtype in _AT_GLUE]
     present = [message.rrset_holds(*record) for record in delegation.records]
     return (*present, *[message.rrset_absent(*key) for key in keys if key not in rrsets])
+
+
+def _exists(delegation: Delegation) -> Iterator[bytes]:
+    """Prerequisites: of those RRsets of which `holds` states the value, that they are there or are not."""
+    keys = [(delegation.child, rtype) for rtype in _AT_CHILD]
+    keys += [(owner, rtype) for owner in sorted(glue_owners(delegation)) for rtype in _AT_GLUE]
+    for key in keys:
+        yield message.rrset_exists(*key) if key in delegation.rrsets else message.rrset_absent(*key)
 
 
 def no_host_names(changes: Iterable[Change]) -> dict[RR, bytes]:

@@ -13,6 +13,7 @@ from operator import not_
 
 from zonecut.plugin import Change
 from zonecut.plugin.branches import Branch, BranchReader, visible
+from zonecut.plugin.spool import Spool
 from zonecut.plugin.threads import to_its_end
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
@@ -22,7 +23,6 @@ from zonecut_powerdns.bodies import Holdings, conditional_owners, glue_owners
 from zonecut_powerdns.dnsservice import Dns
 from zonecut_powerdns.queries import Queries
 from zonecut_powerdns.senseless import Senseless
-from zonecut_powerdns.spool import Spool
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
 _NAME_SECONDS = 0.0013

@@ -4,13 +4,17 @@ import re
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import dns.tsig
+
 from lab.ports import LOOPBACK
 from lab.process import LabError, find_command, run
 from lab.server import Add, Edit, Server
+from lab.tsig import generate_key
 from lab.zones import ParentZone, Signing
 from zonecut.protocol.dsync import Dsync
 
@@ -39,7 +43,8 @@ class Knotd(Server):
 
     A zone with any signing is signed in the one way that Knot knows. Ready means also: the control socket is served.
     `notified` is a port of loopback where somebody is told of each change. With `rolls`, keys can be rolled in seconds.
-    At the addresses `also_at` it listens too, at port 53.
+    At the addresses `also_at` it listens too, at port 53. With `ddns`, whoever has the key in `tsig_file` may update
+    the zones, and nobody else may transfer them.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Knotd(Server):
         options: Sequence[str] = (),
         notified: int | None = None,
         rolls: bool = False,
+        ddns: bool = False,
         start_timeout: float = 60.0,
         cpus: Collection[int] | None = None,
     ) -> None:
@@ -62,6 +68,8 @@ class Knotd(Server):
         if len(str(self.socket)) > 100:
             # sun_path has 108 octets
             raise LabError(f"{self.socket} is too long for the path of a socket")
+        self.tsig_file = directory / "tsig.key"
+        self.tsig_key = generate_key(self.tsig_file) if ddns else None
         self.write_zone_files()
         self._listen = ", ".join([f"{LOOPBACK}@{self.port}", *(f"{address}@53" for address in also_at)])
         policy, remotes = [], ""
@@ -131,13 +139,13 @@ control:
   listen: "{self.socket}"
 database:
   storage: "{directory}"
-log:
+{_key(self.tsig_key)}log:
   - target: stderr
     any: info
 acl:
   - id: transfer
     address: {LOOPBACK}
-    action: transfer
+    {_action(self.tsig_key)}
 {others}template:
   - id: default
     acl: transfer
@@ -146,6 +154,10 @@ acl:
     journal-content: changes
 {zone_options}zone:
 {"".join(_zone_clause(self.zone_file(zone.name), zone) for zone in self.zones)}"""
+
+    @property
+    def _transfer_key(self) -> dns.tsig.Key | None:
+        return self.tsig_key
 
     def _check(self, zone: str, file: Path) -> None:
         # kzonecheck of Knot 3.2 knows DSYNC by its number only
@@ -172,6 +184,16 @@ StartKnotd = Callable[..., Knotd]
 def _zone_clause(file: Path, zone: ParentZone) -> str:
     signing = "off" if zone.signing is Signing.NONE else "on"
     return f'  - domain: "{zone.name}"\n    file: "{file}"\n    dnssec-signing: {signing}\n'
+
+
+def _key(key: dns.tsig.Key | None) -> str:
+    if key is None:
+        return ""
+    return f"key:\n  - id: {key.name}\n    algorithm: hmac-sha256\n    secret: {b64encode(key.secret).decode()}\n"
+
+
+def _action(key: dns.tsig.Key | None) -> str:
+    return "action: transfer" if key is None else f"key: {key.name}\n    action: [transfer, update]"
 
 
 def _command(edit: Edit) -> Sequence[str]:

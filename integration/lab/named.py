@@ -11,9 +11,9 @@ from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, find_command, run, until
 from lab.server import Add, Edit, Server
+from lab.tsig import UPDATE_KEY, generate_key
 from lab.zones import ParentZone, Signing
 
-_TSIG_NAME = "update.lab."
 _RNDC_NAME = "rndc.lab"
 # BIND's own record of how far it is with signing a zone (option sig-signing-type); the last octet of five says: done.
 _SIGNING_STATE = "TYPE65534"
@@ -70,8 +70,8 @@ class Named(Server):
         self._policy = "quick" if rolls else "default"
         self._was_ready = False
         (directory / "keys").mkdir(exist_ok=True)
-        self.tsig_key = _generate_key(self.tsig_file, _TSIG_NAME)
-        _generate_key(self._rndc_file, _RNDC_NAME)
+        self.tsig_key = generate_key(self.tsig_file)
+        generate_key(self._rndc_file, _RNDC_NAME)
         self.write_zone_files()
         configuration.write_text(self._configuration(directory, options))
 
@@ -200,18 +200,8 @@ def _command(edit: Edit) -> str:
     return " ".join(["update delete", *(word for word in (edit.owner, edit.rtype, edit.data) if word)])
 
 
-def _generate_key(file: Path, name: str) -> dns.tsig.Key:
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(run([find_command("tsig-keygen"), "-a", "hmac-sha256", name]))
-    secret = re.search(r'secret "([^"]+)"', file.read_text())
-    if secret is None:
-        raise LabError(f"{file} holds no key")
-    return dns.tsig.Key(name, secret[1], dns.tsig.HMAC_SHA256)
-
-
 def _zone_clause(file: Path, zone: ParentZone, policy: str) -> str:
     return (
         f'zone "{zone.name}" {{ type primary; file "{file}"; {_ZONE_OPTIONS[zone.signing].format(policy=policy)} '
-        f'allow-update {{ key "{_TSIG_NAME}"; }}; allow-transfer {{ key "{_TSIG_NAME}"; }}; }};'
+        f'allow-update {{ key "{UPDATE_KEY}"; }}; allow-transfer {{ key "{UPDATE_KEY}"; }}; }};'
     )

@@ -5,6 +5,7 @@ import re
 import secrets
 import sqlite3
 import time
+from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, find_command, run
 from lab.server import Add, Edit, Server
+from lab.tsig import generate_key
 from lab.zones import ParentZone, Signing
 
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
@@ -28,6 +30,7 @@ class PowerDns(Server):
 
     A zone with any signing is signed in the one way that PowerDNS knows. Ready means also: the API answers.
     `notified` is a port of loopback where somebody is told of each change. With `rolls`, signed zones publish CDS.
+    With `ddns`, whoever has the key in `tsig_file` may update and transfer the zones.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class PowerDns(Server):
         settings: str = "",
         notified: int | None = None,
         rolls: bool = False,
+        ddns: bool = False,
         start_timeout: float = 30.0,
         cpus: Collection[int] | None = None,
     ) -> None:
@@ -59,6 +63,12 @@ class PowerDns(Server):
             settings += "\ndnssec-key-cache-ttl=0\ndomain-metadata-cache-ttl=0"
         if notified is not None:
             settings += f"\nprimary=yes\nonly-notify=\nalso-notify={LOOPBACK}:{notified}\nxfr-cycle-interval=1\n"
+        self.tsig_file = directory / "tsig.key"
+        self.tsig_key = generate_key(self.tsig_file) if ddns else None
+        if ddns:
+            settings += (
+                f"\ndnsupdate=yes\nallow-dnsupdate-from={LOOPBACK}\ndisable-axfr=no\nallow-axfr-ips={LOOPBACK}\n"
+            )
         self._kind = None if notified is None else "primary"
         self._key = secrets.token_urlsafe(24)
         _write_private(self.api_key_file, f"{self._key}\n")
@@ -158,6 +168,11 @@ class PowerDns(Server):
             self.pdnsutil("secure-zone", zone.name)
             if self._rolls:
                 self.pdnsutil("set-publish-cds", zone.name)
+        if self.tsig_key is not None:
+            name = str(self.tsig_key.name)
+            self.pdnsutil("import-tsig-key", name, "hmac-sha256", b64encode(self.tsig_key.secret).decode())
+            self.pdnsutil("set-meta", zone.name, "TSIG-ALLOW-AXFR", name)
+            self.pdnsutil("set-meta", zone.name, "TSIG-ALLOW-DNSUPDATE", name)
         if self._kind is not None:
             self.pdnsutil("set-kind", zone.name, self._kind)
 

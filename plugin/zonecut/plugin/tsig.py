@@ -74,6 +74,17 @@ def sign(wire: bytes, key: TsigKey, identity: int) -> Signed:
     return Signed(wire[:10] + _COUNT.pack(additional) + wire[12:] + record, mac)
 
 
+def unsigned(wire: bytes, identity: int) -> Signed:
+    """Give a request its message ID, and no signature."""
+    return Signed(_COUNT.pack(identity) + wire[2:], b"")
+
+
+def is_signed(answer: Envelope) -> bool:
+    """True if an answer has a TSIG record where one counts, whatever it is worth."""
+    last = answer.records[-1] if answer.records else None
+    return last is not None and last.rtype == RRType.TSIG and last.section == ADDITIONAL
+
+
 def verify(
     answer: Envelope, key: TsigKey, request_mac: bytes, context: MacContext = None, *, transfer: bool = False
 ) -> MacContext:
@@ -81,9 +92,9 @@ def verify(
 
     Raises NotAuthentic if the answer has none, has one that does not fit, or tells of a TSIG error.
     """
-    last = answer.records[-1] if answer.records else None
-    if last is None or last.rtype != RRType.TSIG or last.section != ADDITIONAL:
+    if not is_signed(answer):
         raise NotAuthentic("is not signed")
+    last = answer.records[-1]
     try:
         owner, tsig = answer.name(last.start), _parsed(answer.wire, last)
     except (MalformedMessage, ValueError):

@@ -1,0 +1,188 @@
+"""The Backend for whatever takes UPDATEs signed with TSIG and gives transfers (RFC 2136, RFC 5936, RFC 8945).
+
+What the server does is found out when it is opened, and what is lost with it is said: whether prerequisites compare
+whole RRsets, whether signatures are its own. A transfer has the last word.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+
+from zonecut.plugin import BackendConflict, BackendContext, BackendError, BackendRejected, Change, Reading
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.envelope import Envelope
+from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference
+from zonecut.protocol.update import type_text
+from zonecut_bind import compared, rrsets, updates
+from zonecut_bind.answers import CONFLICTS, failure
+from zonecut_bind.conditions import Conditions, conditions, lost
+from zonecut_bind.dialect import ANY_SERVER, Operation
+from zonecut_bind.made import check_made_here
+from zonecut_bind.options import Rfc2136Options
+from zonecut_bind.server import Server
+from zonecut_bind.transfer import Transfer
+from zonecut_bind.updating import UpdatingBackend
+
+_LOG = logging.getLogger("zonecut.rfc2136")
+_NS = int(RRType.NS)
+_KNOWN = frozenset(map(int, (RRType.SOA, RRType.NS, RRType.A, RRType.AAAA)))
+"""Types that every server knows."""
+
+
+class AnyServerBackend(UpdatingBackend):
+    """One parent zone on one server of which nothing is known beforehand."""
+
+    dialect = ANY_SERVER
+    # PowerDNS: an edit by pdnsutil, or by an API that is set so
+    serial_rises = False
+
+    def __init__(self, context: BackendContext, options: Rfc2136Options) -> None:
+        super().__init__(context, options)
+        self._conditions: Conditions | None = None
+        self._patience = options.transfer_timeout
+
+    @property
+    def _transfer_timeout(self) -> float:
+        return self._patience
+
+    async def _get_to_know(self, server: Server) -> tuple[str, ...]:
+        there: list[Delegation] = []
+        await self._scan(there)
+        await check_made_here(self._zone, self._made, str(server), self._ask_all)
+        self._conditions = await self._tried(there)
+        if self._conditions not in (None, Conditions.EXACT):
+            there = []
+            await self._scan(there)  # somebody may have edited just what it was tried on
+            self._conditions = await self._tried(there)
+        if self._conditions is Conditions.NONE:
+            # what cannot be made conditional is not tried on real names
+            there = []
+        remarks = await self._permission.remarks(there)
+        if self._conditions not in (None, Conditions.EXACT):
+            found = lost(self._conditions, str(server), self._zone)
+            _LOG.warning("%s", found)
+            return (*remarks, found)
+        return remarks
+
+    async def _tried(self, there: Sequence[Delegation]) -> Conditions | None:
+        """What prerequisites are worth, on the delegation with the most name servers, or the apex."""
+        _, apex = await self._apex()
+        places = [(each.child, each.ns) for each in there] + [(self._zone, tuple(sorted(apex)))]
+        owner, targets = max(places, key=lambda place: len(place[1]))
+        return await conditions(self._zone, owner, targets, self._ask_all)
+
+    # Reading
+
+    async def read(self, child: bytes) -> Reading:
+        if self._conditions is Conditions.NONE and names.is_below(child, self._zone):
+            return await self._read_by_transfer(child)
+        return await super().read(child)
+
+    async def verify(self, changes: Sequence[Change]) -> tuple[bytes, ...]:
+        if not changes or (self._conditions is Conditions.EXACT and not await super().verify(changes)):
+            return ()
+        # Knot compares a name with capitals that somebody typed, and PowerDNS what it has in a cache
+        there = compared.held(await self._at(compared.owners(changes)))
+        return tuple(change.child for change in changes if not compared.is_after(change, there))
+
+    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
+        return compared.rrsets_at(names, self._zone, await self._at(compared.places(names, self._zone)))
+
+    # Writing
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        changes = [change for change in changes if change.before != change.after]
+        if not changes:
+            return
+        if broken := compared.senseless(changes):
+            raise BackendRejected.telling("; ".join(broken.values()), tuple(broken))
+        if self._conditions is None:
+            self._conditions = await self._tried([change.before for change in changes])
+        by_value = self._conditions is Conditions.EXACT
+        if not by_value:
+            await self._compare(changes)
+        answer = await self._update(updates.write_message(self._zone, changes, self._ttls, by_value=by_value))
+        if answer.rcode in CONFLICTS and by_value:
+            await self._compare(changes)
+            # it holds what was expected of it, and compares it in a way of its own
+            answer = await self._update(updates.write_message(self._zone, changes, self._ttls, by_value=False))
+        if answer.rcode == Rcode.NOERROR:
+            await self._naming.wrote(changes)
+            return
+        if answer.rcode in CONFLICTS:
+            raise BackendConflict("the server holds something else than was expected of it")
+        aliases = compared.aliases(changes, compared.held(await self._at(compared.owners(changes))))
+        if aliases:
+            raise BackendRejected.telling("; ".join(aliases.values()), tuple(aliases))
+        raise await self._refusal(answer, sorted(updates.touched(changes)))
+
+    async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        by_value = self._conditions is Conditions.EXACT
+        if not by_value:
+            await self._compare_rrsets(before, after)
+        answer = await self._update(rrsets.replace_message(self._zone, before, after, by_value=by_value))
+        if answer.rcode in CONFLICTS and by_value:
+            await self._compare_rrsets(before, after)
+            answer = await self._update(rrsets.replace_message(self._zone, before, after, by_value=False))
+        self._naming.doubt()
+        if answer.rcode in CONFLICTS:
+            raise BackendConflict("the server holds something else than was expected of it")
+        if answer.rcode == Rcode.NOERROR:
+            return
+        difference = RRsetDifference.between(before, after)
+        places = {(each.owner, each.rtype) for each in (*difference.removed, *difference.added)}
+        raise await self._refusal(answer, sorted(places))
+
+    async def _update(self, wire: bytes) -> Envelope:
+        """The answer to an UPDATE that is sent once: one that was lost may have been a success."""
+        _, connection = self._open_connection()
+        try:
+            return await connection.ask(wire, Operation.UPDATE, repeatable=False)
+        except BaseException:
+            self._naming.doubt()
+            raise
+
+    async def _compare(self, changes: Sequence[Change]) -> None:
+        """Raises BackendConflict, with those that differ, unless the zone holds each `before`."""
+        there = compared.held(await self._at(compared.owners(changes)))
+        differing = [change.child for change in changes if not compared.is_before(change, there)]
+        if differing:
+            which = ", ".join(map(names.to_text, differing))
+            raise BackendConflict(f"the server holds something else than was expected of it for {which}", differing)
+
+    async def _compare_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
+        absent = {each.key for each in after} - {each.key for each in before}
+        there = compared.held(await self._at({each.owner for each in (*before, *after)}))
+        if not compared.holds_all(before, absent, there):
+            raise BackendConflict("the server holds something else than was expected of it")
+
+    async def _refusal(self, answer: Envelope, places: Sequence[tuple[bytes, int]]) -> BackendError:
+        """The error for an UPDATE of these owners and types that was answered so."""
+        server, _ = self._open_connection()
+        if answer.rcode == Rcode.REFUSED and self._conditions is not Conditions.NONE:
+            return await self._permission.refusal(places, "")
+        rare = sorted({rtype for _, rtype in places} - _KNOWN)
+        if answer.rcode == Rcode.FORMERR and RRType.DSYNC in rare:
+            which = ", ".join(map(type_text, rare))
+            return BackendRejected(
+                f"{server} answers FORMERR to records of the types {which}: PowerDNS takes no DSYNC by UPDATE; write "
+                "them by other means, as its API, and set `publish: false`, or use the adapter for this kind of server"
+            )
+        return failure(answer, Operation.UPDATE, server)
+
+    # By transfer
+
+    async def _at(self, owners: Collection[bytes]) -> Sequence[ResourceRecord]:
+        """The zone's records at these names."""
+        return await self._transfer().at(owners)
+
+    def _transfer(self) -> Transfer:
+        # in an order of its own, as from PowerDNS; and Knot has half a second for whoever reads it too slowly
+        return Transfer(self._open_connection()[0], self._zone, sorts=True)
+
+    async def _topmost_cut(self, above: Sequence[bytes]) -> bytes | None:
+        if self._conditions is not Conditions.NONE:
+            return await super()._topmost_cut(above)
+        cuts = {each.owner for each in await self._at(above) if each.rtype == _NS}
+        return next((name for name in above if name in cuts), None)
