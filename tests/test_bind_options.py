@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from zonecut.plugin.registry import adapters, create_manager
 from zonecut.plugin.tsigkey import KeyFileError, load_key, parse_key
-from zonecut_bind.options import BindOptions
+from zonecut_bind.options import BindOptions, Rfc2136Options
 
 SECRET = "jEyPbgDpe4vb2MYIqGmoL7XiZH/kESYEx9bxemg/coQ="
 WRITTEN = f'key "zonecut.example" {{\n\talgorithm hmac-sha256;\n\tsecret "{SECRET}";\n}};\n'
@@ -146,3 +146,13 @@ def test_a_key_does_not_show_its_secret(tmp_path: Path) -> None:
     shown = repr(load_key(key_file(tmp_path, WRITTEN)))
     assert "zonecut.example" in shown
     assert SECRET not in shown
+
+
+def test_the_adapter_for_any_server_registers_under_its_name() -> None:
+    assert adapters(create_manager())["rfc2136"].options is Rfc2136Options
+
+
+@pytest.mark.parametrize("options", [{"transfer_timeout": 0}, {"transfer_timeout": 601}, {"zone": "x"}])
+def test_options_of_any_server_outside_their_limits_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Rfc2136Options.model_validate(options)

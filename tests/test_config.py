@@ -173,3 +173,11 @@ def test_a_hook_is_reached_under_the_names_of_its_addresses_and_those_it_is_give
 def test_a_hook_that_would_not_be_safe_is_refused(options: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         HookSection.model_validate({**HOOK, **options})
+
+
+@pytest.mark.parametrize(
+    "example", sorted((Path(__file__).parents[1] / "deploy").glob("*.yaml")), ids=lambda at: at.stem
+)
+def test_the_examples_of_configurations_are_right(example: Path) -> None:
+    (section,) = config.load(example, MANAGER).configuration.parents
+    assert names.to_text(section.apex) == "parent.example."

@@ -12,7 +12,7 @@ CONFLICTS = frozenset((Rcode.NXDOMAIN, Rcode.YXDOMAIN, Rcode.NXRRSET, Rcode.YXRR
 
 _TSIG_ERRORS = {
     int(Rcode.BADSIG): "says BADSIG: the secret of the key there is not the one in our key file",
-    int(Rcode.BADKEY): "says BADKEY: it has no key of that name and algorithm, or none that may do this to the zone",
+    int(Rcode.BADKEY): "says BADKEY: {unknown_key}",
     int(Rcode.BADTIME): "says BADTIME: its clock and ours differ by more than five minutes",
 }
 
@@ -28,7 +28,9 @@ def doubtful(answer: Envelope, trouble: NotAuthentic, operation: Operation, serv
     """The error for an answer that is not authentic: whatever its RCODE, it is never taken for a success."""
     key, name = server.key_name, server.dialect.name
     if trouble.peer_error:
+        unknown_key = server.dialect.unknown_key.format(key=key)
         words = _TSIG_ERRORS.get(trouble.peer_error, f"reports the TSIG error {trouble.peer_error}")
+        words = words.format(unknown_key=unknown_key)
         return BackendMisconfigured(f"{name} {words} (key {key})")
     if answer.rcode == Rcode.NOERROR or answer.rcode in CONFLICTS:
         return BackendMisconfigured(

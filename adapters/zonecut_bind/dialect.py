@@ -23,6 +23,8 @@ class Dialect:
     """What lets an operation in to which the answer was REFUSED."""
     elsewhere: str
     """What is wrong where the server does not take itself for the zone's primary."""
+    unknown_key: str
+    """What may be wrong where the server says BADKEY."""
     silence: str
     """When an UPDATE gets no answer although the server runs: what follows "did not answer"."""
     shut: str
@@ -47,6 +49,7 @@ BIND = Dialect(
     },
     elsewhere="it is not primary for the zone (in the view that the key reaches): look at `server` and at the zone's "
     "name",
+    unknown_key="it has no key of that name and algorithm",
     # what exceeds its quota named drops without an answer
     silence=", as where more UPDATEs come at once than its `update-quota`",
     shut=f"the zone is frozen, which `rndc thaw` ends, or {_BIND_GRANTS}: it must grant NS, DS, A and AAAA below the "
@@ -71,6 +74,7 @@ ANY_SERVER = Dialect(
     },
     elsewhere="it is not primary for the zone, or does not take the key {key} for it: look at `server`, at the zone's "
     "name and at the server's keys",
+    unknown_key=f"it has no key of that name and algorithm, or {_GRANTS}",
     silence=", as Knot while somebody has a transaction open or the zone is frozen (`knotc zone-status`)",
     shut=f"the zone is frozen, or {_GRANTS}",
     shut_since=f"the zone is frozen (Knot: `knotc zone-thaw`), or {_GRANTS}",

@@ -1,0 +1,195 @@
+"""The adapter `rfc2136` against real servers, and before one that does not keep to prerequisites."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.careless import Carelessness, CarelessServer
+from lab.knotd import Knotd
+from lab.named import Named
+from lab.pdns import PowerDns
+from lab.server import Add, Delete
+from lab.zones import PARENT, ParentZone, Signing
+from test_bind_adapter import FULL, TTLS, child, delegation
+from zonecut.plugin import (
+    BackendConflict,
+    BackendContext,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Change,
+)
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.rrset import RRset
+from zonecut_bind import Rfc2136Options
+from zonecut_bind.anyserver import AnyServerBackend
+
+ZONE = ParentZone(PARENT, delegations=3)
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def opened(
+    server: Knotd | Named | PowerDns, at: str | None = None, patience: float = 5.0
+) -> AsyncIterator[AnyServerBackend]:
+    options = Rfc2136Options(server=at or server.server, tsig=server.tsig_file, timeout=patience)
+    backend = AnyServerBackend(BackendContext(names.from_text(PARENT), TTLS), options)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize("kind", ["knot", "pdns", "bind"])
+async def test_servers_that_keep_to_prerequisites_give_no_reason_for_a_remark(
+    running: ExitStack, tmp_path: Path, kind: str
+) -> None:
+    server = _server(kind, tmp_path)
+    running.enter_context(server)
+    async with opened(server) as backend:
+        assert backend.remarks() == ()
+
+
+@pytest.mark.parametrize(
+    ("carelessness", "words"),
+    [
+        (Carelessness.VALUES, "does not compare what an RRset holds with prerequisites"),
+        (Carelessness.ALL, "does not look at prerequisites"),
+    ],
+)
+async def test_what_is_lost_with_a_server_that_drops_prerequisites_is_said_and_nothing_else_is(
+    named: Named, carelessness: Carelessness, words: str
+) -> None:
+    """An edit that was there before our look is a conflict all the same, and what is read back is what is there."""
+    with CarelessServer(named.port, named.tsig_key, carelessness) as careless:
+        async with opened(named, careless.server) as backend:
+            (remark,) = backend.remarks()
+            assert words in remark
+            assert "what somebody else edits between our look and our write is overwritten" in remark
+            before = (await backend.read(child("child0"))).delegation
+            others = delegation("child1", ["ns.other.test."])
+            good = Change(Delegation(child("new")), FULL)
+            named.edit(Delete(f"child1.{PARENT}", "DS"))
+            stale = (await backend.read(child("child2"))).delegation
+            named.edit(Add(f"child2.{PARENT}", 60, "NS", "ns.by.hand."))
+            with pytest.raises(BackendConflict) as conflict:
+                await backend.write([good, Change(stale, others), Change(stale, delegation("child2", ["ns.x.test."]))])
+            assert child("child2") in conflict.value.children
+            assert child("new") not in conflict.value.children
+            assert not (await backend.read(child("new"))).delegation.is_delegated
+            change = Change(before, delegation("child0", ["ns1"], [7], {"ns1": ["11.1.1.1"]}))
+            await backend.write([good, change])
+            assert await backend.verify([good, change]) == ()
+            assert (await backend.read(child("child0"))).delegation == change.after
+            assert await backend.verify([Change(before, before)]) == (child("child0"),)
+            with pytest.raises(BackendConflict):
+                await backend.write([change])
+            assert (await backend.read(child("deep.new"))).enclosing == child("new")
+            host = names.from_text(f"ns1.new.{PARENT}")
+            address = RRset(host, RRType.A, 60, (b"\x0b\0\0\1",))
+            with pytest.raises(BackendRejected, match="lies in the delegation"):
+                await backend.read_rrsets([host])
+            other = RRset(names.from_text(f"updater.{PARENT}"), RRType.A, 60, address.rdatas)
+            await backend.replace_rrsets((), [other])
+            with pytest.raises(BackendConflict):
+                await backend.replace_rrsets((), [other])
+
+
+async def test_a_zone_with_nothing_to_try_prerequisites_on_is_compared_until_there_is(named: Named) -> None:
+    """An RRset of one record does not show whether it is compared as a whole."""
+    for number in range(3):
+        labels = (f"ns1.child{number}", f"ns2.child{number}", f"child{number}")
+        named.edit(*(Delete(f"{label}.{PARENT}") for label in labels))
+    async with opened(named) as backend:
+        assert backend.remarks() == ()
+        await backend.write([Change(Delegation(FULL.child), FULL)])
+        assert await backend.verify([Change(FULL, FULL)]) == ()
+        named.edit(Add(f"new.{PARENT}", 60, "NS", "ns.by.hand."))
+        with pytest.raises(BackendConflict) as conflict:
+            await backend.write([Change(FULL, delegation("new", ["ns.x.test."]))])
+        assert conflict.value.children == (FULL.child,)
+
+
+async def test_an_update_that_knot_did_not_answer_in_an_open_transaction_is_found_when_it_was_carried_out(
+    running: ExitStack, tmp_path: Path
+) -> None:
+    knotd = running.enter_context(Knotd(tmp_path / "knotd", ZONE, ddns=True))
+    async with opened(knotd, patience=1.0) as backend:
+        change = Change(Delegation(FULL.child), FULL)
+        knotd.knotc(("zone-begin", PARENT))
+        for operation in (backend.write([change]), backend.verify([change])):
+            with pytest.raises(BackendUnavailable, match="transaction open or the zone is frozen") as silent:
+                await operation
+            assert type(silent.value) is BackendUnavailable
+        knotd.knotc(("zone-abort", PARENT))
+        for _ in range(50):
+            if not await backend.verify([change]):
+                break
+            await asyncio.sleep(0.1)
+        assert (await backend.read(FULL.child)).delegation == FULL
+
+
+async def test_a_signed_zone_of_powerdns_stays_whole_and_its_serial_rises(running: ExitStack, tmp_path: Path) -> None:
+    signed = ParentZone(PARENT, delegations=3, signing=Signing.IN_PLACE)
+    pdns = running.enter_context(PowerDns(tmp_path / "pdns", signed, ddns=True))
+    async with opened(pdns) as backend:
+        serial = pdns.serial()
+        before = (await backend.read(child("child0"))).delegation
+        above = names.from_text(f"child3.{PARENT}")
+        for change in (
+            Change(before, delegation("child0", ["ns1", "ns.other.test."], [4], {"ns1": ["11.1.1.1", "2610::1"]})),
+            Change(Delegation(FULL.child), FULL),
+            Change((await backend.read(child("child1"))).delegation, Delegation(child("child1"))),
+            Change(Delegation(above), Delegation.of(above, [RR(above, RRType.NS, names.from_text("ns.other.test."))])),
+            Change(FULL, Delegation(FULL.child, FULL.ns, (), FULL.glue)),
+        ):
+            await backend.write([change])
+            assert await backend.verify([change]) == ()
+            pdns.verify()
+            assert pdns.serial() - serial > 0
+            serial = pdns.serial()
+
+
+@pytest.mark.parametrize("kind", ["knot", "pdns", "bind"])
+async def test_a_delegation_beside_an_alias_is_never_taken_for_written(
+    running: ExitStack, tmp_path: Path, kind: str
+) -> None:
+    server = _server(kind, tmp_path)
+    running.enter_context(server)
+    server.edit(Add(f"alias.{PARENT}", 60, "CNAME", "www.other.test."))
+    change = Change(Delegation(child("alias")), delegation("alias", ["ns.other.test."]))
+    async with opened(server) as backend:
+        if kind == "pdns":
+            with pytest.raises(BackendRejected, match=r"alias\.parent\.test\. is an alias \(CNAME\)") as rejected:
+                await backend.write([change])
+            assert rejected.value.children == (change.child,)
+        else:
+            await backend.write([change])
+        assert await backend.verify([change]) == (change.child,)
+
+
+async def test_a_key_that_may_not_update_is_told_at_the_start(running: ExitStack, tmp_path: Path) -> None:
+    knotd = Knotd(tmp_path / "knotd", ZONE, ddns=True)
+    configuration = tmp_path / "knotd" / "knot.conf"
+    configuration.write_text(configuration.read_text().replace("[transfer, update]", "[transfer]"))
+    running.enter_context(knotd)
+    with pytest.raises(BackendMisconfigured, match=r"BADKEY.*an acl with the key and `action: update`"):
+        async with opened(knotd):
+            pass
+
+
+def _server(kind: str, directory: Path) -> Knotd | Named | PowerDns:
+    if kind == "knot":
+        return Knotd(directory / kind, ZONE, ddns=True)
+    return PowerDns(directory / kind, ZONE, ddns=True) if kind == "pdns" else Named(directory / kind, ZONE)

@@ -1,0 +1,174 @@
+"""How far a server keeps to prerequisites: what its answers to UPDATEs that change nothing tell."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from zonecut.plugin import BackendRejected, Change
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import Rcode, RRClass, RRType
+from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.envelope import PREREQUISITE, UPDATE, Envelope, walk
+from zonecut.protocol.rrset import ResourceRecord, RRset
+from zonecut_bind import compared
+from zonecut_bind.conditions import Conditions, conditions, lost
+from zonecut_bind.dialect import Operation
+from zonecut_bind.draining import Drain
+
+ZONE = names.from_text("parent.example.")
+CHILD = names.from_text("child.parent.example.")
+HOST = names.from_text("ns1.child.parent.example.")
+OTHER = names.from_text("ns.other.example.")
+TWO = (HOST, OTHER)
+
+Judge = Callable[[list[tuple[int, int, bytes]]], int]
+"""What a server answers to prerequisites: class, type and RDATA each."""
+
+
+def exact(asked: list[tuple[int, int, bytes]]) -> int:
+    values = {rdata for rclass, _, rdata in asked if rclass == RRClass.IN}
+    if values and values != set(TWO):
+        return Rcode.NXRRSET
+    return coarse(asked)
+
+
+def each_record(asked: list[tuple[int, int, bytes]]) -> int:
+    """It looks whether each record is there, and not whether there are others."""
+    values = {rdata for rclass, _, rdata in asked if rclass == RRClass.IN}
+    return Rcode.NOERROR if values < set(TWO) and values else exact(asked)
+
+
+def coarse(asked: list[tuple[int, int, bytes]]) -> int:
+    return Rcode.YXRRSET if any(rclass == RRClass.NONE and not rdata for rclass, _, rdata in asked) else Rcode.NOERROR
+
+
+def nothing(_: list[tuple[int, int, bytes]]) -> int:
+    return Rcode.NOERROR
+
+
+def refused(_: list[tuple[int, int, bytes]]) -> int:
+    return Rcode.REFUSED
+
+
+def unsupported(asked: list[tuple[int, int, bytes]]) -> int:
+    return Rcode.NOTIMP if any(rclass == RRClass.IN for rclass, _, _ in asked) else exact(asked)
+
+
+def tried(judge: Judge, targets: Sequence[bytes] = TWO) -> Conditions | None:
+    async def ask(asked: Sequence[tuple[bytes, Operation]]) -> list[Envelope]:
+        answers = []
+        for wire, operation in asked:
+            question = walk(wire)
+            assert operation is Operation.UPDATE
+            assert not list(question.section(UPDATE)), "nothing is changed to find that out"
+            said = [
+                (each.rclass, each.rtype, question.rdata(each))
+                for each in question.section(PREREQUISITE)
+                # what no zone has is absent everywhere
+                if question.name(each.start) == CHILD
+            ]
+            answers.append(walk(wire[:2] + bytes([0xA8, judge(said)]) + wire[4:]))
+        return answers
+
+    return asyncio.run(conditions(ZONE, CHILD, targets, ask))
+
+
+@pytest.mark.parametrize(
+    ("judge", "found"),
+    [
+        (exact, Conditions.EXACT),
+        (each_record, Conditions.COARSE),
+        (coarse, Conditions.COARSE),
+        (unsupported, Conditions.COARSE),
+        (nothing, Conditions.NONE),
+        (refused, None),
+    ],
+)
+def test_what_prerequisites_are_worth_is_found_out(judge: Judge, found: Conditions | None) -> None:
+    assert tried(judge) is found
+
+
+def test_an_rrset_of_one_record_does_not_show_whether_it_is_compared_as_a_whole() -> None:
+    def judge(asked: list[tuple[int, int, bytes]]) -> int:
+        values = {rdata for rclass, _, rdata in asked if rclass == RRClass.IN}
+        return Rcode.NXRRSET if values - {HOST} else coarse(asked)
+
+    assert tried(judge, (HOST,)) is None
+    assert tried(coarse, (HOST,)) is Conditions.COARSE
+    assert tried(nothing, (HOST,)) is Conditions.NONE
+
+
+@pytest.mark.parametrize("found", [Conditions.COARSE, Conditions.NONE])
+def test_what_is_lost_is_told_with_the_cure(found: Conditions) -> None:
+    said = lost(found, "the server at 192.0.2.1:53", ZONE)
+    assert "parent.example." in said
+    assert "overwritten" in said
+    assert "use an adapter for this kind of server" in said
+
+
+BEFORE = Delegation.of(CHILD, [RR(CHILD, RRType.NS, HOST), RR(HOST, RRType.A, b"\x0b\0\0\1")])
+AFTER = Delegation.of(CHILD, [RR(CHILD, RRType.NS, OTHER), RR(CHILD, RRType.DS, b"\0\1\r\2" + bytes(32))])
+
+
+def in_zone(delegation: Delegation, *more: RR) -> compared.Held:
+    return compared.held(ResourceRecord(*each[:2], 60, each.rdata) for each in (*delegation.records, *more))
+
+
+def test_a_change_is_compared_at_the_owners_that_it_names() -> None:
+    change = Change(BEFORE, AFTER)
+    assert compared.owners([change]) == {CHILD, HOST}
+    assert compared.is_before(change, in_zone(BEFORE))
+    assert not compared.is_before(change, in_zone(BEFORE, RR(CHILD, RRType.NS, OTHER)))
+    assert not compared.is_before(change, in_zone(BEFORE, RR(HOST, RRType.AAAA, bytes(16))))
+    assert not compared.is_before(change, in_zone(AFTER))
+    assert compared.is_after(change, in_zone(AFTER))
+    assert not compared.is_after(change, in_zone(AFTER, RR(HOST, RRType.A, b"\x0b\0\0\1")))
+    elsewhere = RR(names.from_text("ns9.child.parent.example."), RRType.A, b"\x0b\0\0\1")
+    assert compared.is_after(change, in_zone(AFTER, elsewhere))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        RR(CHILD, RRType.NS, b"\3not-a-name"),
+        RR(CHILD, RRType.NS, OTHER + b"\0"),
+        RR(CHILD, RRType.DS, b"\0\1\r\2"),
+        RR(HOST, RRType.A, b"\1\2\3"),
+        RR(HOST, RRType.AAAA, b"\1\2\3\4"),
+    ],
+)
+def test_a_record_that_can_be_none_is_named(record: RR) -> None:
+    after = Delegation.of(CHILD, [*BEFORE.records, record])
+    (words,) = compared.senseless([Change(BEFORE, after)]).values()
+    assert "malformed value" in words
+    assert compared.senseless([Change(BEFORE, AFTER)]) == {}
+
+
+def test_rrsets_are_read_where_no_delegation_lies_above() -> None:
+    target = names.from_text("updater.parent.example.")
+    records = [ResourceRecord(target, RRType.A, 60, bytes([11, 0, 0, number])) for number in (1, 2)]
+    records.append(ResourceRecord(CHILD, RRType.NS, 60, OTHER))
+    assert compared.places([HOST], ZONE) == {HOST, CHILD}
+    found = compared.rrsets_at([target], ZONE, records)
+    assert found == (RRset(target, RRType.A, 60, tuple(each.rdata for each in records[:2])),)
+    for name in (CHILD, HOST):
+        with pytest.raises(BackendRejected, match="lies in the delegation of child"):
+            compared.rrsets_at([name], ZONE, records)
+    with pytest.raises(BackendRejected, match="is not in"):
+        compared.places([OTHER], ZONE)
+
+
+async def test_a_stream_is_read_as_it_comes_and_its_messages_are_kept() -> None:
+    reader = asyncio.StreamReader(limit=2**17)
+    messages = [bytes([number % 256]) * 60_000 for number in range(40)]
+    async with Drain(reader) as drain:
+        for message in messages:
+            reader.feed_data(len(message).to_bytes(2) + message)
+            await asyncio.sleep(0)
+        assert [await drain.next() for _ in messages] == messages
+        reader.feed_data(b"\0\5abc")
+        reader.feed_eof()
+        for _ in range(2):
+            with pytest.raises(asyncio.IncompleteReadError):
+                await drain.next()
