@@ -95,7 +95,10 @@ def test_cds_zero_makes_the_delegation_insecure_and_its_absence_does_not(tmp_pat
         world.parent.edit(Add(CHILD, 60, "DS", f"12345 13 2 {'ab' * 32}"), zone=PARENT)
         world.wait_for("bootstrapping")
         world.receiver.cli("key", "trust", CHILD)
-        world.wait_for("in-sync")
+        told = world.wait_for("held")
+        assert f"{CHILD} is bogus" in told["reason"]
+        assert "CDS 0 0 0 00" in told["advice"]
+        assert "bogus" in world.agent.cli("child", "status", CHILD, expect=3)["reason"]
         assert world.held_ds(), "the parent's DS are not the agent's to remove"
         world.child.edit(Add(CHILD, 60, "CDS", "0 0 0 00"))
         until(lambda: not world.held_ds(), timeout=5, what="the DS is gone")

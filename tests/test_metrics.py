@@ -31,7 +31,10 @@ class Bench:
         self.counts = {ZONE: ChangeCounts(3, 2, 1), OTHER: ChangeCounts()}
         self.states = [ZoneState(ZONE, ServerState.READY, 0.0), ZoneState(OTHER, ServerState.AWAY, 0.0, "x")]
         self.tasks = [Task("writer", ZONE, 3, False), Task("sweep", ZONE, 0, True), Task("publisher", OTHER, 1, None)]
-        sources = Sources(self.tally, lambda: self.counts, lambda: self.states, lambda: self.tasks, store, clock)
+        self.agents = {"in-sync": 3, "failing": 1}
+        sources = Sources(
+            self.tally, lambda: self.counts, lambda: self.states, lambda: self.tasks, lambda: self.agents, store, clock
+        )
         self.metrics = Metrics(sources)
 
     async def scraped(self) -> Samples:
@@ -73,6 +76,11 @@ async def test_requests_responses_and_changes_are_counted(bench: Bench) -> None:
     (version,) = [labels for name, labels in samples if name == "zonecut_info"]
     assert dict(version)["version"]
     assert ("process_resident_memory_bytes", frozenset()) in samples
+
+
+async def test_child_zones_are_counted_by_how_they_do(bench: Bench) -> None:
+    samples = await bench.scraped()
+    assert [sample(samples, "zonecut_agents", phase=phase) for phase in ("in-sync", "failing")] == [3, 1]
 
 
 async def test_tasks_are_counted_as_often_as_they_were_started_again(bench: Bench) -> None:
@@ -134,7 +142,15 @@ async def test_without_the_store_the_rest_is_told(bench: Bench) -> None:
 
 async def test_no_label_is_a_child_s(bench: Bench) -> None:
     samples = await bench.scraped()
-    assert {label for _, labels in samples for label, _ in labels} <= {"version", "zone", "state", "by", "le", "task"}
+    assert {label for _, labels in samples for label, _ in labels} <= {
+        "version",
+        "zone",
+        "state",
+        "by",
+        "le",
+        "task",
+        "phase",
+    }
     assert all(name.startswith(("zonecut_", "process_")) for name, _ in samples)
 
 

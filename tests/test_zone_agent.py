@@ -5,12 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from zonecut.agent import machine
+from zonecut.agent.content import SourceError
 from zonecut.agent.machine import Now
+from zonecut.agent.outlook import Doubt, outlook
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Workplace
 from zonecut.agent.zone_agent import TOLD_PAUSE, ZoneAgent
-from zonecut.store import Store, StoredAgent
+from zonecut.store import AgentTable, Store, StoredAgent
 
 CHILD = b"\x05child\x07example\x00"
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"), poll=10_000, check=10_000)
@@ -51,3 +54,59 @@ async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert 3 <= looks.count <= 4
+
+
+class Stepless(ZoneAgent):
+    """Takes no steps; `due` is set when one is due."""
+
+    def __init__(self, place: Workplace, table: AgentTable) -> None:
+        super().__init__(place, table, asyncio.Semaphore(1))
+        self.due = asyncio.Event()
+
+    async def step(self, state: AgentState) -> AgentState:
+        self.due.set()
+        await asyncio.sleep(60)
+        return state
+
+
+class Unreadable(Looks):
+    """A zone whose server is away for a while."""
+
+    is_away = True
+
+    async def mark(self) -> object:
+        await super().mark()
+        if self.is_away:
+            raise SourceError("192.0.2.1:53 is silent")
+        return "the same"
+
+
+async def test_a_zone_that_cannot_be_looked_at_is_not_said_to_be_in_sync(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    looks = Unreadable()
+    settings = SETTINGS.model_copy(update={"poll": 0.05, "retry_first": 30})
+    parts: Any = SimpleNamespace(
+        zone=CHILD,
+        settings=settings,
+        source=looks,
+        clock=loop.time,
+        chance=lambda: 0.5,
+        now=lambda: Now(loop.time(), 0.5, settings),
+    )
+    state = machine.in_sync(AgentState(Phase.TRUSTED, loop.time()), "digest", "00", parts.now())
+    async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
+        await store.agents.put(StoredAgent(CHILD, 0, state.phase.value, state.to_json(), 0.0))
+        agent = Stepless(cast(Workplace, parts), store.agents)
+        running = asyncio.create_task(agent.run())
+        await asyncio.sleep(1)
+        kept = await store.agents.get(CHILD)
+        assert kept is not None
+        told = outlook(AgentState.from_json(kept.document), settings, loop.time())
+        assert told.word is Doubt.FAILING
+        assert told.reason == "the zone cannot be read: 192.0.2.1:53 is silent"
+        assert not agent.due.is_set()
+        looks.is_away = False
+        async with asyncio.timeout(5):
+            await agent.due.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

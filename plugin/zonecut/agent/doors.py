@@ -31,6 +31,18 @@ class Doors:
             if not self._keep and not self._users:
                 await self.close()
 
+    async def closed(self) -> list[str]:
+        """Why backends cannot be opened, a sentence each; nothing stays open."""
+        found = []
+        for backend in self._backends:
+            try:
+                await backend.open()
+            except BackendError as error:
+                found.append(error.reason)
+            finally:
+                await backend.close()
+        return found
+
     async def close(self) -> None:
         """Close what is open; never raises."""
         while self._open:

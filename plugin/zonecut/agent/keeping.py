@@ -14,6 +14,7 @@ from zonecut.agent.notifying import notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party
 from zonecut.agent.serials import acted_on, advice_of, why_stale
+from zonecut.agent.soundness import Unsound, find_unsound, unseen
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.workplace import Parent, Workplace
@@ -38,7 +39,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         port=place.settings.parent.port,
     )
     now = place.now()
-    state = replace(state, notes=(*aim.notes, *aim.troubles, *filter(None, [view.describe()])))
+    told = filter(None, [unseen(content, place.settings.ds), view.describe()])
+    state = replace(state, notes=(*aim.notes, *aim.troubles, *told))
     if view.held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
@@ -48,7 +50,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         # name servers alone would be moved to a zone that is bogus under the parent's DS
         return _hold(state, aim, (*aim.troubles, f"under the DS of the parent it is bogus: {broken}"), now)
     if not seen.missing:
-        return await _rest(place, state, own, parent, seen)
+        unsound = await find_unsound(place.resolver, content, place.settings.ds, view, now.time)
+        return await _rest(place, state, own, parent, seen, unsound)
     due = machine.differs(state, seen.digest, summarise(seen.difference), now)
     if due.phase is Phase.HELD or due.sent == seen.digest or due.next_at > now.time:
         return due
@@ -67,7 +70,7 @@ def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> 
 
 
 async def _rest(
-    place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, seen: Comparison
+    place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, seen: Comparison, unsound: Unsound | None
 ) -> AgentState:
     """There is nothing to do; is the key still trusted?"""
     if own is not None:
@@ -75,6 +78,8 @@ async def _rest(
         state = replace(state, notes=(*state.notes, *hindered))
     now = place.now()
     rested = machine.in_sync(state, seen.digest, seen.octets, now)
+    if unsound is not None:
+        return machine.hold(rested, unsound.reason, unsound.advice, now, resumes=Phase.OUT_OF_SYNC)
     if state.phase is not Phase.IN_SYNC or state.differs_since is not None:
         await place.record("agent.in-sync", own, seconds=rested.took, delegation=seen.after.to_json())
         return rested
@@ -82,9 +87,14 @@ async def _rest(
         return rested
     heard, word, text = await inquire(place, own, parent.party)
     now = place.now()
-    asked = machine.after_inquiry(met(rested, parent.party), word, text, heard, now)
-    # what is unclear now is asked again at the next look; the delegation is right
-    return asked if asked.phase is not rested.phase else replace(asked, next_at=rested.next_at, attempts=0)
+    known = replace(met(rested, parent.party), attempts=state.attempts)
+    asked = machine.after_inquiry(known, word, text, heard, now)
+    if asked.phase is not rested.phase:
+        return asked
+    if asked.attempts > state.attempts:
+        # the delegation is right; what the key is worth is not known, and asked again before the next look is due
+        return replace(asked, next_at=min(asked.next_at, rested.next_at))
+    return replace(asked, next_at=rested.next_at, attempts=rested.attempts)
 
 
 async def _send(place: Workplace, state: AgentState, own: OwnKey, party: Party, seen: Comparison) -> AgentState:

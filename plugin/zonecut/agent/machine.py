@@ -233,7 +233,11 @@ def in_sync(state: AgentState, digest: str, last: str, now: Now) -> AgentState:
     )
     next_at = now.time if state.roll is not None else _next_look(now)
     if state.phase is Phase.IN_SYNC and state.differs_since is None:
-        return replace(fresh, reason=state.reason, next_at=next_at, attempts=0)
+        if state.roll is not None:
+            # whatever hinders the roll still does
+            return replace(fresh, next_at=next_at)
+        told = reason if state.attempts else state.reason
+        return replace(fresh, reason=told, advice="", next_at=next_at, attempts=0)
     return replace(move(fresh, Phase.IN_SYNC, reason, now), next_at=next_at)
 
 

@@ -85,6 +85,11 @@ class ParentView:
         return Delegation(self.child, ds=ds)
 
     @property
+    def ds_sets(self) -> tuple[tuple[bytes, ...], ...]:
+        """The DS RRsets that servers show, each once: more than one where they do not agree."""
+        return tuple(dict.fromkeys(server.ds for server in self.servers if server.ds is not None))
+
+    @property
     def is_hidden(self) -> bool:
         """True if there are servers that answer, and all of them from the child zone."""
         return not self.answered and any(server.hides for server in self.servers)

@@ -53,6 +53,11 @@ class ZoneAgent:
         """Of what this agent knows to be in the store."""
         return 0 if self._stored is None else self._stored.version
 
+    @property
+    def known(self) -> AgentState | None:
+        """Where the zone stood when it was last read or kept; None while that is not known."""
+        return None if self._stored is None else AgentState.from_json(self._stored.document)
+
     def changed(self) -> None:
         """Somebody says that the zone has changed (NOTIFY)."""
         self._told = True
@@ -143,22 +148,31 @@ class ZoneAgent:
             self._told, self._looked_at = False, now
             # hundreds of zones that begin together are not to be looked at together for ever
             self._poll_at = now + self.place.settings.poll * (0.75 + self.place.chance() / 2)
-            if await self._has_changed():
-                state = machine.noticed(state, self.place.now())
+            try:
+                if await self._has_changed():
+                    state = machine.noticed(state, self.place.now())
+            except SourceError as error:
+                state = await self._unreadable(state, error)
         if state.next_at <= self.place.clock():
             await self.step(state)
 
     async def _has_changed(self) -> bool:
-        """Whether the zone is another than at the last look; at the first look, it may be."""
-        try:
-            mark = await self.place.source.mark()
-        except SourceError as error:
-            _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
-            # what somebody told us is not forgotten because the server was busy
-            self._poll_at = min(self._poll_at, self.place.clock() + self.place.settings.retry_first)
-            return False
-        before, self._mark = self._mark, mark
-        return before is None or mark != before
+        """Whether the zone is another than at the last look; at the first look, it may be. Raises SourceError."""
+        before, self._mark = self._mark, None  # what cannot be read may be another when it can be again
+        self._mark = await self.place.source.mark()
+        return before is None or self._mark != before
+
+    async def _unreadable(self, state: AgentState, error: SourceError) -> AgentState:
+        """The zone cannot be looked at: nobody is to take it for in sync meanwhile."""
+        _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
+        # what somebody told us is not forgotten because the server was busy
+        self._poll_at = min(self._poll_at, self.place.clock() + self.place.settings.retry_first)
+        if state.phase is not Phase.IN_SYNC or state.attempts:
+            return state
+        failing = machine.failed(state, _cannot_be_read(error), self.place.now())
+        await self.save(failing)
+        _tell(self.zone, state, failing)
+        return failing
 
     async def _step(self, state: AgentState) -> AgentState:
         place = self.place
@@ -169,9 +183,13 @@ class ZoneAgent:
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
             return machine.failed(state, error.reason, place.now(), advice)
         except Left as left:
-            return replace(state, next_at=place.clock() + left.seconds)
+            waits = replace(state, next_at=place.clock() + left.seconds)
+            if state.phase is not Phase.IN_SYNC or state.attempts:
+                return waits
+            # nothing was tried here, and whether all is well is not known either
+            return replace(waits, attempts=1, reason=str(left))
         except SourceError as error:
-            return machine.failed(state, f"the zone cannot be read: {error.reason}", place.now())
+            return machine.failed(state, _cannot_be_read(error), place.now())
         except BackendError as error:
             return machine.failed(state, f"the zone's server: {error.reason}", place.now())
         except (UnusableKey, OSError) as error:
@@ -226,6 +244,10 @@ class ZoneAgent:
             advice = "pin the receiver's key (`parent.pins`): only what can be told from a forgery retires a key"
             return machine.failed(state, reason, place.now(), advice)
         return await roll(place, state, own, parent.party)
+
+
+def _cannot_be_read(error: SourceError) -> str:
+    return f"the zone cannot be read: {error.reason}"
 
 
 def _tell(zone: bytes, before: AgentState, after: AgentState) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -12,59 +12,99 @@ from zonecut.cli.options import ConfigOption, JsonOption, OptionalChildZoneArgum
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
+    from zonecut.agent.outlook import Outlook
     from zonecut.agent.state import AgentState
     from zonecut.config import ChildSection, Loaded
+    from zonecut.store import Store
 
 _NOBODY = "no agent has looked after this zone yet"
 _BEGIN = "zonecut serve, or zonecut child bootstrap"
 
 
+class Seen(NamedTuple):
+    """Where an agent was seen last, and what that says of its zone now."""
+
+    state: "AgentState"
+    outlook: "Outlook"
+
+
 def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show where the agent of a child zone stands, and why; without ZONE a line for each.
 
-    Exit code 3: a zone is not in sync with its parent.
+    A zone that was in sync is `failing` where the last attempt failed (its server, the resolver, the parent or the
+    receiver is away, the private key cannot be read, a roll is refused), and `stale` without success for two periods of
+    `check`, as where no daemon runs. It is `held`, with the reason, where it is bogus.
+
+    Exit code 0: all are in sync. 3: a zone is not in sync with its parent. 1: whether one is, is not known.
 
     Example: zonecut child status child.parent.example.
     """
     loaded = session.load(config)
     sections = loaded.configuration.children if zone is None else (session.child_at(loaded, zone),)
-    states = session.run(states_of(loaded, sections))
+    found = session.run(seen(loaded, sections))
     if as_json:
-        documents = [to_json(apex, state) for apex, state in states.items()]
+        documents = [_document(apex, each) for apex, each in found.items()]
         output.say_json(documents if zone is None else documents[0])
     elif zone is None:
-        _say_all(states)
+        _say_all(found)
     else:
-        say(zone, states[zone])
-    raise typer.Exit(code_of(states.values()))
+        say(zone, found[zone])
+    raise typer.Exit(code_of(each and each.outlook for each in found.values()))
 
 
-async def states_of(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[bytes, AgentState | None]":
+async def seen(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[bytes, Seen | None]":
     """Where each of them stands; None: no agent has looked after it."""
-    from zonecut.agent.state import AgentState
-
     if not session.has_store(loaded):
         return dict.fromkeys(section.apex for section in sections)
     async with session.open_store(loaded) as store:
-        found = {}
-        for section in sections:
-            stored = await store.agents.get(section.apex)
-            found[section.apex] = None if stored is None else AgentState.from_json(stored.document)
-        return found
+        return {section.apex: await _seen_of(loaded, section, store) for section in sections}
 
 
-def code_of(states: "Iterable[AgentState | None]") -> Exit:
+async def _seen_of(loaded: "Loaded", section: "ChildSection", store: "Store") -> Seen | None:
+    from zonecut.agent.outlook import outlook
+    from zonecut.agent.state import AgentState
+
+    stored = await store.agents.get(section.apex)
+    if stored is None:
+        return None
+    state = AgentState.from_json(stored.document)
+    return Seen(state, outlook(state, section.settings(), time.time(), _key_trouble(loaded, section, state)))
+
+
+def _key_trouble(loaded: "Loaded", section: "ChildSection", state: "AgentState") -> str | None:
+    """Why the key that signs cannot be used; None if it can, or there is none."""
+    from zonecut.agent.childkeys import ChildKeys
+    from zonecut.protocol.keys import UnusableKey
+
+    configuration = loaded.configuration
+    if state.key is None or configuration.key_directory is None:
+        return None
+    keys = ChildKeys(configuration.key_directory, section.apex, configuration.codepoints.to_codepoints())
+    try:
+        own = keys.find(state.key)
+    except UnusableKey as error:
+        return error.reason
+    except OSError as error:
+        return f"the private key cannot be read: {error}"
+    return None if own is not None else f"the files of key {state.key} are not in {keys.path}"
+
+
+def code_of(outlooks: "Iterable[Outlook | None]") -> Exit:
     """DONE if all are in sync."""
-    from zonecut.agent.state import Phase
-
-    done = all(state is not None and state.phase is Phase.IN_SYNC for state in states)
-    return Exit.DONE if done else Exit.DIFFERENT
+    codes = {_code(each) for each in outlooks}
+    return next((code for code in (Exit.DIFFERENT, Exit.FAILED) if code in codes), Exit.DONE)
 
 
-def to_json(zone: bytes, state: "AgentState | None") -> dict[str, object]:
+def _code(outlook: "Outlook | None") -> Exit:
+    if outlook is None:
+        return Exit.DIFFERENT
+    if outlook.is_doubtful:
+        return Exit.FAILED
+    return Exit.DONE if outlook.in_sync else Exit.DIFFERENT
+
+
+def to_json(zone: bytes, state: "AgentState") -> dict[str, object]:
     """The state with times for people."""
-    if state is None:
-        return {"zone": names.to_text(zone), "phase": None, "reason": _NOBODY, "advice": _BEGIN}
     document = state.to_json()
     del (
         document["announced"],
@@ -76,6 +116,15 @@ def to_json(zone: bytes, state: "AgentState | None") -> dict[str, object]:
     for name in ("since", "next_at", "key_since", "sent_at", "differs_since", "synced_at", "checked_at", "word_at"):
         document[name] = _time(document[name])
     return {"zone": names.to_text(zone), **document}
+
+
+def _document(zone: bytes, found: Seen | None) -> dict[str, object]:
+    """The state as it is to be taken now."""
+    if found is None:
+        return {"zone": names.to_text(zone), "phase": None, "reason": _NOBODY, "advice": _BEGIN}
+    outlook = found.outlook
+    told = {"phase": outlook.word.value, "reason": outlook.reason, "advice": outlook.advice}
+    return {**to_json(zone, found.state), **told}
 
 
 def _time(seconds: float | None) -> str | None:
@@ -91,30 +140,32 @@ def _ago(seconds: float | None) -> str | None:
     return f"{_time(seconds)} ({ago:.0f} s ago)" if ago >= 0 else f"{_time(seconds)} (in {-ago:.0f} s)"
 
 
-def _say_all(states: "dict[bytes, AgentState | None]") -> None:
+def _say_all(found: "dict[bytes, Seen | None]") -> None:
     with output.Table("ZONE", "PHASE", "SINCE", "REASON") as table:
-        for zone, state in states.items():
-            if state is None:
+        for zone, each in found.items():
+            if each is None:
                 table.add(names.to_text(zone), "-", None, _NOBODY)
             else:
-                table.add(names.to_text(zone), state.phase.value, _time(state.since), state.reason)
+                outlook = each.outlook
+                table.add(names.to_text(zone), outlook.word.value, _time(each.state.since), outlook.reason)
 
 
-def say(zone: bytes, state: "AgentState | None") -> None:
+def say(zone: bytes, found: Seen | None) -> None:
     """The state in full."""
     title = names.to_text(zone)
-    if state is None:
+    if found is None:
         output.say(f"{title}: {_NOBODY}: {_BEGIN}")
         return
+    state, outlook = found
     roll = None if state.roll is None else f"{state.roll.stage.value}, since {_ago(state.roll.since)}"
     output.say_fields(
         title,
         {
-            "phase": state.phase.value
+            "phase": outlook.word.value
             + (f", tries again: {state.does.value}" if state.does is not state.phase else ""),
             "since": _ago(state.since),
-            "reason": state.reason,
-            "advice": state.advice.split("\n") if state.advice else None,
+            "reason": outlook.reason,
+            "advice": outlook.advice.split("\n") if outlook.advice else None,
             "attempts": f"{state.attempts} in vain" if state.attempts else None,
             "next step": _ago(state.next_at),
             "serial": None if state.serial is None else f"{state.serial}, of the version that was acted on last",

@@ -14,6 +14,7 @@ from zonecut.protocol import names
 
 if TYPE_CHECKING:
     from zonecut.agent.parent_view import ParentView
+    from zonecut.agent.soundness import Unsound
     from zonecut.agent.state import AgentState
     from zonecut.agent.wanted import Wanted
     from zonecut.agent.zone_agent import ZoneAgent
@@ -54,6 +55,8 @@ def command(
             plan.say()
         if plan.wanted.troubles:
             raise Failure("; ".join(plan.wanted.troubles))
+        if plan.unsound is not None:
+            raise Failure(plan.unsound.reason, plan.unsound.advice)
         raise typer.Exit(Exit.DIFFERENT if plan.differs else Exit.DONE)
     state = session.run(_sync(loaded, section, as_json, serial_reset))
     if as_json:
@@ -68,6 +71,10 @@ class Plan(NamedTuple):
     view: "ParentView"
     after: "Delegation"
     difference: "Difference"
+    unseen: str | None = None
+    """That the zone's source does not show which DS there shall be."""
+    unsound: "Unsound | None" = None
+    """What is wrong although both are in sync."""
 
     @property
     def differs(self) -> bool:
@@ -78,7 +85,9 @@ class Plan(NamedTuple):
         zone, parent = names.to_text(self.after.child), names.to_text(self.view.parent)
         for note in self.wanted.notes:
             output.say(f"; {note}")
-        if not self.wanted.ds_known:
+        if self.unseen is not None:
+            output.say(f"; {self.unseen}")
+        elif not self.wanted.ds_known:
             output.say("; the child does not say which DS it wants: the parent's stay")
         if self.view.is_hidden:
             output.say(f"; every server of {parent} serves {zone}, too: of what {parent} holds, only DS can be seen")
@@ -90,7 +99,7 @@ class Plan(NamedTuple):
         text = self.difference.to_text().rstrip("\n")
         if text:
             output.say_block(text)
-        elif not self.differs and not self.wanted.troubles:
+        elif not self.differs and not self.wanted.troubles and self.unsound is None:
             output.say(f"; {zone} and {parent} are in sync")
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +109,8 @@ class Plan(NamedTuple):
             "wanted": self.after.to_json(),
             "ds_known": self.wanted.ds_known,
             "notes": list(self.wanted.notes),
-            "troubles": list(self.wanted.troubles),
+            "unseen": self.unseen,
+            "troubles": [*self.wanted.troubles, *([self.unsound.reason] if self.unsound else [])],
             "difference": self.difference.to_json(),
             "differs": self.differs,
             "servers": self.view.to_json()["servers"],
@@ -110,6 +120,7 @@ class Plan(NamedTuple):
 async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool) -> Plan:
     from zonecut.agent.parent_view import view_parent
     from zonecut.agent.serials import advice_of, why_stale
+    from zonecut.agent.soundness import find_unsound, unseen
     from zonecut.agent.wanted import wanted
     from zonecut.protocol.delegation import Difference
     from zonecut.serve.children import make_side
@@ -121,18 +132,19 @@ async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool
         aim = wanted(content, section.settings(), time.time())
     finally:
         await side.close()
-    stored = None if serial_reset else (await child_status.states_of(loaded, (section,)))[section.apex]
-    if (stale := why_stale(content, stored, section.settings())) is not None:
+    known = None if serial_reset else (await child_status.seen(loaded, (section,)))[section.apex]
+    if (stale := why_stale(content, known and known.state, section.settings())) is not None:
         raise Failure(stale, advice_of(section.apex))
     resolver = make_resolver(loaded, time.time, section.parent.addresses)
     parent = await _parent(loaded, section)
     view = await view_parent(resolver, parent, section.apex, port=section.parent.port)
     if view.held is None and not view.is_hidden:
         raise Failure(f"nothing is known of what {names.to_text(parent)} publishes: {view.describe()}")
+    unsound = await find_unsound(resolver, content, section.ds, view, time.time())
     view = aim.seen(view)
     before = view.held or view.shown
     after = aim.asked([before])
-    return Plan(aim, view, after, Difference.between(before, after))
+    return Plan(aim, view, after, Difference.between(before, after), unseen(content, section.ds), unsound)
 
 
 async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:

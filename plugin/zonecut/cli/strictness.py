@@ -6,12 +6,15 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zonecut.cli import session
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
     from zonecut.agent.settings import ChildSection
+    from zonecut.agent.source import Source
     from zonecut.config import Loaded
     from zonecut.plugin.endpoint import Endpoint
 
@@ -103,31 +106,63 @@ async def _opening(loaded: "Loaded") -> AsyncIterator[str]:
         except BackendError as error:
             yield f"parents[{place}].backend: {section.zone}: {error.reason}"
     for place, child in enumerate(loaded.configuration.children):
-        reason = await _unreadable(loaded, child)
-        if reason is not None:
+        async for reason in _of_child(loaded, child):
             yield f"children[{place}]: {child.zone}: {reason}"
 
 
-async def _unreadable(loaded: "Loaded", child: "ChildSection") -> str | None:
-    """Why a child zone cannot be read; None if it can."""
-    from zonecut.agent.content import SourceError
+async def _of_child(loaded: "Loaded", child: "ChildSection") -> AsyncIterator[str]:
+    """What of a child zone's side cannot be read or written: the zone, the servers of its backends, its keys."""
     from zonecut.configfile import ConfigurationError
     from zonecut.plugin import BackendError
+    from zonecut.protocol.keys import UnusableKey
     from zonecut.serve.children import make_side
 
     try:
         side = make_side(loaded, child)
     except ConfigurationError as error:
-        return "; ".join(error.problems)
+        yield "; ".join(error.problems)
+        return
     except BackendError as error:
-        return f"backend: {error.reason}"
+        yield f"backend: {error.reason}"
+        return
     try:
-        async with asyncio.timeout(PATIENCE):
-            await side.source.content()
-    except (SourceError, BackendError) as error:
-        return error.reason
-    except TimeoutError:
-        return f"it could not be read within {PATIENCE:g} s"
+        closed = await _within(side.doors.closed(), "its servers did not answer")
+        zone = await _within(_of_zone(loaded, child, side.source), "it could not be read")
+        # a zone that is read through its backend is away with it
+        for reason in dict.fromkeys((*zone, *closed)):
+            yield reason
     finally:
         await side.close()
-    return None
+    try:
+        await asyncio.to_thread(side.keys.all)
+    except UnusableKey as error:
+        yield f"its key: {error.reason}"
+    except OSError as error:
+        yield f"its key: {error}"
+
+
+async def _within(work: "Coroutine[Any, Any, Sequence[str]]", otherwise: str) -> "Sequence[str]":
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await work
+    except TimeoutError:
+        return (f"{otherwise} within {PATIENCE:g} s",)
+
+
+async def _of_zone(loaded: "Loaded", child: "ChildSection", source: "Source") -> "Sequence[str]":
+    from zonecut.agent.content import SourceError
+    from zonecut.agent.soundness import signed_unseen
+    from zonecut.configfile import ConfigurationError
+    from zonecut.plugin import BackendError
+    from zonecut.serve.resolvers import make_resolver
+
+    try:
+        content = await source.content()
+    except (SourceError, BackendError) as error:
+        return (error.reason,)
+    try:
+        resolver = make_resolver(loaded, time.time, child.parent.addresses)
+    except ConfigurationError:
+        return ()  # said already
+    told = await signed_unseen(resolver, content, child.ds)
+    return () if told is None else (f"{told.reason}: {told.advice}",)

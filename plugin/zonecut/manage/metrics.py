@@ -46,6 +46,8 @@ class Sources:
     """Of each parent zone."""
     states: Callable[[], Sequence[ZoneState]]
     tasks: Callable[[], Sequence[Task]]
+    agents: Callable[[], Mapping[str, int]]
+    """The zones of `children`, by how they do."""
     store: Store
     clock: Callable[[], float]
 
@@ -123,6 +125,7 @@ class _Reading(Collector):
         yield from self._requests()
         yield from self._zones()
         yield from self._tasks()
+        yield from self._agents()
         yield from self._store()
 
     def _requests(self) -> Iterator[Metric]:
@@ -169,6 +172,14 @@ class _Reading(Collector):
                 running.add_metric(labels, each.running)
         yield restarts
         yield running
+
+    def _agents(self) -> Iterator[Metric]:
+        agents = GaugeMetricFamily(
+            "zonecut_agents", "Child zones that are looked after, by their phase.", labels=["phase"]
+        )
+        for phase, count in self.sources.agents().items():
+            agents.add_metric([phase], count)
+        yield agents
 
     def _store(self) -> Iterator[Metric]:
         stored = self._stored

@@ -8,7 +8,7 @@ must be bounded is bounded by `work`.
 """
 
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
-from zonecut.resolve.continuity import check_dnskey_rrset, check_dnskeys
+from zonecut.resolve.continuity import can_validate, check_dnskey_rrset, check_dnskeys
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.resolver import Resolver
@@ -28,6 +28,7 @@ __all__ = [
     "Transport",
     "TrustAnchors",
     "Verdict",
+    "can_validate",
     "check_dnskey_rrset",
     "check_dnskeys",
     "system_nameservers",

@@ -62,6 +62,12 @@ def zone_under(apex: bytes, found: RRset | None, ds: Iterable[bytes], now: float
         return str(failure)
 
 
+def can_validate(ds: Iterable[bytes]) -> bool:
+    """Whether one of these DS RDATA is of an algorithm and a digest type in use: under none, a zone counts as one that
+    is not signed (RFC 4035 section 5.2)."""
+    return bool(supported(_read(ds)))
+
+
 def _read(ds: Iterable[bytes]) -> Iterable[DS]:
     for rdata in ds:
         try:

@@ -140,6 +140,19 @@ class RunningChildren:
         """Those that run; None if there never were any."""
         return self._agents
 
+    def phases(self) -> Mapping[str, int]:
+        """How many zones are how, as `zonecut child status` says it: of each word, if there are zones."""
+        if self._agents is None or not self._agents.zones:
+            return {}
+        from zonecut.agent.outlook import Doubt, outlook
+        from zonecut.agent.state import Phase
+
+        counts: dict[str, int] = {word.value: 0 for word in (*Phase, *Doubt)}
+        for agent in self._agents.zones.values():
+            if (state := agent.known) is not None:
+                counts[outlook(state, agent.place.settings, self._clock()).word.value] += 1
+        return counts
+
     def prepare(self, loaded: Loaded) -> "Prepared":
         """What a configuration asks for, made but not started. Raises ConfigurationError, BackendError."""
         configuration = loaded.configuration

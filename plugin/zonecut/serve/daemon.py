@@ -115,7 +115,15 @@ class Daemon:
         self._own_keys = OwnKeys(self._identities, store)
         await self._own_keys.ensure(_targets(self._loaded))
         self._keys = KeyLookup(store.ring)
-        scraping = Scraping(self._loaded, store, self._tally, lambda: self._zones, self._supervisor, self._clock)
+        scraping = Scraping(
+            self._loaded,
+            store,
+            self._tally,
+            lambda: self._zones,
+            self._supervisor,
+            self._children.phases,
+            self._clock,
+        )
         self._zones = RunningZones(
             store,
             self._replay,

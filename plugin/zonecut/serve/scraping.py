@@ -1,6 +1,6 @@
 """The daemon's metrics, if the configuration wants any: the library for them is loaded only then."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from zonecut.config import Loaded
@@ -26,9 +26,10 @@ class Scraping:
         tally: Tally,
         zones: Callable[[], RunningZones],
         supervisor: Supervisor,
+        agents: Callable[[], Mapping[str, int]],
         clock: Callable[[], float],
     ) -> None:
-        """`zones` is asked from when the endpoint listens."""
+        """`zones` is asked from when the endpoint listens. `agents` counts child zones by how they do."""
         self._section = loaded.configuration.metrics
         self._metrics: Metrics | None = None
         self._endpoint: ScrapeEndpoint | None = None
@@ -46,7 +47,7 @@ class Scraping:
                 for name, restarts in supervisor.restarts.items()
             ]
 
-        sources = metrics.Sources(tally, counts, lambda: zones().states(), tasks, store, clock)
+        sources = metrics.Sources(tally, counts, lambda: zones().states(), tasks, agents, store, clock)
         self._metrics = metrics.Metrics(sources)
 
     def written(self, zone: bytes, changes: int, result: str, seconds: float) -> None:
