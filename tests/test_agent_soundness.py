@@ -17,8 +17,8 @@ from zonecut.resolve import Verdict
 
 NS = names.from_text("ns.operator.example.")
 SIGNER, OTHER = Signer("child.parent.example."), Signer("child.parent.example.", label="another")
-DS, OTHER_DS = SIGNER.ds().to_wire(), OTHER.ds().to_wire()
-OLD_KIND = SIGNER.ds().to_wire()[:3] + b"\1" + bytes(20)
+DS, OTHER_DS = SIGNER.ds().to_digestable(), OTHER.ds().to_digestable()
+OLD_KIND = SIGNER.ds().to_digestable()[:3] + b"\1" + bytes(20)
 """Of SHA-1."""
 KEYS = SIGNER.dnskeys(inception=NOW - 3600, expiration=NOW + 3600)
 SIGNED = ZoneContent(CHILD, 1, (NS,), cds=(), dnskey=KEYS.wires, signed_dnskey=KEYS)
