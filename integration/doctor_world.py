@@ -111,7 +111,7 @@ def attention(report: Report) -> dict[str, str]:
     """The rules of all findings that need it, and what each says."""
     needy = (Severity.UNKNOWN, Severity.WARNING, Severity.PROBLEM)
     findings = [finding for section in report.sections for finding in section.findings]
-    return {finding.rule: finding.seen for finding in findings if finding.severity in needy}
+    return {finding.tag: finding.seen for finding in findings if finding.severity in needy}
 
 
 def facts(report: Report, title: str) -> dict[str, str]:

@@ -131,7 +131,7 @@ def test_a_resolver_that_passes_no_signatures_on(receiver: HostileReceiver, key:
             authority.override(None, None, faults.without_signatures)
         report = world.look()
         assert (report.severity, code_of(report)) == (Severity.UNKNOWN, 1)
-        assert "--resolver" in report.find("cannot-validate")[0].advice
+        assert "--resolver" in report.find("CANNOT_VALIDATE")[0].advice
 
 
 # The child's name servers
@@ -142,9 +142,9 @@ def test_a_server_that_does_not_have_the_zone_is_lame(receiver: HostileReceiver)
     world.secondary = LoopbackAuthority([], (OTHER,), world.port)
     with world:
         report = world.look()
-        assert set(attention(report)) == {"server-lame"}
-        assert f"ns2.{CHILD} ({OTHER})" in attention(report)["server-lame"]
-        assert "REFUSED" in attention(report)["server-lame"]
+        assert set(attention(report)) == {"SERVER_LAME"}
+        assert f"ns2.{CHILD} ({OTHER})" in attention(report)["SERVER_LAME"]
+        assert "REFUSED" in attention(report)["SERVER_LAME"]
         assert code_of(report) == 3
 
 
@@ -152,8 +152,8 @@ def test_a_server_that_answers_nobody_or_only_over_tcp(receiver: HostileReceiver
     with DoctorWorld(receiver) as world:
         world.secondary.override(None, None, faults.over(Transport.UDP, faults.silent))
         told = attention(world.look())
-        assert set(told) == {"server-trouble"}
-        assert "over UDP" in told["server-trouble"]
+        assert set(told) == {"SERVER_TROUBLE"}
+        assert "over UDP" in told["SERVER_TROUBLE"]
         world.child.put("ns2", "A", NOBODY)
         world.delegate(
             Delegation.of(
@@ -161,7 +161,7 @@ def test_a_server_that_answers_nobody_or_only_over_tcp(receiver: HostileReceiver
             )
         )
         report = world.look()
-        assert set(attention(report)) == {"server-silent"}
+        assert set(attention(report)) == {"SERVER_SILENT"}
         assert report.severity is Severity.PROBLEM
 
 
@@ -171,8 +171,8 @@ def test_servers_that_do_not_say_the_same(receiver: HostileReceiver) -> None:
     world.secondary = LoopbackAuthority([stale], (OTHER,), world.port)
     with world:
         told = attention(world.look())
-        assert set(told) == {"servers-differ"}
-        assert f"ns2.{CHILD} ({OTHER}): other NS and addresses" in told["servers-differ"]
+        assert set(told) == {"SERVERS_DIFFER"}
+        assert f"ns2.{CHILD} ({OTHER}): other NS and addresses" in told["SERVERS_DIFFER"]
 
 
 # The delegation
@@ -191,14 +191,14 @@ def test_name_servers_and_glue_that_the_parent_does_not_have(tmp_path: Path, rec
         assert f"ns3.{CHILD} ({OTHER})  serial" in page  # asked, although the parent does not name it
         world.delegate(Delegation.of(names.from_text(CHILD), [*world.own_records()[:3], *world.ds()]))
         told = attention(world.look())
-        assert f"no address for ns2.{CHILD}" in told["glue-missing"]
+        assert f"no address for ns2.{CHILD}" in told["GLUE_MISSING"]
 
 
 def test_a_child_that_is_not_delegated(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
         world.delegate(Delegation(names.from_text(CHILD)))
         report = world.look()
-        assert report.find("not-delegated")[0].severity is Severity.PROBLEM
+        assert report.find("NOT_DELEGATED")[0].severity is Severity.PROBLEM
 
 
 def test_a_parent_on_the_same_server_shows_its_ds_and_no_more(tmp_path: Path, receiver: HostileReceiver) -> None:
@@ -211,7 +211,7 @@ def test_a_parent_on_the_same_server_shows_its_ds_and_no_more(tmp_path: Path, re
         assert "which hides the NS and glue" in words
         assert "the parent holds the DS that the child asks for" in words
         world.child.replace_keys()
-        assert "ds-without-dnskey" in attention(world.look())
+        assert "CHAIN_BROKEN" in attention(world.look())
 
 
 def test_a_parent_whose_server_is_away(receiver: HostileReceiver) -> None:
@@ -219,11 +219,11 @@ def test_a_parent_whose_server_is_away(receiver: HostileReceiver) -> None:
         world.parent.put("@", "NS", "ns", "ns9")
         world.parent.put("ns9", "A", NOBODY)
         told = attention(world.look())
-        assert set(told) == {"parent-server-silent"}
+        assert set(told) == {"PARENT_SERVER_SILENT"}
         world.parent.put("@", "NS", "ns9")
         told = attention(world.look())
-        assert {"parent-untold", "sync-unknown"} <= set(told)
-        assert NOBODY in told["parent-untold"]
+        assert {"PARENT_UNTOLD", "SYNC_UNKNOWN"} <= set(told)
+        assert NOBODY in told["PARENT_UNTOLD"]
 
 
 # DNSSEC
@@ -234,14 +234,14 @@ def test_ds_that_no_key_of_the_zone_fits(receiver: HostileReceiver, key: Signer)
         world.put_key(key.pair.key)
         world.child.replace_keys()
         report = world.look()
-        assert {"bogus", "ds-without-dnskey", "key-bogus"} <= set(attention(report))
+        assert {"BOGUS", "CHAIN_BROKEN", "KEY_BOGUS"} <= set(attention(report))
         assert facts(report, "bootstrap")["at-apex"].startswith("offered, would not")
 
 
 def test_signatures_out_of_their_time_make_one_look_at_the_clock(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
         world.child.sign_for(1577836800, 1580515200)
-        (finding,) = world.look().find("bogus")
+        (finding,) = world.look().find("BOGUS")
         assert "expired 2020-02-01" in finding.seen
         assert "clock" in finding.advice
 
@@ -255,14 +255,14 @@ def test_cds_asks_for_another_ds(receiver: HostileReceiver) -> None:
         assert cds.rdclass == IN
         world.child.put("@", "CDS", str(cds))
         told = attention(world.look())
-        assert set(told) == {"ds-differ"}
-        assert f"+ {CHILD} DS {cds}".upper() in told["ds-differ"].upper()
+        assert set(told) == {"DS_DIFFER"}
+        assert f"+ {CHILD} DS {cds}".upper() in told["DS_DIFFER"].upper()
 
 
 def test_a_signed_child_without_ds(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
         world.delegate(Delegation.of(names.from_text(CHILD), world.own_records()))
-        assert set(attention(world.look())) == {"ds-missing"}
+        assert set(attention(world.look())) == {"DS_MISSING"}
 
 
 # What the parent announces
@@ -273,11 +273,11 @@ def test_a_parent_that_announces_nothing_or_a_scanner(receiver: HostileReceiver)
         world.announce()
         report = world.look()
         assert (code_of(report), attention(report)) == (0, {})
-        assert "announces nothing" in report.find("no-dsync")[0].seen
+        assert "announces nothing" in report.find("NO_DSYNC")[0].seen
         world.announce(Dsync(RRType.CDS, 1, 5359, names.from_text(f"scanner.{PARENT}")))
         report = world.look()
         assert code_of(report) == 0
-        assert report.find("dsync")[0].seen == "secure: NOTIFY of CDS"
+        assert report.find("DSYNC")[0].seen == "secure: NOTIFY of CDS"
     assert not receiver.received
 
 
@@ -285,15 +285,15 @@ def test_a_receiver_that_cannot_be_reached(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
         world.parent.put(UPDATER, "A", NOBODY)
         report = world.look()
-        assert set(attention(report)) == {"receiver-silent-tcp", "receiver-silent-udp"}
-        assert f"{NOBODY}:{receiver.port}: Connection refused" in attention(report)["receiver-silent-tcp"]
+        assert set(attention(report)) == {"RECEIVER_SILENT_TCP", "RECEIVER_SILENT_UDP"}
+        assert f"{NOBODY}:{receiver.port}: Connection refused" in attention(report)["RECEIVER_SILENT_TCP"]
         world.parent.delete(UPDATER, "A")
-        assert set(attention(world.look())) == {"receiver-lost"}
+        assert set(attention(world.look())) == {"RECEIVER_LOST"}
         world.parent.put(UPDATER, "A", LOOPBACK)
         receiver.play(manners.unsigned(manners.accepting))
-        assert set(attention(world.look())) == {"answer-unsigned"}
+        assert set(attention(world.look())) == {"ANSWER_UNSIGNED"}
         receiver.play(manners.signed_by(Signer.generate(UPDATER), manners.accepting))
-        assert set(attention(world.look())) == {"answer-wrongly-signed"}
+        assert set(attention(world.look())) == {"ANSWER_WRONGLY_SIGNED"}
 
 
 @pytest.mark.parametrize(
@@ -324,19 +324,19 @@ def test_a_receiver_whose_key_is_bogus_or_missing(receiver: HostileReceiver) -> 
     with DoctorWorld(receiver) as world:
         world.parents.override(UPDATER, "KEY", faults.broken_signatures)
         report = world.look()
-        (finding,) = report.find("receiver-key-unknown")
+        (finding,) = report.find("RECEIVER_KEY_UNKNOWN")
         assert (finding.severity, "does not verify" in finding.seen) == (Severity.PROBLEM, True)
         world.parents.override(UPDATER, "KEY")
         world.publish_keys()
-        assert set(attention(world.look())) == {"receiver-key-missing"}
+        assert set(attention(world.look())) == {"RECEIVER_KEY_MISSING"}
 
 
 def test_an_insecure_parent(receiver: HostileReceiver, key: Signer) -> None:
     with DoctorWorld(receiver, signed=False) as world:
         world.put_key(key.pair.key)
         report = world.look()
-        assert set(attention(report)) == {"receiver-key-insecure"}
-        assert {"insecure", "dsync-insecure"} <= {each.rule for section in report.sections for each in section.findings}
+        assert set(attention(report)) == {"RECEIVER_KEY_INSECURE"}
+        assert {"INSECURE", "DSYNC_INSECURE"} <= {each.tag for section in report.sections for each in section.findings}
         assert facts(report, "bootstrap")["at-apex"] == "offered, would not: the KEY at the apex: found, insecure"
 
 
@@ -350,7 +350,7 @@ def test_keys_at_signalling_names(receiver: HostileReceiver, key: Signer) -> Non
         own = key.pair.key
         world.put_key(own)
         report = world.look()
-        assert set(attention(report)) == {"no-method"}
+        assert set(attention(report)) == {"NO_METHOD"}
         assert "nxdomain, secure" in facts(report, "bootstrap")["at-ns"]
         world.signal("ns1", own)
         world.signal("ns2", own)
@@ -360,10 +360,10 @@ def test_keys_at_signalling_names(receiver: HostileReceiver, key: Signer) -> Non
         assert facts(report, "bootstrap")["unsigned"].startswith("not offered, would take it")
         assert facts(report, "the child's KEY")[f"ns1.{OPERATOR}"].endswith("found, secure")
         world.signal("ns2", Signer.generate(CHILD).pair.key)
-        assert set(attention(world.look())) == {"signal-differs", "no-method"}
+        assert set(attention(world.look())) == {"SIGNAL_DIFFERS", "NO_METHOD"}
         world.parents.override(f"_sig0key.{CHILD}_signal.ns2.{OPERATOR}", "KEY", faults.broken_signatures)
         report = world.look()
-        assert "signal-bogus" in attention(report)
+        assert "SIGNAL_BOGUS" in attention(report)
         assert "cannot be told" in facts(report, "bootstrap")["at-ns"]
 
 
@@ -376,8 +376,8 @@ def test_a_child_that_an_agent_looks_after(tmp_path: Path) -> None:
         world.agent.stop()
         ports = ["--port", str(world.child.port)]
         document = world.agent.cli("doctor", CHILD, *ports)
-        rules = {each["rule"] for section in document["sections"] for each in section["findings"]}
-        assert {"delegated", "servers-agree", "in-sync", "secure", "receiver-key", "key-trusted", "key"} <= rules
+        rules = {each["tag"] for section in document["sections"] for each in section["findings"]}
+        assert {"DELEGATED", "SERVERS_AGREE", "IN_SYNC", "SECURE", "RECEIVER_KEY", "KEY_TRUSTED", "KEY"} <= rules
         world.child.edit(Add(CHILD, 60, "NS", f"ns4.{CHILD}"), Add(f"ns4.{CHILD}", 60, "A", LOOPBACK))
         through = ["--resolver", world.resolver["nameservers"][0], "--trust-anchors", world.tree.anchors]
         page = world.agent.cli("doctor", CHILD, *ports, *through, json=False, expect=3)

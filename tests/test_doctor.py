@@ -1,15 +1,19 @@
 """What the doctor makes of an examination: findings, their severity, and what each bootstrap method would come to."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
 from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT, SECURE, TARGET, pair
+from zonecut.agent import doctor
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.discovery import Discovery
 from zonecut.agent.doctor import Report, Severity, diagnose, prospects
+from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination, ReceiverView, Signal
 from zonecut.agent.parent_view import ParentView, ServerView
 from zonecut.agent.party import Party, Worth
@@ -107,15 +111,15 @@ def examination(*receivers: ReceiverView) -> Examination:
 
 def needy(report: Report) -> dict[str, Severity]:
     findings = [finding for section in report.sections for finding in section.findings]
-    return {each.rule: each.severity for each in findings if each.severity not in (Severity.OK, Severity.NOTE)}
+    return {each.tag: each.severity for each in findings if each.severity not in (Severity.OK, Severity.NOTE)}
 
 
 def test_a_child_that_is_well_needs_nothing() -> None:
     report = diagnose(examination())
     assert needy(report) == {}
     assert (report.verdict, code_of(report)) == ("all well", 0)
-    assert {"delegated", "servers-agree", "in-sync", "insecure", "no-dsync", "key"} <= {
-        finding.rule for section in report.sections for finding in section.findings
+    assert {"DELEGATED", "SERVERS_AGREE", "IN_SYNC", "INSECURE", "NO_DSYNC", "KEY"} <= {
+        finding.tag for section in report.sections for finding in section.findings
     }
 
 
@@ -136,10 +140,10 @@ def test_every_finding_that_needs_attention_says_what_to_do() -> None:
     report = diagnose(seen)
     findings = [finding for section in report.sections for finding in section.findings]
     urgent = [each for each in findings if each.severity in (Severity.WARNING, Severity.PROBLEM)]
-    assert len({each.rule for each in urgent}) >= 9
+    assert len({each.tag for each in urgent}) >= 9
     for each in urgent:
-        assert each.why, each.rule
-        assert each.advice, each.rule
+        assert each.why, each.tag
+        assert each.advice, each.tag
 
 
 def test_the_worst_finding_decides_the_exit_code() -> None:
@@ -154,7 +158,7 @@ def test_the_worst_finding_decides_the_exit_code() -> None:
     report = diagnose(lost)
     assert set(needy(report).values()) == {Severity.UNKNOWN}
     assert code_of(report) == 1
-    assert "parent-unknown" in needy(report)
+    assert "PARENT_UNKNOWN" in needy(report)
     broken = replace(lost, soa=answer(CHILD, RRType.SOA, verdict=BOGUS))
     assert code_of(diagnose(broken)) == 3
 
@@ -173,14 +177,14 @@ def test_a_resolver_with_which_nothing_validates_is_not_the_childs_fault() -> No
     anchor = answer(names.ROOT, RRType.SOA, verdict=BOGUS)
     report = diagnose(replace(seen, anchor=anchor))
     assert set(needy(report).values()) == {Severity.UNKNOWN}
-    assert "cannot-validate" in needy(report)
-    assert "no-anchor" in needy(diagnose(replace(seen, anchor=None)))
+    assert "CANNOT_VALIDATE" in needy(report)
+    assert "NO_TRUST_ANCHOR" in needy(diagnose(replace(seen, anchor=None)))
 
 
 def test_a_name_that_is_no_zone() -> None:
     nothing = answer(CHILD, RRType.SOA, status=Status.NXDOMAIN)
     report = diagnose(replace(examination(), soa=nothing))
-    assert (needy(report), report.find("secure")) == ({"no-zone": Severity.PROBLEM}, ())
+    assert (needy(report), report.find("SECURE")) == ({"NO_ZONE": Severity.PROBLEM}, ())
 
 
 # The delegation
@@ -188,11 +192,11 @@ def test_a_name_that_is_no_zone() -> None:
 
 def test_parent_servers_that_differ_or_are_silent() -> None:
     seen = replace(examination(), parent=parent_of(HELD, Delegation.of(CHILD, [*NS_RECORDS, GLUE[0]])))
-    assert needy(diagnose(seen)) == {"parents-differ": Severity.WARNING}
+    assert needy(diagnose(seen)) == {"PARENT_SERVERS_DIFFER": Severity.WARNING}
     seen = replace(examination(), parent=parent_of(HELD, None))
-    assert needy(diagnose(seen)) == {"parent-server-silent": Severity.WARNING}
+    assert needy(diagnose(seen)) == {"PARENT_SERVER_SILENT": Severity.WARNING}
     seen = replace(examination(), parent=parent_of(None))
-    assert needy(diagnose(seen)) == {"parent-untold": Severity.UNKNOWN, "sync-unknown": Severity.UNKNOWN}
+    assert needy(diagnose(seen)) == {"PARENT_UNTOLD": Severity.UNKNOWN, "SYNC_UNKNOWN": Severity.UNKNOWN}
 
 
 def test_addresses_to_which_this_machine_has_no_way_are_nobodys_fault() -> None:
@@ -205,30 +209,30 @@ def test_addresses_to_which_this_machine_has_no_way_are_nobodys_fault() -> None:
     )
     report = diagnose(seen)
     assert needy(report) == {}
-    assert len(report.find("no-way")) == 2
+    assert len(report.find("NO_WAY")) == 2
     nothing = replace(seen, zone=zone_of(away))
-    assert needy(diagnose(nothing))["servers-unreached"] is Severity.UNKNOWN
+    assert needy(diagnose(nothing))["SERVERS_UNREACHED"] is Severity.UNKNOWN
 
 
 def test_a_parent_that_serves_the_child_as_well_hides_what_it_holds() -> None:
     hides = ServerView(PARENT_NS, "192.0.2.100", None, "hides it", hides=True, ds=())
     report = diagnose(replace(examination(), parent=ParentView(PARENT, CHILD, (hides,))))
-    assert report.find("parent-hidden")[0].severity is Severity.NOTE
+    assert report.find("PARENT_HIDDEN")[0].severity is Severity.NOTE
     assert needy(report) == {}
     cds = replace(CONTENT, cds=(b"\0\0\0\0\0",))
     secured = replace(hides, ds=(b"\0\1\x0d\2" + bytes(32),))
     seen = replace(examination(), parent=ParentView(PARENT, CHILD, (secured,)), zone=zone_of(served(cds)))
-    assert "- child.parent.example. DS 1 13 2" in diagnose(seen).find("ds-differ")[0].seen
-    assert not diagnose(seen).find("ns-differ")
+    assert "- child.parent.example. DS 1 13 2" in diagnose(seen).find("DS_DIFFER")[0].seen
+    assert not diagnose(seen).find("NS_DIFFER")
 
 
 @pytest.mark.parametrize(
     ("held", "rule"),
     [
-        (Delegation.of(CHILD, [NS_RECORDS[0], GLUE[0]]), "ns-differ"),
-        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0], RR(NS2, RRType.A, b"\xc0\0\2\x63")]), "glue-differs"),
-        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0]]), "glue-missing"),
-        (Delegation.of(CHILD), "not-delegated"),
+        (Delegation.of(CHILD, [NS_RECORDS[0], GLUE[0]]), "NS_DIFFER"),
+        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0], RR(NS2, RRType.A, b"\xc0\0\2\x63")]), "GLUE_DIFFERS"),
+        (Delegation.of(CHILD, [*NS_RECORDS, GLUE[0]]), "GLUE_MISSING"),
+        (Delegation.of(CHILD), "NOT_DELEGATED"),
     ],
 )
 def test_what_the_parent_holds_is_held_against_the_zone(held: Delegation, rule: str) -> None:
@@ -239,13 +243,13 @@ def test_what_the_parent_holds_is_held_against_the_zone(held: Delegation, rule: 
 
 def test_a_difference_names_each_record() -> None:
     held = Delegation.of(CHILD, [NS_RECORDS[0], GLUE[0]])
-    seen = diagnose(replace(examination(), parent=parent_of(held))).find("ns-differ")[0].seen
+    seen = diagnose(replace(examination(), parent=parent_of(held))).find("NS_DIFFER")[0].seen
     assert seen.splitlines()[1:] == ["+ child.parent.example. NS ns2.child.parent.example."]
 
 
 def test_a_zone_that_no_parent_could_be_given() -> None:
     zone = zone_of(served(replace(CONTENT, addresses=GLUE[:1])))
-    told = diagnose(replace(examination(), zone=zone)).find("unsuitable")[0].seen
+    told = diagnose(replace(examination(), zone=zone)).find("ZONE_UNSUITABLE")[0].seen
     assert "NS ns2.child.parent.example." in told
 
 
@@ -257,21 +261,21 @@ def test_the_newest_serial_is_the_zone_and_serials_wrap_around() -> None:
     view = zone_of(served(old), served(new, NS2))
     assert view.newest == new
     assert needy(diagnose(replace(examination(), zone=view))) == {}
-    assert diagnose(replace(examination(), zone=view)).find("serials-differ")
+    assert diagnose(replace(examination(), zone=view)).find("SERIALS_DIFFER")
 
 
 def test_servers_with_other_records_are_named() -> None:
     view = zone_of(served(), served(replace(CONTENT, key=()), NS2, "192.0.2.2"))
-    told = diagnose(replace(examination(), zone=view)).find("servers-differ")[0].seen
+    told = diagnose(replace(examination(), zone=view)).find("SERVERS_DIFFER")[0].seen
     assert told.endswith("ns2.child.parent.example. (192.0.2.2): other KEY")
 
 
 def test_a_server_without_address_is_a_problem_and_one_whose_address_is_not_known_a_question() -> None:
     nowhere = ChildServer(NS2, "", Standing.UNASKED, "has no address")
     seen = replace(examination(), zone=zone_of(served(), nowhere))
-    assert needy(diagnose(seen)) == {"server-unasked": Severity.PROBLEM}
+    assert needy(diagnose(seen)) == {"SERVER_WITHOUT_ADDRESS": Severity.PROBLEM}
     seen = replace(seen, zone=zone_of(served(), replace(nowhere, standing=Standing.UNKNOWN)))
-    assert needy(diagnose(seen)) == {"server-unknown": Severity.UNKNOWN}
+    assert needy(diagnose(seen)) == {"SERVER_ADDRESS_UNKNOWN": Severity.UNKNOWN}
 
 
 def test_ttls_that_differ_do_not_count() -> None:
@@ -285,20 +289,20 @@ def test_ttls_that_differ_do_not_count() -> None:
 def test_a_receiver_that_is_well() -> None:
     report = diagnose(examination(receiver(state=4)))
     assert needy(report) == {}
-    assert report.find("key-trusted")
-    assert report.find("bootstrapped")
+    assert report.find("KEY_TRUSTED")
+    assert report.find("BOOTSTRAPPED")
 
 
 @pytest.mark.parametrize(
     ("view", "rule", "severity"),
     [
-        (receiver(worth=Worth.INSECURE, state=4), "receiver-key-insecure", Severity.WARNING),
-        (receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4), "receiver-key-unknown", Severity.PROBLEM),
-        (receiver(worth=Worth.UNKNOWN, key=INDETERMINATE, state=4), "receiver-key-unknown", Severity.UNKNOWN),
-        (receiver(signed=Signed.NONE, state=4), "answer-unsigned", Severity.WARNING),
-        (receiver(signed=Signed.WRONG, state=4), "answer-wrongly-signed", Severity.PROBLEM),
-        (receiver(state=10), "key-waits", Severity.WARNING),
-        (receiver(state=7), "key-failed", Severity.WARNING),
+        (receiver(worth=Worth.INSECURE, state=4), "RECEIVER_KEY_INSECURE", Severity.WARNING),
+        (receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4), "RECEIVER_KEY_UNKNOWN", Severity.PROBLEM),
+        (receiver(worth=Worth.UNKNOWN, key=INDETERMINATE, state=4), "RECEIVER_KEY_UNKNOWN", Severity.UNKNOWN),
+        (receiver(signed=Signed.NONE, state=4), "ANSWER_UNSIGNED", Severity.WARNING),
+        (receiver(signed=Signed.WRONG, state=4), "ANSWER_WRONGLY_SIGNED", Severity.PROBLEM),
+        (receiver(state=10), "KEY_WAITS", Severity.WARNING),
+        (receiver(state=7), "KEY_FAILED", Severity.WARNING),
     ],
 )
 def test_what_is_wrong_with_a_receiver(view: ReceiverView, rule: str, severity: Severity) -> None:
@@ -309,18 +313,18 @@ def test_what_a_receiver_says_unsigned_about_a_key_does_not_count() -> None:
     view = receiver(state=4)
     unsigned = replace(view, words=(replace(view.words[0], signed=False),))
     report = diagnose(examination(unsigned))
-    assert not report.find("key-trusted")
-    assert not report.find("bootstrapped")
+    assert not report.find("KEY_TRUSTED")
+    assert not report.find("BOOTSTRAPPED")
 
 
 def test_one_silent_address_of_several_is_no_problem_yet() -> None:
     view, other = receiver(state=4), Endpoint("192.0.2.54", 5354)
     silent = Reached(other, "tcp", None, "192.0.2.54:5354: silent for 5 s")
     assert needy(diagnose(examination(replace(view, reached=(*view.reached, silent))))) == {
-        "receiver-silent-tcp": Severity.WARNING
+        "RECEIVER_SILENT_TCP": Severity.WARNING
     }
     alone = replace(view, reached=(view.reached[0], silent))
-    assert needy(diagnose(examination(alone))) == {"receiver-silent-tcp": Severity.PROBLEM}
+    assert needy(diagnose(examination(alone))) == {"RECEIVER_SILENT_TCP": Severity.PROBLEM}
     no_way = replace(view, reached=(*view.reached, replace(silent, routed=False)))
     assert needy(diagnose(examination(no_way))) == {}
 
@@ -408,16 +412,16 @@ def test_without_a_key_no_method_finds_one() -> None:
     )
     assert set(takes(nothing).values()) == {False}
     assert needy(diagnose(nothing)) == {}
-    assert diagnose(nothing).find("nothing-to-trust")
+    assert diagnose(nothing).find("NOTHING_TO_TRUST")
 
 
 def test_a_parent_whose_methods_find_nothing() -> None:
     report = diagnose(examination(receiver(methods=(Method.AT_APEX,), state=5)))
-    assert needy(report) == {"no-method": Severity.WARNING}
+    assert needy(report) == {"NO_METHOD": Severity.WARNING}
     report = diagnose(examination(receiver(methods=(Method.AT_APEX, Method.MANUAL), state=5)))
-    assert (needy(report), len(report.find("manual-only"))) == ({}, 1)
+    assert (needy(report), len(report.find("MANUAL_ONLY"))) == ({}, 1)
     report = diagnose(examination(receiver(methods=None, state=5)))
-    assert (needy(report), len(report.find("no-svcb"))) == ({}, 1)
+    assert (needy(report), len(report.find("NO_SVCB"))) == ({}, 1)
 
 
 def test_a_report_is_one_json_document() -> None:
@@ -433,3 +437,26 @@ def test_a_report_is_one_json_document() -> None:
         "the child's KEY",
         "bootstrap",
     ]
+
+
+# Tags
+
+
+TABLE = Path(__file__).parents[1] / "deploy" / "findings.md"
+
+
+def test_the_documentation_has_every_tag_once_with_what_it_means() -> None:
+    rows = [line.split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    assert Counter(row[0].removeprefix("| ").strip("`") for row in rows) == Counter(tag.value for tag in Tag)
+    severities = {severity.value for severity in Severity}
+    for tag, severity, meaning, cure in rows:
+        assert set(severity.split(", ")) <= severities, tag
+        assert meaning, tag
+        assert cure.strip(" |") or not {"problem", "warning"} & set(severity.split(", ")), tag
+
+
+def test_every_tag_is_one_that_some_finding_can_have() -> None:
+    modules = Path(doctor.__file__).parent.glob("*.py")
+    code = "".join(module.read_text() for module in modules if module.name != "tags.py")
+    assert [tag.value for tag in Tag if f"Tag.{tag.value}" not in code] == []
+    assert all(tag.value == tag.name for tag in Tag)

@@ -86,6 +86,8 @@ class Examination:
     receivers: tuple[ReceiverView, ...] = ()
     settings: ChildSettings = PLAIN
     codepoints: CodePoints = DEFAULT
+    by_backend: bool = False
+    """The agent of the child reads the zone through its backend, and sees less of it than the world does."""
     unrouted: frozenset[str] = frozenset()
     """Addresses of the parent's servers to which this machine has no way."""
 
@@ -102,6 +104,11 @@ class Examination:
         if self.parent.held is not None:
             return self.parent.held.ds
         return self.parent.shown.ds if any(server.ds is not None for server in self.parent.servers) else None
+
+    @property
+    def ds_sets(self) -> tuple[tuple[bytes, ...], ...]:
+        """All DS RRsets that servers of the parent show."""
+        return () if self.parent is None else self.parent.ds_sets
 
     @property
     def published(self) -> tuple[Key, ...]:

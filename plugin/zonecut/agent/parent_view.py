@@ -40,6 +40,11 @@ class ServerView:
     hides: bool = False
     ds: tuple[bytes, ...] | None = None
 
+    @property
+    def shown_ds(self) -> tuple[bytes, ...] | None:
+        """The parent's DS as this server has them; None: it does not tell."""
+        return self.ds if self.delegation is None else self.delegation.ds
+
     def __str__(self) -> str:
         return f"{names.to_text(self.server)} ({self.address})" if self.address else names.to_text(self.server)
 
@@ -61,6 +66,8 @@ class ParentView:
     child: bytes
     servers: tuple[ServerView, ...]
     reason: str = ""
+    left_out: tuple[str, ...] = ()
+    """Name servers, and addresses of them, that were not asked because there are so many."""
 
     @property
     def answered(self) -> tuple[ServerView, ...]:
@@ -87,7 +94,7 @@ class ParentView:
     @property
     def ds_sets(self) -> tuple[tuple[bytes, ...], ...]:
         """The DS RRsets that servers show, each once: more than one where they do not agree."""
-        return tuple(dict.fromkeys(server.ds for server in self.servers if server.ds is not None))
+        return tuple(dict.fromkeys(ds for server in self.servers if (ds := server.shown_ds) is not None))
 
     @property
     def is_hidden(self) -> bool:
@@ -131,6 +138,7 @@ class ParentView:
             "agreed": None if agreed is None else agreed.to_json(),
             "servers": [server.to_json() for server in self.servers],
             "reason": self.reason or None,
+            "left_out": list(self.left_out),
         }
 
 
@@ -143,15 +151,26 @@ async def view_parent(resolver: Resolver, parent: bytes, child: bytes, *, port: 
     if not _is_believed(answer) or not answer.rdatas:
         return ParentView(parent, child, (), f"the name servers of {names.to_text(parent)} are not known: {answer}")
     places = asyncio.Semaphore(_AT_ONCE)
+    left_out = [names.to_text(server) for server in answer.rdatas[MAX_SERVERS:]]
     found = await asyncio.gather(
-        *(_view_server(resolver, places, server, parent, child, port) for server in answer.rdatas[:MAX_SERVERS])
+        *(
+            _view_server(resolver, places, server, parent, child, port, left_out)
+            for server in answer.rdatas[:MAX_SERVERS]
+        )
     )
-    return ParentView(parent, child, tuple(view for views in found for view in views))
+    return ParentView(parent, child, tuple(view for views in found for view in views), left_out=tuple(left_out))
 
 
 async def _view_server(
-    resolver: Resolver, places: asyncio.Semaphore, server: bytes, parent: bytes, child: bytes, port: int
+    resolver: Resolver,
+    places: asyncio.Semaphore,
+    server: bytes,
+    parent: bytes,
+    child: bytes,
+    port: int,
+    left_out: list[str],
 ) -> Sequence[ServerView]:
+    """What it says at each of its addresses; those that are too many go to `left_out`."""
     async with places:
         addresses = await resolver.addresses(server)
     both = (addresses.ipv4, addresses.ipv6)
@@ -163,6 +182,8 @@ async def _view_server(
         return [
             ServerView(server, "", None, f"has no address that is known: {'; '.join(untold)}" if untold else reason)
         ]
+
+    left_out += [f"{names.to_text(server)} ({text})" for text in usable[MAX_ADDRESSES:]]
 
     async def view(address: str) -> ServerView:
         async with places:

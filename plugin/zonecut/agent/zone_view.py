@@ -80,6 +80,8 @@ class ZoneView:
     zone: bytes
     servers: tuple[ChildServer, ...]
     reason: str = ""
+    left_out: tuple[str, ...] = ()
+    """Name servers, and addresses of them, that were not asked because there are so many."""
 
     @property
     def contents(self) -> tuple[tuple[ChildServer, ZoneContent], ...]:
@@ -96,7 +98,8 @@ class ZoneView:
         return best
 
     def to_json(self) -> dict[str, Any]:
-        return {"servers": [server.to_json() for server in self.servers], "reason": self.reason or None}
+        servers = [server.to_json() for server in self.servers]
+        return {"servers": servers, "reason": self.reason or None, "left_out": list(self.left_out)}
 
 
 def comparable(content: ZoneContent) -> ZoneContent:
@@ -121,9 +124,11 @@ async def view_zone(resolver: Resolver, zone: bytes, held: Delegation | None, *,
     servers = await view.of(named[:MAX_SERVERS])
     more = {server for each in servers if each.content for server in each.content.ns} - set(named)
     inside = {record for each in servers if each.content for record in each.content.addresses}
-    rest = sorted(more)[: max(0, MAX_SERVERS - len(named))]
-    servers += await _View(resolver, zone, tuple(inside), port).of(rest)
-    return ZoneView(zone, tuple(servers), reason)
+    room = max(0, MAX_SERVERS - len(named))
+    further = _View(resolver, zone, tuple(inside), port)
+    servers += await further.of(sorted(more)[:room])
+    unasked = [names.to_text(server) for server in (*named[MAX_SERVERS:], *sorted(more)[room:])]
+    return ZoneView(zone, tuple(servers), reason, (*unasked, *view.left_out, *further.left_out))
 
 
 def has_route(address: str) -> bool:
@@ -143,6 +148,7 @@ class _View:
         self._zone = zone
         self._port = port
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self.left_out: list[str] = []
         self._known: Mapping[bytes, list[str]] = _by_owner(known)
 
     async def of(self, servers: Sequence[bytes]) -> list[ChildServer]:
@@ -160,6 +166,7 @@ class _View:
             if all(map(_is_believed, both)):
                 return [ChildServer(server, "", Standing.UNASKED, f"has no address ({reason})")]
             return [ChildServer(server, "", Standing.UNKNOWN, reason)]
+        self.left_out += [f"{names.to_text(server)} ({address})" for address in found[MAX_ADDRESSES:]]
         return await asyncio.gather(*(self._at(server, address) for address in found[:MAX_ADDRESSES]))
 
     async def _at(self, server: bytes, address: str) -> ChildServer:

@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +74,7 @@ def command(
     codepoints = _codepoints(loaded)
     made = _resolver(loaded, resolver, trust_anchors, settings)
     seen = session.run(_examine(made, child, settings, ports, codepoints))
+    seen = replace(seen, by_backend=_reads_by_backend(loaded, child))
     report = _diagnose(seen)
     if as_json:
         output.say_json({"child": names.to_text(child), **report.to_json(), "seen": seen.to_json()})
@@ -132,6 +134,12 @@ def _settings(loaded: "Loaded | None", child: bytes, any_address: bool) -> "Chil
     return settings.model_copy(update={"parent": settings.parent.model_copy(update=changes)})
 
 
+def _reads_by_backend(loaded: "Loaded | None", child: bytes) -> bool:
+    """Whether an agent of this configuration reads the zone through its backend."""
+    sections = () if loaded is None else loaded.configuration.children
+    return any(section.apex == child and section.primary is None for section in sections)
+
+
 def _resolver(
     loaded: "Loaded | None", texts: list[str] | None, anchors: Path | None, settings: "ChildSettings"
 ) -> "Resolver":
@@ -186,7 +194,7 @@ def _section_lines(section: "Section", width: int) -> list[str]:
 
 def _finding_lines(finding: "Finding", width: int) -> list[str]:
     seen, *changes = finding.seen.splitlines()
-    lines = _wrapped(f"  {finding.severity.value.ljust(9)}", seen, width)
+    lines = _wrapped(f"  {finding.severity.value.ljust(9)}", f"{seen}  [{finding.tag.value}]", width)
     lines += [f"             {change}" for change in changes]
     if finding.why:
         lines += _wrapped("           why: ", finding.why, width)

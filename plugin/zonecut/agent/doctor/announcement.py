@@ -1,11 +1,13 @@
 """What the parent announces (DSYNC), and whether the receivers can be reached and believed."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
-from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
+from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination, ReceiverView
 from zonecut.agent.meaning import say
-from zonecut.agent.party import Worth
+from zonecut.agent.party import MAX_ADDRESSES, Worth
 from zonecut.agent.reach import KeyWord, Reached
 from zonecut.agent.response import Signed
 from zonecut.protocol import names
@@ -25,7 +27,7 @@ def _announced(seen: Examination) -> Iterator[Finding]:
     discovery = seen.discovery
     if discovery.verdict is Verdict.BOGUS:
         yield Finding(
-            "dsync-bogus",
+            Tag.DSYNC_BOGUS,
             Severity.PROBLEM,
             f"what the parent announces is bogus: {discovery.reason}",
             "no child will use it",
@@ -34,14 +36,14 @@ def _announced(seen: Examination) -> Iterator[Finding]:
         )
     elif not discovery.is_known:
         yield Finding(
-            "dsync-unknown",
+            Tag.DSYNC_UNKNOWN,
             Severity.UNKNOWN,
             f"what the parent announces could not be found out: {discovery.reason}",
             advice="see that the resolver answers and passes DNSSEC records on (--resolver)",
         )
     elif not discovery.records:
         yield Finding(
-            "no-dsync",
+            Tag.NO_DSYNC,
             Severity.NOTE,
             f"the parent announces nothing for its children (DSYNC, RFC 9859), {discovery.verdict}",
             "the delegation can only be changed by other ways: a registrar, or a scanner that is not announced",
@@ -52,10 +54,12 @@ def _announced(seen: Examination) -> Iterator[Finding]:
         ways = [f"UPDATE ({updates} receiver{'s' if updates > 1 else ''})"] if updates else []
         ways += [f"NOTIFY of {' and '.join(notifies)}"] if notifies else []
         ways += ["a scanner"] if any(each.scheme == seen.codepoints.dsync_scanner for each in discovery.records) else []
-        yield Finding("dsync", Severity.OK, f"{discovery.verdict}: {', '.join(ways) or 'no scheme known here'}")
+        yield Finding(Tag.DSYNC, Severity.OK, f"{discovery.verdict}: {', '.join(ways) or 'no scheme known here'}")
+        asked = {view.record for view in seen.receivers}
+        yield from not_all("receivers", [record.to_text() for record in discovery.updates if record not in asked])
         if discovery.verdict is Verdict.INSECURE:
             yield Finding(
-                "dsync-insecure",
+                Tag.DSYNC_INSECURE,
                 Severity.NOTE,
                 "DNSSEC does not vouch for the announcement",
                 "somebody on the way could lead the child to another receiver",
@@ -98,17 +102,21 @@ def _found(view: ReceiverView) -> Iterator[Finding]:
         bogus = any(answer.verdict is Verdict.BOGUS for answer in view.addresses)
         unknown = not bogus and any(answer.verdict is Verdict.INDETERMINATE for answer in view.addresses)
         yield Finding(
-            "receiver-lost",
+            Tag.RECEIVER_LOST,
             Severity.UNKNOWN if unknown else Severity.PROBLEM,
             f"{target} cannot be talked to: {view.reason}",
             "UPDATEs have nowhere to go",
             "it is for the parent's operator; in a lab, --any-address takes any address",
         )
         return
+    if len(view.party.addresses) >= MAX_ADDRESSES:
+        talked_to = {each.address for each in view.party.addresses}
+        published = [str(ip_address(rdata)) for answer in view.addresses for rdata in answer.rdatas]
+        yield from not_all("addresses of the receiver", [each for each in published if each not in talked_to])
     for answer in (*view.addresses, view.svcb):
         if answer.verdict is Verdict.BOGUS:
             yield Finding(
-                "receiver-bogus",
+                Tag.RECEIVER_RECORDS_BOGUS,
                 Severity.WARNING,
                 f"of {target}: {answer}",
                 "no child will use these records",
@@ -121,11 +129,29 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
     if party is None:
         return
     match party.worth:
+        case Worth.PINNED | Worth.REMEMBERED if view.key.verdict is Verdict.BOGUS:
+            yield Finding(
+                Tag.RECEIVER_KEY_BOGUS,
+                Severity.WARNING,
+                f"the KEY of {target} is bogus: {view.key.reason}; {party.reason}",
+                "an agent that knows the key already goes on with it; any other believes nothing and sends nothing, and"
+                " nobody learns of a new key",
+                "it is for the parent's operator",
+            )
+        case Worth.REMEMBERED if view.key.verdict is not Verdict.SECURE:
+            unknown = view.key.verdict is Verdict.INDETERMINATE
+            yield Finding(
+                Tag.RECEIVER_KEY_UNVERIFIED,
+                Severity.UNKNOWN if unknown else Severity.WARNING,
+                f"the KEY of {target} cannot be validated any more: {party.reason}",
+                "an agent that knows the key already goes on with it; nobody learns of a new one",
+                "see that the resolver answers (--resolver); else it is for the parent's operator",
+            )
         case Worth.PINNED | Worth.VALIDATED | Worth.REMEMBERED:
-            yield Finding("receiver-key", Severity.OK, f"its KEY is {party.worth}: {party.reason}")
+            yield Finding(Tag.RECEIVER_KEY, Severity.OK, f"its KEY is {party.worth}: {party.reason}")
         case Worth.INSECURELY_ANNOUNCED:
             yield Finding(
-                "receiver-announced-insecurely",
+                Tag.RECEIVER_ANNOUNCED_INSECURELY,
                 Severity.WARNING,
                 f"{target} is announced insecurely: {party.reason}",
                 "somebody on the way could announce a receiver of his own",
@@ -133,7 +159,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
             )
         case Worth.INSECURE if not party.keys:
             yield Finding(
-                "receiver-key-missing",
+                Tag.RECEIVER_KEY_MISSING,
                 Severity.WARNING,
                 f"{target} publishes no KEY that can be used",
                 "nobody can tell its answers from forged ones",
@@ -141,7 +167,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
             )
         case Worth.INSECURE:
             yield Finding(
-                "receiver-key-insecure",
+                Tag.RECEIVER_KEY_INSECURE,
                 Severity.WARNING,
                 f"the KEY of {target} is insecure: {party.reason}",
                 "somebody on the way could speak as the receiver",
@@ -150,7 +176,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
         case Worth.UNKNOWN:
             undecided = view.key.verdict is Verdict.INDETERMINATE
             yield Finding(
-                "receiver-key-unknown",
+                Tag.RECEIVER_KEY_UNKNOWN,
                 Severity.UNKNOWN if undecided else Severity.PROBLEM,
                 f"the KEY of {target} cannot be believed: {party.reason}",
                 "agents believe nothing that the receiver says, and send it nothing",
@@ -164,14 +190,14 @@ def _methods(seen: Examination, view: ReceiverView) -> Iterator[Finding]:
     methods = view.methods(seen.codepoints)
     if methods is None:
         yield Finding(
-            "no-svcb",
+            Tag.NO_SVCB,
             Severity.NOTE,
             f"{names.to_text(view.record.target)} does not say how it comes to trust a key (SVCB): {view.svcb.reason}",
             "a child has to try, or ask the parent's operator",
         )
     else:
         told = ", ".join(methods) or "no method that is known here"
-        yield Finding("svcb", Severity.OK, f"it trusts keys by {told} ({view.svcb.verdict})")
+        yield Finding(Tag.SVCB, Severity.OK, f"it trusts keys by {told} ({view.svcb.verdict})")
 
 
 def _reached(view: ReceiverView) -> Iterator[Finding]:
@@ -179,28 +205,33 @@ def _reached(view: ReceiverView) -> Iterator[Finding]:
     unrouted = dict.fromkeys(str(each.address) for each in view.reached if not each.routed)
     if unrouted:
         yield Finding(
-            "no-way",
+            Tag.NO_WAY,
             Severity.NOTE,
             f"not asked, as this machine has no way there: {listed(list(unrouted))}",
             "nothing is known about these addresses of the receiver",
             "run this on a machine that has IPv6 (or IPv4), too",
         )
-    for way, severity, why in (
-        ("tcp", Severity.PROBLEM, "UPDATEs go over TCP"),
-        ("udp", Severity.WARNING, "clients that ask over UDP, as nsupdate does first, wait in vain"),
+    for way, tag, severity, why in (
+        ("tcp", Tag.RECEIVER_SILENT_TCP, Severity.PROBLEM, "UPDATEs go over TCP"),
+        (
+            "udp",
+            Tag.RECEIVER_SILENT_UDP,
+            Severity.WARNING,
+            "clients that ask over UDP, as nsupdate does first, wait in vain",
+        ),
     ):
         silent = [each for each in routed if each.transport == way and each.response is None]
         answered = any(each.transport == way and each.response for each in routed)
         if silent:
             yield Finding(
-                f"receiver-silent-{way}",
+                tag,
                 Severity.WARNING if answered else severity,
                 f"no answer over {way.upper()}: {'; '.join(each.reason for each in silent[:3])}",
                 why,
                 "look for a firewall on this side; else it is for the parent's operator",
             )
     if routed and all(each.response for each in routed):
-        yield Finding("receiver-reached", Severity.OK, "it answers over UDP and TCP")
+        yield Finding(Tag.RECEIVER_REACHED, Severity.OK, "it answers over UDP and TCP")
     yield from _signed(view)
 
 
@@ -213,7 +244,7 @@ def _signed(view: ReceiverView) -> Iterator[Finding]:
     unsigned = [response for response in responses if response.signed is Signed.NONE]
     if wrong:
         yield Finding(
-            "answer-wrongly-signed",
+            Tag.ANSWER_WRONGLY_SIGNED,
             Severity.PROBLEM,
             f"{wrong[0].address} signs its answers, and none of the published keys makes the signature good",
             "agents believe nothing of it: the key was changed without its KEY record, the clocks differ by more than"
@@ -222,14 +253,14 @@ def _signed(view: ReceiverView) -> Iterator[Finding]:
         )
     if unsigned:
         yield Finding(
-            "answer-unsigned",
+            Tag.ANSWER_UNSIGNED,
             Severity.WARNING,
             f"{unsigned[0].address} does not sign its answers, although it publishes a KEY",
             "agents ignore an unsigned answer",
             "it is for the parent's operator; some receivers sign only answers to signed messages",
         )
     if not wrong and not unsigned:
-        yield Finding("answers-signed", Severity.OK, "its answers are signed by its KEY")
+        yield Finding(Tag.ANSWERS_SIGNED, Severity.OK, "its answers are signed by its KEY")
 
 
 _FAILED = frozenset((ReceiverState.INVALID, ReceiverState.REFUSED, ReceiverState.VALIDATION_FAILED))
@@ -241,10 +272,10 @@ def _words(view: ReceiverView) -> Iterator[Finding]:
             continue
         state, told = word.told.receiver_state, f"the receiver's word on key {word.tag}: {_word_fact(word)}"
         if state is ReceiverState.TRUSTED:
-            yield Finding("key-trusted", Severity.OK, f"the receiver trusts key {word.tag} of the child")
+            yield Finding(Tag.KEY_TRUSTED, Severity.OK, f"the receiver trusts key {word.tag} of the child")
         elif state in _FAILED:
             yield Finding(
-                "key-failed",
+                Tag.KEY_FAILED,
                 Severity.WARNING,
                 told,
                 "changes that this key signs are refused",
@@ -252,11 +283,21 @@ def _words(view: ReceiverView) -> Iterator[Finding]:
             )
         elif state is ReceiverState.BOOTSTRAP_MANUAL:
             yield Finding(
-                "key-waits",
+                Tag.KEY_WAITS,
                 Severity.WARNING,
                 told,
                 "an operator of the parent has to compare its fingerprint",
                 "tell the parent's operator the fingerprint",
             )
+        elif state is ReceiverState.BOOTSTRAP_AUTO:
+            yield Finding(
+                Tag.KEY_BEING_VALIDATED,
+                Severity.NOTE,
+                told,
+                "it was uploaded, and the receiver finds out by itself whether it can be trusted",
+                "see below whether one of its methods finds the key, and look again in some minutes",
+            )
+        elif state is ReceiverState.UNKNOWN:
+            yield Finding(Tag.KEY_NOT_UPLOADED, Severity.NOTE, told, advice="zonecut child bootstrap uploads it")
         else:
-            yield Finding("key-state", Severity.NOTE, told, advice="zonecut child bootstrap uploads a key")
+            yield Finding(Tag.KEY_STATE, Severity.NOTE, told, advice="ask again later")

@@ -3,7 +3,8 @@
 from collections.abc import Container, Iterator, Sequence
 
 from zonecut.agent.content import ZoneContent
-from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
+from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination
 from zonecut.agent.parent_view import ParentView
 from zonecut.agent.wanted import Wanted, wanted
@@ -15,6 +16,10 @@ from zonecut.protocol.delegation import Delegation, Difference, rdata_text
 MAX_CHANGES = 20
 """Records of a difference that are shown."""
 
+SEEN_BY_NOBODY = (
+    "the agent reads the zone through its backend, where neither DNSKEY nor the CDS that a server makes by itself can"
+    " be seen: give the child's entry a `primary`, and zonecut child sync does it"
+)
 _SYNC = "zonecut child sync does it where the parent takes UPDATEs; else the parent's registrar or operator has to"
 
 
@@ -43,53 +48,75 @@ def _parent_findings(seen: Examination) -> Iterator[Finding]:
     if view is None:
         reason = seen.discovery.reason
         yield Finding(
-            "parent-unknown",
+            Tag.PARENT_UNKNOWN,
             Severity.UNKNOWN,
             f"the parent zone of {child} could not be found out: {reason}",
             advice="see that the resolver answers (--resolver), and that the trust anchors are right (--trust-anchors)",
         )
         return
     yield from _silent_parents(view, seen.unrouted)
+    yield from not_all(f"servers of {names.to_text(view.parent)}", view.left_out)
     if view.reason or not view.answered:
         yield _nothing_told(view)
+        yield from _ds_differ(view)
         return
     parent, held = names.to_text(view.parent), view.held
     assert held is not None
     if view.agreed is None:
         others = [str(server) for server in view.missing(held)]
         yield Finding(
-            "parents-differ",
+            Tag.PARENT_SERVERS_DIFFER,
             Severity.WARNING,
             f"the servers of {parent} do not hand out the same: {view.answered[0]} against {listed(others)}",
             "a change may be on its way to all of them; if it lasts, one of them is stuck",
             "look again in some minutes; then it is for the parent's operator",
         )
+    else:
+        yield from _ds_differ(view)
     if not held.is_delegated:
         yield Finding(
-            "not-delegated",
+            Tag.NOT_DELEGATED,
             Severity.PROBLEM,
             f"{parent} does not delegate {child}",
             "to the world the zone is not there",
             "the parent has to delegate it first: a name server, and with it all else",
         )
         return
-    if view.agreed is not None:
+    if view.agreed is not None and len(view.ds_sets) < 2:
         count = len(view.answered)
         where = f"all {count} server addresses" if count > 1 else "the one server address"
-        yield Finding("delegated", Severity.OK, f"{parent} delegates it, the same at {where}")
+        yield Finding(Tag.DELEGATED, Severity.OK, f"{parent} delegates it, the same at {where}")
+
+
+def _ds_differ(view: ParentView) -> Iterator[Finding]:
+    """Servers that serve the child as well show no NS, and their DS all the same."""
+    if len(view.ds_sets) < 2:
+        return
+    told = [
+        f"{server}: {', '.join(rdata_text(RRType.DS, each) for each in ds) or 'none'}"
+        for server in view.servers
+        if (ds := server.shown_ds) is not None
+    ]
+    yield Finding(
+        Tag.PARENT_SERVERS_DIFFER,
+        Severity.WARNING,
+        f"the servers of {names.to_text(view.parent)} do not hand out the same DS: {listed(told)}",
+        "a change may be on its way to all of them; if it lasts, the zone is another one depending on whom one asks",
+        "look again in some minutes; then it is for the parent's operator",
+    )
 
 
 def _nothing_told(view: ParentView) -> Finding:
     if view.is_hidden:
         return Finding(
-            "parent-hidden",
+            Tag.PARENT_HIDDEN,
             Severity.NOTE,
             "the parent's servers serve the child zone as well, which hides the NS and glue that the parent holds",
             "what the parent holds cannot be compared",
         )
     told = view.describe() or "it has no name servers"
     return Finding(
-        "parent-untold",
+        Tag.PARENT_UNTOLD,
         Severity.UNKNOWN,
         f"no server of {names.to_text(view.parent)} says what it holds: {told}",
         advice="see that this machine reaches them over TCP; in a lab, --any-address and --port say where they are",
@@ -104,7 +131,7 @@ def _silent_parents(view: ParentView, no_way: Container[str]) -> Iterator[Findin
         yield _no_way("parent", [str(server) for server in unrouted])
     if rest and view.answered:
         yield Finding(
-            "parent-server-silent",
+            Tag.PARENT_SERVER_SILENT,
             Severity.WARNING,
             "; ".join(f"{server} {server.reason}" for server in rest[:3]),
             "some of the world asks that server",
@@ -114,7 +141,7 @@ def _silent_parents(view: ParentView, no_way: Container[str]) -> Iterator[Findin
 
 def _no_way(whose: str, addresses: Sequence[str]) -> Finding:
     return Finding(
-        "no-way",
+        Tag.NO_WAY,
         Severity.NOTE,
         f"not asked, as this machine has no way there: {listed(addresses)}",
         f"nothing is known about these addresses of the {whose}",
@@ -138,15 +165,16 @@ def _server_fact(server: ChildServer) -> str:
 def _server_findings(seen: Examination) -> Iterator[Finding]:
     servers, child = seen.zone.servers, names.to_text(seen.child)
     if not servers:
-        yield Finding("servers-unknown", Severity.UNKNOWN, seen.zone.reason or f"{child} has no name servers to ask")
+        yield Finding(Tag.SERVERS_UNKNOWN, Severity.UNKNOWN, seen.zone.reason or f"{child} has no name servers to ask")
         return
     by: dict[Standing, list[ChildServer]] = {standing: [] for standing in Standing}
     for server in servers:
         by[server.standing].append(server)
+    yield from not_all("name servers or addresses", seen.zone.left_out)
     good = by[Standing.ANSWERS]
     for server in by[Standing.LAME]:
         yield Finding(
-            "server-lame",
+            Tag.SERVER_LAME,
             Severity.PROBLEM,
             f"{server} does not serve the zone: {server.reason}",
             "resolvers that ask it get nothing, and must try another (a lame delegation)",
@@ -154,7 +182,7 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
         )
     for server in by[Standing.SILENT]:
         yield Finding(
-            "server-silent",
+            Tag.SERVER_SILENT,
             Severity.PROBLEM,
             f"{server} does not answer: {server.reason}",
             "resolvers wait for it in vain before they try another",
@@ -162,7 +190,7 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
         )
     for server in by[Standing.UNASKED]:
         yield Finding(
-            "server-unasked",
+            Tag.SERVER_WITHOUT_ADDRESS,
             Severity.PROBLEM,
             f"{server} {server.reason}",
             "nobody can ask this server",
@@ -170,7 +198,7 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
         )
     for server in by[Standing.UNKNOWN]:
         yield Finding(
-            "server-unknown",
+            Tag.SERVER_ADDRESS_UNKNOWN,
             Severity.UNKNOWN,
             f"the addresses of {server} could not be found out: {server.reason}",
             "nobody who validates finds this server, if that is so everywhere",
@@ -181,16 +209,21 @@ def _server_findings(seen: Examination) -> Iterator[Finding]:
     for server in good:
         if server.trouble:
             yield Finding(
-                "server-trouble",
+                Tag.SERVER_TROUBLE,
                 Severity.WARNING,
                 f"{server}: {server.trouble}",
                 "DNS servers have to answer over UDP and TCP (RFC 7766 section 5)",
                 "look for a firewall or a limit in front of that server",
             )
     if good:
-        yield Finding("servers-answer", Severity.OK, f"{len(good)} of {len(servers)} addresses answer with authority")
+        told = f"{len(good)} of {len(servers)} addresses answer with authority"
+        if seen.zone.left_out:
+            told = f"{told}, of those that were asked"
+        yield Finding(Tag.SERVERS_ANSWER, Severity.OK, told)
     elif not any(by[standing] for standing in (Standing.LAME, Standing.SILENT, Standing.UNASKED, Standing.UNKNOWN)):
-        yield Finding("servers-unreached", Severity.UNKNOWN, f"no server of {child} could be reached from this machine")
+        yield Finding(
+            Tag.SERVERS_UNREACHED, Severity.UNKNOWN, f"no server of {child} could be reached from this machine"
+        )
     yield from _disagreements(seen)
 
 
@@ -204,7 +237,7 @@ def _disagreements(seen: Examination) -> Iterator[Finding]:
     if odd:
         told = "; ".join(f"{server}: other {_what_differs(content, newest)}" for server, content in odd[:3])
         yield Finding(
-            "servers-differ",
+            Tag.SERVERS_DIFFER,
             Severity.WARNING,
             f"the servers do not say the same as the one with serial {newest.serial}: {told}",
             "what the parent should hold depends on whom it asks, and so does what resolvers see",
@@ -212,13 +245,13 @@ def _disagreements(seen: Examination) -> Iterator[Finding]:
         )
     elif len(serials) > 1:
         yield Finding(
-            "serials-differ",
+            Tag.SERIALS_DIFFER,
             Severity.NOTE,
             f"the servers have different serials: {listed(serials)}",
             "a transfer may be under way; what the delegation is about is the same everywhere",
         )
     elif len(contents) > 1:
-        yield Finding("servers-agree", Severity.OK, f"all say the same, serial {newest.serial}")
+        yield Finding(Tag.SERVERS_AGREE, Severity.OK, f"all say the same, serial {newest.serial}")
 
 
 def _what_differs(content: ZoneContent, other: ZoneContent) -> str:
@@ -244,14 +277,14 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
         held = Delegation(seen.child, content.ns, seen.ds, content.addresses)
     if content is None or held is None:
         missing = "what the child says" if content is None else "what the parent holds"
-        yield Finding("sync-unknown", Severity.UNKNOWN, f"{missing} is not known: the two cannot be compared")
+        yield Finding(Tag.SYNC_UNKNOWN, Severity.UNKNOWN, f"{missing} is not known: the two cannot be compared")
         return
     if not held.is_delegated:
         return
     for server in held.in_domain_ns():
         if not any(record.owner == server for record in held.glue):
             yield Finding(
-                "glue-missing",
+                Tag.GLUE_MISSING,
                 Severity.PROBLEM,
                 f"the parent has no address for {names.to_text(server)}, which lies in the child zone",
                 "without glue nobody can find that server (RFC 9471)",
@@ -260,7 +293,7 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
     asked = wanted(content, seen.settings, seen.now)
     for trouble in asked.troubles:
         yield Finding(
-            "unsuitable",
+            Tag.ZONE_UNSUITABLE,
             Severity.PROBLEM,
             f"the parent could not be given what the zone says: {trouble}",
             "a parent that checks refuses this, and one that does not would break the zone",
@@ -269,22 +302,22 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
     if not asked.ns_known and not asked.ds_known:
         return
     what = "what the child asks for" if seen.parent and not seen.parent.is_hidden else "the DS that the child asks for"
-    yield from _differences(held, asked, what)
+    yield from _differences(seen, held, asked, what)
     for note in asked.notes:
-        yield Finding("left-out", Severity.NOTE, note)
+        yield Finding(Tag.RECORD_LEFT_OUT, Severity.NOTE, note)
 
 
-def _differences(held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
+def _differences(seen: Examination, held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
     difference = Difference.between(asked.beside(held), asked.asked([held]))
     if not difference:
-        yield Finding("in-sync", Severity.OK, f"the parent holds {what}")
+        yield Finding(Tag.IN_SYNC, Severity.OK, f"the parent holds {what}")
         return
     kinds = (
-        ("ns-differ", (RRType.NS,), "name servers", "resolvers see one set first and another later (RFC 1034 4.2.2)"),
-        ("glue-differs", (RRType.A, RRType.AAAA), "glue", "resolvers start with the parent's addresses"),
-        ("ds-differ", (RRType.DS,), "DS records", "the child asks by CDS for other DS records (RFC 7344)"),
+        (Tag.NS_DIFFER, (RRType.NS,), "name servers", "resolvers see one set first and another later (RFC 1034 4.2.2)"),
+        (Tag.GLUE_DIFFERS, (RRType.A, RRType.AAAA), "glue", "resolvers start with the parent's addresses"),
+        (Tag.DS_DIFFER, (RRType.DS,), "DS records", "the child asks by CDS for other DS records (RFC 7344)"),
     )
-    for rule, rtypes, records, why in kinds:
+    for tag, rtypes, records, why in kinds:
         changes = [
             f"{sign} {record.to_text()}"
             for sign, changed in (("-", difference.removed), ("+", difference.added))
@@ -293,9 +326,9 @@ def _differences(held: Delegation, asked: Wanted, what: str) -> Iterator[Finding
         ]
         if changes:
             yield Finding(
-                rule,
+                tag,
                 Severity.WARNING,
                 f"the parent holds other {records} than the child asks for:\n" + "\n".join(changes[:MAX_CHANGES]),
                 why,
-                f"have the parent change it: {_SYNC}",
+                SEEN_BY_NOBODY if tag is Tag.DS_DIFFER and seen.by_backend else f"have the parent change it: {_SYNC}",
             )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from zonecut.agent.content import ZoneContent
+from zonecut.agent.doctor.chain import judge_chain
 from zonecut.agent.doctor.findings import MAX_TOLD, Finding, Section, Severity
+from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination
 from zonecut.protocol import names
-from zonecut.resolve import Status, Verdict, check_dnskey_rrset
+from zonecut.resolve import Status, Verdict
 
 
 def judge_dnssec(seen: Examination) -> Section:
@@ -30,24 +31,24 @@ def _findings(seen: Examination) -> Iterator[Finding]:
     match answer.verdict:
         case Verdict.SECURE | Verdict.INSECURE if answer.status is not Status.FOUND:
             yield Finding(
-                "no-zone",
+                Tag.NO_ZONE,
                 Severity.PROBLEM,
                 f"to the world there is no zone {child}: {answer.reason}",
                 "nobody finds anything below that name",
                 "have the parent delegate it, or see that CHILD is the name of a zone",
             )
         case Verdict.SECURE:
-            yield Finding("secure", Severity.OK, f"{child} is secure: {answer.reason}")
+            yield Finding(Tag.SECURE, Severity.OK, f"{child} is secure: {answer.reason}")
         case Verdict.INSECURE:
             yield Finding(
-                "insecure",
+                Tag.INSECURE,
                 Severity.NOTE,
                 f"{child} is not signed as far as the world can tell: {answer.reason}",
                 "its answers, and its KEY, can be forged on the way; `at-apex` cannot be used",
             )
         case Verdict.BOGUS:
             yield Finding(
-                "bogus",
+                Tag.BOGUS,
                 Severity.PROBLEM,
                 f"{child} is bogus: {answer.reason}",
                 "validating resolvers answer SERVFAIL for all of the zone",
@@ -56,43 +57,9 @@ def _findings(seen: Examination) -> Iterator[Finding]:
             )
         case Verdict.INDETERMINATE:
             yield Finding(
-                "undetermined",
+                Tag.UNDETERMINED,
                 Severity.UNKNOWN,
                 f"whether {child} is secure could not be found out: {answer.reason}",
                 advice="see that the resolver answers and passes DNSSEC records on (--resolver)",
             )
-    yield from _continuity(seen)
-
-
-def _continuity(seen: Examination) -> Iterator[Finding]:
-    ds, contents = seen.ds, seen.zone.contents
-    if not ds:
-        newest = seen.zone.newest
-        if ds is not None and newest is not None and newest.dnskey:
-            yield Finding(
-                "ds-missing",
-                Severity.WARNING,
-                "the zone is signed, and the parent has no DS for it",
-                "nobody can validate it: the signatures are in vain",
-                "publish CDS and have the parent told (zonecut child sync), or give it the DS by hand",
-            )
-        return
-    broken = [(server, trouble) for server, content in contents if (trouble := _trouble(seen, content, ds)) is not None]
-    if broken:
-        told = "; ".join(f"{server}: {trouble}" for server, trouble in broken[:3])
-        yield Finding(
-            "ds-without-dnskey",
-            Severity.PROBLEM,
-            f"the DNSKEY records do not fit the parent's DS: {told}",
-            "validating resolvers take the zone for forged",
-            "bring back a key that the DS names, or have the parent's DS changed; if signatures have expired or are not"
-            " valid yet, compare this machine's clock first",
-        )
-    elif contents:
-        yield Finding("continuity", Severity.OK, "every server's DNSKEY records are signed by a key that a DS names")
-
-
-def _trouble(seen: Examination, content: ZoneContent, ds: tuple[bytes, ...]) -> str | None:
-    if content.dnskey is None:
-        return None
-    return check_dnskey_rrset(seen.child, content.signed_dnskey, ds, seen.now)
+    yield from judge_chain(seen)

@@ -1,9 +1,11 @@
 """What the doctor says: findings, grouped into sections, and the whole report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from zonecut.agent.doctor.tags import Tag
 
 MAX_TOLD = 6
 """Places or records that one line names."""
@@ -28,9 +30,9 @@ _ORDER = tuple(Severity)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing: what was `seen`, `why` it matters, and what to do. `rule` is its name in `--json`."""
+    """One thing: what was `seen`, `why` it matters, and what to do. `tag` is its kind."""
 
-    rule: str
+    tag: Tag
     severity: Severity
     seen: str
     why: str = ""
@@ -38,7 +40,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "rule": self.rule,
+            "tag": self.tag.value,
             "severity": self.severity.value,
             "seen": self.seen,
             "why": self.why or None,
@@ -102,9 +104,9 @@ class Report:
         told = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count]
         return ", ".join(told) or "all well"
 
-    def find(self, rule: str) -> tuple[Finding, ...]:
-        """The findings by that name."""
-        return tuple(finding for section in self.sections for finding in section.findings if finding.rule == rule)
+    def find(self, tag: str) -> tuple[Finding, ...]:
+        """The findings with that tag."""
+        return tuple(finding for section in self.sections for finding in section.findings if finding.tag == tag)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -112,6 +114,18 @@ class Report:
             "verdict": self.verdict,
             "sections": [section.to_json() for section in self.sections],
         }
+
+
+def not_all(what: str, left_out: Sequence[object]) -> Iterator[Finding]:
+    """That there is more than was looked at: nothing if `left_out`, of which the first are named, is empty."""
+    if left_out:
+        yield Finding(
+            Tag.NOT_ALL_LOOKED_AT,
+            Severity.UNKNOWN,
+            f"not looked at, since there are more {what} than are asked: {listed(left_out)}",
+            "nothing is known about these",
+            "look at them by hand; so many are seldom meant",
+        )
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

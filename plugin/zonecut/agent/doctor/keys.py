@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
-from zonecut.agent.examination import Examination, Signal
+from zonecut.agent.doctor.findings import MAX_TOLD, Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.tags import Tag
+from zonecut.agent.examination import Examination, Signal, keys_of
+from zonecut.agent.reach import MAX_KEYS
 from zonecut.agent.zone_view import Standing
 from zonecut.protocol import names
 from zonecut.protocol.keys import algorithm_text
@@ -18,6 +20,10 @@ def judge_keys(seen: Examination) -> Section:
         ("KEY", f"{key.tag} {algorithm_text(key.algorithm, seen.codepoints)}  {key.fingerprint()}")
         for key in seen.published
     ]
+    known = set(seen.published)
+    for server, content in seen.zone.contents:
+        others = [key for key in keys_of(seen.child, content.key) if key not in known]
+        facts += [(f"KEY at {server}", f"{key.tag}  {key.fingerprint()}") for key in others]
     facts.append(("apex", _place(seen.key)))
     facts += [(names.to_text(signal.server), _signal_fact(signal)) for signal in seen.signals]
     return Section("the child's KEY", tuple(facts), tuple(_key_findings(seen)))
@@ -37,7 +43,7 @@ def _key_findings(seen: Examination) -> Iterator[Finding]:
     answer, child = seen.key, names.to_text(seen.child)
     if answer.verdict is Verdict.BOGUS:
         yield Finding(
-            "key-bogus",
+            Tag.KEY_BOGUS,
             Severity.WARNING,
             f"the KEY of {child} is bogus: {answer.reason}",
             "no parent will take it",
@@ -48,12 +54,15 @@ def _key_findings(seen: Examination) -> Iterator[Finding]:
             Verdict.SECURE: "which DNSSEC vouches for",
             Verdict.INSECURE: "which DNSSEC does not vouch for",
         }.get(answer.verdict, str(answer.verdict))
-        yield Finding("key", Severity.OK, f"{len(answer.rdatas)} KEY at the apex, {worth}")
+        if len({content.key for _, content in seen.zone.contents}) < 2:
+            yield Finding(Tag.KEY, Severity.OK, f"{len(answer.rdatas)} KEY at the apex, {worth}")
     elif answer.verdict is Verdict.INDETERMINATE:
-        yield Finding("key-unknown", Severity.UNKNOWN, f"the KEY of {child} could not be looked up: {answer.reason}")
+        yield Finding(
+            Tag.KEY_UNDETERMINED, Severity.UNKNOWN, f"the KEY of {child} could not be looked up: {answer.reason}"
+        )
     elif answer.status in (Status.WILDCARD, Status.ALIAS):
         yield Finding(
-            "key-elsewhere",
+            Tag.KEY_NOT_AT_APEX,
             Severity.WARNING,
             f"the KEY of {child} is {'an alias' if answer.status is Status.ALIAS else 'made from a wildcard'}",
             "neither counts",
@@ -61,14 +70,36 @@ def _key_findings(seen: Examination) -> Iterator[Finding]:
         )
     else:
         yield Finding(
-            "no-key",
+            Tag.NO_KEY,
             Severity.NOTE,
             f"{child} publishes no KEY",
             "a parent has no key with which it could verify changes",
             "where the parent takes UPDATEs: zonecut child keygen, then zonecut child publish",
         )
+    yield from _differing_keys(seen)
+    if seen.receivers:
+        yield from not_all("KEY records", [f"what receivers say of key {key.tag}" for key in seen.published[MAX_KEYS:]])
     for signal in seen.signals:
         yield from _signal_findings(seen, signal)
+
+
+def _differing_keys(seen: Examination) -> Iterator[Finding]:
+    held: dict[tuple[bytes, ...], list[str]] = {}
+    for server, content in seen.zone.contents:
+        held.setdefault(content.key, []).append(str(server))
+    if len(held) < 2:
+        return
+    told = [
+        f"{listed([key.tag for key in keys_of(seen.child, rdatas)])} at {listed(servers, 2)}"
+        for rdatas, servers in held.items()
+    ]
+    yield Finding(
+        Tag.KEYS_DIFFER,
+        Severity.WARNING,
+        f"the servers do not have the same KEY records: {'; '.join(told[:MAX_TOLD])}",
+        "whether a parent finds the key depends on whom it asks, and most methods want all to agree",
+        "see that zone transfers reach every secondary; with several providers, publish all keys at each",
+    )
 
 
 def _signal_findings(seen: Examination, signal: Signal) -> Iterator[Finding]:
@@ -78,7 +109,7 @@ def _signal_findings(seen: Examination, signal: Signal) -> Iterator[Finding]:
     owner = names.to_text(signal.owner)
     if answer.verdict is Verdict.BOGUS:
         yield Finding(
-            "signal-bogus",
+            Tag.SIGNAL_BOGUS,
             Severity.WARNING,
             f"{owner} is bogus: {answer.reason}",
             "at-ns waits for it in vain",
@@ -86,7 +117,7 @@ def _signal_findings(seen: Examination, signal: Signal) -> Iterator[Finding]:
         )
     elif answer.status is Status.FOUND and answer.rdatas and answer.rdatas != seen.key.rdatas:
         yield Finding(
-            "signal-differs",
+            Tag.SIGNAL_DIFFERS,
             Severity.WARNING,
             f"{owner} holds other KEY records than the apex",
             "at-ns takes a key only where all are equal",
@@ -209,23 +240,25 @@ def _method_findings(
     seen: Examination, found: Sequence[Prospect], offered: frozenset[Method] | None
 ) -> Iterator[Finding]:
     if not seen.receivers:
-        yield Finding("no-receiver", Severity.NOTE, "the parent has no receiver that could come to trust a key")
+        yield Finding(Tag.NO_RECEIVER, Severity.NOTE, "the parent has no receiver that could come to trust a key")
         return
     if any(word.signed and word.told.key_state == 4 for view in seen.receivers for word in view.words):
-        yield Finding("bootstrapped", Severity.OK, "nothing has to be done: a key of the child is trusted")
+        yield Finding(Tag.BOOTSTRAPPED, Severity.OK, "nothing has to be done: a key of the child is trusted")
         return
     if not seen.published:
-        yield Finding("nothing-to-trust", Severity.NOTE, "no method finds a KEY, since the child publishes none")
+        yield Finding(Tag.NOTHING_TO_TRUST, Severity.NOTE, "no method finds a KEY, since the child publishes none")
         return
     good = [each.method for each in found if each.takes and (offered is None or each.method in offered)]
     automatic = [method for method in good if method is not Method.MANUAL]
     if offered is None:
-        yield Finding("methods-unknown", Severity.NOTE, f"what the parent offers is not said; possible: {listed(good)}")
+        yield Finding(
+            Tag.METHODS_UNKNOWN, Severity.NOTE, f"what the parent offers is not said; possible: {listed(good)}"
+        )
     elif automatic:
-        yield Finding("method", Severity.OK, f"{automatic[0]} would take the key")
+        yield Finding(Tag.METHOD_WORKS, Severity.OK, f"{automatic[0]} would take the key")
     elif good:
         yield Finding(
-            "manual-only",
+            Tag.MANUAL_ONLY,
             Severity.NOTE,
             "of what the parent offers, only `manual` would take the key",
             "an operator of the parent has to compare its fingerprint",
@@ -233,7 +266,7 @@ def _method_findings(
         )
     else:
         yield Finding(
-            "no-method",
+            Tag.NO_METHOD,
             Severity.WARNING,
             f"nothing that the parent offers ({listed(sorted(offered))}) would take the key",
             "the key cannot come to be trusted",

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
+from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination, ReceiverView, Signal
 from zonecut.protocol import names
 from zonecut.resolve import Answer, Verdict
@@ -21,16 +22,18 @@ def judge_vantage(seen: Examination) -> Section:
 def _finding(seen: Examination) -> Finding:
     if seen.anchor is None:
         return Finding(
-            "no-anchor",
+            Tag.NO_TRUST_ANCHOR,
             Severity.UNKNOWN,
             f"there is no trust anchor above {names.to_text(seen.child)}",
             "nothing can be validated",
             "see what --trust-anchors, or `resolver: {trust_anchors: ...}`, names",
         )
     if seen.can_validate:
-        return Finding("validates", Severity.OK, f"DNSSEC is validated here, from {names.to_text(seen.anchor.name)} on")
+        return Finding(
+            Tag.DNSSEC_VALIDATES, Severity.OK, f"DNSSEC is validated here, from {names.to_text(seen.anchor.name)} on"
+        )
     return Finding(
-        "cannot-validate",
+        Tag.CANNOT_VALIDATE,
         Severity.UNKNOWN,
         f"nothing can be validated with this resolver: {seen.anchor}",
         "what is said of DNSSEC below is this machine's doing, not the child's",
