@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from zonecut.agent import machine
+from zonecut.agent import machine, rollstate
 from zonecut.agent.backoff import Courtesy, pause
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
@@ -84,28 +84,32 @@ def test_a_receiver_without_keystate_gets_the_key_and_then_a_change() -> None:
     assert asked(taken, None, Result.UNSUPPORTED).phase is Phase.TRUSTED
 
 
-def test_one_refusal_of_the_key_is_no_reason_to_stop_and_three_are() -> None:
-    after = state(Phase.BOOTSTRAPPING)
-    phases = []
-    for _ in range(machine.PATIENCE):
-        after = machine.after_upload(after, Heard(Result.REFUSED, "no"), now())
-        phases.append(after.phase)
-    assert phases == [Phase.BOOTSTRAPPING, Phase.BOOTSTRAPPING, Phase.HELD]
-    assert after.resumes is Phase.BOOTSTRAPPING
-    assert after.advice
-    assert after.next_at >= 1000.0 + 0.75 * SETTINGS.check
+def test_one_refusal_of_the_key_is_no_reason_to_stop_and_hours_of_them_are() -> None:
+    before = state(Phase.BOOTSTRAPPING)
+    after = machine.after_upload(before, Heard(Result.REFUSED, "no"), now())
+    assert (after.phase, after.next_at, after.doubted) == (Phase.BOOTSTRAPPING, 1005.0, True)
+    assert after.advice, "what can be done is said from the beginning"
+    nearly = machine.after_upload(after, Heard(Result.REFUSED, "no"), now(1000.0 + SETTINGS.patience - 1))
+    assert nearly.phase is Phase.BOOTSTRAPPING
+    held = machine.after_upload(nearly, Heard(Result.REFUSED, "no"), now(1000.0 + SETTINGS.patience))
+    assert (held.phase, held.resumes) == (Phase.HELD, Phase.BOOTSTRAPPING)
+    assert held.reason == "no (refused for 4.0 h)"
+    assert held.next_at >= 1000.0 + SETTINGS.patience + 0.75 * SETTINGS.check
 
 
 def test_a_key_that_another_one_superseded_is_not_uploaded_for_ever() -> None:
     """The receiver says unknown, and sends its upload to an operator (PROTOCOL section 7)."""
     after = asked(state(Phase.IN_SYNC, uploaded=True), ReceiverState.UNKNOWN)
-    for _ in range(machine.PATIENCE):
+    time = 1000.0
+    while after.phase is not Phase.HELD:
         assert (after.phase, after.uploaded) == (Phase.BOOTSTRAPPING, False)
-        after = machine.after_upload(after, Heard(Result.MANUAL, "it was superseded"), now())
-        after = asked(after, ReceiverState.UNKNOWN)
+        after = machine.after_upload(after, Heard(Result.MANUAL, "it was superseded"), now(time))
+        time = max(after.next_at, time + 1)
+        after = machine.after_inquiry(after, ReceiverState.UNKNOWN, "", Heard(Result.ACCEPTED, ""), now(time))
+        time = max(after.next_at, time + 1)
+        assert time < 1000.0 + 3 * SETTINGS.patience
     assert (after.phase, after.resumes, after.uploaded) == (Phase.HELD, Phase.BOOTSTRAPPING, False)
     assert "zonecut child keygen --new" in after.advice
-    assert after.next_at >= 1000.0 + 0.75 * SETTINGS.check
 
 
 def test_a_receiver_that_is_slow_to_know_an_upload_is_asked_on() -> None:
@@ -130,14 +134,22 @@ def test_an_accepted_change_that_is_published_makes_a_later_badkey_the_first() -
     assert idle.rebootstrapped
 
 
-def test_a_refused_change_is_sent_three_times_and_then_when_the_zone_changes() -> None:
-    after = state(Phase.OUT_OF_SYNC)
-    for _ in range(machine.PATIENCE):
-        after = sent(after, Result.REFUSED)
+def test_a_refused_change_is_sent_for_hours_and_then_when_the_zone_changes() -> None:
+    after = sent(state(Phase.OUT_OF_SYNC), Result.REFUSED)
+    assert (after.phase, after.doubted) == (Phase.OUT_OF_SYNC, True)
+    after = machine.after_update(after, DIGEST, Heard(Result.REFUSED, "said so"), now(1000.0 + SETTINGS.patience))
     assert after.phase is Phase.HELD
-    assert "said so (3 times)" in after.reason
-    awake = machine.noticed(after, now(2000.0))
-    assert (awake.phase, awake.next_at, awake.refusals) == (Phase.OUT_OF_SYNC, 2000.0, 0)
+    awake = machine.noticed(after, now(20000.0))
+    assert (awake.phase, awake.next_at, awake.refused_since) == (Phase.OUT_OF_SYNC, 20000.0, None)
+
+
+def test_what_is_refused_while_a_secondary_lags_is_sent_again_within_the_minute() -> None:
+    after, time = state(Phase.OUT_OF_SYNC), 1000.0
+    for _ in range(3):
+        after = machine.after_update(after, DIGEST, Heard(Result.REFUSED, "ns2 does not answer"), now(time))
+        assert after.phase is Phase.OUT_OF_SYNC
+        time = after.next_at
+    assert 1030.0 <= time <= 1060.0
 
 
 @pytest.mark.parametrize("result", [Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.RATE_LIMITED])
@@ -173,6 +185,9 @@ def test_a_receiver_that_says_noerror_and_does_nothing_is_found_out() -> None:
         time += SETTINGS.confirm + 1
         after = machine.differs(after, DIGEST, "differs", now(time))
         assert after.sent is None
+        # as it is done when the change is sent again
+        time = max(time, after.next_at)
+        after = machine.differs(after, DIGEST, "differs", now(time)) if after.phase is not Phase.HELD else after
     assert after.phase is Phase.HELD
     assert "still not published" in after.reason
     assert "NOERROR" in after.advice
@@ -192,25 +207,25 @@ def test_a_change_of_the_zone_does_not_disturb_a_bootstrap() -> None:
 
 
 def test_a_lost_key_begins_the_ceremony_anew() -> None:
-    lost = machine.key_lost(machine.begin_roll(state(Phase.IN_SYNC, uploaded=True), now()), "gone", now())
+    lost = machine.key_lost(rollstate.begin_roll(state(Phase.IN_SYNC, uploaded=True), now()), "gone", now())
     assert (lost.phase, lost.key, lost.uploaded, lost.roll) == (Phase.NO_KEY, None, False, None)
 
 
 def test_a_roll_goes_through_its_stages_and_begins_once() -> None:
-    rolling = machine.begin_roll(state(Phase.IN_SYNC), now())
-    assert machine.begin_roll(rolling, now(2000.0)) == rolling
-    added = machine.advance(machine.advance(rolling, Stage.PUBLISH, now(), other="BBBB"), Stage.ADD, now())
+    rolling = rollstate.begin_roll(state(Phase.IN_SYNC), now())
+    assert rollstate.begin_roll(rolling, now(2000.0)) == rolling
+    added = rollstate.advance(rollstate.advance(rolling, Stage.PUBLISH, now(), other="BBBB"), Stage.ADD, now())
     assert added.roll is not None
     assert (added.roll.stage, added.roll.other) == (Stage.ADD, "BBBB")
-    assert machine.end_roll(added, "done", now()).roll is None
+    assert rollstate.end_roll(added, "done", now()).roll is None
 
 
 def test_a_roll_that_is_given_up_is_undone_as_far_as_it_came() -> None:
-    rolling = machine.begin_roll(state(Phase.IN_SYNC), now())
-    assert machine.abandon_roll(rolling, now()).roll is None
-    published = machine.advance(rolling, Stage.PUBLISH, now(), other="BBBB")
+    rolling = rollstate.begin_roll(state(Phase.IN_SYNC), now())
+    assert rollstate.abandon_roll(rolling, now()).roll is None
+    published = rollstate.advance(rolling, Stage.PUBLISH, now(), other="BBBB")
     for stage, expected in ((Stage.PUBLISH, Stage.UNPUBLISH), (Stage.ADD, Stage.DELETE), (Stage.WAIT, Stage.DELETE)):
-        given_up = machine.abandon_roll(machine.advance(published, stage, now()), now())
+        given_up = rollstate.abandon_roll(rollstate.advance(published, stage, now()), now())
         assert given_up.roll is not None
         assert (given_up.roll.stage, given_up.roll.other, given_up.key) == (expected, "BBBB", "AAAA")
 
@@ -218,15 +233,15 @@ def test_a_roll_that_is_given_up_is_undone_as_far_as_it_came() -> None:
 def test_a_roll_is_due_when_the_settings_say_so_and_all_is_in_step() -> None:
     settings = SETTINGS.model_copy(update={"key": KeySettings(roll_every=1)})
     old = state(Phase.IN_SYNC, key_since=0.0)
-    assert machine.roll_is_due(old, now(86400.0, settings))
-    assert not machine.roll_is_due(old, now(86399.0, settings))
-    assert not machine.roll_is_due(old, now(86400.0))
-    assert not machine.roll_is_due(replace(old, phase=Phase.OUT_OF_SYNC), now(86400.0, settings))
+    assert rollstate.roll_is_due(old, now(86400.0, settings))
+    assert not rollstate.roll_is_due(old, now(86399.0, settings))
+    assert not rollstate.roll_is_due(old, now(86400.0))
+    assert not rollstate.roll_is_due(replace(old, phase=Phase.OUT_OF_SYNC), now(86400.0, settings))
 
 
 def test_the_document_in_the_store_gives_the_same_state() -> None:
     full = state(Phase.HELD, resumes=Phase.ASKING, receiver_keys=("updater. IN KEY 512 3 15 AAAA",), took=1.5)
-    rolling = machine.begin_roll(full, now())
+    rolling = rollstate.begin_roll(full, now())
     for each in (full, rolling):
         assert AgentState.from_json(each.to_json()) == each
 

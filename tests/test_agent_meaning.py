@@ -24,10 +24,17 @@ MEANINGS = {
     (5, 49160): Result.KEY_PENDING,
     (5, 49161): Result.KEY_FAILED,
     (5, 49162): Result.MANUAL,
-    (5, 514): Result.KEY_UNKNOWN,
-    (17, 514): Result.KEY_UNKNOWN,
-    (5, 515): Result.KEY_PENDING,
-    (17, 515): Result.KEY_PENDING,
+    # the prototype's, by number where the text tells nothing
+    (5, 513): Result.KEY_UNKNOWN,
+    (17, 513): Result.KEY_UNKNOWN,
+    (5, 514): Result.KEY_PENDING,
+    (17, 514): Result.KEY_PENDING,
+    (5, 515): Result.NOT_OFFERED,
+    (5, 541): Result.KEY_FAILED,
+    (5, 542): Result.MANUAL,
+    (5, 543): Result.REFUSED,
+    (5, 544): Result.FAILED,
+    (5, 545): Result.LOOKED_UP,
     (6, None): Result.PREREQUISITE,
     (7, None): Result.PREREQUISITE,
     (8, None): Result.PREREQUISITE,
@@ -49,6 +56,30 @@ def response(
 ) -> Response:
     by = KEY if signed.is_good else None
     return Response(Endpoint("192.0.2.1", 53), rcode, signed, by, errors, None, truncated, edns, 0.1)
+
+
+PROTOTYPE = {
+    # until August 2026, as recorded
+    (17, 514, "SIG(0) key not known"): Result.KEY_UNKNOWN,
+    (5, 515, "SIG(0) key known, but not yet trusted"): Result.KEY_PENDING,
+    # since then
+    (17, 513, "SIG(0) key not known"): Result.KEY_UNKNOWN,
+    (5, 514, "SIG(0) key known, but not yet trusted"): Result.KEY_PENDING,
+    (5, 515, "Delegation sync via DNS UPDATE not supported"): Result.NOT_OFFERED,
+    (5, 541, "automatic bootstrap: validation failed"): Result.KEY_FAILED,
+    (5, 542, "manual bootstrap required"): Result.MANUAL,
+    (5, 543, "delegation is incoherent: DS 12345 matches no DNSKEY"): Result.REFUSED,
+    (5, 544, "delegation could not be verified, try later"): Result.FAILED,
+    (5, 545, "unvalidated key upload not accepted; publish the KEY at the zone apex"): Result.LOOKED_UP,
+}
+"""What both revisions of `tdns` say, by RCODE, extended error and text."""
+
+
+@pytest.mark.parametrize(("rcode", "code", "text"), PROTOTYPE)
+def test_the_prototype_is_read_by_number_and_text(rcode: int, code: int, text: str) -> None:
+    answer = response(rcode, ExtendedError(code, text), signed=Signed.NONE)
+    assert judge(answer, DEFAULT) is PROTOTYPE[rcode, code, text]
+    assert f"tdns ({code}) '{text}'" in explain(answer, DEFAULT)
 
 
 @pytest.mark.parametrize(("rcode", "error"), MEANINGS)

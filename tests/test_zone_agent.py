@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from zonecut.agent import machine
-from zonecut.agent.content import SourceError
+from zonecut.agent.content import SourceError, ZoneContent
 from zonecut.agent.machine import Now
 from zonecut.agent.outlook import Doubt, outlook
 from zonecut.agent.settings import ChildSettings, PrimarySettings
@@ -30,6 +30,9 @@ class Looks:
         await asyncio.sleep(0)
         return "the same"
 
+    async def content(self) -> ZoneContent:
+        return ZoneContent(CHILD)
+
 
 async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
@@ -39,6 +42,7 @@ async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp
         settings=SETTINGS,
         source=looks,
         clock=loop.time,
+        monotonic=loop.time,
         chance=lambda: 0.5,
         now=lambda: Now(loop.time(), 0.5, SETTINGS),
     )

@@ -62,6 +62,8 @@ class Agents:
             await asyncio.sleep(NOTICE)
             if not self._running:
                 continue
+            for agent, _ in self._running.values():
+                agent.look_at_clock()
             try:
                 versions = await self._table.versions()
             except StoreError as error:

@@ -21,6 +21,26 @@ from zonecut.protocol.signalling import signalling_name
 from zonecut.protocol.svcb import Method
 from zonecut.resolve import Verdict
 
+LOOKS_IN_VAIN = 3
+"""So often a key is looked for that nobody sees, where an operator of the parent may trust it all the same."""
+
+_PASSING = frozenset(
+    (
+        Result.ACCEPTED,
+        Result.SILENT,
+        Result.UNBELIEVABLE,
+        Result.FAILED,
+        Result.RATE_LIMITED,
+        Result.NOT_OURS,
+        Result.NOT_OFFERED,
+        Result.LOOKED_UP,
+        Result.BAD_TIME,
+    )
+)
+"""What is no refusal of the form in which an upload was sent."""
+_BARE = frozenset((Result.KEY_UNKNOWN, Result.REFUSED, Result.MALFORMED, Result.UNSUPPORTED, Result.BAD_SIGNATURE))
+"""Refusals that tell nothing of the key."""
+
 
 async def own_key(place: Workplace, state: AgentState) -> OwnKey | None:
     """The key that signs; None if its files are gone, or there never was one. Raises UnusableKey, OSError."""
@@ -58,7 +78,7 @@ async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, p
     if common == [Method.MANUAL]:
         return machine.visible(state, now)
     unseen = await _unseen(place, own, common)
-    if not unseen or (Method.MANUAL in common and state.attempts >= machine.PATIENCE):
+    if not unseen or (Method.MANUAL in common and state.attempts >= LOOKS_IN_VAIN):
         # an operator of the parent may trust a key that nobody sees
         return machine.visible(state, place.now())
     state, publication = await place.publish(state, own)
@@ -120,16 +140,31 @@ async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party)
     # whoever looks for it shall find it, though it was taken out since, or the name servers are others
     state, hindered = await place.publish_again(state)
     state = replace(state, notes=hindered)
+    if state.displaced_at is not None and hindered:
+        return machine.displaced(state, hindered[0], place.now())
     content = await place.source.content()
     # some receivers compare the record with the published one, its TTL included
     ttl = content.key_ttl if own.key.rdata in content.key else place.settings.key.ttl
-    heard = Heard(Result.SILENT, "")
-    for form in (upload_records(own.key, ttl), upload_records(own.key, ttl)[1:]):
-        heard = await send(place, own, party, form)
-        if heard.result not in (Result.KEY_UNKNOWN, Result.REFUSED, Result.MALFORMED, Result.UNSUPPORTED):
-            break
+    both = upload_records(own.key, ttl)
+    heard = await send(place, own, party, both)
+    if _meaning(heard) not in _PASSING:
+        single = await send(place, own, party, both[1:])
+        # of two refusals the one that says more
+        heard = heard if _meaning(single) in _BARE and _meaning(heard) not in _BARE else single
     await place.record("agent.bootstrap", own, result=heard.result.value, reason=heard.reason)
-    return machine.after_upload(met(state, party), heard, place.now())
+    state = met(state, party)
+    if heard.unvouched is None:
+        return machine.after_upload(state, heard, place.now())
+    # nobody vouches for that answer, which decides nothing: what the receiver says of the key does
+    asked, word, text = await inquire(place, own, party)
+    if word is None:
+        return machine.after_upload(state, heard, place.now())
+    return machine.after_inquiry(replace(state, uploaded=True), word, text, asked, place.now())
+
+
+def _meaning(heard: Heard) -> Result:
+    """What an answer says, whether somebody vouches for it or not."""
+    return heard.result if heard.unvouched is None else heard.unvouched
 
 
 def upload_records(key: Key, ttl: int) -> tuple[bytes, ...]:
@@ -144,7 +179,7 @@ async def send(
 
     async def talk(conversation: Conversation) -> tuple[Heard, None]:
         outcome = await conversation.update(records, prerequisites=prerequisites)
-        return Heard(outcome.result, outcome.reason), None
+        return Heard(outcome.result, outcome.reason, outcome.unvouched, outcome.not_before), None
 
     heard, _ = await place.say(party, own, talk)
     return heard

@@ -82,7 +82,8 @@ def compare(aim: Wanted, shown: ParentView, state: AgentState) -> Comparison:
         # its servers answer from the child zone: of all but DS, what was accepted is all that can be known
         before = aim.beside(_remembered(state, view))
         after = aim.asked([before])
-        settled = digest_of(after) in (state.settled, state.sent)
+        # an acceptance for which nobody vouches settles nothing
+        settled = digest_of(after) in (state.settled, state.sent if state.vouched else None)
         return Comparison(view, before, after, not settled or before.ds != after.ds)
     after = aim.asked([each.delegation for each in view.answered if each.delegation is not None])
     behind = view.missing(after)

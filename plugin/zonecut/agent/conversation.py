@@ -14,6 +14,7 @@ from zonecut.agent.meaning import Result, explain, judge
 from zonecut.agent.party import Party, Worth
 from zonecut.agent.response import Response, Signed, read_response
 from zonecut.agent.settings import ParentSettings
+from zonecut.agent.staleness import stale_until
 from zonecut.agent.stream import over_tcp
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message
@@ -34,7 +35,8 @@ class Outcome:
     """What became of one message. `response` is the one that decided; with UNBELIEVABLE the last that was ignored.
 
     `reason` is a sentence for log and status, `seconds` the time that all `tries` took together; `ignored` says what
-    else came that did not count.
+    else came that did not count, and `unvouched` what the last of it would mean if somebody vouched for it.
+    `not_before` is the time, in seconds since the epoch, before which a message would be stale again.
     """
 
     result: Result
@@ -43,6 +45,8 @@ class Outcome:
     tries: int
     seconds: float
     ignored: tuple[str, ...] = ()
+    unvouched: Result | None = None
+    not_before: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -171,10 +175,12 @@ class Conversation:
         ignored: list[str] = []
         undecided: Response | None = None
         last: Response | None = None
+        unvouched: Result | None = None
         while (response := await delivery.answer(wire, read)) is not None:
             last = response
             if not self._counts(response):
                 ignored.append(explain(response, self._codepoints))
+                unvouched = judge(response, self._codepoints)
                 continue
             undecided = response
             if judge(response, self._codepoints) not in _ELSEWHERE:
@@ -187,9 +193,25 @@ class Conversation:
         else:
             result, reason = Result.SILENT, delivery.reason
         notes = tuple(dict.fromkeys((*ignored, *delivery.strays)))
-        return Outcome(result, undecided or last, reason, delivery.tries, delivery.seconds, notes)
+        return Outcome(
+            result,
+            undecided or last,
+            reason,
+            delivery.tries,
+            delivery.seconds,
+            notes,
+            unvouched if result is Result.UNBELIEVABLE else None,
+            _not_before(undecided) if result is Result.BAD_TIME else None,
+        )
 
     def _counts(self, response: Response) -> bool:
         if not self.party.believable(self._settings):
             return False
         return response.signed.is_good or self.party.worth is Worth.INSECURE
+
+
+def _not_before(response: Response | None) -> float | None:
+    """When a message is no longer stale: our signatures begin before they are made."""
+    errors = () if response is None else response.errors
+    found = [until for error in errors if (until := stale_until(error.text)) is not None]
+    return found[0] + AGE + 1 if found else None

@@ -6,43 +6,42 @@ stands then. Pure: the time comes as `now`, in seconds since the epoch, and chan
     any -> held -> what it was      (by a person, by a change of the zone, or when it is tried again)
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
-from zonecut.agent.backoff import pause
 from zonecut.agent.meaning import Result
-from zonecut.agent.settings import ChildSettings
-from zonecut.agent.state import AgentState, Phase, Roll, Stage
+from zonecut.agent.pacing import (
+    Heard,
+    Milestone,
+    Now,
+    at,
+    clock_set,
+    failed,
+    hold,
+    move,
+    paced,
+    reached,
+    refused,
+    shifted,
+    talked,
+    well,
+)
+from zonecut.agent.state import AgentState, Phase
 from zonecut.protocol.codepoints import ReceiverState
 from zonecut.protocol.keystate import state_text
 
+__all__ = ["Heard", "Now", "clock_set", "failed", "hold", "move", "paced", "shifted", "well"]
+
 PATIENCE = 3
-"""So many refusals in a row, or accepted changes that are not published, and a person is asked."""
+"""So many accepted changes in a row that are not published, and a person is asked."""
 FIRST_LOOK = 0.25
 """Seconds after an accepted change until the parent's servers are looked at; doubled until `LAST_LOOK`."""
 LAST_LOOK = 30.0
 DISAGREE_FOR = 3600.0
 """Seconds for which the parent's servers may disagree before a change is sent all the same."""
 
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The moment in which something is decided, and the settings by which."""
-
-    time: float
-    chance: float
-    settings: ChildSettings
-
-    def later(self, attempts: int) -> float:
-        settings = self.settings
-        return self.time + pause(attempts, settings.retry_first, settings.retry_longest, self.chance)
-
-
-class Heard(NamedTuple):
-    """What came of talking to the receiver: what it means, in a word and in a sentence."""
-
-    result: Result
-    reason: str
+_PASSING = (Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.RATE_LIMITED)
+"""What says nothing about the key or the change: tried again for ever."""
+_PUBLISH_AND_ASK_ON = "the receiver takes no uploads and looks the KEY up itself: see that it is published"
 
 
 def begin(now: Now) -> AgentState:
@@ -50,40 +49,9 @@ def begin(now: Now) -> AgentState:
     return AgentState(Phase.NO_KEY, now.time, "begins", next_at=now.time)
 
 
-def move(state: AgentState, phase: Phase, reason: str, now: Now) -> AgentState:
-    """Go to a phase, whose step is taken at once."""
-    since = state.since if state.phase is phase else now.time
-    return replace(
-        state, phase=phase, since=since, reason=reason, advice="", resumes=None, next_at=now.time, attempts=0
-    )
-
-
-def failed(state: AgentState, reason: str, now: Now, advice: str = "") -> AgentState:
-    """The step could not be taken: again later, later each time."""
-    if state.phase is Phase.HELD:
-        return hold(state, reason, advice or state.advice, now)
-    attempts = state.attempts + 1
-    return replace(state, reason=reason, advice=advice, attempts=attempts, next_at=now.later(attempts))
-
-
-def hold(state: AgentState, reason: str, advice: str, now: Now, *, resumes: Phase | None = None) -> AgentState:
-    """Somebody has to do something. It is tried again as seldom as the parent is checked."""
-    since = state.since if state.phase is Phase.HELD else now.time
-    return replace(
-        state,
-        phase=Phase.HELD,
-        since=since,
-        reason=reason,
-        advice=advice,
-        resumes=resumes or state.does,
-        next_at=_next_look(now),
-        attempts=0,
-    )
-
-
 def key_lost(state: AgentState, reason: str, now: Now) -> AgentState:
     """There is no private key any more: a new one, and the whole ceremony."""
-    fresh = replace(state, key=None, uploaded=False, roll=None, refusals=0, word=None, word_at=None)
+    fresh = replace(state, key=None, uploaded=False, roll=None, doubted=False, word=None, word_at=None)
     return move(fresh, Phase.NO_KEY, reason, now)
 
 
@@ -104,15 +72,19 @@ def visible(state: AgentState, now: Now) -> AgentState:
 
 def after_inquiry(state: AgentState, word: int | None, text: str, heard: Heard, now: Now) -> AgentState:
     """The receiver was asked about the key. `word` is its KEY-STATE, if it gave one that can be believed."""
+    return talked(_after_word(replace(state, doubted=False), word, text, heard, now), now)
+
+
+def _after_word(state: AgentState, word: int | None, text: str, heard: Heard, now: Now) -> AgentState:
     if word is None:
         return _no_word(state, heard, now)
     said = f"the parent says {state_text(word)}" + (f": {text}" if text else "")
-    known = replace(state, word=state_text(word), word_at=now.time, refusals=0)
-    if word == ReceiverState.UNKNOWN:
-        return _unknown(replace(known, refusals=state.refusals), said, now)
+    known = replace(state, word=state_text(word), word_at=now.time)
     match word:
+        case ReceiverState.UNKNOWN:
+            return _unknown(known, said, now)
         case ReceiverState.TRUSTED:
-            trusted = replace(known, uploaded=True)
+            trusted = reached(replace(known, uploaded=True), Milestone.TRUSTED)
             if state.does in (Phase.IN_SYNC, Phase.OUT_OF_SYNC):
                 return trusted
             return move(trusted, Phase.TRUSTED, said, now)
@@ -122,7 +94,7 @@ def after_inquiry(state: AgentState, word: int | None, text: str, heard: Heard, 
             return _waiting(known, said, _tell(state), now)
         case ReceiverState.VALIDATION_FAILED:
             again = replace(known, uploaded=False)
-            return failed(_at(again, Phase.BOOTSTRAPPING, now), said, now, "see that the KEY record is published")
+            return failed(at(again, Phase.BOOTSTRAPPING, now), said, now, "see that the KEY record is published")
         case ReceiverState.TEMPORARY_FAILURE:
             return failed(known, said, now)
         case ReceiverState.INVALID:
@@ -136,26 +108,32 @@ def after_inquiry(state: AgentState, word: int | None, text: str, heard: Heard, 
 
 
 def _unknown(state: AgentState, said: str, now: Now) -> AgentState:
-    """The key is uploaded once more; not for ever where its uploads wait for an operator who does not know it.
+    """The key is uploaded once more; ever more seldom where it was, and not for ever where an operator has it.
 
     That is what becomes of a key that another one of this child has superseded.
     """
     missing = replace(state, uploaded=False)
+    if state.phase is Phase.HELD and state.does is Phase.BOOTSTRAPPING:
+        return missing
     if not state.uploaded or state.does is not Phase.BOOTSTRAPPING:
         return move(missing, Phase.BOOTSTRAPPING, said, now)
     reason = f"{said}, though it was uploaded"
-    if state.refusals < PATIENCE:
-        return failed(missing, reason, now)
-    advice = "another key may have taken its place: `zonecut child keygen --new`, then `child bootstrap`"
-    return hold(replace(missing, refusals=0), reason, advice, now)
+    advice = state.advice or _another_key()
+    if state.refused_since is None or now.time - state.refused_since < now.settings.patience:
+        return failed(missing, reason, now, advice)
+    return hold(missing, reason, _another_key(), now)
+
+
+def _another_key() -> str:
+    return "another key may have taken its place: `zonecut child keygen --new`, then `child bootstrap`"
 
 
 def _no_word(state: AgentState, heard: Heard, now: Now) -> AgentState:
     match heard.result:
         case Result.KEY_UNKNOWN:
+            if state.does is Phase.BOOTSTRAPPING and state.uploaded:
+                return failed(replace(state, uploaded=False), heard.reason, now)
             return move(replace(state, uploaded=False), Phase.BOOTSTRAPPING, heard.reason, now)
-        case Result.SILENT | Result.UNBELIEVABLE | Result.FAILED | Result.RATE_LIMITED:
-            return failed(state, heard.reason, now)
         case Result.ACCEPTED | Result.MALFORMED | Result.UNSUPPORTED | Result.REFUSED:
             return _no_keystate(state, f"the receiver tells no KeyState: {heard.reason}", now)
         case _:
@@ -166,18 +144,13 @@ def _no_keystate(state: AgentState, reason: str, now: Now) -> AgentState:
     """A receiver without KeyState: upload the key, then see whether a change is accepted."""
     if not state.uploaded:
         return move(state, Phase.BOOTSTRAPPING, reason, now)
-    if state.does is Phase.BOOTSTRAPPING:
+    if state.does in (Phase.ASKING, Phase.BOOTSTRAPPING):
         return move(state, Phase.TRUSTED, f"{reason}; a change will tell", now)
     return state
 
 
 def _waiting(state: AgentState, reason: str, advice: str, now: Now) -> AgentState:
-    return failed(_at(replace(state, uploaded=True), Phase.BOOTSTRAPPING, now), reason, now, advice)
-
-
-def _at(state: AgentState, phase: Phase, now: Now) -> AgentState:
-    """In a phase, with the failures that it has had there."""
-    return state if state.phase is phase else move(state, phase, state.reason, now)
+    return failed(at(replace(state, uploaded=True), Phase.BOOTSTRAPPING, now), reason, now, advice)
 
 
 def _tell(state: AgentState) -> str:
@@ -189,24 +162,35 @@ def _tell(state: AgentState) -> str:
 
 def after_upload(state: AgentState, heard: Heard, now: Now) -> AgentState:
     """The bootstrap was sent, in both its forms where the first was refused."""
+    return talked(_after_upload(state, heard, now), now)
+
+
+def _after_upload(state: AgentState, heard: Heard, now: Now) -> AgentState:
     match heard.result:
         case Result.ACCEPTED | Result.KEY_PENDING:
-            taken = replace(state, uploaded=True, refusals=0)
-            return replace(move(taken, Phase.BOOTSTRAPPING, "the receiver has the key", now), next_at=now.later(1))
+            return _uploaded(state, "the receiver has the key", "", now)
+        case Result.LOOKED_UP:
+            return _uploaded(state, heard.reason, _PUBLISH_AND_ASK_ON, now)
         case Result.MANUAL:
-            return _waiting(replace(state, refusals=state.refusals + 1), heard.reason, _tell(state), now)
-        case Result.SILENT | Result.UNBELIEVABLE | Result.FAILED | Result.RATE_LIMITED:
+            since = now.time if state.refused_since is None else state.refused_since
+            return _waiting(replace(state, refused_since=since), heard.reason, _tell(state), now)
+        case Result.NOT_OFFERED:
+            return _not_offered(state, heard, now)
+        case result if result in _PASSING:
             return failed(state, heard.reason, now)
         case _:
-            return _refused(state, heard, "the receiver does not take the key: ask the parent's operator", now)
+            return refused(state, heard, "the receiver does not take the key: ask the parent's operator", now)
 
 
-def _refused(state: AgentState, heard: Heard, advice: str, now: Now) -> AgentState:
-    """One refusal is no reason to stop, repeated ones are (draft-ietf-dnsop-delegation-mgmt-via-ddns)."""
-    refusals = state.refusals + 1
-    if refusals < PATIENCE:
-        return failed(replace(state, refusals=refusals), heard.reason, now)
-    return hold(replace(state, refusals=0), f"{heard.reason} ({refusals} times)", advice, now)
+def _uploaded(state: AgentState, reason: str, advice: str, now: Now) -> AgentState:
+    taken = reached(replace(state, uploaded=True), Milestone.UPLOADED)
+    moved = replace(move(taken, Phase.BOOTSTRAPPING, reason, now), advice=advice)
+    return replace(moved, next_at=now.later(max(moved.attempts, 1)))
+
+
+def _not_offered(state: AgentState, heard: Heard, now: Now) -> AgentState:
+    advice = "the parent takes no changes of this delegation by UPDATE: ask its operator"
+    return hold(state, heard.reason, advice, now)
 
 
 # The delegation
@@ -219,7 +203,7 @@ def in_sync(state: AgentState, digest: str, last: str, now: Now) -> AgentState:
     if state.differs_since is not None:
         reason += f", {took:.1f} s after they were seen to differ"
     fresh = replace(
-        state,
+        well(state),
         synced_at=now.time,
         took=took,
         differs_since=None,
@@ -227,44 +211,49 @@ def in_sync(state: AgentState, digest: str, last: str, now: Now) -> AgentState:
         settled=digest,
         last=last,
         sent=None,
-        unheeded=0,
-        refusals=0,
+        doubted=False,
         rebootstrapped=state.rebootstrapped and state.sent is None,
     )
-    next_at = now.time if state.roll is not None else _next_look(now)
+    next_at = now.next_look() if state.roll is None else min(now.next_look(), max(now.time, state.roll.next_at))
     if state.phase is Phase.IN_SYNC and state.differs_since is None:
         if state.roll is not None:
             # whatever hinders the roll still does
-            return replace(fresh, next_at=next_at)
+            hindered = state.roll.attempts
+            return replace(fresh, reason=state.reason, advice=state.advice, next_at=next_at, attempts=hindered)
         told = reason if state.attempts else state.reason
-        return replace(fresh, reason=told, advice="", next_at=next_at, attempts=0)
+        return replace(fresh, reason=told, advice="", next_at=next_at)
     return replace(move(fresh, Phase.IN_SYNC, reason, now), next_at=next_at)
 
 
-def _next_look(now: Now) -> float:
-    """When the parent is looked at again though nothing is known to have changed."""
-    return now.time + now.settings.check * (0.75 + now.chance / 2)
-
-
 def differs(state: AgentState, digest: str, summary: str, now: Now) -> AgentState:
-    """They differ. Send now, unless this very delegation was accepted and the parent still has time to publish it."""
+    """They differ. Send now, unless this very delegation was accepted and the parent still has time to publish it, or
+    the receiver was talked to too much already."""
     since = now.time if state.differs_since is None else state.differs_since
     seen = replace(state, differs_since=since, checked_at=now.time)
     if state.sent != digest:
-        fresh = replace(seen, sent=None, unheeded=0)
-        return fresh if state.phase is Phase.OUT_OF_SYNC else move(fresh, Phase.OUT_OF_SYNC, summary, now)
-    waited = now.time - state.sent_at
+        unheeded = state.unheeded if state.accepted == digest else 0
+        fresh = replace(seen, sent=None, unheeded=unheeded)
+        due = fresh if state.phase is Phase.OUT_OF_SYNC else move(fresh, Phase.OUT_OF_SYNC, summary, now)
+        return due if now.time >= state.quiet_until else replace(due, next_at=state.quiet_until)
+    waited = max(now.time - state.sent_at, 0.0)
     if waited < now.settings.confirm:
         pause_ = min(max(waited, FIRST_LOOK), LAST_LOOK)
         reason = f"accepted, not published yet: {summary}"
         return replace(move(seen, Phase.OUT_OF_SYNC, reason, now), next_at=now.time + pause_)
-    unheeded = state.unheeded + 1
-    reason = f"accepted {waited:.0f} s ago and still not published: {summary}"
-    again = replace(seen, sent=None, unheeded=unheeded)
-    if unheeded < PATIENCE:
-        return failed(_at(again, Phase.OUT_OF_SYNC, now), reason, now)
-    advice = "the receiver answers NOERROR and the parent's servers do not follow: ask the parent's operator"
-    return hold(replace(again, unheeded=0), reason, advice, now, resumes=Phase.OUT_OF_SYNC)
+    return _unheeded(seen, f"accepted {waited:.0f} s ago and still not published: {summary}", now)
+
+
+def _unheeded(state: AgentState, reason: str, now: Now) -> AgentState:
+    again = replace(state, sent=None, unheeded=state.unheeded + 1)
+    advice = (
+        "the receiver answers NOERROR and the parent's servers do not follow: ask the parent's operator"
+        if state.vouched
+        else "the receiver answers without a signature that counts, and the parent's servers do not follow: ask the"
+        " parent's operator"
+    )
+    if again.unheeded < PATIENCE:
+        return failed(at(again, Phase.OUT_OF_SYNC, now), reason, now, advice)
+    return hold(again, f"{reason} ({again.unheeded} times)", advice, now, resumes=Phase.OUT_OF_SYNC)
 
 
 def waits_for_agreement(state: AgentState, now: Now) -> bool:
@@ -281,29 +270,57 @@ def disagree(state: AgentState, reason: str, now: Now) -> AgentState:
 
 def after_update(state: AgentState, digest: str, heard: Heard, now: Now) -> AgentState:
     """The change was sent; `digest` is of the delegation as it shall become."""
+    return talked(_after_update(state, digest, heard, now), now)
+
+
+def _after_update(state: AgentState, digest: str, heard: Heard, now: Now) -> AgentState:
     match heard.result:
         case Result.ACCEPTED:
-            accepted = replace(state, sent=digest, sent_at=now.time, refusals=0)
-            moved = move(accepted, Phase.OUT_OF_SYNC, "the receiver accepted the change", now)
-            return replace(moved, next_at=now.time + FIRST_LOOK)
+            return _accepted(reached(state, Milestone.ACCEPTED), digest, "the receiver accepted the change", now)
+        case Result.UNBELIEVABLE if heard.unvouched is Result.ACCEPTED:
+            # it decides nothing: what the parent publishes will
+            said = f"whether it was taken will show at the parent's servers: {heard.reason}"
+            return _accepted(state, digest, said, now, vouched=False)
+        case Result.UNBELIEVABLE if heard.unvouched is not None:
+            advice = "nobody vouches for this answer: what the receiver makes of the key is asked"
+            return failed(replace(state, doubted=True), heard.reason, now, advice)
         case Result.KEY_UNKNOWN:
             return forgotten(state, heard.reason, now)
         case Result.KEY_PENDING:
             return _waiting(state, heard.reason, "", now)
         case Result.MANUAL:
             return _waiting(state, heard.reason, _tell(state), now)
+        case Result.NOT_OFFERED:
+            return _not_offered(state, heard, now)
         case Result.KEY_FAILED:
             again = replace(state, uploaded=False)
-            return failed(_at(again, Phase.BOOTSTRAPPING, now), heard.reason, now, "see that the KEY is published")
+            return failed(at(again, Phase.BOOTSTRAPPING, now), heard.reason, now, "see that the KEY is published")
         case Result.BAD_SIGNATURE:
-            return _refused(state, heard, "the receiver cannot verify what our key signs: ask its operator", now)
+            return refused(state, heard, "the receiver cannot verify what our key signs: ask its operator", now)
+        case Result.BAD_TIME if heard.not_before is not None:
+            return _stale(state, heard, heard.not_before, now)
         case Result.BAD_TIME:
-            return _refused(state, heard, "compare the clocks of both sides", now)
+            return refused(state, heard, "compare the clocks of both sides", now)
         case Result.REFUSED | Result.NOT_OURS | Result.MALFORMED | Result.UNSUPPORTED:
             advice = "mend what the reason names in the child zone, or ask the parent's operator"
-            return _refused(state, heard, advice, now)
+            return refused(state, heard, advice, now)
         case _:
             return failed(state, heard.reason, now)
+
+
+def _accepted(state: AgentState, digest: str, reason: str, now: Now, *, vouched: bool = True) -> AgentState:
+    unheeded = state.unheeded if state.accepted == digest else 0
+    accepted = replace(state, sent=digest, sent_at=now.time, accepted=digest, unheeded=unheeded, vouched=vouched)
+    return replace(move(accepted, Phase.OUT_OF_SYNC, reason, now), next_at=now.time + FIRST_LOOK)
+
+
+def _stale(state: AgentState, heard: Heard, not_before: float, now: Now) -> AgentState:
+    """Something newer was accepted: as soon as what is signed is newer than that, it is sent again."""
+    again = failed(state, heard.reason, now, "it is sent again when its signature is newer than what was accepted")
+    if again.phase is Phase.HELD:
+        return again
+    until = min(max(not_before, now.time + now.settings.retry_first), now.later(32))
+    return replace(again, next_at=until)
 
 
 def forgotten(state: AgentState, reason: str, now: Now) -> AgentState:
@@ -320,56 +337,18 @@ def noticed(state: AgentState, now: Now) -> AgentState:
     if state.does not in (Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC):
         return state
     phase = Phase.OUT_OF_SYNC if state.phase is Phase.HELD else state.phase
-    fresh = replace(state, phase=phase, resumes=None, advice="", refusals=0, attempts=0)
+    fresh = replace(state, phase=phase, resumes=None, advice="", refused_since=None, attempts=0, quiet_until=0.0)
     return replace(fresh, next_at=now.time, checked_at=0.0)
 
 
-# The roll of the key
+# Two agents with one key
 
 
-def begin_roll(state: AgentState, now: Now) -> AgentState:
-    """A new key is to take the place of the one that signs; nothing if a roll is under way."""
-    return state if state.roll is not None else replace(state, roll=Roll(Stage.PUBLISH, now.time), next_at=now.time)
-
-
-def advance(state: AgentState, stage: Stage, now: Now, *, other: str | None = None) -> AgentState:
-    """The roll has come to its next stage, which is worked on at once."""
-    assert state.roll is not None
-    roll = Roll(stage, now.time, state.roll.other if other is None else other)
-    reason = f"a roll of the key is under way: {stage.value}"
-    return replace(state, roll=roll, next_at=now.time, attempts=0, reason=reason, advice="")
-
-
-def sleep(state: AgentState, until: float, now: Now) -> AgentState:
-    """The roll has nothing to do before a point in time; the parent is looked at all the same."""
-    look = max(state.checked_at + now.settings.check, now.time)
-    return replace(state, next_at=min(until, look), attempts=0)
-
-
-def change_key(state: AgentState, fingerprint: str, now: Now) -> AgentState:
-    """Another key, which the parent trusts, signs from now on."""
-    return replace(state, key=fingerprint, key_since=now.time)
-
-
-def end_roll(state: AgentState, reason: str, now: Now) -> AgentState:
-    return replace(state, roll=None, reason=reason, next_at=now.time, attempts=0)
-
-
-def abandon_roll(state: AgentState, now: Now) -> AgentState:
-    """The roll is given up: the new key, which does not sign yet, is deleted at the parent if need be and put aside."""
-    assert state.roll is not None
-    if state.roll.other is None:
-        return end_roll(state, "the roll was given up before there was a new key", now)
-    was_added = state.roll.stage is not Stage.PUBLISH
-    return advance(state, Stage.DELETE if was_added else Stage.UNPUBLISH, now)
-
-
-def roll_is_due(state: AgentState, now: Now) -> bool:
-    """True when the settings want a new key, and nothing more urgent is going on."""
-    every = now.settings.key.roll_every
-    return (
-        every is not None
-        and state.roll is None
-        and state.phase is Phase.IN_SYNC
-        and now.time - state.key_since >= every * 86400
+def displaced(state: AgentState, reason: str, now: Now) -> AgentState:
+    """Somebody else's KEY stands in the place of ours, and the parent does not know ours: whoever did that has the
+    parent's trust, so nothing is put back or uploaded against him."""
+    advice = (
+        "somebody else uses this key, and has rolled it: stop one of the two agents, or give this one a key of its own:"
+        " `zonecut child keygen --new`, then `child bootstrap`, which also takes up the present one again"
     )
+    return hold(state, reason, advice, now, resumes=Phase.BOOTSTRAPPING)

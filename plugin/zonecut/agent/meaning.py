@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from zonecut.agent.response import Response, Signed
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
-from zonecut.protocol.ede import describe
+from zonecut.protocol.ede import ExtendedError, describe, tdns_codes
 from zonecut.protocol.foreigntext import quoted
 
 
@@ -23,6 +23,10 @@ class Result(StrEnum):
     """The key is known, and it could not be found out that it can be trusted."""
     MANUAL = "manual"
     """The key waits for an operator of the parent."""
+    LOOKED_UP = "looked-up"
+    """The receiver takes no uploads: it looks the KEY up itself."""
+    NOT_OFFERED = "not-offered"
+    """The parent takes no changes of delegations by UPDATE."""
     BAD_SIGNATURE = "bad-signature"
     BAD_TIME = "bad-time"
     """The clocks differ, or something newer was accepted already."""
@@ -65,8 +69,10 @@ def judge(response: Response, codepoints: CodePoints) -> Result:
     if response.rcode == Rcode.NOERROR:
         # the rest of the message is what could have said no
         return Result.FAILED if response.truncated else Result.ACCEPTED
-    by_error = _by_error(codepoints)
+    by_error, tdns = _by_error(codepoints), tdns_codes(codepoints)
     for error in response.errors:
+        if error.code in tdns:
+            return _by_tdns(error, codepoints)
         if error.code in by_error:
             return by_error[error.code]
     if response.rcode == Rcode.NOTAUTH and not response.edns:
@@ -78,13 +84,34 @@ def judge(response: Response, codepoints: CodePoints) -> Result:
 def _by_error(codepoints: CodePoints) -> dict[int, Result]:
     return {
         codepoints.ede_key_known_not_trusted: Result.KEY_PENDING,
-        codepoints.ede_tdns_key_not_trusted: Result.KEY_PENDING,
         codepoints.ede_key_validation_failed: Result.KEY_FAILED,
         codepoints.ede_manual_bootstrap_required: Result.MANUAL,
-        codepoints.ede_tdns_key_unknown: Result.KEY_UNKNOWN,
         EdeCode.RATE_LIMITED: Result.RATE_LIMITED,
         EdeCode.OVER_QUOTA: Result.RATE_LIMITED,
     }
+
+
+_TEXTS = (("not yet trusted", Result.KEY_PENDING), ("not known", Result.KEY_UNKNOWN))
+"""What the texts of the prototype say of a key in either of its revisions, which number them differently."""
+
+
+def _by_tdns(error: ExtendedError, codepoints: CodePoints) -> Result:
+    """What an extended error of the prototype means: its text where that tells, else its number today."""
+    text = error.text.lower()
+    for words, result in _TEXTS:
+        if words in text:
+            return result
+    return {
+        codepoints.ede_tdns_key_unknown: Result.KEY_UNKNOWN,
+        codepoints.ede_tdns_key_not_trusted: Result.KEY_PENDING,
+        codepoints.ede_tdns_no_delegation_sync: Result.NOT_OFFERED,
+        codepoints.ede_tdns_validation_failed: Result.KEY_FAILED,
+        codepoints.ede_tdns_manual_bootstrap: Result.MANUAL,
+        # mend the child: the text says what
+        codepoints.ede_tdns_incoherent: Result.REFUSED,
+        codepoints.ede_tdns_unverified: Result.FAILED,
+        codepoints.ede_tdns_upload_not_taken: Result.LOOKED_UP,
+    }[error.code]
 
 
 def explain(response: Response, codepoints: CodePoints) -> str:

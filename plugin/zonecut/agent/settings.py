@@ -162,6 +162,9 @@ class ChildSettings(_Section):
         description="`rising`: a version of the zone with a lower serial (RFC 1982) than the one acted on comes from a"
         " server that has not caught up, and is waited for; `any`: where serials mean nothing.",
     )
+    patience: PositiveFloat = Field(
+        14400, description="For how long a refusal is tried again before a person is asked (`held`)."
+    )
     confirm: PositiveFloat = Field(
         600, description="For how long the parent's servers may take to publish an accepted change before it is said."
     )

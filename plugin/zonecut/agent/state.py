@@ -52,16 +52,42 @@ class Roll:
     stage: Stage
     since: float
     other: str | None = None
+    attempts: int = 0
+    """Failures in a row, since it came to a stage for the first time."""
+    next_at: float = 0.0
+    """When its next step is due after a failure."""
+    furthest: Stage | None = None
+    """The last stage that it has come to; it may have gone back since."""
+    vouched: bool = True
+    """Whether somebody vouches for the answer with which the new key was taken."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"stage": self.stage.value, "since": self.since, "other": self.other}
+        return {
+            "stage": self.stage.value,
+            "since": self.since,
+            "other": self.other,
+            "attempts": self.attempts,
+            "next_at": self.next_at,
+            "furthest": None if self.furthest is None else self.furthest.value,
+            "vouched": self.vouched,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Roll":
-        return cls(Stage(document["stage"]), document["since"], document["other"])
+        """The roll in such a document; what an older version did not know has its default."""
+        furthest = document.get("furthest")
+        return cls(
+            Stage(document["stage"]),
+            document["since"],
+            document["other"],
+            document.get("attempts", 0),
+            document.get("next_at", 0.0),
+            None if furthest is None else Stage(furthest),
+            document.get("vouched", True),
+        )
 
 
-_LISTS = ("announced", "receiver_keys", "published", "copies", "notes")
+_LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +105,15 @@ class AgentState:
     next_at: float = 0.0
     """When the next step is due."""
     attempts: int = 0
-    """Failures in a row."""
+    """Failures since all was last well, or a milestone was reached."""
+    talks: int = 0
+    """Messages to the receiver since then."""
+    quiet_until: float = 0.0
+    """When the next of them may go, if there were many."""
+    milestones: tuple[str, ...] = ()
+    """How far it has come since all was last well."""
+    decided_at: float = 0.0
+    """When this was written down."""
     key: str | None = None
     """The key that signs."""
     key_since: float = 0.0
@@ -91,13 +125,19 @@ class AgentState:
     """The receiver has taken the key, trusted or not."""
     rebootstrapped: bool = False
     """The key was forgotten by the receiver once already since the last change that it accepted."""
-    refusals: int = 0
-    """Refusals in a row; one is no reason to stop, several are."""
+    refused_since: float | None = None
+    """When the first refusal came since all was last well; one is no reason to stop, hours of them are."""
+    doubted: bool = False
+    """A refusal came: what the receiver makes of the key is asked before anything else."""
     sent: str | None = None
     """Digest of the delegation that the receiver accepted and the parent does not publish yet."""
     sent_at: float = 0.0
+    vouched: bool = True
+    """Whether somebody vouches for that acceptance: else only what the parent publishes tells."""
+    accepted: str | None = None
+    """Digest of the delegation that was accepted last, published or not."""
     unheeded: int = 0
-    """How often an accepted change was not published in time."""
+    """How often it was accepted and not published in time."""
     differs_since: float | None = None
     """When the child and the parent were first seen to differ."""
     settled: str | None = None
@@ -127,6 +167,10 @@ class AgentState:
     """What does not hinder and should be known: records that were left out, servers of the parent that are silent, KEY
     records that are not published."""
     roll: Roll | None = None
+    displaced_at: float | None = None
+    """When our KEY was first missed in the zone with somebody else's in its place."""
+    replaced: bool = False
+    """It was put back once already, since the parent trusts it."""
 
     @property
     def does(self) -> Phase:

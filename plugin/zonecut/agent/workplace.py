@@ -1,6 +1,7 @@
 """What the steps of one zone's agent work with: its keys, the ways to read and to publish, and whom it talks to."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
@@ -24,8 +25,9 @@ from zonecut.agent.state import AgentState, Stage
 from zonecut.plugin import BackendError
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.codepoints import CodePoints, ReceiverState
 from zonecut.protocol.keys import Key, UnusableKey
+from zonecut.protocol.keystate import state_text
 from zonecut.resolve import Resolver
 from zonecut.store import AuditEntry
 
@@ -92,7 +94,8 @@ class Left(Exception):
 
 @dataclass
 class Workplace:
-    """The parts of one zone's agent. `clock` gives seconds since the epoch, `chance` numbers from 0 to 1."""
+    """The parts of one zone's agent. `clock` gives seconds since the epoch, `chance` numbers from 0 to 1, and
+    `monotonic` seconds that nobody sets."""
 
     zone: bytes
     settings: ChildSettings
@@ -106,6 +109,7 @@ class Workplace:
     audit: Callable[[AuditEntry], Awaitable[None]]
     clock: Callable[[], float]
     chance: Callable[[], float]
+    monotonic: Callable[[], float] = time.monotonic
     _parent: Parent | None = field(default=None, init=False)
     _passed: dict[_Place, float] = field(default_factory=dict, init=False)
     """Receivers that did not answer lately, and until when others come first."""
@@ -142,11 +146,11 @@ class Workplace:
         self._parent = None
 
     def _is_passed(self, party: Party) -> bool:
-        return self.clock() < self._passed.get(_place(party), 0.0)
+        return self.monotonic() < self._passed.get(_place(party), 0.0)
 
     def _pass_over(self, party: Party) -> bool:
         """Have the others come first for a while; False where none is left that has not been passed over, too."""
-        parent, now = self._parent, self.clock()
+        parent, now = self._parent, self.monotonic()
         everyone = () if parent is None or parent.party is None else (parent.party, *parent.others)
         fresh = any(not self._is_passed(each) for each in everyone if _place(each) != _place(party))
         # where nobody answers, it begins with the first again
@@ -162,7 +166,7 @@ class Workplace:
         One that does not answer comes after the others that are announced, from the next step on.
         """
         target = names.to_text(party.target)
-        wait = self.courtesy.delay(target, self.clock())
+        wait = self.courtesy.delay(target, self.monotonic())
         if wait > 0:
             raise Left(party.target, 0.0 if self._pass_over(party) else wait)
         several = self._parent is not None and bool(self._parent.others)
@@ -177,7 +181,7 @@ class Workplace:
         )
         heard, said = await talk(conversation)
         if heard.result is Result.SILENT:
-            self.courtesy.silent(target, self.clock())
+            self.courtesy.silent(target, self.monotonic())
         else:
             self.courtesy.answered(target)
         if heard.result in _ELSEWHERE:
@@ -212,6 +216,14 @@ class Workplace:
         """Have what should be published put back, and at the names of new name servers; what hinders, in sentences."""
         try:
             keys = published_keys(state, await asyncio.to_thread(self.keys.all))
+            if (rival := await self._rival(state, keys)) is not None:
+                if state.displaced_at is None:
+                    _log.warning("agent.key-shared", zone=names.to_text(self.zone), reason=rival)
+                displaced_at = self.clock() if state.displaced_at is None else state.displaced_at
+                if not _is_put_back(state):
+                    return replace(state, displaced_at=displaced_at), (rival,)
+                state = replace(state, replaced=True)
+            state = replace(state, displaced_at=None)
             state, publication = await self.publish(state, *keys)
         except (BackendError, SourceError) as error:
             return state, (f"whether the KEY is published is not known: {error.reason}",)
@@ -222,6 +234,27 @@ class Workplace:
             lines = publication.places[0].difference.to_text(self.codepoints).splitlines()
             hindered += [f"to be changed by hand: {line}" for line in lines]
         return state, tuple(hindered)
+
+    async def _rival(self, state: AgentState, keys: Sequence[OwnKey]) -> str | None:
+        """A sentence where our KEY, which was published, is not in the zone any more, and somebody else's is.
+
+        Two agents with one key do that once one of them has rolled it. Raises SourceError, UnusableKey, OSError.
+        """
+        content = await self.source.content()
+        own = {own.key.rdata for own in keys}
+        before = {Key.from_text(text).rdata for text in state.published}
+        if not content.key or not own & before or not own.isdisjoint(content.key):
+            return None
+        ours = before | {key.rdata for key in await asyncio.to_thread(self.keys.ever)}
+        foreign = [Key.from_rdata(self.zone, rdata) for rdata in content.key if rdata not in ours]
+        if not foreign:
+            return None
+        tags = ", ".join(str(key.tag) for key in foreign)
+        missing = ", ".join(str(key.key.tag) for key in keys)
+        return (
+            f"somebody else uses this key: KEY {missing} is not at {names.to_text(self.zone)} any more, and KEY {tags}"
+            f" stands there, of which there are no files here"
+        )
 
     async def close(self) -> None:
         """Release what the zone is read and written with; never raises."""
@@ -239,6 +272,13 @@ class Workplace:
 
 def _place(party: Party) -> _Place:
     return party.target, party.addresses
+
+
+def _is_put_back(state: AgentState) -> bool:
+    """Whether our KEY goes back into the zone out of which somebody else took it: once, and if the parent trusts it."""
+    if state.displaced_at is None or state.word_at is None or state.replaced:
+        return False
+    return state.word == state_text(ReceiverState.TRUSTED) and state.word_at > state.displaced_at
 
 
 def _is_copy(place: Place, state: AgentState) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import machine
-from zonecut.agent.ceremony import STEPS, make_and_publish, own_key
+from zonecut.agent import machine, rollstate
+from zonecut.agent.ceremony import STEPS, ask, make_and_publish, own_key
 from zonecut.agent.childkeys import OwnKey
+from zonecut.agent.content import ZoneContent
 from zonecut.agent.keeping import keep
 from zonecut.agent.learned import learn
 from zonecut.agent.party import NoParty, Party
@@ -25,6 +26,10 @@ TOLD_PAUSE = 0.5
 """Seconds between two looks at the zone however often somebody says that it has changed: anybody can say so."""
 STORE_PAUSE = 5.0
 """Seconds until the next try when the store does not work."""
+CLOCK_SET = 5.0
+"""Seconds by which the clock has to jump for that to count as having been set."""
+_ASKS = frozenset((Phase.BOOTSTRAPPING, Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
+"""The phases in which the receiver is asked about the key before a person is, and while one is waited for."""
 _KEEPING = frozenset((Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +48,8 @@ class ZoneAgent:
         self._poll_at = 0.0
         self._looked_at = 0.0
         self._mark: object = None
+        self._seen: ZoneContent | None = None
+        self._offset, self._ahead = self._clocks_apart(), 0.0
 
     @property
     def zone(self) -> bytes:
@@ -88,8 +95,13 @@ class ZoneAgent:
 
     def _forget(self) -> None:
         """What was found out is not in the store: look at it, and at the zone, again."""
-        self._stored = self._mark = None
+        self._stored = self._mark = self._seen = None
         self._told = True
+
+    def look_at_clock(self) -> None:
+        """Go on at once with what was in vain, if the clock was set meanwhile."""
+        if abs(self._clocks_apart() - self._offset) >= CLOCK_SET:
+            self._poke.set()
 
     async def close(self) -> None:
         """Release what the zone is read and written with."""
@@ -99,33 +111,53 @@ class ZoneAgent:
         """Where the zone stands. Raises StoreUnavailable."""
         if self._stored is None:
             self._stored = await self._table.get(self.zone)
+            self._offset, self._ahead = self._clocks_apart(), 0.0
+            if self._stored is not None:
+                # what was written down later than now was written by a clock that was ahead
+                written = AgentState.from_json(self._stored.document).decided_at
+                self._ahead = max(written - self.place.clock(), 0.0)
         if self._stored is None:
             return machine.begin(self.place.now())
-        return AgentState.from_json(self._stored.document)
+        state = AgentState.from_json(self._stored.document)
+        jumped = self._clocks_apart() - self._offset
+        if abs(jumped) < CLOCK_SET:
+            return machine.shifted(state, -self._ahead)
+        return machine.clock_set(machine.shifted(state, jumped - self._ahead), self.place.now())
 
-    async def save(self, state: AgentState) -> None:
-        """Keep where the zone stands now. Raises StoreConflict when another process has kept something else."""
+    async def save(self, state: AgentState) -> AgentState:
+        """Keep where the zone stands now; the state as it was written down.
+
+        Raises StoreConflict when another process has kept something else.
+        """
+        state = replace(state, decided_at=self.place.clock())
         stored = StoredAgent(self.zone, self.version, state.phase.value, state.to_json(), 0.0)
         self._stored = await self._table.put(stored)
+        self._offset, self._ahead = self._clocks_apart(), 0.0
+        return state
+
+    def _clocks_apart(self) -> float:
+        """Seconds between the clock and the one that nobody sets: another number once it was set."""
+        return self.place.clock() - self.place.monotonic()
 
     async def step(self, state: AgentState) -> AgentState:
         """Take the step that is due, and keep where that leads. Raises StoreConflict, StoreUnavailable."""
         after = await self._step(state)
-        if after != state:
-            await self.save(after)
+        if after != state or self._stored is None or state != AgentState.from_json(self._stored.document):
+            after = await self.save(after)
             _tell(self.zone, state, after)
         return after
 
     def _wait(self, state: AgentState) -> float:
         """Seconds until there is something to do."""
-        due = state.next_at
+        now = self.place.monotonic()
+        wait = state.next_at - self.place.clock()
+        # nothing is ever put off for longer
+        wait = wait if wait <= 2 * self._longest else 0.0
         if state.phase in _KEEPING or state.phase is Phase.HELD:
-            due = min(due, self._poll_at)
+            wait = min(wait, self._poll_at - now)
         if self._told:
-            due = min(due, self._looked_at + TOLD_PAUSE)
-        wait = due - self.place.clock()
-        # nothing is ever put off for longer, unless the clock was set back meanwhile
-        return wait if wait <= 2 * self._longest else 0.0
+            wait = min(wait, self._looked_at + TOLD_PAUSE - now)
+        return min(wait, self.place.settings.poll)
 
     @property
     def _longest(self) -> float:
@@ -142,7 +174,7 @@ class ZoneAgent:
 
     async def _work(self, state: AgentState) -> None:
         """Look whether the zone has changed, if it is time to, and take the step that is due then."""
-        now = self.place.clock()
+        now = self.place.monotonic()
         told = self._told and now >= self._looked_at + TOLD_PAUSE
         if told or now >= self._poll_at:
             self._told, self._looked_at = False, now
@@ -157,16 +189,24 @@ class ZoneAgent:
             await self.step(state)
 
     async def _has_changed(self) -> bool:
-        """Whether the zone is another than at the last look; at the first look, it may be. Raises SourceError."""
-        before, self._mark = self._mark, None  # what cannot be read may be another when it can be again
-        self._mark = await self.place.source.mark()
-        return before is None or self._mark != before
+        """Whether what of the zone matters is another than at the last look; at the first look, it may be.
+
+        A zone whose other records change all the time has another serial each time, and nothing to be sent. Raises
+        SourceError.
+        """
+        before, known = self._seen, self._mark
+        self._seen = self._mark = None  # what cannot be read may be another when it can be again
+        mark = await self.place.source.mark()
+        is_same = before is not None and mark == known
+        seen = before if is_same else replace(await self.place.source.content(), serial=None)
+        self._seen, self._mark = seen, mark
+        return before is None or seen != before
 
     async def _unreadable(self, state: AgentState, error: SourceError) -> AgentState:
         """The zone cannot be looked at: nobody is to take it for in sync meanwhile."""
         _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
         # what somebody told us is not forgotten because the server was busy
-        self._poll_at = min(self._poll_at, self.place.clock() + self.place.settings.retry_first)
+        self._poll_at = min(self._poll_at, self.place.monotonic() + self.place.settings.retry_first)
         if state.phase is not Phase.IN_SYNC or state.attempts:
             return state
         failing = machine.failed(state, _cannot_be_read(error), self.place.now())
@@ -177,7 +217,7 @@ class ZoneAgent:
     async def _step(self, state: AgentState) -> AgentState:
         place = self.place
         try:
-            return await self._act(state)
+            return machine.paced(state, await self._act(state), place.now())
         except NoParty as error:
             place.forget_parent()
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
@@ -213,6 +253,8 @@ class ZoneAgent:
             advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
             return machine.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
         stepped = await self._with_key(state, own, parent, parent.party)
+        if stepped.phase is Phase.HELD and state.phase is not Phase.HELD and stepped.word_at == state.word_at:
+            stepped = await self._ask_before_holding(stepped, own, parent.party)
         remark = await asyncio.to_thread(place.keys.remark, own, place.clock())
         if remark is None or remark in stepped.notes:
             return stepped
@@ -222,13 +264,38 @@ class ZoneAgent:
 
     async def _with_key(self, state: AgentState, own: OwnKey, parent: Parent, party: Party) -> AgentState:
         place = self.place
+        if (state.doubted or state.phase is Phase.HELD) and state.does in _ASKS:
+            asked = await self._ask(state, own, party)
+            if asked.does is not state.does or (state.phase is not Phase.HELD and asked.next_at > place.clock()):
+                return asked
+            state = asked
         if state.does in STEPS:
             return await STEPS[state.does](place, state, own, party)
-        if machine.roll_is_due(state, place.now()):
-            state = machine.begin_roll(state, place.now())
+        if rollstate.roll_is_due(state, place.now()):
+            state = rollstate.begin_roll(state, place.now())
         if state.roll is not None and state.phase is Phase.IN_SYNC and state.differs_since is None:
             return await self._roll(state, parent)
         return await keep(place, state, own, parent)
+
+    async def _ask_before_holding(self, held: AgentState, own: OwnKey, party: Party) -> AgentState:
+        """Where a zone stands that is to be held, once the receiver was asked about the key."""
+        if held.does not in (*_ASKS, Phase.ASKING) or held.displaced_at is not None:
+            return held
+        asked = await self._ask(held, own, party)
+        if held.rebootstrapped and asked.phase is Phase.BOOTSTRAPPING and not asked.uploaded:
+            # it was uploaded once more already
+            return replace(held, word=asked.word, word_at=asked.word_at, talks=asked.talks)
+        return asked
+
+    async def _ask(self, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+        """What the receiver makes of the key, after a refusal and while a person is waited for.
+
+        If it says nothing of the key, or that it trusts it, the state stays what it was.
+        """
+        asked = await ask(self.place, state, own, party)
+        if asked.word_at != state.word_at:
+            return asked
+        return replace(state, doubted=False, talks=asked.talks, quiet_until=asked.quiet_until)
 
     async def _roll(self, state: AgentState, parent: Parent) -> AgentState:
         """A step of the roll, or, while it waits, a look whether all is still in step."""

@@ -49,7 +49,7 @@ async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -
 
         def begin(state: AgentState) -> AgentState:
             now = agent.place.now()
-            fresh = replace(state, rebootstrapped=False, refusals=0)
+            fresh = replace(machine.well(state), rebootstrapped=False, doubted=False, displaced_at=None, replaced=False)
             return machine.move(fresh, Phase.NO_KEY, "asked for by an operator", now)
 
         def tell(state: AgentState) -> None:

@@ -43,7 +43,7 @@ def command(
 
 
 async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abandon: bool, as_json: bool) -> "AgentState":
-    from zonecut.agent import machine
+    from zonecut.agent import rollstate
 
     async with child_work.agent_of(loaded, section) as agent:
         state = await agent.load()
@@ -55,7 +55,7 @@ async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abando
         def begin(state: "AgentState") -> "AgentState":
             _check(state, names.to_text(section.apex), abandon)  # a daemon may have taken it further since
             now = agent.place.now()
-            return machine.abandon_roll(state, now) if abandon else machine.begin_roll(state, now)
+            return rollstate.abandon_roll(state, now) if abandon else rollstate.begin_roll(state, now)
 
         def tell(state: "AgentState") -> None:
             if not as_json:

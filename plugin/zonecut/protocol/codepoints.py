@@ -167,9 +167,16 @@ class CodePoints:
     ede_key_known_not_trusted: int = 49160
     ede_key_validation_failed: int = 49161
     ede_manual_bootstrap_required: int = 49162
-    ede_tdns_key_unknown: int = 514
-    """Extended error of the prototype `tdns`, which a child reads; `ede_tdns_key_not_trusted`, too."""
-    ede_tdns_key_not_trusted: int = 515
+    ede_tdns_key_unknown: int = 513
+    """Extended errors of the prototype `tdns`, as it has numbered them since August 2026: the `ede_tdns_*`. Before, 514
+    and 515 stood for the first two, with the same texts."""
+    ede_tdns_key_not_trusted: int = 514
+    ede_tdns_no_delegation_sync: int = 515
+    ede_tdns_validation_failed: int = 541
+    ede_tdns_manual_bootstrap: int = 542
+    ede_tdns_incoherent: int = 543
+    ede_tdns_unverified: int = 544
+    ede_tdns_upload_not_taken: int = 545
     keystate_option: int = 65002
     """EDNS option code of KeyState (draft-berra-dnsop-keystate)."""
     dsync_update: int = 2

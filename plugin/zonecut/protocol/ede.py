@@ -43,12 +43,29 @@ def describe(code: int, codepoints: CodePoints) -> str:
         codepoints.ede_key_known_not_trusted: "Key Known, Not Trusted",
         codepoints.ede_key_validation_failed: "Key Validation Failed",
         codepoints.ede_manual_bootstrap_required: "Manual Bootstrap Required",
-        codepoints.ede_tdns_key_unknown: "Key Unknown",
-        codepoints.ede_tdns_key_not_trusted: "Key Known, Not Trusted",
     }
     if code in experimental:
         return experimental[code]
+    if code in tdns_codes(codepoints):
+        # what it means stands in its text: two revisions number differently
+        return "tdns"
     try:
         return EdeCode(code).name.replace("_", " ").title()
     except ValueError:
         return f"INFO-CODE {code}"
+
+
+def tdns_codes(codepoints: CodePoints) -> frozenset[int]:
+    """The private INFO-CODEs of the prototype `tdns`."""
+    return frozenset(
+        (
+            codepoints.ede_tdns_key_unknown,
+            codepoints.ede_tdns_key_not_trusted,
+            codepoints.ede_tdns_no_delegation_sync,
+            codepoints.ede_tdns_validation_failed,
+            codepoints.ede_tdns_manual_bootstrap,
+            codepoints.ede_tdns_incoherent,
+            codepoints.ede_tdns_unverified,
+            codepoints.ede_tdns_upload_not_taken,
+        )
+    )
