@@ -33,7 +33,7 @@ QUICK = {
     "retry_first": 0.2,
     "retry_longest": 1,
     "confirm": 20,
-    "patience": 2,
+    "patience": 1,
     "key": {"roll_wait": 1},
 }
 """Settings of an agent that is not patient."""

@@ -113,14 +113,14 @@ def _unknown(state: AgentState, said: str, now: Now) -> AgentState:
     That is what becomes of a key that another one of this child has superseded.
     """
     missing = replace(state, uploaded=False)
-    if state.phase is Phase.HELD and state.does is Phase.BOOTSTRAPPING:
+    if state.does is Phase.BOOTSTRAPPING and (state.phase is Phase.HELD or not state.uploaded):
+        # why it could not be uploaded is still what is to be known
         return missing
     if not state.uploaded or state.does is not Phase.BOOTSTRAPPING:
         return move(missing, Phase.BOOTSTRAPPING, said, now)
     reason = f"{said}, though it was uploaded"
-    advice = state.advice or _another_key()
     if state.refused_since is None or now.time - state.refused_since < now.settings.patience:
-        return failed(missing, reason, now, advice)
+        return failed(missing, reason, now, state.advice)
     return hold(missing, reason, _another_key(), now)
 
 
