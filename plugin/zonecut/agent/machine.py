@@ -236,7 +236,9 @@ def differs(state: AgentState, digest: str, summary: str, now: Now) -> AgentStat
         due = fresh if state.phase is Phase.OUT_OF_SYNC else move(fresh, Phase.OUT_OF_SYNC, summary, now)
         return due if now.time >= state.quiet_until else replace(due, next_at=state.quiet_until)
     waited = max(now.time - state.sent_at, 0.0)
-    if waited < now.settings.confirm:
+    # what nobody vouches for may not have been an answer of the receiver's: soon once more, then ever more seldom
+    soon = now.later(state.attempts + 2) - now.time
+    if waited < (now.settings.confirm if state.vouched else min(soon, now.settings.confirm)):
         pause_ = min(max(waited, FIRST_LOOK), LAST_LOOK)
         reason = f"accepted, not published yet: {summary}"
         return replace(move(seen, Phase.OUT_OF_SYNC, reason, now), next_at=now.time + pause_)
@@ -251,7 +253,9 @@ def _unheeded(state: AgentState, reason: str, now: Now) -> AgentState:
         else "the receiver answers without a signature that counts, and the parent's servers do not follow: ask the"
         " parent's operator"
     )
-    if again.unheeded < PATIENCE:
+    since = now.time if state.differs_since is None else state.differs_since
+    is_early = not state.vouched and now.time - since < PATIENCE * now.settings.confirm
+    if again.unheeded < PATIENCE or is_early:
         return failed(at(again, Phase.OUT_OF_SYNC, now), reason, now, advice)
     return hold(again, f"{reason} ({again.unheeded} times)", advice, now, resumes=Phase.OUT_OF_SYNC)
 
