@@ -94,6 +94,7 @@ async def test_a_zone_that_cannot_be_looked_at_is_not_said_to_be_in_sync(tmp_pat
         settings=settings,
         source=looks,
         clock=loop.time,
+        monotonic=loop.time,
         chance=lambda: 0.5,
         now=lambda: Now(loop.time(), 0.5, settings),
     )
