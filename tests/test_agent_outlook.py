@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from zonecut.agent import machine
+from zonecut.agent import machine, rollstate
 from zonecut.agent.machine import Now
 from zonecut.agent.outlook import Doubt, Outlook, outlook
 from zonecut.agent.settings import ChildSettings, PrimarySettings
@@ -60,12 +60,12 @@ def test_a_key_that_is_not_there_is_no_success() -> None:
 
 def test_a_roll_that_is_refused_is_told_while_the_delegation_is_found_right() -> None:
     rolling = replace(WELL, roll=Roll(Stage.ADD, NOW, "BBBB"))
-    refused = machine.failed(rolling, "it answers REFUSED, Prohibited (18)", now(10), "ask the parent's operator")
+    refused = rollstate.roll_failed(rolling, "it answers REFUSED, Prohibited (18)", now(10), "ask the parent's operator")
     looked_at = machine.in_sync(refused, "digest", "00", now(20))
     told = of(looked_at, 20)
     assert (told.word, told.reason) == (Doubt.FAILING, "it answers REFUSED, Prohibited (18)")
     assert told.advice == "ask the parent's operator"
-    assert of(machine.advance(looked_at, Stage.ASK, now(30)), 30).in_sync
+    assert of(rollstate.advance(looked_at, Stage.ASK, now(30)), 30).in_sync
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.IN_SYNC])
