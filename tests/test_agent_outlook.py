@@ -60,7 +60,8 @@ def test_a_key_that_is_not_there_is_no_success() -> None:
 
 def test_a_roll_that_is_refused_is_told_while_the_delegation_is_found_right() -> None:
     rolling = replace(WELL, roll=Roll(Stage.ADD, NOW, "BBBB"))
-    refused = rollstate.roll_failed(rolling, "it answers REFUSED, Prohibited (18)", now(10), "ask the parent's operator")
+    reason, advice = "it answers REFUSED, Prohibited (18)", "ask the parent's operator"
+    refused = rollstate.roll_failed(rolling, reason, now(10), advice)
     looked_at = machine.in_sync(refused, "digest", "00", now(20))
     told = of(looked_at, 20)
     assert (told.word, told.reason) == (Doubt.FAILING, "it answers REFUSED, Prohibited (18)")
