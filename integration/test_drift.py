@@ -87,7 +87,7 @@ def test_what_zonecut_left_is_no_difference_and_ttls_are_those_of_the_server(wor
 
 
 def test_what_the_ledger_knows_nothing_of_is_no_difference(world: World) -> None:
-    world.server.edit(Add(UNTOUCHED, 60, "NS", "ns.elsewhere.test."))
+    world.server.edit(Add(UNTOUCHED, 86400, "NS", "ns.elsewhere.test."))
     until(lambda: any("elsewhere" in each for each in world.records(UNTOUCHED)), timeout=5, what="the edit is served")
     document = shown(world, UNTOUCHED, 0)
     assert (document["ledger"], document["difference"]) == (None, None)

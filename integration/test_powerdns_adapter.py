@@ -6,7 +6,7 @@ import sqlite3
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
 from zonecut.protocol.svcb import Method, Svcb
 from zonecut_powerdns import PowerDnsOptions
+from zonecut_powerdns.api import Api
 from zonecut_powerdns.backend import PowerDnsBackend
 
 OpenBackend = Callable[..., Awaitable[PowerDnsBackend]]
@@ -587,3 +588,18 @@ async def test_a_zone_without_soa_holds_no_absence(pdns: PowerDns, open_backend:
             database.execute("UPDATE records SET domain_id = -domain_id")
     await backend.write([change])
     assert await backend.verify([change]) == ()
+
+
+async def test_a_long_export_is_taken_before_it_is_looked_at(start_pdns: StartPowerDns) -> None:
+    """PowerDNS 4.9 ends the connection of one who takes some seconds, as who looks at very many delegations does."""
+    strings = " ".join(['"' + 250 * "x" + '"'] * 200)
+    zone = ParentZone(PARENT, delegations=3)
+    long = "".join(f"t{number} TXT {strings}\n" for number in range(400))
+    pdns = start_pdns(ParentZone(PARENT, text=zone.master_file + long))
+    options = PowerDnsOptions(url=pdns.url, api_key=pdns.api_key_file, timeout=30)
+    api = Api(names.from_text(PARENT), options, pdns.api_key_file.read_text().strip())
+    async with aclosing(api.export()) as parts:
+        lines = len(await anext(parts))
+        pdns.kill()
+        lines += sum([len(part) async for part in parts])
+    assert lines >= 400
