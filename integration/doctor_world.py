@@ -100,11 +100,12 @@ class DoctorWorld(PlayedParent):
         done = run_command(argv, cwd=directory, timeout=120)
         return done.returncode, done.stdout, done.stderr
 
-    def look(self) -> Report:
-        """What the doctor says, without the command around it."""
+    def look(self, *remembered: Key) -> Report:
+        """What the doctor says, without the command around it; `remembered` are keys of receivers that it has seen."""
         settings = PLAIN.model_copy(update={"parent": ParentSettings(addresses="any")})
         child = names.from_text(CHILD)
-        return diagnose(asyncio.run(examine(self.lookups, child, settings, port=self.port, parent_port=self.port)))
+        looks = examine(self.lookups, child, settings, port=self.port, parent_port=self.port, remembered=remembered)
+        return diagnose(asyncio.run(looks))
 
 
 def attention(report: Report) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from zonecut.cli.doctor import code_of
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackZone, Transport, faults
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Opcode, RRType
-from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.sig0 import signatures
 from zonecut.protocol.svcb import Method
@@ -246,6 +247,35 @@ def test_signatures_out_of_their_time_make_one_look_at_the_clock(receiver: Hosti
         assert "clock" in finding.advice
 
 
+def test_what_holds_now_and_not_for_long_or_not_for_everybody(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        now = int(time.time())
+        world.child.sign_for(now - 86400, now + 100)
+        assert set(attention(world.look())) == {"DNSKEY_SIGNATURE_ENDS_SOON"}
+        world.child.sign_for(now - 86400, now + 86400 * 7)
+        keys = world.child.get(world.child.origin, DNSKEY)
+        assert keys is not None
+        (ksk,) = (rdata for rdata in keys if rdata.flags & 1)
+        old = dns.dnssec.make_ds(world.child.origin, ksk, "SHA1", validating=True).to_digestable()
+        child = names.from_text(CHILD)
+        world.delegate(Delegation.of(child, [*world.own_records(), RR(child, RRType.DS, old)]))
+        report = world.look()
+        assert set(attention(report)) == {"DS_UNSUPPORTED"}
+        assert report.find("INSECURE")
+        other = RR(child, RRType.DS, b"\0\1\x08" + world.ds()[0].rdata[3:])
+        world.delegate(Delegation.of(child, [*world.own_records(), *world.ds(), other]))
+        assert set(attention(world.look())) == {"DS_ALGORITHM_SIGNS_NOTHING"}
+
+
+def test_more_addresses_than_are_asked_are_named(receiver: HostileReceiver) -> None:
+    with DoctorWorld(receiver) as world:
+        world.child.put("ns1", "A", ONE, *(f"127.53.1.{number}" for number in range(1, 6)))
+        told = attention(world.look())
+        assert "GLUE_DIFFERS" in told
+        assert "NOT_ALL_LOOKED_AT" in told
+        assert f"ns1.{CHILD} (127.53.1." in told["NOT_ALL_LOOKED_AT"]
+
+
 def test_cds_asks_for_another_ds(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
         keys = world.child.get(world.child.origin, DNSKEY)
@@ -326,6 +356,7 @@ def test_a_receiver_whose_key_is_bogus_or_missing(receiver: HostileReceiver) -> 
         report = world.look()
         (finding,) = report.find("RECEIVER_KEY_UNKNOWN")
         assert (finding.severity, "does not verify" in finding.seen) == (Severity.PROBLEM, True)
+        assert set(attention(world.look(receiver.key.pair.key))) == {"RECEIVER_KEY_BOGUS"}
         world.parents.override(UPDATER, "KEY")
         world.publish_keys()
         assert set(attention(world.look())) == {"RECEIVER_KEY_MISSING"}

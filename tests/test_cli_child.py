@@ -215,3 +215,58 @@ def test_the_keys_in_use_are_the_one_that_signs_and_that_of_a_roll(household: Ho
     assert published(second.fingerprint, Roll(Stage.UNPUBLISH, 0.0, first.fingerprint)) == (second,)
     assert published("gone") == (third,)
     assert published_keys(None, []) == ()
+
+
+# check-config --strict
+
+
+def strictly(household: Household, entry: str) -> list[str]:
+    """The problems with a configuration of which this is the child's entry."""
+    text = CONFIGURATION.format(directory=household.directory, zone=ZONE, sides=entry)
+    (household.directory / "zonecut.yaml").write_text(text)
+    ended = household.zonecut("check-config", "--strict", "--json")
+    problems: list[str] = ended.document["problems"]
+    assert ended.code == (1 if problems else 0)
+    assert all(problem.startswith(f"children[0]: {ZONE}: ") for problem in problems)
+    return [problem.removeprefix(f"children[0]: {ZONE}: ") for problem in problems]
+
+
+def test_strict_opens_the_servers_on_which_a_childs_key_is_to_be_published(household: Household) -> None:
+    backend = f"    backend: {BACKEND.format(directory=household.directory, zone=ZONE)}"
+    assert strictly(household, backend) == []
+    zone_file = household.directory / f"{ZONE}zone"
+    zone_file.write_text("".join(line for line in zone_file.read_text().splitlines(True) if "$INCLUDE" not in line))
+    (alone,) = strictly(household, backend)
+    assert "$INCLUDE" in alone
+    primary, included = strictly(household, f'{backend}\n    primary: {{server: "127.0.0.1:9"}}')
+    assert "127.0.0.1:9" in primary
+    assert included == alone
+    zone_file.unlink()
+    (gone,) = strictly(household, backend)
+    assert "No such file" in gone
+
+
+def test_strict_tells_of_each_server_of_a_child(household: Household) -> None:
+    key = household.directory / "tsig.key"
+    key.touch(mode=0o600)
+    key.write_text('key "zonecut" { algorithm hmac-sha256; secret "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"; };\n')
+    away = f'{{adapter: bind, server: "127.0.0.1:9092", tsig: {key}}}'
+    problems = strictly(
+        household,
+        f'    primary: {{server: "127.0.0.1:9091"}}\n    backend: {away}\n'
+        f"    signalling: [{{zone: operator.example., backend: {away.replace('9092', '9093')}}}]",
+    )
+    assert [[port for port in ("9091", "9092", "9093") if f"127.0.0.1:{port}" in problem] for problem in problems] == [
+        ["9091"],
+        ["9092"],
+        ["9093"],
+    ]
+
+
+def test_strict_reads_the_keys_of_a_child(household: Household) -> None:
+    household.zonecut("child", "keygen", ZONE)
+    (own,) = household.keys.all()
+    own.file.with_suffix(".private").unlink()
+    (problem,) = strictly(household, f"    backend: {BACKEND.format(directory=household.directory, zone=ZONE)}")
+    assert problem.startswith("its key: ")
+    assert str(own.file) in problem

@@ -12,7 +12,7 @@ from zonecut.agent.machine import Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.notifying import notify
 from zonecut.agent.parent_view import view_parent
-from zonecut.agent.party import Party
+from zonecut.agent.party import Party, Worth
 from zonecut.agent.serials import acted_on, advice_of, why_stale
 from zonecut.agent.soundness import Unsound, find_unsound, unseen
 from zonecut.agent.state import AgentState, Phase
@@ -76,8 +76,12 @@ async def _rest(
     if own is not None:
         state, hindered = await place.publish_again(state)
         state = replace(state, notes=(*state.notes, *hindered))
+    if parent.party is not None and parent.party.worth is Worth.REMEMBERED:
+        state = replace(state, notes=(*state.notes, f"the receiver's key: {parent.party.reason}"))
     now = place.now()
     rested = machine.in_sync(state, seen.digest, seen.octets, now)
+    if unsound is not None and unsound.passes:
+        return machine.failed(replace(rested, attempts=state.attempts), unsound.reason, now, unsound.advice)
     if unsound is not None:
         return machine.hold(rested, unsound.reason, unsound.advice, now, resumes=Phase.OUT_OF_SYNC)
     if state.phase is not Phase.IN_SYNC or state.differs_since is not None:

@@ -17,10 +17,14 @@ from zonecut.resolve import Status, Verdict, can_validate, check_dnskey_rrset
 
 @dataclass(frozen=True, slots=True)
 class Unsound:
-    """What is wrong, in a sentence, and what to do about it."""
+    """What is wrong, in a sentence, and what to do about it.
+
+    `passes`: perhaps by itself, as where a change is on its way to all servers of the parent.
+    """
 
     reason: str
     advice: str
+    passes: bool = False
 
 
 def unseen(content: ZoneContent, settings: DsSettings) -> str | None:
@@ -68,12 +72,22 @@ async def find_unsound(
 
 
 def _bogus(content: ZoneContent, shown: Sequence[tuple[bytes, ...]], now: float) -> Unsound | None:
-    for ds in shown:
-        if content.dnskey == ():
-            return _told_bogus(content, "the parent has a DS for it, and it is not signed")
-        if (trouble := check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now)) is not None:
-            return _told_bogus(content, trouble)
-    return None
+    troubles = [_trouble(content, ds, now) for ds in shown]
+    told = next(filter(None, troubles), None)
+    if told is None or None not in troubles:
+        return None if told is None else _told_bogus(content, told)
+    zone = names.to_text(content.zone)
+    return Unsound(
+        f"{zone} is bogus under the DS that some of the parent's servers show, and not under those of others: {told}",
+        "if it lasts, ask the parent's operator: one of these servers is stuck",
+        passes=True,
+    )
+
+
+def _trouble(content: ZoneContent, ds: tuple[bytes, ...], now: float) -> str | None:
+    if content.dnskey == ():
+        return "the parent has a DS for it, and it is not signed"
+    return check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now)
 
 
 def _told_bogus(content: ZoneContent, trouble: str) -> Unsound:
