@@ -1,14 +1,14 @@
-"""Adapters for servers that take UPDATEs and give transfers, read and written over one kept-open TCP connection.
+"""Adapters for servers that are read, and most of them written, by DNS alone.
 
-`bind` is for BIND 9, with all that is known of it; `rfc2136` for any other, of which is found out what can be. Writes
-are UPDATEs (RFC 2136) whose prerequisites state what is believed to be there; TSIG (RFC 8945) protects every message in
-both directions.
+`bind` is for BIND 9, with all that is known of it; `rfc2136` for any other, of which is found out what can be. They
+write UPDATEs (RFC 2136) whose prerequisites state what is believed to be there; TSIG (RFC 8945) protects every message
+in both directions. `manual` is for a zone that people change: it only reads.
 """
 
 from zonecut.plugin import Adapter, Backend, BackendContext, hookimpl
-from zonecut_bind.options import BindOptions, Rfc2136Options
+from zonecut_bind.options import BindOptions, ManualOptions, Rfc2136Options
 
-__all__ = ["BindOptions", "Rfc2136Options", "zonecut_adapters"]
+__all__ = ["BindOptions", "ManualOptions", "Rfc2136Options", "zonecut_adapters"]
 
 
 @hookimpl
@@ -17,6 +17,7 @@ def zonecut_adapters() -> list[Adapter]:
     return [
         Adapter(name="bind", options=BindOptions, create=_bind),
         Adapter(name="rfc2136", options=Rfc2136Options, create=_rfc2136),
+        Adapter(name="manual", options=ManualOptions, create=_manual),
     ]
 
 
@@ -31,3 +32,9 @@ def _rfc2136(context: BackendContext, options: Rfc2136Options) -> Backend:
     from zonecut_bind.anyserver import AnyServerBackend
 
     return AnyServerBackend(context, options)
+
+
+def _manual(context: BackendContext, options: ManualOptions) -> Backend:
+    from zonecut_bind.manual.backend import ManualBackend
+
+    return ManualBackend(context, options)

@@ -12,9 +12,10 @@ from zonecut.protocol.rrset import RRset, RRsetDifference
 from zonecut_bind import rrsets, updates
 from zonecut_bind.answers import failure
 from zonecut_bind.dialect import BIND, Operation
+from zonecut_bind.serial import EXISTS
 from zonecut_bind.server import Server
 from zonecut_bind.signing import check_made
-from zonecut_bind.updating import EXISTS, UpdatingBackend
+from zonecut_bind.updating import UpdatingBackend
 
 _LOOKS, _BETWEEN_LOOKS = 20, 0.05  # seconds; with inline signing, what is served follows within 12 ms
 

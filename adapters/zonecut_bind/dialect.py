@@ -1,7 +1,7 @@
 """Kinds of servers that take UPDATEs (RFC 2136): what they are called, and where an operator puts things right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -81,3 +81,16 @@ ANY_SERVER = Dialect(
     grant="let it write them (Knot: the acl's update-type and update-owner)",
     unfit="it may not take what these say",
 )
+
+PRIMARY = replace(
+    ANY_SERVER,
+    name="the zone's server",
+    refused={
+        Operation.UPDATE: "nothing is written here",
+        Operation.QUERY: "it must answer queries from here, with the key {key}",
+        Operation.TRANSFER: "it must let whoever comes from here, with the key {key}, transfer the zone",
+    },
+    elsewhere="it does not serve the zone, or not to the key {key}: look at `server`, at the zone's name and at `tsig`",
+    unknown_key="it has no key of that name and algorithm, or none that may transfer the zone",
+)
+"""Of one that is only read from."""

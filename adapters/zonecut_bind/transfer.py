@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, closing
-from struct import Struct
 
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendUnavailable
@@ -14,7 +13,7 @@ from zonecut.plugin.tsig import NotAuthentic, Signed, is_signed, sign, unsigned,
 from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.envelope import Envelope, Record
+from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import doubtful, failure
@@ -22,9 +21,9 @@ from zonecut_bind.connection import ConnectionLost, connect, discard, parse_answ
 from zonecut_bind.dialect import Operation
 from zonecut_bind.draining import Drain
 from zonecut_bind.rrsets import whole_rdata
+from zonecut_bind.serial import soa_serial
 from zonecut_bind.server import Server
 
-_SERIAL = Struct("!I")
 _ANSWER = envelope.PREREQUISITE
 _NS, _DS, _A, _AAAA, _SOA = (int(t) for t in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA, RRType.SOA))
 
@@ -188,13 +187,3 @@ class Transfer:
             owner = envelope.read_name(wire, record.start)[0].lower()
             found.append(ResourceRecord(owner, rtype, record.ttl, rdata))
         return found
-
-
-def soa_serial(answer: Envelope, record: Record) -> int:
-    """The serial number in an SOA record. Raises MalformedMessage."""
-    _, at = envelope.read_name(answer.wire, record.rdata)
-    _, at = envelope.read_name(answer.wire, at)
-    if at + 20 != record.end:
-        raise MalformedMessage("has an SOA record of a wrong length")
-    serial: int = _SERIAL.unpack_from(answer.wire, at)[0]
-    return serial

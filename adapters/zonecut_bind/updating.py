@@ -35,14 +35,13 @@ from zonecut_bind.connection import Connection
 from zonecut_bind.dialect import Dialect, Operation
 from zonecut_bind.options import UpdateOptions
 from zonecut_bind.permission import EXAMPLES, Permission
-from zonecut_bind.reading import AUTHORITATIVE, Sight, sight
+from zonecut_bind.reading import Sight, sight
+from zonecut_bind.serial import EXISTS, serial_in, zone_serial
 from zonecut_bind.server import Server
-from zonecut_bind.transfer import Transfer, soa_serial
+from zonecut_bind.transfer import Transfer
 
 _LOG = logging.getLogger("zonecut.bind")
 _ANSWER = PREREQUISITE
-EXISTS = (Rcode.NOERROR, Rcode.NXDOMAIN)
-"""The response codes of a query about which the server says that it knows."""
 
 
 class UpdatingBackend(Backend):
@@ -152,8 +151,7 @@ class UpdatingBackend(Backend):
 
     async def serial(self) -> int:
         """The zone's serial. Raises BackendError unless the server answers for it with authority."""
-        (answer,) = await self._ask_all([(message.query(0, self._zone, RRType.SOA), Operation.QUERY)])
-        return self._serial_in(answer)
+        return await zone_serial(self._zone, *self._open_connection())
 
     def _open_connection(self) -> tuple[Server, Connection]:
         if self._connected is None:
@@ -254,25 +252,8 @@ class UpdatingBackend(Backend):
             found = [read_name(ns.wire, each.rdata)[0] for each in ns.section(_ANSWER) if each.rtype == RRType.NS]
         except MalformedMessage as error:
             raise BackendUnavailable(f"{self.dialect.name} sent an answer that {error.reason}") from error
-        serial = self._serial_in(soa)
+        serial = serial_in(soa, self._zone, self._open_connection()[0])
         return serial if self.serial_rises else None, frozenset(target.lower() for target in found)
-
-    def _serial_in(self, answer: Envelope) -> int:
-        zone = names.to_text(self._zone)
-        server, _ = self._open_connection()
-        if answer.rcode not in EXISTS:
-            raise failure(answer, Operation.QUERY, server)
-        try:
-            for record in answer.section(_ANSWER):
-                authoritative = record.rtype == RRType.SOA and answer.flags & AUTHORITATIVE
-                if authoritative and answer.name(record.start) == self._zone:
-                    return soa_serial(answer, record)
-        except MalformedMessage as error:
-            raise BackendUnavailable(f"{server} sent an answer that {error.reason}") from error
-        raise BackendMisconfigured(
-            f"{server} is not authoritative for {zone}: look at `server`, at the zone's name, and at which view the "
-            f"key {server.key_name} reaches"
-        )
 
     async def _scan(self, there: list[Delegation] | None = None) -> None:
         """Find all hidden delegations; normally there are none. The first ones of the zone are added to `there`."""

@@ -9,6 +9,7 @@ from typer.main import get_command
 from zonecut.cli import (
     audit,
     change_approve,
+    change_done,
     change_list,
     change_reject,
     change_show,
@@ -109,6 +110,7 @@ _changes.command("list")(change_list.command)
 _changes.command("show")(change_show.command)
 _changes.command("approve")(change_approve.command)
 _changes.command("reject")(change_reject.command)
+_changes.command("done")(change_done.command)
 app.add_typer(_changes, name="change")
 
 _stores = _group("What zonecut remembers.")

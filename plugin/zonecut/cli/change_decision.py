@@ -18,7 +18,7 @@ def run(number: int, reason: str, config: Path | None, as_json: bool, *, approve
     loaded = session.load(config)
     shown = session.run(_decide(loaded, number, reason, approves=approves))
     if as_json:
-        say_change_json(shown)
+        say_change_json(shown, loaded)
         return
     say_change(shown, loaded)
     output.say("")

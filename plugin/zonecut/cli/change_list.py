@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zonecut.cli import output, session
+from zonecut.cli.change_by_hand import ByHand
 from zonecut.cli.choices import ChangeStateChoice
 from zonecut.cli.heard import SILENT
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
@@ -33,7 +34,8 @@ def command(
     are not there just now, SUSPECT how many have name servers for which the keys are suspended if that stays so.
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
-    held: it waits for you, zonecut change approve or reject.
+    held: it waits for you, zonecut change approve or reject. In a zone that zonecut does not write (adapter manual),
+    what is to be done for one that is accepted follows as input of nsupdate; zonecut change done when it is.
     Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain, after what you have
     decided about it: a rejected one ends when the daemon runs and the server can be asked; an approved one that cannot
     be judged is tried again, and holds up its child's next changes until it can be, or zonecut change reject.
@@ -45,9 +47,11 @@ def command(
         section.apex for section in loaded.configuration.parents if child is None or names.is_below(child, section.apex)
     ]
     zones, changes = session.run(_find(loaded, wanted, child, state, limit))
-    now = time()
+    now, hand = time(), ByHand(loaded)
     if as_json:
-        output.say_json({"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now) for c in changes]})
+        output.say_json(
+            {"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now, hand) for c in changes]}
+        )
         return
     with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "SUSPECT", "REASON") as table:
         for zone in zones:
@@ -59,7 +63,10 @@ def command(
         output.say("")
     with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "WAITS", "TRIED", "NEXT TRY", "REASON") as table:
         for change in changes:
-            _add(table, change, now)
+            _add(table, change, now, hand)
+    for change in changes:
+        if (lines := hand.lines(change)) is not None:
+            output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {change.id}\n{lines.rstrip()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,9 @@ async def _find(
         return zones, await store.changes.list(child=child, state=chosen, limit=limit)
 
 
-def _document(change: "StoredChange", now: float) -> dict[str, Any]:
+def _document(change: "StoredChange", now: float, hand: ByHand) -> dict[str, Any]:
     waits = round(max(0.0, now - change.accepted_at), 3) if _waits(change) else None
-    return {**change.to_json(), "waiting_seconds": waits}
+    return {**change.to_json(), "waiting_seconds": waits, "by_hand": hand.lines(change)}
 
 
 def _waits(change: "StoredChange") -> bool:
@@ -122,10 +129,10 @@ def _waits(change: "StoredChange") -> bool:
     return change.state is ChangeState.ACCEPTED
 
 
-def _add(table: output.Table, change: "StoredChange", now: float) -> None:
+def _add(table: output.Table, change: "StoredChange", now: float, hand: ByHand) -> None:
     from zonecut.protocol.delegation import Difference
 
-    document = _document(change, now)
+    document = _document(change, now, hand)
     difference = Difference.between(change.before, change.after)
     table.add(
         change.id,
@@ -150,7 +157,7 @@ def _why(change: "StoredChange") -> str | None:
     if change.reason is None:
         return change.verdict
     why = f"{change.verdict}; {change.reason}"
-    if change.decision is Decision.REJECTED:
+    if change.decision is not Decision.APPROVED:
         return why
     return f"{why}; its child's next changes wait, or zonecut change reject {change.id}"
 

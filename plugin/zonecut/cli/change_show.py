@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zonecut.cli import output, session
+from zonecut.cli.change_by_hand import ByHand
 from zonecut.cli.failures import Failure
 from zonecut.cli.options import ConfigOption, JsonOption
 
@@ -35,7 +36,7 @@ def command(
     loaded = session.load(config)
     shown = session.run(_find(loaded, number))
     if as_json:
-        say_change_json(shown)
+        say_change_json(shown, loaded)
     else:
         say_change(shown, loaded)
 
@@ -63,7 +64,7 @@ async def _find(loaded: "Loaded", number: int) -> Shown:
         return await Shown.of(store, change)
 
 
-def say_change_json(shown: Shown) -> None:
+def say_change_json(shown: Shown, loaded: "Loaded") -> None:
     """A change as one JSON document."""
     from zonecut.protocol.delegation import Difference
 
@@ -75,6 +76,7 @@ def say_change_json(shown: Shown) -> None:
             "key": None if shown.key is None else shown.key.to_json(),
             "message": change.message.hex() if change.message else None,
             "asked_before": [each.source for each in shown.asked_before],
+            "by_hand": ByHand(loaded).lines(change),
         }
     )
 
@@ -104,6 +106,8 @@ def say_change(shown: Shown, loaded: "Loaded") -> None:
     )
     difference = Difference.between(change.before, change.after)
     output.say_block(f"\ndifference\n{_indented(difference.to_text() or 'none')}")
+    if (lines := ByHand(loaded).lines(change)) is not None:
+        output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {change.id}\n{_indented(lines)}")
     output.say_block(f"\nbefore\n{_indented(_records(change.before))}")
     output.say_block(f"\nafter\n{_indented(_records(change.after))}")
     if change.message:

@@ -77,14 +77,19 @@ def child_at(loaded: "Loaded", zone: bytes) -> "ChildSection":
     raise UsageFailure(f"{names.to_text(zone)} is no configured child zone (those are: {known})")
 
 
-@asynccontextmanager
-async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIterator[Backend]":
-    """The server of a parent zone, opened. Raises BackendError."""
+def make_backend(loaded: "Loaded", section: "ParentSection") -> "Backend":
+    """The server of a parent zone, not opened."""
     from zonecut.plugin import BackendContext
 
     adapter, options = loaded.backends[section.apex]
     context = BackendContext(section.apex, section.policy.ttl.to_ttls(), loaded.configuration.key_directory)
-    backend = adapter.create(context, options)
+    return adapter.create(context, options)
+
+
+@asynccontextmanager
+async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIterator[Backend]":
+    """The server of a parent zone, opened. Raises BackendError."""
+    backend = make_backend(loaded, section)
     try:
         await backend.open()
         yield backend

@@ -201,6 +201,14 @@ class Backend(ABC):
         """
         return ()
 
+    def by_hand(self, changes: Sequence[Change]) -> str | None:
+        """What a person is to do for these changes, as input of nsupdate. Costs nothing, and needs no `open`.
+
+        None, as here, where the adapter writes them itself. One that does not raises BackendLater from `write` until
+        the zone holds them.
+        """
+        return None
+
     @abstractmethod
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now; a Delegation without NS when it is not delegated."""

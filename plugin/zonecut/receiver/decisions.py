@@ -70,14 +70,18 @@ class Decisions:
             return
         for stored in await self._ledger.decided(min((*held, *pending))):
             if stored.id in pending:
-                self._withdraw(pending[stored.id], stored)
+                self._hurry(pending[stored.id], stored)
             elif stored.id in held:
                 self._decided(held[stored.id], stored)
 
-    def _withdraw(self, pending: Pending, stored: StoredChange) -> None:
+    def _hurry(self, pending: Pending, stored: StoredChange) -> None:
         """What the writer has already ends by its hand, as soon as it is known that the server does not have it."""
         if stored.decision is Decision.REJECTED and pending.withdrawn is None:
             pending.withdrawn = rejection(stored)
+            self._writer.hurry(pending.child)
+        elif stored.decision is Decision.DONE and not pending.said_to_be_done:
+            # it ends when the server is seen to hold it, which may be at once
+            pending.said_to_be_done = True
             self._writer.hurry(pending.child)
 
     def _decided(self, held: Held, stored: StoredChange) -> None:

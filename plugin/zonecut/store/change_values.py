@@ -29,6 +29,8 @@ class Decision(StrEnum):
     APPROVED = "approved"
     """It is judged again on what the server holds then, and written."""
     REJECTED = "rejected"
+    DONE = "done"
+    """A person has made it, and the zone was seen to hold it: whoever writes the zone looks at once."""
 
 
 class ChangeKind(StrEnum):

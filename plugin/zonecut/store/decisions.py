@@ -198,6 +198,13 @@ def _rule(connection: Connection, now: float, ruling: _Ruling) -> StoredChange:
             raise InvalidTransition(f"{_which(found)} is accepted and waits for the server, not for an operator")
         askers.check_word(connection, found)
         values |= {"state": ChangeState.ACCEPTED.value, "reason": None}
+    elif ruling.decision is Decision.DONE:
+        if found.state is ChangeState.HELD or found.decision is Decision.REJECTED:
+            raise InvalidTransition(
+                f"{_which(found)} is {found.verdict or found.state.value}: it was not to be made yet"
+            )
+        if found.decision is Decision.APPROVED:
+            values = {"decision": found.decision.value}  # by which it is judged again
     elif found.state is ChangeState.HELD:
         values |= {"state": ChangeState.FAILED.value, "settled_at": now}
     connection.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))

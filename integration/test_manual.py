@@ -1,0 +1,120 @@
+"""Zonecut in front of a zone that people change: what is to be done is told, and counts when the zone shows it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.named import Named
+from lab.nsupdate import nsupdate
+from lab.process import until
+from lab.zonecut import CommandFailed
+from lab.zones import PARENT, ParentZone
+from signer import Signer, ds
+from world import World
+from zonecut.protocol import message
+from zonecut.protocol.codepoints import RRType
+
+CHILD = f"child0.{PARENT}"
+
+
+class ByHand(Named):
+    """A named whose zone zonecut only reads."""
+
+    look = 300
+
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "manual", "server": self.server, "tsig": str(self.tsig_file), "look": self.look}
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer.generate("child0")
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> ByHand:
+    return ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3))
+
+
+@pytest.fixture
+def world(tmp_path: Path, named: ByHand, signer: Signer) -> Iterator[World]:
+    with World(tmp_path, server=named, keys=[signer]) as world:
+        yield world
+
+
+def asked_for(world: World, signer: Signer, tag: int = 4711) -> int:
+    """The number of a change for which the child asks, one DS more, and which waits for somebody's hand."""
+    answer = world.tcp(signer.update(message.add(signer.owner, RRType.DS, 60, ds(tag))))
+    assert answer.rcode == "NOERROR"
+    (waiting,) = world.changes("--state", "accepted")
+    return int(waiting["id"])
+
+
+def carry_out(named: Named, lines: str) -> None:
+    """Somebody takes what zonecut told to nsupdate."""
+    done = nsupdate(lines.removesuffix("send\n"), port=named.port, key_file=named.tsig_file)
+    assert done.rcode == "NOERROR", done.stderr
+
+
+def test_what_is_to_be_done_is_told_and_counts_as_done_only_when_the_zone_holds_it(
+    world: World, named: ByHand, signer: Signer
+) -> None:
+    before = named.serial()
+    number = asked_for(world, signer)
+    assert named.serial() == before, "nothing is written"
+    shown = world.zonecut.cli("change", "show", str(number))
+    (waiting,) = world.changes("--state", "accepted")
+    lines = shown["by_hand"]
+    assert waiting["by_hand"] == lines
+    assert f"zone {PARENT}\n" in lines
+    assert f"update add {CHILD} 3600 IN DS 4711 13 2 " in lines
+    assert "to be made by hand" in waiting["reason"]
+    text = world.zonecut.cli("change", "list", json=False)
+    assert f"by hand: as input of nsupdate, then zonecut change done {number}" in text
+    left = world.zonecut.cli("change", "done", str(number), expect=3)
+    assert left["done"] is False
+    assert [each for each in left["left"]["added"] if "4711" in str(each)]
+    assert [each["state"] for each in world.changes()] == ["accepted"]
+    carry_out(named, lines)
+    done = world.zonecut.cli("change", "done", str(number), "--reason", "ticket 7")
+    assert (done["decision"], done["decided_because"]) == ("done", "ticket 7")
+    until(lambda: world.changes()[0]["state"] == "applied", timeout=5, what="it counts as applied")
+    assert [each["event"] for each in world.audit() if each["event"].startswith("change.done")] == ["change.done"]
+    assert not any(world.zonecut.cli("delegation", "show", CHILD)["difference"].values())
+    with pytest.raises(CommandFailed, match="is applied already"):
+        world.zonecut.cli("change", "done", str(number))
+
+
+def test_what_was_done_by_hand_is_found_without_being_told(tmp_path: Path, named: ByHand, signer: Signer) -> None:
+    named.look = 1
+    with World(tmp_path, server=named, keys=[signer]) as world:
+        number = asked_for(world, signer)
+        carry_out(named, world.zonecut.cli("change", "show", str(number))["by_hand"])
+        until(lambda: world.changes()[0]["state"] == "applied", timeout=8, what="it counts as applied")
+        # the zone holds something else meanwhile: the child's wish is judged on that, and told anew
+        number = asked_for(world, signer, 4712)
+        named.nsupdate(f"update add {CHILD} 3600 NS ns.by.hand.")
+        until(
+            lambda: "ns.by.hand." in world.zonecut.cli("change", "show", str(number))["by_hand"],
+            timeout=8,
+            what="what is to be done starts from what the zone holds",
+        )
+        carry_out(named, world.zonecut.cli("change", "show", str(number))["by_hand"])
+        until(lambda: world.changes()[0]["state"] == "applied", timeout=8, what="it counts as applied")
+        assert [each for each in world.records(CHILD) if each.endswith(" NS ns.by.hand.")]
+
+
+def test_what_nobody_makes_may_be_rejected(world: World, signer: Signer) -> None:
+    number = asked_for(world, signer)
+    world.zonecut.cli("change", "reject", str(number))
+    until(lambda: world.changes()[0]["state"] == "failed", timeout=5, what="it has failed")
+    assert world.changes()[0]["by_hand"] is None
+    assert world.zonecut.log_events("change.may-follow"), "whoever has read it may do it still"
+
+
+def test_what_is_published_is_told_as_lines_of_nsupdate(world: World) -> None:
+    words = "have it done by hand, with nsupdate: zone parent.test.; prereq nxrrset .*TYPE66"
+    with pytest.raises(CommandFailed, match=words):
+        world.zonecut.cli("parent", "publish", PARENT)
