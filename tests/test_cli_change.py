@@ -381,3 +381,28 @@ def test_a_change_is_rejected_while_it_is_held_or_waits_and_not_later(house: Hou
     assert ended.code == 0
     assert "unless the server has it already" in ended.out
     assert house.zonecut("change", "reject", 99).err == "there is no change number 99\n"
+
+
+def test_what_zonecut_writes_itself_needs_nobodys_hand(house: House) -> None:
+    number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+    ended = house.zonecut("change", "done", number)
+    assert ended.code == 2
+    assert "sig0.test. is written by zonecut itself" in ended.err
+    assert house.zonecut("change", "show", number, "--json").document["by_hand"] is None
+    missing = house.zonecut("change", "done", number + 1)
+    assert (missing.code, missing.err.strip()[-27:]) == (1, f"there is no change number {number + 1}"[-27:])
+
+
+def test_what_is_to_be_done_by_hand_is_shown_while_it_waits(house: House) -> None:
+    backend = house.config.read_text()
+    start = backend.index("backend:")
+    end = backend.index("\n", start)
+    house.config.write_text(f"{backend[:start]}backend: {{adapter: manual}}{backend[end:]}")
+    number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+    lines = house.zonecut("change", "show", number, "--json").document["by_hand"]
+    assert lines.startswith("zone sig0.test.\nprereq yxrrset child.sig0.test. IN NS ns1.other.test.\n")
+    assert listed(house)[0]["by_hand"] == lines
+    for shown in (house.zonecut("change", "list").out, house.zonecut("change", "show", number).out):
+        assert f"by hand: as input of nsupdate, then zonecut change done {number}" in shown
+    done = recorded(house, LESS, now_held(), ChangeState.APPLIED)
+    assert house.zonecut("change", "show", done, "--json").document["by_hand"] is None

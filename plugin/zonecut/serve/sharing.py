@@ -66,6 +66,9 @@ class SharedBackend(Backend):
     def remarks(self) -> Sequence[str]:
         return self._backend.remarks()
 
+    def by_hand(self, changes: Sequence[Change]) -> str | None:
+        return self._backend.by_hand(changes)
+
     async def read(self, child: bytes) -> Reading:
         with self.health.watched():
             return await self._backend.read(child)

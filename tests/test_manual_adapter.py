@@ -1,0 +1,132 @@
+"""What a person is told to do, and a zone as it was transferred last."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from zonecut.plugin import BackendContext, BackendUnavailable, Change, Reading
+from zonecut.plugin.registry import adapters, create_manager
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.rrset import ResourceRecord, RRset
+from zonecut_bind import ManualOptions
+from zonecut_bind.manual.backend import ManualBackend
+from zonecut_bind.manual.mirror import Mirror
+from zonecut_bind.manual.nsupdate import rrsets_text
+from zonecut_bind.transfer import Transfer
+
+ZONE = names.from_text("parent.example.")
+CHILD = names.from_text("child.parent.example.")
+HOST = names.from_text("ns1.child.parent.example.")
+OTHER = names.from_text("ns.other.example.")
+BEFORE = Delegation.of(CHILD, [RR(CHILD, RRType.NS, OTHER), RR(CHILD, RRType.DS, b"\0\1\x0d\2" + b"\xab" * 32)])
+AFTER = Delegation.of(CHILD, [RR(CHILD, RRType.NS, HOST), RR(HOST, RRType.A, b"\x0b\0\0\1")])
+
+
+def to_do(before: Delegation, after: Delegation) -> str | None:
+    context = BackendContext(ZONE, Ttls(ns=7200, ds=1800, glue=900))
+    return ManualBackend(context, ManualOptions()).by_hand([Change(before, after)])
+
+
+def test_what_is_to_be_done_is_input_of_nsupdate_which_does_nothing_where_the_zone_holds_something_else() -> None:
+    assert to_do(BEFORE, AFTER) == (
+        "zone parent.example.\n"
+        "prereq yxrrset child.parent.example. IN NS ns.other.example.\n"
+        f"prereq yxrrset child.parent.example. IN DS 1 13 2 {'AB' * 32}\n"
+        "update delete child.parent.example. IN NS\n"
+        "update delete child.parent.example. IN DS\n"
+        "update delete ns1.child.parent.example. IN A\n"
+        "update delete ns1.child.parent.example. IN AAAA\n"
+        "update add child.parent.example. 7200 IN NS ns1.child.parent.example.\n"
+        "update add ns1.child.parent.example. 900 IN A 11.0.0.1\n"
+        "send\n"
+    )
+
+
+def test_a_name_that_nsupdate_would_not_take_is_let_through() -> None:
+    server = names.from_text("_ns.other.example.")
+    lines = to_do(Delegation(CHILD), Delegation(CHILD, (server,)))
+    assert lines is not None
+    assert lines.splitlines()[1] == "check-names no"
+
+
+def test_types_of_our_time_are_told_by_number() -> None:
+    target = names.from_text("updater.parent.example.")
+    dsync = RRset(names.from_text("_dsync.parent.example."), RRType.DSYNC, 60, (b"\0\xff\2\x14\xea" + target,))
+    assert rrsets_text(ZONE, (), (dsync,)).splitlines()[1:-1] == [
+        "prereq nxrrset _dsync.parent.example. IN TYPE66",
+        f"update add _dsync.parent.example. 60 IN TYPE66 \\# {len(dsync.rdatas[0])} {dsync.rdatas[0].hex().upper()}",
+    ]
+
+
+def test_the_adapter_registers_under_its_name_and_says_what_is_wrong_with_its_options() -> None:
+    assert adapters(create_manager())["manual"].options is ManualOptions
+    assert ManualOptions().tsig is None
+    assert ManualOptions(tsig=Path("/etc/key")).tsig == Path("/etc/key")
+    for options in ({"tsig": "key"}, {"look": 0}, {"server": "ns.example:53"}, {"batch_octets": 512}):
+        with pytest.raises(ValidationError):
+            ManualOptions.model_validate(options)
+
+
+class _Transfer(Transfer):
+    """Of a zone that a test has."""
+
+    def __init__(self, serial: int, records: Sequence[ResourceRecord]) -> None:
+        self.serial, self.records = serial, records
+
+    async def everything(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
+        for each in self.records:
+            yield [each]
+
+
+def record(owner: str, rtype: RRType, rdata: bytes) -> ResourceRecord:
+    return ResourceRecord(names.from_text(f"{owner}.parent.example." if owner else "parent.example."), rtype, 60, rdata)
+
+
+def test_a_mirror_shows_delegations_their_place_and_who_names_a_host() -> None:
+    records = [
+        record("", RRType.NS, HOST),
+        record("ns1.child", RRType.A, b"\x0b\0\0\1"),
+        record("x.child", RRType.NS, OTHER),
+        record("child", RRType.NS, HOST),
+        record("child\\001", RRType.NS, OTHER),
+        record("child-2", RRType.NS, HOST),
+        record("a.b", RRType.NS, OTHER),
+        record("updater", RRType.A, b"\x0b\0\0\2"),
+    ]
+
+    async def look() -> None:
+        made: list[_Transfer] = []
+
+        def transfer() -> Transfer:
+            made.append(_Transfer(7, records))
+            return made[-1]
+
+        mirror = Mirror(ZONE, transfer, 300)
+        with pytest.raises(BackendUnavailable, match="has not been transferred yet"):
+            mirror.read(CHILD)
+        for _ in range(2):
+            await mirror.refresh(7)
+        assert len(made) == 1, "the serial is the same"
+        below = names.from_text("x.child.parent.example.")
+        held = Delegation.of(CHILD, [RR(CHILD, RRType.NS, HOST), RR(HOST, RRType.A, b"\x0b\0\0\1")])
+        assert mirror.read(CHILD) == Reading(held, None, (below,))
+        assert mirror.read(below) == Reading(Delegation(below, (OTHER,)), CHILD)
+        between = names.from_text("b.parent.example.")
+        assert mirror.read(between).nested == (names.from_text("a.b.parent.example."),)
+        assert mirror.naming(HOST, 2) == (ZONE, names.from_text("child.parent.example."))
+        assert mirror.topmost_cut([names.from_text("b.parent.example."), CHILD, below]) == CHILD
+        records.append(record("child", RRType.NS, OTHER))
+        await mirror.refresh(7)
+        assert len(mirror.read(CHILD).delegation.ns) == 1
+        await mirror.refresh(8)
+        assert len(mirror.read(CHILD).delegation.ns) == 2
+        await mirror.refresh(7, asyncio.get_running_loop().time() + 1)
+        assert len(made) == 3, "who needs proof has it made anew"
+        mirror.close()
+
+    asyncio.run(look())
