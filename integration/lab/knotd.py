@@ -42,9 +42,9 @@ class Knotd(Server):
     """knotd. `options` is added to what each zone has (lines such as `semantic-checks: on`).
 
     A zone with any signing is signed in the one way that Knot knows. Ready means also: the control socket is served.
-    `notified` is a port of loopback where somebody is told of each change. With `rolls`, keys can be rolled in seconds.
-    At the addresses `also_at` it listens too, at port 53. With `ddns`, whoever has the key in `tsig_file` may update
-    the zones, and nobody else may transfer them.
+    `notified` is a port of loopback where somebody is told of each change. With `rolls`, keys can be rolled in seconds;
+    as a text, it is what follows `remote:`, with a policy named quick. At the addresses `also_at` it listens too, at
+    port 53. With `ddns`, whoever has the key in `tsig_file` may update the zones, and nobody else may transfer them.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Knotd(Server):
         also_at: Sequence[str] = (),
         options: Sequence[str] = (),
         notified: int | None = None,
-        rolls: bool = False,
+        rolls: bool | str = False,
         ddns: bool = False,
         start_timeout: float = 60.0,
         cpus: Collection[int] | None = None,
@@ -64,6 +64,7 @@ class Knotd(Server):
         super().__init__(
             directory, zones, "-c", configuration, program="knotd", port=port, start_timeout=start_timeout, cpus=cpus
         )
+        self.configuration = configuration
         self.socket = directory / "knot.sock"
         if len(str(self.socket)) > 100:
             # sun_path has 108 octets
@@ -77,7 +78,7 @@ class Knotd(Server):
             remotes = f"remote:\n  - id: told\n    address: {LOOPBACK}@{notified}\n"
             policy.append("notify: told")
         if rolls:
-            remotes += _QUICK_POLICY
+            remotes += rolls if isinstance(rolls, str) else _QUICK_POLICY
             policy.append("dnssec-policy: quick")
         configuration.write_text(self._configuration(directory, [*options, *policy], remotes))
 
@@ -122,6 +123,14 @@ class Knotd(Server):
         except LabError:
             self.knotc(("zone-abort", name))
             raise
+
+    def reconfigure(self, old: str, new: str) -> None:
+        """Write something else in its configuration, and have it take that."""
+        text = self.configuration.read_text()
+        if old not in text:
+            raise LabError(f"{self.configuration} has no {old}")
+        self.configuration.write_text(text.replace(old, new))
+        self.knotc(("reload",))
 
     def roll_ksk(self, zone: str | None = None) -> None:
         self.knotc(("zone-key-rollover", self.name_of(zone), "ksk"))

@@ -63,6 +63,7 @@ class Named(Server):
             start_timeout=start_timeout,
             cpus=cpus,
         )
+        self.configuration = configuration
         self.tsig_file = directory / "tsig.key"
         self._rndc_file = directory / "rndc.key"
         self._rndc_port = free_port()
@@ -95,6 +96,14 @@ class Named(Server):
         """The command line by which rndc tells this named something."""
         address = ["-s", LOOPBACK, "-p", str(self._rndc_port), "-k", str(self._rndc_file)]
         return [find_command("rndc"), *address, *arguments]
+
+    def reconfigure(self, old: str, new: str) -> None:
+        """Write something else in its configuration, and have it take that."""
+        text = self.configuration.read_text()
+        if old not in text:
+            raise LabError(f"{self.configuration} has no {old}")
+        self.configuration.write_text(text.replace(old, new))
+        self.rndc("reconfig")
 
     def roll_ksk(self, zone: str | None = None) -> None:
         """A roll begins when BIND knows that the parent has the DS of the key, which somebody has to tell it."""

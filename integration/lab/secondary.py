@@ -62,6 +62,9 @@ log:
   - id: told
     address: {LOOPBACK}
     action: notify
+template:
+  - id: default
+    storage: "{directory}"
 zone:
   - domain: "{zone}"
     master: primary

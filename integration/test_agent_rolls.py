@@ -1,0 +1,147 @@
+"""Key rolls as people do them, from beginning to end: a strict validating resolver that asks all the time never fails.
+
+The servers keep to the times of their own policies; the agent has to do its part between them.
+"""
+
+import time
+from pathlib import Path
+
+from agent_world import CHILD
+from lab.knotd import Knotd
+from lab.named import Named
+from lab.process import until
+from lab.zones import ParentZone
+from rolls_world import LAG, TTL, RollsWorld
+
+KNOT = """\
+  - id: parent
+    address: 127.0.0.1@{port}
+submission:
+  - id: parent
+    check-interval: 1
+    parent: parent
+    parent-delay: {ttl}
+policy:
+  - id: quick
+    algorithm: ecdsap256sha256
+    dnskey-ttl: 1
+    zone-max-ttl: 1
+    propagation-delay: {lag}
+    rrsig-refresh: 3600
+    ksk-submission: parent
+"""
+"""Knot's own way with CDS, `cds-cdnskey-publish: rollover`, and times to which it has to keep with a secondary."""
+
+
+def knot(world: RollsWorld, zone: ParentZone) -> Knotd:
+    policy = KNOT.format(port=world.parent_port, ttl=TTL, lag=int(LAG) + 1)
+    return Knotd(world.directory / "child", zone, notified=world.notify_port, rolls=policy)
+
+
+def test_knot_rolls_its_ksk_by_itself(tmp_path: Path) -> None:
+    with RollsWorld(tmp_path, knot) as world:
+        world.wait_for("in-sync")
+        (old,) = world.key_tags()
+        world.child.roll_ksk()
+        until(lambda: len(world.key_tags()) == 2, timeout=5, what="a second key")
+        until(lambda: old not in world.key_tags(), timeout=40, what="the old key is gone")
+        world.until_ds(world.key_tags(), within=1)
+        world.settled()
+
+
+def test_knot_rolls_its_algorithm_by_itself(tmp_path: Path) -> None:
+    with RollsWorld(tmp_path, knot) as world:
+        world.wait_for("in-sync")
+        assert isinstance(world.child, Knotd)
+        world.child.reconfigure("ecdsap256sha256", "ed25519")
+        until(lambda: len(world.key_tags(15)) == 1, timeout=15, what="a key of the other algorithm")
+        until(lambda: not world.key_tags(13), timeout=60, what="the old keys are gone")
+        world.until_ds(world.key_tags(), within=1)
+        world.settled()
+
+
+BIND = """
+dnssec-policy "{name}" {{
+  keys {{ ksk lifetime unlimited algorithm {algorithm}; zsk lifetime unlimited algorithm {algorithm}; }};
+  dnskey-ttl PT1S; max-zone-ttl PT1S; zone-propagation-delay PT{lag}S;
+  parent-ds-ttl PT{ttl}S; parent-propagation-delay PT0S; publish-safety PT0S; retire-safety PT0S;
+}};
+"""
+
+
+class RollingNamed(Named):
+    """A named whose operator looks for the DS of its keys at the parent, and says so (`rndc dnssec -checkds`)."""
+
+    def __init__(self, world: RollsWorld, zone: ParentZone) -> None:
+        super().__init__(world.directory / "child", zone, notified=world.notify_port)
+
+    def _configuration(self, directory: Path, options: str) -> str:
+        times = {"lag": int(LAG) + 1, "ttl": TTL}
+        policies = BIND.format(name="first", algorithm="ecdsap256sha256", **times)
+        policies += BIND.format(name="other", algorithm="ed25519", **times)
+        text = super()._configuration(directory, options)
+        return policies + text.replace("dnssec-policy default;", "dnssec-policy first;")
+
+    def has_ds(self, tag: int) -> None:
+        self._tell(tag, "published")
+
+    def has_no_ds(self, tag: int, *, since: float | None = None) -> None:
+        when = [] if since is None else ["-when", time.strftime("%Y%m%d%H%M%S", time.gmtime(since))]
+        self._tell(tag, *when, "withdrawn")
+
+    def _tell(self, tag: int, *what: str) -> None:
+        *when, event = what
+        self.rndc("dnssec", "-checkds", "-key", str(tag), *when, event, CHILD)
+
+    def until_known(self, state: str) -> None:
+        """Wait until a key is in a state, as it calls it."""
+        until(lambda: state in self.rndc("dnssec", "-status", CHILD), timeout=30, what=state)
+
+
+def ready_named(world: RollsWorld) -> tuple[RollingNamed, int]:
+    """The primary, once it is sure that the parent has the DS of its key; and the tag of that."""
+    world.wait_for("in-sync")
+    assert isinstance(world.child, RollingNamed)
+    (tag,) = world.key_tags()
+    world.child.until_known("zone rrsig:     omnipresent")
+    world.child.has_ds(tag)
+    world.child.until_known("ds:             omnipresent")
+    return world.child, tag
+
+
+def test_bind_rolls_its_key(tmp_path: Path) -> None:
+    with RollsWorld(tmp_path, RollingNamed) as world:
+        named, old = ready_named(world)
+        named.rndc("dnssec", "-rollover", "-key", str(old), CHILD)
+        until(lambda: len(world.key_tags()) == 2, timeout=5, what="a second key")
+        (new,) = set(world.key_tags()) - {old}
+        world.until_ds([new], within=20)
+        named.has_ds(new)
+        named.has_no_ds(old)
+        until(lambda: old not in world.key_tags(), timeout=30, what="the old key is gone")
+        world.settled()
+
+
+def test_bind_rolls_its_algorithm(tmp_path: Path) -> None:
+    with RollsWorld(tmp_path, RollingNamed) as world:
+        named, old = ready_named(world)
+        named.reconfigure("dnssec-policy first;", "dnssec-policy other;")
+        until(lambda: len(world.key_tags(15)) == 1, timeout=15, what="a key of the other algorithm")
+        (new,) = world.key_tags(15)
+        world.until_ds([new], within=20)
+        named.has_ds(new)
+        named.has_no_ds(old)
+        until(lambda: not world.key_tags(13), timeout=30, what="the old key is gone")
+        world.settled()
+
+
+def test_bind_goes_insecure(tmp_path: Path) -> None:
+    """Its policy for that gives an hour to DNSKEY in caches and a day to DS, unless it is told that they passed."""
+    with RollsWorld(tmp_path, RollingNamed, cache="  cache-max-ttl: 3\n") as world:
+        named, tag = ready_named(world)
+        named.reconfigure("dnssec-policy first;", "dnssec-policy insecure;")
+        world.until_ds([], within=15)
+        time.sleep(LAG + 4)
+        named.has_no_ds(tag, since=time.time() - 7 * 86400)
+        until(lambda: not world.key_tags(), timeout=30, what="the keys are gone")
+        world.settled(secure=False)
