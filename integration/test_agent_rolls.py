@@ -9,8 +9,9 @@ from pathlib import Path
 from agent_world import CHILD
 from lab.knotd import Knotd
 from lab.named import Named
+from lab.pdns import PowerDns
 from lab.process import until
-from lab.zones import ParentZone
+from lab.zones import ParentZone, Signing
 from rolls_world import LAG, TTL, RollsWorld
 
 KNOT = """\
@@ -64,9 +65,11 @@ BIND = """
 dnssec-policy "{name}" {{
   keys {{ ksk lifetime unlimited algorithm {algorithm}; zsk lifetime unlimited algorithm {algorithm}; }};
   dnskey-ttl PT1S; max-zone-ttl PT1S; zone-propagation-delay PT{lag}S;
-  parent-ds-ttl PT{ttl}S; parent-propagation-delay PT0S; publish-safety PT0S; retire-safety PT0S;
+  parent-ds-ttl PT{ttl}S; parent-propagation-delay PT{delay}S; publish-safety PT0S; retire-safety PT0S;
 }};
 """
+"""It counts the TTL of DS from the moment when it publishes CDS, whenever it hears that the parent has them: until then
+is `parent-propagation-delay`."""
 
 
 class RollingNamed(Named):
@@ -76,7 +79,7 @@ class RollingNamed(Named):
         super().__init__(world.directory / "child", zone, notified=world.notify_port)
 
     def _configuration(self, directory: Path, options: str) -> str:
-        times = {"lag": int(LAG) + 1, "ttl": TTL}
+        times = {"lag": int(LAG) + 1, "ttl": TTL, "delay": int(LAG) + 4}
         policies = BIND.format(name="first", algorithm="ecdsap256sha256", **times)
         policies += BIND.format(name="other", algorithm="ed25519", **times)
         text = super()._configuration(directory, options)
@@ -145,3 +148,42 @@ def test_bind_goes_insecure(tmp_path: Path) -> None:
         named.has_no_ds(tag, since=time.time() - 7 * 86400)
         until(lambda: not world.key_tags(), timeout=30, what="the keys are gone")
         world.settled(secure=False)
+
+
+def powerdns(world: RollsWorld, zone: ParentZone) -> PowerDns:
+    return PowerDns(world.directory / "child", zone, notified=world.notify_port, rolls=True)
+
+
+def test_a_key_in_powerdns_is_changed_by_hand(tmp_path: Path) -> None:
+    """Both keys sign for a while; the old one goes when its DS has been gone from the parent, and from caches."""
+    with RollsWorld(tmp_path, powerdns) as world:
+        world.wait_for("in-sync")
+        assert isinstance(world.child, PowerDns)
+        (old,) = world.key_tags()
+        (first,) = world.child.api("GET", "/cryptokeys")
+        world.child.api("POST", "/cryptokeys", {"keytype": "csk", "active": True, "algorithm": "ecdsa256"})
+        world.child.pdnsutil("increase-serial", CHILD)
+        until(lambda: len(world.key_tags()) == 2, timeout=5, what="a second key")
+        (new,) = set(world.key_tags()) - {old}
+        world.until_ds([old, new], within=15)
+        time.sleep(LAG + TTL + 2)
+        world.child.api("DELETE", f"/cryptokeys/{first['id']}")
+        world.child.pdnsutil("increase-serial", CHILD)
+        world.until_ds([new], within=15)
+        world.settled()
+
+
+def test_a_zone_is_signed_for_the_first_time(tmp_path: Path) -> None:
+    """DS go to the parent when nobody can have unsigned answers any more."""
+    entry = {"looks": {"again": 1, "signed_for": 3, "silent_for": 5}}
+    with RollsWorld(tmp_path, powerdns, child_signing=Signing.NONE, bootstrap=["manual"], child_entry=entry) as world:
+        world.wait_for("bootstrapping")
+        world.receiver.cli("key", "trust", CHILD)
+        world.wait_for("in-sync")
+        assert isinstance(world.child, PowerDns)
+        world.child.pdnsutil("secure-zone", CHILD)
+        world.child.pdnsutil("set-publish-cds", CHILD)
+        world.child.pdnsutil("increase-serial", CHILD)
+        until(lambda: len(world.key_tags()) == 1, timeout=5, what="the zone is signed")
+        world.until_ds(world.key_tags(), within=25)
+        world.settled()
