@@ -36,7 +36,7 @@ STRICT = "  harden-algo-downgrade: yes\n  ede: yes\n"
 class RollsWorld(AgentWorld):
     """The agent reads the hidden primary, `child`; `asking` has what the resolvers failed to answer.
 
-    `cache` is what is said to them besides.
+    `cache` is what is said to them besides, and `alone` the name servers that have a resolver to themselves.
     """
 
     def __init__(
@@ -46,11 +46,12 @@ class RollsWorld(AgentWorld):
         *,
         lag: float = LAG,
         cache: str = "",
+        alone: Mapping[str, str] = SERVERS,
         child_signing: Signing = Signing.IN_PLACE,
         child_entry: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self._make, self._lag, self._cache = make_child, lag, cache
+        self._make, self._lag, self._cache, self._alone = make_child, lag, cache, alone
         self.parent_port = free_port()
         super().__init__(
             directory,
@@ -103,7 +104,7 @@ class RollsWorld(AgentWorld):
         self._running.enter_context(self.tree)
         stubs = {PARENT: f"{LOOPBACK}@{self.parent.port}"}
         self.unbound = self._resolver("unbound", stubs)
-        alone = {name: self._resolver(name, {**stubs, CHILD: f"{address}@53"}) for name, address in SERVERS.items()}
+        alone = {name: self._resolver(name, {**stubs, CHILD: f"{address}@53"}) for name, address in self._alone.items()}
         ports = {"either": self.unbound.port, **{name: each.port for name, each in alone.items()}}
         self.asking = self._running.enter_context(Asking(ports, CHILD))
 

@@ -11,7 +11,7 @@ from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
 from lab.process import until
-from lab.zones import ParentZone, Signing
+from lab.zones import ParentZone
 from rolls_world import LAG, TTL, RollsWorld
 
 KNOT = """\
@@ -50,17 +50,6 @@ def test_knot_rolls_its_ksk_by_itself(tmp_path: Path) -> None:
         world.settled()
 
 
-def test_knot_rolls_its_algorithm_by_itself(tmp_path: Path) -> None:
-    with RollsWorld(tmp_path, knot) as world:
-        world.wait_for("in-sync")
-        assert isinstance(world.child, Knotd)
-        world.child.reconfigure("ecdsap256sha256", "ed25519")
-        until(lambda: len(world.key_tags(15)) == 1, timeout=15, what="a key of the other algorithm")
-        until(lambda: not world.key_tags(13), timeout=60, what="the old keys are gone")
-        world.until_ds(world.key_tags(), within=1)
-        world.settled()
-
-
 BIND = """
 dnssec-policy "{name}" {{
   keys {{ ksk lifetime unlimited algorithm {algorithm}; zsk lifetime unlimited algorithm {algorithm}; }};
@@ -68,8 +57,8 @@ dnssec-policy "{name}" {{
   parent-ds-ttl PT{ttl}S; parent-propagation-delay PT{delay}S; publish-safety PT0S; retire-safety PT0S;
 }};
 """
-"""It counts the TTL of DS from the moment when it publishes CDS, whenever it hears that the parent has them: until then
-is `parent-propagation-delay`."""
+"""named counts the TTL of DS from the moment when it publishes CDS, whenever it hears that the parent has them:
+until then is `parent-propagation-delay`."""
 
 
 class RollingNamed(Named):
@@ -170,20 +159,4 @@ def test_a_key_in_powerdns_is_changed_by_hand(tmp_path: Path) -> None:
         world.child.api("DELETE", f"/cryptokeys/{first['id']}")
         world.child.pdnsutil("increase-serial", CHILD)
         world.until_ds([new], within=15)
-        world.settled()
-
-
-def test_a_zone_is_signed_for_the_first_time(tmp_path: Path) -> None:
-    """DS go to the parent when nobody can have unsigned answers any more."""
-    entry = {"looks": {"again": 1, "signed_for": 3, "silent_for": 5}}
-    with RollsWorld(tmp_path, powerdns, child_signing=Signing.NONE, bootstrap=["manual"], child_entry=entry) as world:
-        world.wait_for("bootstrapping")
-        world.receiver.cli("key", "trust", CHILD)
-        world.wait_for("in-sync")
-        assert isinstance(world.child, PowerDns)
-        world.child.pdnsutil("secure-zone", CHILD)
-        world.child.pdnsutil("set-publish-cds", CHILD)
-        world.child.pdnsutil("increase-serial", CHILD)
-        until(lambda: len(world.key_tags()) == 1, timeout=5, what="the zone is signed")
-        world.until_ds(world.key_tags(), within=25)
         world.settled()
