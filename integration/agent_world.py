@@ -35,6 +35,7 @@ QUICK = {
     "confirm": 20,
     "patience": 1,
     "key": {"roll_wait": 1},
+    "looks": {"again": 0.2, "signed_for": 0, "silent_for": 0},
 }
 """Settings of an agent that is not patient."""
 TRUST = {"retry_first": 0.2, "retry_longest": 1, "attempts": 30}

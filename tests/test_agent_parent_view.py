@@ -164,6 +164,9 @@ class World:
         self.asked.append((address, port))
         return replace(HAS_DS if rtype == RRType.DS else referral(GLUE), address=address)
 
+    async def validate(self, direct: Direct) -> Answer:
+        return self._answer(direct.name, direct.rtype, direct.rdatas)
+
     def _answer(self, name: bytes, rtype: int, rdatas: Sequence[bytes]) -> Answer:
         if self._verdict in (Verdict.BOGUS, Verdict.INDETERMINATE):
             return Answer(name, rtype, self._verdict, Status.FAILED, "no")

@@ -26,12 +26,12 @@ DS = SIGNER.ds().to_wire() or b""
 DS_384 = SIGNER.ds("SHA384").to_wire() or b""
 OTHER_DS = OTHER.ds().to_wire() or b""
 DELETE = bytes(5)
-UNSIGNED = ZoneContent(CHILD, 1, (NS1, OUTSIDE), (ADDRESS,), cds=(), dnskey=())
+UNSIGNED = ZoneContent(CHILD, 1, (NS1, OUTSIDE), (ADDRESS,), cds=(), dnskey=(), cdnskey=())
 
 
 def signed(*others: DNSKEY, cds: tuple[bytes, ...] = (), rrset: RRset | None = None) -> ZoneContent:
     found = rrset or SIGNER.dnskeys(*others)
-    return replace(UNSIGNED, dnskey=found.wires, signed_dnskey=found, cds=cds)
+    return replace(UNSIGNED, dnskey=found.wires, rrsets=(found,), cds=cds)
 
 
 def want(content: ZoneContent, now: float = NOW, **ds: Any) -> Wanted:

@@ -48,7 +48,7 @@ class Comparison:
     @property
     def differing(self) -> Difference:
         """The difference from all that any of the parent's servers shows."""
-        records = {record for each in self._shown for record in each.records}
+        records = {record for each in self.shown for record in each.records}
         return Difference.between(Delegation.of(self.after.child, records), self.after)
 
     def update(self, style: Style) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
@@ -58,13 +58,14 @@ class Comparison:
         whatever it is.
         """
         if self.view.agreed is None:
-            differences = [Difference.between(each, self.after) for each in self._shown]
+            differences = [Difference.between(each, self.after) for each in self.shown]
             return replacements(self.after, differences, SENT_TTLS), ()
         agreed = self.view.agreed
         return update_records(agreed, self.after, style, SENT_TTLS), prerequisites(agreed, self.after)
 
     @property
-    def _shown(self) -> list[Delegation]:
+    def shown(self) -> list[Delegation]:
+        """What the parent may hold: `before`, and what any of its servers shows."""
         if self.view.agreed is not None:
             return [self.view.agreed]
         return [self.before, *(each.delegation for each in self.view.answered if each.delegation is not None)]

@@ -4,11 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR
 from zonecut.resolve.reply import RRset
 
 IS_ALIAS = "is an alias, which an NS record must not name (RFC 2181 section 10.3)"
 """Why the name of a name server has no address."""
+
+
+APEX_TYPES = (RRType.SOA, RRType.NS, RRType.CDS, RRType.CDNSKEY, RRType.DNSKEY)
+"""Types at the apex by which a zone proves what it asks for."""
 
 
 class SourceError(Exception):
@@ -31,8 +36,8 @@ class UnusableServer:
 class ZoneContent:
     """One version of the zone; names are lower-case wire form, RDATA is sorted.
 
-    `addresses` are the A and AAAA records of name servers in the zone. Of `cds` and `dnskey`, None means that they
-    cannot be seen, and () that there are none.
+    `addresses` are the A and AAAA records of name servers in the zone. Of `cds`, `cdnskey` and `dnskey`, None means
+    that they cannot be seen, and () that there are none.
     """
 
     zone: bytes
@@ -46,8 +51,17 @@ class ZoneContent:
     key_ttl: int = 0
     """Its TTL in seconds."""
     unusable: tuple[UnusableServer, ...] = ()
-    signed_dnskey: RRset | None = field(default=None, compare=False)
-    """The DNSKEY RRset with its signatures, which are made anew while all else stays the same."""
+    cdnskey: tuple[bytes, ...] | None = None
+    rrsets: tuple[RRset, ...] = field(default=(), compare=False)
+    """Those of `APEX_TYPES` that can be seen, with their signatures, which change while all else stays the same."""
+
+    def rrset(self, rtype: int) -> RRset | None:
+        """The RRset of the apex with its signatures."""
+        return next((rrset for rrset in self.rrsets if rrset.rtype == rtype), None)
+
+    @property
+    def signed_dnskey(self) -> RRset | None:
+        return self.rrset(RRType.DNSKEY)
 
     def in_zone_servers(self) -> tuple[bytes, ...]:
         """The name servers whose addresses are this zone's to give."""

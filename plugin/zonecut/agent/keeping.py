@@ -13,11 +13,15 @@ from zonecut.agent.meaning import Result
 from zonecut.agent.notifying import notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party, Worth
+from zonecut.agent.proof import Ruling, proven_origin, rule
 from zonecut.agent.serials import acted_on, advice_of, why_stale
 from zonecut.agent.soundness import Unsound, find_unsound, unseen
 from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.statement import Origin
 from zonecut.agent.wanted import Wanted, wanted, why_broken
+from zonecut.agent.witnesses import Look
 from zonecut.agent.workplace import Parent, Workplace
+from zonecut.agent.zone_view import view_servers
 from zonecut.protocol.delegation import Difference
 
 MAX_RECORDS = 4
@@ -31,7 +35,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if (stale := why_stale(content, state, place.settings)) is not None:
         return machine.failed(state, stale, place.now(), advice_of(place.zone))
     state = acted_on(state, content)
-    aim = wanted(content, place.settings, now.time)
+    aim = wanted(content, place.settings, now.time, _spoke(state))
     view = await view_parent(
         place.resolver,
         parent.zone,
@@ -51,7 +55,15 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         return _hold(state, aim, (*aim.troubles, f"under the DS of the parent it is bogus: {broken}"), now)
     if not seen.missing:
         unsound = await find_unsound(place.resolver, content, place.settings.ds, view, now.time)
-        return await _rest(place, state, own, parent, seen, unsound)
+        spoke = proven_origin(content, aim, view, now.time) or state.spoke
+        return await _rest(place, replace(state, spoke=spoke, watch=None), own, parent, seen, unsound)
+    if parent.party is not None and state.sent != seen.digest and not _disagrees(seen, state, now):
+        # whatever is signed, the zone's own servers have been asked
+        state, ruling = await _judge(place, state, Look(content, aim, view, ()), seen)
+        now = place.now()
+        seen = compare(ruling.aim, view, state)
+        if not seen.missing:
+            return await _without_change(place, state, own, parent, ruling, seen)
     due = machine.differs(state, seen.digest, summarise(seen.difference), now)
     if due.phase is Phase.HELD or due.sent == seen.digest or due.next_at > now.time:
         return due
@@ -60,9 +72,44 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if parent.party is None:
         return await notify(place, due, content, seen, parent)
     assert own is not None
-    if seen.is_contradictory and machine.waits_for_agreement(due, now):
+    if _disagrees(seen, due, now):
         return machine.disagree(due, view.describe(), now)
     return await _send(place, due, own, parent.party, seen)
+
+
+def _spoke(state: AgentState) -> Origin | None:
+    return None if state.spoke is None else Origin(state.spoke)
+
+
+def _disagrees(seen: Comparison, state: AgentState, now: Now) -> bool:
+    """Whether the parent's servers show different things, and may still come to agree."""
+    return seen.is_contradictory and machine.waits_for_agreement(state, now)
+
+
+async def _judge(place: Workplace, state: AgentState, look: Look, seen: Comparison) -> tuple[AgentState, Ruling]:
+    """Ask all name servers of the zone, as the parent has them and as they shall be, and say what may be signed."""
+    look = replace(look, servers=await view_servers(place.resolver, look.content, seen.shown))
+    now = place.now()
+    waited = 0.0 if state.differs_since is None else now.time - state.differs_since
+    ruling = rule(look, state.watch, waited, now)
+    spoke = state.spoke
+    if ruling.aim.ds_known and ruling.aim.origin in (Origin.CDS, Origin.DNSKEY):
+        spoke = ruling.aim.origin
+    notes = dict.fromkeys((*state.notes, *ruling.aim.notes, *ruling.aim.troubles, *ruling.waits))
+    return replace(state, spoke=spoke, watch=ruling.watch, notes=tuple(notes)), ruling
+
+
+async def _without_change(
+    place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, ruling: Ruling, seen: Comparison
+) -> AgentState:
+    """The parent has all of what may be signed."""
+    now = place.now()
+    state = replace(state, settled=seen.digest, last=seen.octets)
+    if ruling.aim.troubles:
+        return _hold(state, ruling.aim, ruling.aim.troubles, now)
+    if ruling.waits:
+        return machine.awaits_proof(state, "; ".join(ruling.waits), ruling.look_at, now)
+    return await _rest(place, state, own, parent, seen)
 
 
 def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:

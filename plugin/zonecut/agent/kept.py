@@ -9,13 +9,16 @@ import dns.rdataclass
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from zonecut.agent.content import IS_ALIAS, UnusableServer, ZoneContent, below_a_cut, in_zone, names_between
+from zonecut.agent.content import APEX_TYPES, IS_ALIAS, UnusableServer, ZoneContent, below_a_cut, in_zone, names_between
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR
 from zonecut.resolve.reply import RRset
 
 _RRSIG = int(RdataType.RRSIG)
-_AT_APEX = frozenset((RRType.NS, RRType.CDS, RRType.DNSKEY, RRType.KEY, RRType.DNAME))
+_SIGNED = tuple(rtype for rtype in APEX_TYPES if rtype != RRType.SOA)
+"""Whose signatures are kept: the SOA record is where a transfer begins and ends, and no more than that here."""
+_COVERED = frozenset(rtype.to_bytes(2) for rtype in _SIGNED)
+_AT_APEX = frozenset((*_SIGNED, RRType.KEY, RRType.DNAME))
 _AT_SERVER = frozenset((RRType.A, RRType.AAAA, RRType.CNAME, RRType.NS))
 _ABOVE_SERVER = frozenset((RRType.NS, RRType.DNAME))
 
@@ -100,7 +103,8 @@ class Kept:
             self._rdatas(apex, RRType.KEY),
             min(key.values(), default=0),
             tuple(unusable),
-            self._signed_dnskey(),
+            self._rdatas(apex, RRType.CDNSKEY),
+            tuple(self._signed()),
         )
 
     def _watch(self, server: bytes) -> None:
@@ -109,7 +113,7 @@ class Kept:
 
     def _matters(self, record: ZoneRecord) -> bool:
         owner, rtype = record.owner, record.rtype
-        if owner == self._zone and (rtype in _AT_APEX or _signs_dnskey(record)):
+        if owner == self._zone and (rtype in _AT_APEX or _signs_apex(record)):
             return True
         if owner in self._servers and rtype in _AT_SERVER:
             return True
@@ -132,22 +136,24 @@ class Kept:
     def _rdatas(self, owner: bytes, rtype: int) -> tuple[bytes, ...]:
         return tuple(sorted(self._records.get((owner, rtype), ())))
 
-    def _signed_dnskey(self) -> RRset | None:
-        keys = self._records.get((self._zone, RRType.DNSKEY), {})
-        if not keys:
-            return None
-        signatures = [_parsed(RdataType.RRSIG, rdata) for rdata in self._rdatas(self._zone, _RRSIG)]
-        return RRset(
-            self._zone,
-            RRType.DNSKEY,
-            min(keys.values()),
-            tuple(_parsed(RdataType.DNSKEY, rdata) for rdata in sorted(keys)),
-            tuple(signature for signature in signatures if isinstance(signature, RRSIG)),
-        )
+    def _signed(self) -> Iterable[RRset]:
+        """The RRsets of the apex with their signatures."""
+        found = [_parsed(RdataType.RRSIG, rdata) for rdata in self._rdatas(self._zone, _RRSIG)]
+        signatures = [each for each in found if isinstance(each, RRSIG)]
+        for rtype in _SIGNED:
+            records = self._records.get((self._zone, rtype))
+            if records:
+                yield RRset(
+                    self._zone,
+                    rtype,
+                    min(records.values()),
+                    tuple(_parsed(RdataType.make(rtype), rdata) for rdata in sorted(records)),
+                    tuple(each for each in signatures if int(each.type_covered) == rtype),
+                )
 
 
-def _signs_dnskey(record: ZoneRecord) -> bool:
-    return record.rtype == _RRSIG and record.rdata[:2] == RRType.DNSKEY.to_bytes(2)
+def _signs_apex(record: ZoneRecord) -> bool:
+    return record.rtype == _RRSIG and record.rdata[:2] in _COVERED
 
 
 def _parsed(rtype: RdataType, rdata: bytes) -> dns.rdata.Rdata:

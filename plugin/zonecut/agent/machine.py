@@ -272,6 +272,15 @@ def disagree(state: AgentState, reason: str, now: Now) -> AgentState:
     return replace(waits, next_at=now.time + min(max(waited, FIRST_LOOK), LAST_LOOK))
 
 
+def awaits_proof(state: AgentState, reason: str, at: float | None, now: Now) -> AgentState:
+    """The child's servers do not show yet what a change needs: looked at again at `at`, or else ever more seldom."""
+    waited = 0.0 if state.differs_since is None else now.time - state.differs_since
+    settings = now.settings
+    waits = replace(state, differs_since=state.differs_since or now.time, checked_at=now.time)
+    pause_ = min(max(waited / 4, settings.looks.again), max(settings.retry_longest, settings.looks.again))
+    return replace(move(waits, Phase.OUT_OF_SYNC, reason, now), next_at=at or now.time + pause_)
+
+
 def after_update(state: AgentState, digest: str, heard: Heard, now: Now) -> AgentState:
     """The change was sent; `digest` is of the delegation as it shall become."""
     return talked(_after_update(state, digest, heard, now), now)

@@ -1,7 +1,7 @@
 """What the parent zone's name servers hand out for a child: each address of each of them is asked, over TCP.
 
-NS and glue stand in a referral (RFC 1034 section 4.3.2), DS are asked for (RFC 4035 section 3.1.4.1). Nothing of it is
-validated: it says what is published, and is believed for no more than what it takes to compare it.
+NS and glue stand in a referral (RFC 1034 section 4.3.2), DS are asked for (RFC 4035 section 3.1.4.1). It says what is
+published. Of the DS it is found out what they are worth: a child's keys are held against them.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class ServerView:
     """What one server says at one address; `address` is empty where a server has none that can be asked.
 
     `delegation` is None where the server does not tell, for that `reason`. With `hides`, it serves the child zone, too,
-    and answers from there; the parent's `ds` are to be had from it all the same (None: not).
+    and answers from there; the parent's `ds` are to be had from it all the same (None: not), and are worth `verdict`.
     """
 
     server: bytes
@@ -39,6 +39,8 @@ class ServerView:
     reason: str = ""
     hides: bool = False
     ds: tuple[bytes, ...] | None = None
+    verdict: Verdict = Verdict.INDETERMINATE
+    verdict_reason: str = ""
 
     @property
     def shown_ds(self) -> tuple[bytes, ...] | None:
@@ -190,7 +192,8 @@ async def _view_server(
             ns, ds = await asyncio.gather(
                 *(resolver.ask(address, port, child, rtype) for rtype in (RRType.NS, RRType.DS))
             )
-        return read_view(server, parent, ns, ds)
+            answer = await resolver.validate(ds)
+        return replace(read_view(server, parent, ns, ds), verdict=answer.verdict, verdict_reason=answer.reason)
 
     return await asyncio.gather(*(view(address) for address in usable[:MAX_ADDRESSES]))
 

@@ -1,5 +1,6 @@
 """How the agent treats one child zone, as pydantic models: the configuration's `children` entries are made of them."""
 
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -7,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -55,6 +57,26 @@ class PrimarySettings(_Section):
     transfer: bool = Field(
         False, description="Read by zone transfer (AXFR, IXFR), as a secondary would, not by single queries."
     )
+    without_tsig: bool = Field(
+        False,
+        description="Ask a server that is not on loopback without `tsig` all the same: whoever is on the way there then"
+        " writes what the agent signs.",
+    )
+
+    @property
+    def is_exposed(self) -> bool:
+        """The answers travel, and nothing says whose they are."""
+        return self.tsig is None and not ip_address(Endpoint.parse(self.server).address.partition("%")[0]).is_loopback
+
+    @model_validator(mode="after")
+    def _authentic(self) -> "PrimarySettings":
+        if self.is_exposed and not self.without_tsig:
+            raise ValueError(
+                f"server: {self.server} is not on loopback, and without `tsig` anybody on the way there can write what"
+                " the agent signs; `tsig` names a key as `tsig-keygen` makes it (`without_tsig: true` goes without, and"
+                " is told at each start)"
+            )
+        return self
 
 
 class ReceiverSettings(_Section):
@@ -104,7 +126,9 @@ class DsSettings(_Section):
     """`ds` of a child: where the DS records for the parent come from."""
 
     source: Literal["auto", "cds", "dnskey", "off"] = Field(
-        "auto", description="`auto`: CDS records if there are any, else DNSKEY records with the SEP flag."
+        "auto",
+        description="`cds`: CDS and CDNSKEY records. `dnskey`: DNSKEY records with the SEP flag. `auto`: CDS if there"
+        " are any, else DNSKEY while there never were any.",
     )
     digests: tuple[int, ...] = Field((2,), min_length=1, description="Digest types of DS made from DNSKEY records.")
     unsigned: Literal["keep", "remove"] = Field(
@@ -119,6 +143,22 @@ class DsSettings(_Section):
         if unknown := set(digests) - DIGESTS:
             raise ValueError(f"digest types {sorted(unknown)}: 2 (SHA-256) and 4 (SHA-384) can be made")
         return digests
+
+
+class LookSettings(_Section):
+    """`looks` of a child: how often its name servers are looked at before what cannot be undone; times in seconds."""
+
+    again: PositiveFloat = Field(
+        60, description="The pause between two looks that have to agree, and between those for which servers wait."
+    )
+    signed_for: NonNegativeFloat = Field(
+        3600,
+        description="For how long the zone has to be seen signed at all its servers before its first DS; longer where"
+        " the TTLs of its SOA and NS records, or of negative answers, are.",
+    )
+    silent_for: NonNegativeFloat = Field(
+        3600, description="For how long a change of DS or NS waits for a name server that does not answer."
+    )
 
 
 class KeySettings(_Section):
@@ -147,6 +187,7 @@ class ChildSettings(_Section):
     parent: ParentSettings = Field(default_factory=ParentSettings)
     key: KeySettings = Field(default_factory=KeySettings)
     ds: DsSettings = Field(default_factory=DsSettings)
+    looks: LookSettings = Field(default_factory=LookSettings)
     methods: tuple[Method, ...] = Field(
         (Method.AT_APEX, Method.AT_NS, Method.UNSIGNED, Method.MANUAL),
         min_length=1,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from zonecut.agent.content import (
+    APEX_TYPES,
     IS_ALIAS,
     SourceError,
     UnusableServer,
@@ -83,9 +84,10 @@ class QuerySource:
         return await read_serial(self._primary, self._zone)
 
     async def mark(self) -> object:
-        """The serial, and what PowerDNS changes without it: CDS and DNSKEY."""
-        serial, cds, dnskey = await asyncio.gather(self.serial(), self._apex(RRType.CDS), self._apex(RRType.DNSKEY))
-        found = cds.find(self._zone, RRType.CDS), dnskey.find(self._zone, RRType.DNSKEY)
+        """The serial, and what PowerDNS changes without it: CDS, CDNSKEY and DNSKEY."""
+        rtypes = (RRType.CDS, RRType.CDNSKEY, RRType.DNSKEY)
+        serial, replies = await asyncio.gather(self.serial(), asyncio.gather(*map(self._apex, rtypes)))
+        found = [reply.find(self._zone, rtype) for reply, rtype in zip(replies, rtypes, strict=True)]
         return (serial, *(each.wires if each else () for each in found))
 
     async def content(self) -> ZoneContent:
@@ -105,9 +107,10 @@ class QuerySource:
         """Connections do not outlive their question."""
 
     async def _read(self, serial: int) -> ZoneContent:
-        rtypes = (RRType.NS, RRType.CDS, RRType.DNSKEY, RRType.KEY)
-        replies = await asyncio.gather(*(self._apex(rtype) for rtype in rtypes))
-        ns, cds, dnskey, key = (reply.find(self._zone, rtype) for reply, rtype in zip(replies, rtypes, strict=True))
+        rtypes = (*APEX_TYPES, RRType.KEY)
+        replies = await asyncio.gather(*map(self._apex, rtypes))
+        apex = [reply.find(self._zone, rtype) for reply, rtype in zip(replies, rtypes, strict=True)]
+        _, ns, cds, cdnskey, dnskey, key = apex
         servers = ns.wires if ns else ()
         found = await asyncio.gather(*(self._addresses(server) for server in in_zone(self._zone, servers)))
         return ZoneContent(
@@ -120,7 +123,8 @@ class QuerySource:
             key.wires if key else (),
             key.ttl if key else 0,
             tuple(each for each in found if isinstance(each, UnusableServer)),
-            dnskey,
+            cdnskey.wires if cdnskey else (),
+            tuple(rrset for rrset in apex if rrset is not None),
         )
 
     async def _apex(self, rtype: int) -> Reply:
@@ -153,8 +157,8 @@ class QuerySource:
 class BackendSource:
     """Reads the zone through the adapter for its server; the backend is opened and closed by others.
 
-    An adapter shows what the zone holds. DNSKEY records it never shows, and CDS records that a server makes when it is
-    asked, as PowerDNS does, neither: where there are none, it is not known whether there are any.
+    An adapter shows what the zone holds. DNSKEY records it never shows, and CDS and CDNSKEY records that a server makes
+    when it is asked, as PowerDNS does, neither: where there are none, it is not known whether there are any.
     """
 
     def __init__(self, zone: bytes, backend: Backend) -> None:
@@ -198,6 +202,7 @@ class BackendSource:
             servers,
             tuple(sorted(addresses)),
             cds=_rdatas(apex, RRType.CDS) or None,
+            cdnskey=_rdatas(apex, RRType.CDNSKEY) or None,
             key=key.rdatas if key else (),
             key_ttl=key.ttl if key else 0,
             unusable=tuple(unusable),

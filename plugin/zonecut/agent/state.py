@@ -87,6 +87,31 @@ class Roll:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What has to be seen more than once before it is acted on, and nothing else between: at `looks` looks so far, from
+    `since` to `last`; it takes `span` seconds at least."""
+
+    subject: str
+    since: float
+    last: float
+    looks: int
+    span: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "since": self.since,
+            "last": self.last,
+            "looks": self.looks,
+            "span": self.span,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Watch":
+        return cls(**{name: document[name] for name in ("subject", "since", "last", "looks", "span")})
+
+
 _LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
 
 
@@ -171,6 +196,10 @@ class AgentState:
     """When our KEY was first missed in the zone with somebody else's in its place."""
     replaced: bool = False
     """It was put back once already, since the parent trusts it."""
+    spoke: str | None = None
+    """By what the zone said which DS there shall be, when that was last proven: nothing else speaks in its place."""
+    watch: Watch | None = None
+    """What is being watched before the first DS goes to the parent, or the last one from there."""
 
     @property
     def does(self) -> Phase:
@@ -182,7 +211,8 @@ class AgentState:
         document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in _LISTS:
             document[name] = list(getattr(self, name))
-        document["roll"] = None if self.roll is None else self.roll.to_json()
+        for name, value in (("roll", self.roll), ("watch", self.watch)):
+            document[name] = None if value is None else value.to_json()
         return document
 
     @classmethod
@@ -194,4 +224,5 @@ class AgentState:
         for name in _LISTS:
             known[name] = tuple(known.get(name, ()))
         known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
+        known["watch"] = None if known.get("watch") is None else Watch.from_json(known["watch"])
         return cls(**known)

@@ -131,6 +131,15 @@ async def view_zone(resolver: Resolver, zone: bytes, held: Delegation | None, *,
     return ZoneView(zone, tuple(servers), reason, (*unasked, *view.left_out, *further.left_out))
 
 
+async def view_servers(
+    resolver: Resolver, content: ZoneContent, delegations: Iterable[Delegation], *, port: int = 53
+) -> tuple[ChildServer, ...]:
+    """As `view_zone`, of the name servers that any of these delegations has, and of those that the zone names."""
+    records = {record for each in delegations for record in each.records}
+    records |= {RR(content.zone, RRType.NS, server) for server in content.ns} | set(content.addresses)
+    return (await view_zone(resolver, content.zone, Delegation.of(content.zone, records), port=port)).servers
+
+
 def has_route(address: str) -> bool:
     """False if this machine has no way to the address. No packet is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -23,6 +23,7 @@ class RRType(IntEnum):
     DS = 43
     DNSKEY = 48
     CDS = 59
+    CDNSKEY = 60
     CSYNC = 62
     SVCB = 64
     DSYNC = 66
@@ -54,7 +55,6 @@ OTHER_TYPES = {
     51: "NSEC3PARAM",
     52: "TLSA",
     53: "SMIMEA",
-    60: "CDNSKEY",
     61: "OPENPGPKEY",
     63: "ZONEMD",
     65: "HTTPS",

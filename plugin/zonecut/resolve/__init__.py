@@ -8,7 +8,13 @@ must be bounded is bounded by `work`.
 """
 
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
-from zonecut.resolve.continuity import can_validate, check_dnskey_rrset, check_dnskeys
+from zonecut.resolve.continuity import (
+    can_validate,
+    check_algorithms,
+    check_dnskey_rrset,
+    check_dnskeys,
+    check_signed_under,
+)
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.resolver import Resolver
@@ -29,7 +35,9 @@ __all__ = [
     "TrustAnchors",
     "Verdict",
     "can_validate",
+    "check_algorithms",
     "check_dnskey_rrset",
     "check_dnskeys",
+    "check_signed_under",
     "system_nameservers",
 ]

@@ -1,6 +1,6 @@
 """Would a zone still be secure under another DS RRset? (RFC 7344 section 4.1)"""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import dns.exception
 import dns.rdata
@@ -8,12 +8,14 @@ import dns.rdataclass
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DS import DS
 
+from zonecut.protocol import names
 from zonecut.resolve.anchors import supported
 from zonecut.resolve.failures import Bogus, Undecided
 from zonecut.resolve.reply import RRset
+from zonecut.resolve.signatures import verify
 from zonecut.resolve.values import Direct
 from zonecut.resolve.work import Limits, Work
-from zonecut.resolve.zone import Zone, verify_keys
+from zonecut.resolve.zone import Zone, entry_keys, verify_keys
 
 _LIMITS = Limits(validations=16)
 """One server of many: an honest zone takes one verification, and this bounds what all of a child's may cost."""
@@ -27,18 +29,23 @@ def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limit
     """
     if direct.reply is None:
         return direct.reason
-    found = direct.reply.find(direct.name, RdataType.DNSKEY)
-    every = tuple(ds)
-    if (reason := check_dnskey_rrset(direct.name, found, every, now, limits)) is not None:
+    return check_algorithms(direct.name, direct.reply.find(direct.name, RdataType.DNSKEY), tuple(ds), now, limits)
+
+
+def check_algorithms(
+    zone: bytes, found: RRset | None, ds: Collection[bytes], now: float, limits: Limits = _LIMITS
+) -> str | None:
+    """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none."""
+    if (reason := check_dnskey_rrset(zone, found, ds, now, limits)) is not None:
         return reason
     of_algorithm: dict[int, list[bytes]] = {}
-    for rdata in every:
+    for rdata in ds:
         if any(supported(_read([rdata]))):
             of_algorithm.setdefault(rdata[2], []).append(rdata)
     if len(of_algorithm) < 2:
         return None
     for algorithm, records in sorted(of_algorithm.items()):
-        if (reason := check_dnskey_rrset(direct.name, found, records, now, limits)) is not None:
+        if (reason := check_dnskey_rrset(zone, found, records, now, limits)) is not None:
             return f"for the DS of algorithm {algorithm}: {reason}"
     return None
 
@@ -46,9 +53,29 @@ def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limit
 def check_dnskey_rrset(
     zone: bytes, found: RRset | None, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS
 ) -> str | None:
-    """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none."""
+    """The same without regard to algorithms: one DS that leads to a key which signs is enough."""
     verified = zone_under(zone, found, ds, now, Work(limits))
     return verified if isinstance(verified, str) else None
+
+
+def check_signed_under(
+    zone: bytes, keys: RRset | None, found: RRset, ds: Collection[bytes], now: float, *, by_entry: bool
+) -> str | None:
+    """Why an RRset at the apex of a zone is not proven by its DNSKEY RRset and these DS RDATA; None if it is.
+
+    `by_entry`: signed by a key that one of the DS names, as CDS and CDNSKEY are (RFC 7344 section 4.1); otherwise any
+    key of the zone will do (RFC 4035 section 5.3.1).
+    """
+    work = Work(_LIMITS)
+    under = zone_under(zone, keys, ds, now, work)
+    if isinstance(under, str) or keys is None:
+        return under if isinstance(under, str) else f"{names.to_text(zone)} has no DNSKEY"
+    try:
+        signers = entry_keys(zone, keys, _read(ds), work) if by_entry else under.keys
+        verified = verify(found, zone, signers, now, work)
+    except (Bogus, Undecided) as failure:
+        return str(failure)
+    return "it was made from a wildcard" if verified.expanded else None
 
 
 def zone_under(apex: bytes, found: RRset | None, ds: Iterable[bytes], now: float, work: Work) -> Zone | str:

@@ -54,8 +54,7 @@ def verify_keys(
     tags = ", ".join(str(tag) for tag in sorted({record.key_tag for record in wanted}))
     if found is None:
         raise Bogus(f"{zone} has a DS (key tag {tags}) but no DNSKEY")
-    usable = tuple(key for key in found.rdatas if isinstance(key, DNSKEY) and is_usable(key))
-    entries = tuple(key for key in usable if _is_named(apex, key, wanted, work))
+    entries = entry_keys(apex, found, wanted, work)
     if not entries:
         others = (key for key in found.rdatas if isinstance(key, DNSKEY) and key not in usable)
         if any(_is_named(apex, key, wanted, work) for key in others):
@@ -67,7 +66,17 @@ def verify_keys(
     verified = verify(found, apex, entries, now, work)
     if verified.expanded:
         raise Bogus(f"the DNSKEY of {zone} was made from a wildcard")
-    return Zone(apex, usable, (*above, apex), verified.ttl)
+    return Zone(apex, _usable(found), (*above, apex), verified.ttl)
+
+
+def entry_keys(apex: bytes, found: RRset, ds: Iterable[DS], work: Work) -> tuple[DNSKEY, ...]:
+    """The keys of a DNSKEY RRset that these DS records, all of supported kinds, name: where a chain enters the zone."""
+    wanted = list(supported(ds))[:_MAX_DS]
+    return tuple(key for key in _usable(found) if _is_named(apex, key, wanted, work))
+
+
+def _usable(found: RRset) -> tuple[DNSKEY, ...]:
+    return tuple(key for key in found.rdatas if isinstance(key, DNSKEY) and is_usable(key))
 
 
 def _is_named(apex: bytes, key: DNSKEY, wanted: Iterable[DS], work: Work) -> bool:

@@ -1,0 +1,135 @@
+"""What is seen of a child zone in one look, and who of its servers says it. Pure."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from zonecut.agent.content import ZoneContent
+from zonecut.agent.machine import Now
+from zonecut.agent.parent_view import ParentView
+from zonecut.agent.state import Watch
+from zonecut.agent.statement import Origin
+from zonecut.agent.wanted import Wanted
+from zonecut.agent.zone_view import ChildServer, Standing
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import RRType
+from zonecut.resolve import check_dnskey_rrset, check_signed_under
+
+
+class Unproven(Exception):
+    """The zone does not prove what it asks for; `reason` names the record and the rule."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotYet(Exception):
+    """What is missing may come by itself. `watch` goes on, with the next look at the time `at` (None: as usual)."""
+
+    def __init__(self, reason: str, watch: Watch | None = None, at: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.watch = watch
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`content` is the zone as it is read, and `aim` what it asks for; `parent` is what the parent's servers show, and
+    `servers` how the zone's own servers do: those that the parent names and those that the zone names."""
+
+    content: ZoneContent
+    aim: Wanted
+    parent: ParentView
+    servers: tuple[ChildServer, ...]
+
+    @property
+    def zone(self) -> bytes:
+        return self.content.zone
+
+    @property
+    def shown(self) -> tuple[tuple[bytes, ...], ...]:
+        """The DS that each of the parent's servers shows."""
+        return tuple(server.ds for server in self.parent.servers if server.ds is not None)
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """The name servers of the zone, as the parent has them and as they shall be."""
+        return frozenset((*self._held, *self.content.ns))
+
+    @property
+    def newcomers(self) -> frozenset[bytes]:
+        """Those that the parent does not have yet."""
+        return frozenset(self.aim.delegation.ns) - self._held
+
+    @property
+    def _held(self) -> frozenset[bytes]:
+        """The name servers that each of the parent's servers shows."""
+        shown = [frozenset(each.delegation.ns) for each in self.parent.answered if each.delegation is not None]
+        return frozenset.intersection(*shown) if shown else frozenset(self.aim.delegation.ns)
+
+    @property
+    def contents(self) -> tuple[tuple[ChildServer, ZoneContent], ...]:
+        """The servers that showed the zone, and what they showed."""
+        return tuple((server, server.content) for server in self.servers if server.content is not None)
+
+    def says_so(self, content: ZoneContent) -> bool:
+        """Whether a server shows the very records by which the zone says which DS it wants."""
+        own = self.content
+        if self.aim.origin is Origin.DNSKEY:
+            return content.dnskey == own.dnskey
+        return (content.cds or (), content.cdnskey or ()) == (own.cds or (), own.cdnskey or ())
+
+
+def why_unproven(content: ZoneContent, origin: Origin, held: Collection[tuple[bytes, ...]], now: float) -> str | None:
+    """Why a server's answers are not signed for under each of these DS RRsets, chain and all; None if they are."""
+    zone, signed = content.zone, content.signed_dnskey
+    for ds in held:
+        if (why := check_dnskey_rrset(zone, signed, ds, now)) is not None:
+            return why
+        if origin is not Origin.CDS:
+            continue
+        for rtype, rdatas in ((RRType.CDS, content.cds), (RRType.CDNSKEY, content.cdnskey)):
+            found = content.rrset(rtype)
+            if not rdatas:
+                continue
+            if found is None:
+                return f"{rtype.text}: its signatures cannot be seen"
+            if (why := check_signed_under(zone, signed, found, ds, now, by_entry=True)) is not None:
+                return why
+    return None
+
+
+def everywhere(look: Look, now: Now) -> Iterator[tuple[ChildServer, ZoneContent]]:
+    """What each address of each server shows. Raises NotYet where one is not seen.
+
+    An address to which this machine has no way is let off where the same server was seen at another.
+    """
+    seen = {server.server for server, _ in look.contents}
+    for name in sorted(look.names - {server.server for server in look.servers}):
+        raise NotYet(f"all servers of the zone have to be seen: {names.to_text(name)} was not asked")
+    for server in look.servers:
+        is_let_off = server.standing is Standing.UNREACHABLE and server.server in seen
+        if server.content is None and not is_let_off:
+            raise NotYet(f"all servers of the zone have to be seen: {server} {server.reason or server.trouble}")
+    if not look.servers:
+        raise NotYet("all servers of the zone have to be seen, and none is known")
+    yield from look.contents
+
+
+def heard_of(look: Look, asked: Collection[bytes], waited: float, now: Now) -> list[str]:
+    """A sentence on each of these servers that was not heard of. Raises NotYet while it is worth waiting for it.
+
+    One to which this machine has no way, or that may not be asked, is not waited for.
+    """
+    seen = {server.server for server, _ in look.contents}
+    notes: list[str] = []
+    for server in look.servers:
+        if server.server in seen or server.server not in asked:
+            continue
+        told = f"{server} shows nothing of the zone: {server.reason or server.trouble}"
+        patient = server.standing not in (Standing.UNREACHABLE, Standing.UNASKED)
+        if patient and waited < now.settings.looks.silent_for:
+            raise NotYet(f"the zone's servers have to be asked before a change: {told}")
+        notes.append(told)
+    return notes
