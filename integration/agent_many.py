@@ -87,6 +87,8 @@ class ManyZones:
                 "backend": self.named.backend(),
                 "primary": {"server": self.named.server},
                 "parent": {"addresses": "any", "port": self.parent.port},
+                # nobody is at the addresses of their name servers
+                "looks": {"silent_for": 0},
                 **self._entry,
             }
             for child in self.children
@@ -146,4 +148,4 @@ def _delegation(number: int) -> str:
 
 
 def _address(host: int, number: int) -> str:
-    return f"11.{host}.{number // 250}.{number % 250 + 1}"
+    return f"127.{host}.{number // 250}.{number % 250 + 1}"

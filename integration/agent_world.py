@@ -43,7 +43,7 @@ _SOA = "SOA ns1 hostmaster 1 3600 900 604800 1"
 _CACHE = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n"
 
 
-OWN_ADDRESSES = ("11.0.0.1", "11.0.0.2")
+OWN_ADDRESSES = ("127.11.0.1", "127.11.0.2")
 """Of the child's name servers. Nobody asks them."""
 
 
@@ -53,7 +53,7 @@ def child_text(zone: str = CHILD, addresses: Sequence[str] = OWN_ADDRESSES) -> s
     return (
         f"$ORIGIN {zone}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\n"
         f"ns1 A {one}\nns2 A {two}\n"
-        "ns3 A 11.0.0.3\nns3 AAAA 2610::3\nwww A 11.0.0.80\n"
+        "ns3 A 127.11.0.3\nns3 AAAA ::1\nwww A 127.11.0.80\n"
     )
 
 
@@ -246,7 +246,7 @@ class OperatedWorld(AgentWorld):
 
     def _make_child(self, kind: str) -> Server:
         one, two = OPERATED_AT
-        child = f"$ORIGIN {CHILD}\n$TTL 1\n@ {_SOA}\n@ NS ns1.{OPERATOR}\n@ NS ns2.{OPERATOR}\nwww A 11.0.0.80\n"
+        child = f"$ORIGIN {CHILD}\n$TTL 1\n@ {_SOA}\n@ NS ns1.{OPERATOR}\n@ NS ns2.{OPERATOR}\nwww A 127.11.0.80\n"
         operator = f"$ORIGIN {OPERATOR}\n$TTL 1\n@ {_SOA}\n@ NS ns1\n@ NS ns2\nns1 A {one}\nns2 A {two}\nns3 A {two}\n"
         zones = ParentZone(CHILD, child), ParentZone(OPERATOR, operator, signing=Signing.IN_PLACE)
         return Knotd(self._directory / "child", *zones, notified=self.notify_port, rolls=True, also_at=OPERATED_AT)

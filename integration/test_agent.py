@@ -20,12 +20,12 @@ def test_whatever_changes_in_the_child_is_soon_at_the_parent(tmp_path: Path, par
         world.wait_for("in-sync")
 
         world.child.edit(Add(CHILD, 60, "NS", f"ns3.{CHILD}"), Delete(CHILD, "NS", f"ns2.{CHILD}"))
-        added = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 11.0.0.3", f"ns3.{CHILD} aaaa 2610::3"}
-        gone = {f"{CHILD} ns ns2.{CHILD}", f"ns2.{CHILD} a 11.0.0.2"}
+        added = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 127.11.0.3", f"ns3.{CHILD} aaaa ::1"}
+        gone = {f"{CHILD} ns ns2.{CHILD}", f"ns2.{CHILD} a 127.11.0.2"}
         world.holds(added, without=gone, within=SOON)
 
-        world.child.edit(Delete(f"ns1.{CHILD}", "A", "11.0.0.1"), Add(f"ns1.{CHILD}", 60, "A", "11.0.0.11"))
-        world.holds({f"ns1.{CHILD} a 11.0.0.11"}, without={f"ns1.{CHILD} a 11.0.0.1"}, within=SOON)
+        world.child.edit(Delete(f"ns1.{CHILD}", "A", "127.11.0.1"), Add(f"ns1.{CHILD}", 60, "A", "127.11.0.11"))
+        world.holds({f"ns1.{CHILD} a 127.11.0.11"}, without={f"ns1.{CHILD} a 127.11.0.1"}, within=SOON)
 
         old = {f"{CHILD} ds {each.lower()}" for each in ds_of(world.child, CHILD)}
         world.child.roll_ksk()

@@ -23,7 +23,7 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.dsync import Dsync
 
-NEW = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 11.0.0.3", f"ns3.{CHILD} aaaa 2610::3"}
+NEW = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 127.11.0.3", f"ns3.{CHILD} aaaa ::1"}
 
 
 def test_a_zone_that_only_a_secondary_sees_needs_its_operator_for_the_key(tmp_path: Path) -> None:

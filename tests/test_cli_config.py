@@ -70,6 +70,27 @@ def test_strict_sees_what_a_daemon_would_not_start_with(house: House) -> None:
     assert "127.0.0.1:1" in child
 
 
+def test_a_zone_is_read_without_tsig_on_loopback_only_unless_somebody_says_so(house: House) -> None:
+    document = yaml.safe_load(house.config.read_text())
+    for primary, told in (
+        ({"server": "192.0.2.1:53"}, "without `tsig` anybody on the way there can write what the agent signs"),
+        ({"server": "[2001:db8::1]:53", "transfer": True}, "`without_tsig: true` goes without"),
+        ({"server": "192.0.2.1:53", "without_tsig": True}, None),
+        ({"server": "127.53.0.1:53"}, None),
+        ({"server": "[::1]:53"}, None),
+    ):
+        document["children"] = [{"zone": "child.sig0.test.", "primary": primary}]
+        house.config.write_text(yaml.safe_dump(document))
+        ended = house.zonecut("check-config", "--json")
+        if told is None:
+            assert (ended.code, ended.document["problems"]) == (0, [])
+            continue
+        (problem,) = ended.document["problems"]
+        assert ended.code == 2
+        assert problem.startswith("children[0].primary")
+        assert told in problem
+
+
 def test_the_schema_is_one_json_document_with_the_options_of_the_adapters(house: House) -> None:
     ended = house.bare("schema")
     assert ended.code == 0

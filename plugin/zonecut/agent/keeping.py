@@ -1,6 +1,6 @@
 """How the delegation is kept in step: compare the child with what the parent publishes, send what differs, look."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from zonecut.agent import machine
@@ -22,7 +22,8 @@ from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.witnesses import Look
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_view import view_servers
-from zonecut.protocol.delegation import Difference
+from zonecut.protocol.delegation import Delegation, Difference
+from zonecut.resolve import Resolver
 
 MAX_RECORDS = 4
 """So many records of a difference are named in a reason."""
@@ -35,7 +36,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if (stale := why_stale(content, state, place.settings)) is not None:
         return machine.failed(state, stale, place.now(), advice_of(place.zone))
     state = acted_on(state, content)
-    aim = wanted(content, place.settings, now.time, _spoke(state))
+    aim = wanted(content, place.settings, now.time, spoke_in(state))
     view = await view_parent(
         place.resolver,
         parent.zone,
@@ -59,8 +60,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         return await _rest(place, replace(state, spoke=spoke, watch=None), own, parent, seen, unsound)
     if parent.party is not None and state.sent != seen.digest and not _disagrees(seen, state, now):
         # whatever is signed, the zone's own servers have been asked
-        state, ruling = await _judge(place, state, Look(content, aim, view, ()), seen)
-        now = place.now()
+        ruling = await judge(place.resolver, Look(content, aim, view, ()), seen.shown, state, place.now)
+        state, now = _ruled(state, ruling), place.now()
         seen = compare(ruling.aim, view, state)
         if not seen.missing:
             return await _without_change(place, state, own, parent, ruling, seen)
@@ -77,7 +78,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     return await _send(place, due, own, parent.party, seen)
 
 
-def _spoke(state: AgentState) -> Origin | None:
+def spoke_in(state: AgentState) -> Origin | None:
+    """By what the zone has said before which DS there shall be."""
     return None if state.spoke is None else Origin(state.spoke)
 
 
@@ -86,17 +88,25 @@ def _disagrees(seen: Comparison, state: AgentState, now: Now) -> bool:
     return seen.is_contradictory and machine.waits_for_agreement(state, now)
 
 
-async def _judge(place: Workplace, state: AgentState, look: Look, seen: Comparison) -> tuple[AgentState, Ruling]:
-    """Ask all name servers of the zone, as the parent has them and as they shall be, and say what may be signed."""
-    look = replace(look, servers=await view_servers(place.resolver, look.content, seen.shown))
-    now = place.now()
-    waited = 0.0 if state.differs_since is None else now.time - state.differs_since
-    ruling = rule(look, state.watch, waited, now)
-    spoke = state.spoke
-    if ruling.aim.ds_known and ruling.aim.origin in (Origin.CDS, Origin.DNSKEY):
-        spoke = ruling.aim.origin
-    notes = dict.fromkeys((*state.notes, *ruling.aim.notes, *ruling.aim.troubles, *ruling.waits))
-    return replace(state, spoke=spoke, watch=ruling.watch, notes=tuple(notes)), ruling
+async def judge(
+    resolver: Resolver, look: Look, delegations: Iterable[Delegation], state: AgentState, now: Callable[[], Now]
+) -> Ruling:
+    """Ask all name servers of the zone, as the parent has them and as they shall be, and say what may be signed.
+
+    `look` is without them; `delegations` are what the parent may have.
+    """
+    port = now().settings.looks.port
+    servers = await view_servers(resolver, look.content, delegations, port=port)
+    moment = now()
+    waited = 0.0 if state.differs_since is None else moment.time - state.differs_since
+    return rule(replace(look, servers=servers), state.watch, waited, moment)
+
+
+def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
+    aim = ruling.aim
+    speaks = aim.ds_known and aim.origin in (Origin.CDS, Origin.DNSKEY)
+    notes = dict.fromkeys((*state.notes, *aim.notes, *aim.troubles, *ruling.waits))
+    return replace(state, spoke=aim.origin if speaks else state.spoke, watch=ruling.watch, notes=tuple(notes))
 
 
 async def _without_change(

@@ -157,8 +157,9 @@ class LookSettings(_Section):
         " the TTLs of its SOA and NS records, or of negative answers, are.",
     )
     silent_for: NonNegativeFloat = Field(
-        3600, description="For how long a change of DS or NS waits for a name server that does not answer."
+        900, description="For how long a change of DS or NS waits for a name server that does not answer."
     )
+    port: PositiveInt = Field(53, le=65535, description="Where the zone's name servers are asked.")
 
 
 class KeySettings(_Section):

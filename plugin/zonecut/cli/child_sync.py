@@ -75,19 +75,23 @@ class Plan(NamedTuple):
     """That the zone's source does not show which DS there shall be."""
     unsound: "Unsound | None" = None
     """What is wrong although both are in sync."""
+    waits: tuple[str, ...] = ()
+    """What has to be seen before the rest may be sent."""
 
     @property
     def differs(self) -> bool:
-        """True if something would be sent, or one of the parent's servers is behind the others."""
-        return bool(self.difference) or bool(self.view.missing(self.after))
+        """True if something would be sent, now or later, or one of the parent's servers is behind the others."""
+        return bool(self.difference) or bool(self.view.missing(self.after)) or bool(self.waits)
 
     def say(self) -> None:
         zone, parent = names.to_text(self.after.child), names.to_text(self.view.parent)
         for note in self.wanted.notes:
             output.say(f"; {note}")
+        for wait in self.waits:
+            output.say(f"; not yet: {wait}")
         if self.unseen is not None:
             output.say(f"; {self.unseen}")
-        elif not self.wanted.ds_known:
+        elif not self.wanted.ds_known and not self.waits:
             output.say("; the child does not say which DS it wants: the parent's stay")
         if self.view.is_hidden:
             output.say(f"; every server of {parent} serves {zone}, too: of what {parent} holds, only DS can be seen")
@@ -111,6 +115,7 @@ class Plan(NamedTuple):
             "notes": list(self.wanted.notes),
             "unseen": self.unseen,
             "troubles": [*self.wanted.troubles, *([self.unsound.reason] if self.unsound else [])],
+            "waits": list(self.waits),
             "difference": self.difference.to_json(),
             "differs": self.differs,
             "servers": self.view.to_json()["servers"],
@@ -118,22 +123,33 @@ class Plan(NamedTuple):
 
 
 async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool) -> Plan:
+    from zonecut.agent.comparison import compare
+    from zonecut.agent.keeping import judge, spoke_in
+    from zonecut.agent.machine import Now, begin
     from zonecut.agent.parent_view import view_parent
     from zonecut.agent.serials import advice_of, why_stale
     from zonecut.agent.soundness import find_unsound, unseen
     from zonecut.agent.wanted import wanted
+    from zonecut.agent.witnesses import Look
     from zonecut.protocol.delegation import Difference
     from zonecut.serve.children import make_side
     from zonecut.serve.resolvers import make_resolver
 
+    settings = section.settings()
+
+    def now() -> Now:
+        return Now(time.time(), 0.5, settings)
+
+    known = (await child_status.seen(loaded, (section,)))[section.apex]
+    stored = known and known.state
+    state = stored or begin(now())
     side = make_side(loaded, section)
     try:
         content = await side.source.content()
-        aim = wanted(content, section.settings(), time.time())
+        aim = wanted(content, settings, time.time(), spoke_in(state))
     finally:
         await side.close()
-    known = None if serial_reset else (await child_status.seen(loaded, (section,)))[section.apex]
-    if (stale := why_stale(content, known and known.state, section.settings())) is not None:
+    if (stale := why_stale(content, None if serial_reset else stored, settings)) is not None:
         raise Failure(stale, advice_of(section.apex))
     resolver = make_resolver(loaded, time.time, section.parent.addresses)
     parent = await _parent(loaded, section)
@@ -141,10 +157,16 @@ async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool
     if view.held is None and not view.is_hidden:
         raise Failure(f"nothing is known of what {names.to_text(parent)} publishes: {view.describe()}")
     unsound = await find_unsound(resolver, content, section.ds, view, time.time())
+    seen = compare(aim, view, state)
+    waits: tuple[str, ...] = ()
+    if seen.missing:
+        ruling = await judge(resolver, Look(content, aim, view, ()), seen.shown, state, now)
+        aim, waits = ruling.aim, ruling.waits
     view = aim.seen(view)
     before = view.held or view.shown
     after = aim.asked([before])
-    return Plan(aim, view, after, Difference.between(before, after), unseen(content, section.ds), unsound)
+    difference = Difference.between(before, after)
+    return Plan(aim, view, after, difference, unseen(content, section.ds), unsound, waits)
 
 
 async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:

@@ -74,6 +74,7 @@ class Alpha:
                     "parent": {"addresses": "any", "port": parent_port},
                     "poll": 0.5,
                     "retry_first": 0.25,
+                    "looks": {"port": self.server.port, "again": 0.5},
                 }
             ],
         }

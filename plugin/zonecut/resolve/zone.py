@@ -56,7 +56,7 @@ def verify_keys(
         raise Bogus(f"{zone} has a DS (key tag {tags}) but no DNSKEY")
     entries = entry_keys(apex, found, wanted, work)
     if not entries:
-        others = (key for key in found.rdatas if isinstance(key, DNSKEY) and key not in usable)
+        others = (key for key in found.rdatas if isinstance(key, DNSKEY) and key not in _usable(found))
         if any(_is_named(apex, key, wanted, work) for key in others):
             raise Bogus(
                 f"the DNSKEY of {zone} that its DS names (key tag {tags}) cannot be used: flags 256 or 257, protocol 3,"

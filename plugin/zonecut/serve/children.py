@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from zonecut.agent.settings import ChildSection
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from zonecut.agent.workplace import Workplace
     from zonecut.resolve import Resolver
     from zonecut.serve.resolvers import Reach
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,15 @@ class RunningChildren:
             self._slots = asyncio.Semaphore(slots)
         assert self._slots is not None
         for place in prepared.fresh.values():
+            primary = place.settings.primary
+            if primary is not None and primary.is_exposed:
+                _log.warning(
+                    "agent.exposed-primary",
+                    zone=names.to_text(place.zone),
+                    server=primary.server,
+                    reason="it is asked without TSIG (`primary.without_tsig`): whoever is on the way there writes"
+                    " what is signed, as far as the zone itself does not prove it",
+                )
             self._agents.start(ZoneAgent(place, self._store.agents, self._slots))
 
     def _keep(self, zone: bytes, run: Run) -> asyncio.Task[None]:
