@@ -21,7 +21,7 @@ DS, OTHER_DS = SIGNER.ds().to_digestable(), OTHER.ds().to_digestable()
 OLD_KIND = SIGNER.ds().to_digestable()[:3] + b"\1" + bytes(20)
 """Of SHA-1."""
 KEYS = SIGNER.dnskeys(inception=NOW - 3600, expiration=NOW + 3600)
-SIGNED = ZoneContent(CHILD, 1, (NS,), cds=(), dnskey=KEYS.wires, signed_dnskey=KEYS)
+SIGNED = ZoneContent(CHILD, 1, (NS,), cds=(), dnskey=KEYS.wires, rrsets=(KEYS,))
 UNSIGNED = ZoneContent(CHILD, 1, (NS,), cds=(), dnskey=())
 THROUGH_BACKEND = ZoneContent(CHILD, None, (NS,))
 IN_THE_WORLD = ("child.parent.example.", RRType.DNSKEY)

@@ -53,7 +53,7 @@ ECDSA_DS = dns.dnssec.make_ds("child.parent.example.", ECDSA, "SHA256").to_diges
 
 
 def content_with(keys: RRset) -> ZoneContent:
-    return replace(CONTENT, dnskey=keys.wires, signed_dnskey=keys)
+    return replace(CONTENT, dnskey=keys.wires, rrsets=(keys,))
 
 
 def signed(*ds: bytes, keys: RRset | None = None) -> Examination:

@@ -119,7 +119,7 @@ async def _without_change(
         return _hold(state, ruling.aim, ruling.aim.troubles, now)
     if ruling.waits:
         return machine.awaits_proof(state, "; ".join(ruling.waits), ruling.look_at, now)
-    return await _rest(place, state, own, parent, seen)
+    return await _rest(place, state, own, parent, seen, None)
 
 
 def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:
