@@ -233,6 +233,9 @@ class Crowded:
         await asyncio.sleep(0)
         return Direct(address, port, name, rtype, Status.FAILED, "silent")
 
+    async def validate(self, direct: Direct) -> Answer:
+        return answer(direct.name, RRType(direct.rtype), status=Status.FAILED)
+
 
 async def test_servers_and_addresses_that_are_too_many_are_named() -> None:
     crowd = cast(Resolver, Crowded(servers=20, addresses=6))
