@@ -28,6 +28,7 @@ from zonecut.agent.settings import ChildSettings, DsSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_agent import ZoneAgent
+from zonecut.agent.zone_view import ChildServer, Standing
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, RRType
@@ -261,6 +262,11 @@ def is_delegated(life: Life) -> Callable[..., Any]:
     return view
 
 
+async def _all_answer(_: object, content: ZoneContent, *__: object, **___: object) -> tuple[ChildServer, ...]:
+    """What stands for the look at the zone's own servers: each shows the zone as it is read."""
+    return tuple(ChildServer(server, "192.0.2.2", Standing.ANSWERS, content=content) for server in content.ns)
+
+
 async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
     """What stands for `asyncio.to_thread`: nothing here blocks."""
     return function(*arguments)
@@ -280,6 +286,7 @@ async def living(
     life = Life(manner, shows, settings)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(keeping, "view_parent", is_delegated(life))
+        patched.setattr(keeping, "view_servers", _all_answer)
         patched.setattr(asyncio, "to_thread", _at_once)
         simulation = Simulation(life, chance)
         await simulation.put(phase, **{"uploaded": True, **fields})

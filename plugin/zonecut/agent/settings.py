@@ -134,7 +134,7 @@ class DsSettings(_Section):
     unsigned: Literal["keep", "remove"] = Field(
         "keep",
         description="Whether the parent's DS go when the child has neither CDS nor DNSKEY any more."
-        " CDS 0 0 0 00 removes them in any case (RFC 8078).",
+        " CDS 0 0 0 00 removes them in any case (RFC 8078), where it is signed.",
     )
 
     @field_validator("digests")

@@ -94,5 +94,5 @@ def _told_bogus(content: ZoneContent, trouble: str) -> Unsound:
     return Unsound(
         f"{names.to_text(content.zone)} is bogus, so validating resolvers answer SERVFAIL for all of it: {trouble}",
         "sign the zone with a key that the parent's DS names, or have the parent's DS changed or removed"
-        " (CDS 0 0 0 00, or by the parent's operator)",
+        " (by the parent's operator, or with `ds: {unsigned: remove}`: CDS 0 0 0 00 would have to be signed)",
     )
