@@ -162,3 +162,16 @@ async def test_the_keys_of_several_announced_receivers_are_kept() -> None:
     assert set(Learned.of(state).keys) == {REAL_KEY, EVIL_KEY}
     state, _ = await look(state, found(update(REAL).to_wire()))
     assert Learned.of(state).keys == (REAL_KEY,)
+
+
+async def test_what_was_learnt_of_one_parent_says_nothing_of_another_that_is_configured() -> None:
+    insecure = found(update(EVIL).to_wire(), verdict=INSECURE)
+    _, seen = await look(await known(), insecure, INSECURE, zone="parent.example.")
+    assert whom(seen) == [(REAL, Worth.REMEMBERED)]
+    state = replace(await known(), receiver_keys=())
+    told = Told(
+        {**world(insecure, INSECURE), ("child.parent._dsync.example.", DSYNC): insecure}, absent(verdict=INSECURE)
+    )
+    settings = ParentSettings(zone="example.")
+    searched = await discover(told, CHILD, parent=names.from_text("example."))
+    assert whom(await find(told, searched, settings, Learned.of(state))) == [(EVIL, Worth.INSECURELY_ANNOUNCED)]

@@ -195,6 +195,27 @@ async def test_the_receiver_that_is_worth_most_comes_first() -> None:
     assert (await find({(UPDATER, KEY): found(THIS.rdata)}, announcement(DOH, RECORD))).target == TARGET
 
 
+async def test_who_blocks_the_look_up_of_a_receiver_does_not_lead_to_one_that_nobody_vouches_for() -> None:
+    second: dict[Question, Answer] = {
+        (SECOND, A): found(ADDRESS),
+        (SECOND, KEY): found(pair(names.from_text(SECOND)).key.rdata, verdict=INSECURE),
+    }
+    both = announcement(RECORD, DOH)
+    # its KEY, and what is known of it
+    assert (await find({**second, (UPDATER, KEY): failing()}, both)).worth is Worth.UNKNOWN
+    assert (await find({**second, (UPDATER, KEY): failing()}, both, (OLD,))).worth is Worth.REMEMBERED
+    # its addresses
+    for key in (found(THIS.rdata), failing()):
+        with pytest.raises(NoParty, match=UPDATER):
+            await find({**second, (UPDATER, A): failing(), (UPDATER, KEY): key}, both)
+    # where nobody vouches for either, the other one does as well
+    insecure = found(THIS.rdata, verdict=INSECURE)
+    assert (await find({**second, (UPDATER, A): failing(), (UPDATER, KEY): insecure}, both)).worth is Worth.INSECURE
+    # ... and so does one that is validated
+    validated = {**second, (SECOND, KEY): found(pair(names.from_text(SECOND)).key.rdata)}
+    assert (await find({**validated, (UPDATER, A): failing()}, both)).worth is Worth.VALIDATED
+
+
 async def test_a_configured_receiver_needs_no_announcement() -> None:
     configured: dict[str, Any] = {
         "zone": "parent.example.",

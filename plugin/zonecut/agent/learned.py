@@ -80,8 +80,11 @@ def _standing(discovery: Discovery, settings: ParentSettings, learned: Learned) 
     """The announcement that counts: what was learnt, instead of one that is insecure."""
     if discovery.verdict is not Verdict.INSECURE or not learned.records or settings.receiver is not None:
         return discovery
-    parent = learned.parent or discovery.parent
-    return replace(discovery, parent=parent, verdict=Verdict.SECURE, records=learned.records, is_remembered=True)
+    if settings.zone is not None and learned.parent != names.from_text(settings.zone):
+        return discovery  # it was learnt of another parent
+    return replace(
+        discovery, parent=learned.parent, verdict=Verdict.SECURE, records=learned.records, is_remembered=True
+    )
 
 
 def _is_notified(discovery: Discovery) -> bool:

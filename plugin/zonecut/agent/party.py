@@ -49,8 +49,14 @@ class Worth(StrEnum):
     """Nothing is known: no answer, a bogus one, or none of the keys that an operator pinned."""
 
 
-_ORDER = tuple(Worth)
 _VOUCHED = frozenset((Worth.PINNED, Worth.VALIDATED, Worth.REMEMBERED))
+_ORDER = (
+    *(worth for worth in Worth if worth in _VOUCHED),
+    # before those of which it is known that nobody vouches for them: who blocks a look-up must not lead there
+    Worth.UNKNOWN,
+    Worth.INSECURELY_ANNOUNCED,
+    Worth.INSECURE,
+)
 
 
 class NoParty(Exception):
@@ -126,7 +132,10 @@ async def find_parties(
     *,
     codepoints: CodePoints = DEFAULT,
 ) -> tuple[Party, ...]:
-    """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`."""
+    """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`.
+
+    None where only receivers that nobody vouches for can be, beside another one that cannot be reached now.
+    """
     # somebody else may have written an insecure announcement
     securely = settings.receiver is not None or discovery.verdict is Verdict.SECURE
     search = _Search(resolver, settings, remembered, codepoints, securely)
@@ -139,17 +148,25 @@ async def find_parties(
     if not discovery.updates:
         child = to_text(discovery.child)
         raise NoParty(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
-    found, reasons = [], []
+    found: list[Party] = []
+    away: list[Party] = []
+    reasons = []
     for record in discovery.updates[:MAX_RECEIVERS]:
         try:
             addresses = await find_addresses(resolver, record.target, record.port, settings)
         except NoParty as failure:
             reasons.append(failure.reason)
+            away.append(await search.party(parent, record.target, ()))
         else:
             found.append(await search.party(parent, record.target, addresses))
-    if not found:
+    found.sort(key=_rank)
+    if not found or any(_rank(each) < _rank(found[0]) and not found[0].is_vouched for each in away):
         raise NoParty("; ".join(reasons))
-    return tuple(sorted(found, key=lambda party: _ORDER.index(party.worth)))
+    return tuple(found)
+
+
+def _rank(party: Party) -> int:
+    return _ORDER.index(party.worth)
 
 
 async def find_addresses(resolver: Lookups, target: bytes, port: int, settings: ParentSettings) -> tuple[Endpoint, ...]:

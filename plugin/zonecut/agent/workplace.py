@@ -148,11 +148,15 @@ class Workplace:
     def _is_passed(self, party: Party) -> bool:
         return self.monotonic() < self._passed.get(_place(party), 0.0)
 
-    def _pass_over(self, party: Party) -> bool:
-        """Have the others come first for a while; False where none is left that has not been passed over, too."""
-        parent, now = self._parent, self.monotonic()
+    def _has_other(self, party: Party) -> bool:
+        """Whether another receiver is announced that has not been passed over, too."""
+        parent = self._parent
         everyone = () if parent is None or parent.party is None else (parent.party, *parent.others)
-        fresh = any(not self._is_passed(each) for each in everyone if _place(each) != _place(party))
+        return any(not self._is_passed(each) for each in everyone if _place(each) != _place(party))
+
+    def _pass_over(self, party: Party) -> bool:
+        """Have the others come first for a while; False where there is none that has not been passed over, too."""
+        fresh, now = self._has_other(party), self.monotonic()
         # where nobody answers, it begins with the first again
         kept = {place: until for place, until in self._passed.items() if fresh and now < until}
         self._passed = {**kept, _place(party): now + PASSED_OVER}
@@ -169,15 +173,13 @@ class Workplace:
         wait = self.courtesy.delay(target, self.monotonic())
         if wait > 0:
             raise Left(party.target, 0.0 if self._pass_over(party) else wait)
-        several = self._parent is not None and bool(self._parent.others)
-        patience = BRIEF if several else USUAL
         conversation = Conversation(
             party,
             own.pair,
             self.settings.parent,
             clock=self.clock,
             codepoints=self.codepoints,
-            patience=patience,
+            patience=BRIEF if self._has_other(party) else USUAL,
         )
         heard, said = await talk(conversation)
         if heard.result is Result.SILENT:

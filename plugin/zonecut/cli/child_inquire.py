@@ -85,18 +85,23 @@ def _keys(loaded: "Loaded", section: "ChildSection", keyid: int | None) -> "tupl
 
 
 async def _ask(loaded: "Loaded", section: "ChildSection", keys: "tuple[OwnKey, ...]") -> list[_Asked]:
-    from zonecut.agent.conversation import Conversation, Patience
+    from zonecut.agent.conversation import Conversation, Patience, Result
 
     seen = await look(loaded, section.apex, section.parent)
     if not seen.parties:
         raise Failure(f"{section.zone}: nobody to ask: {seen.reason}")
-    party, codepoints = seen.parties[0], loaded.configuration.codepoints.to_codepoints()
+    codepoints = loaded.configuration.codepoints.to_codepoints()
+    # as the agent does: the next one where one does not answer, if as much vouches for it
+    parties = [each for each in seen.parties if each.is_vouched is seen.parties[0].is_vouched]
+    patience = Patience(timeout=5.0, retries=1)
     asked = []
     for own in keys:
-        talk = Conversation(
-            party, own.pair, section.parent, codepoints=codepoints, patience=Patience(timeout=5.0, retries=1)
-        )
-        asked.append(_Asked(own, party, await talk.inquire()))
+        for party in parties:
+            talk = Conversation(party, own.pair, section.parent, codepoints=codepoints, patience=patience)
+            answered = _Asked(own, party, await talk.inquire())
+            if answered.inquired.outcome.result is not Result.SILENT:
+                break
+        asked.append(answered)
     return asked
 
 

@@ -1,0 +1,118 @@
+"""Which of several announced receivers an agent talks to."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agent_support import CHILD, INSECURE, Question, Told, found, pair
+from zonecut.agent.backoff import Courtesy
+from zonecut.agent.childkeys import OwnKey
+from zonecut.agent.conversation import Conversation
+from zonecut.agent.delivery import USUAL
+from zonecut.agent.machine import Heard
+from zonecut.agent.meaning import Result
+from zonecut.agent.settings import ChildSettings, PrimarySettings
+from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.workplace import BRIEF, PASSED_OVER, Left, Workplace
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import DEFAULT, RRType
+from zonecut.protocol.dsync import Dsync
+from zonecut.resolve import Answer
+
+FIRST, SECOND, THIRD = (f"{name}.parent.example." for name in ("a", "b", "c"))
+OWN = cast(OwnKey, SimpleNamespace(pair=pair(CHILD)))
+STATE = AgentState(Phase.IN_SYNC, 0.0)
+
+
+class World:
+    """Three receivers, and who of them is silent; counts who was asked, and with how much patience."""
+
+    def __init__(self, *silent: str, insecure: tuple[str, ...] = (), result: Result = Result.SILENT) -> None:
+        self.now = 1000.0
+        self.asked: list[str] = []
+        self.patience: list[Any] = []
+        self.result = result
+        self.silent = set(silent)
+        records = [Dsync.from_text(f"ANY UPDATE 5354 {name}").to_wire() for name in (FIRST, SECOND, THIRD)]
+        answers: dict[Question, Answer] = {("child._dsync.parent.example.", RRType.DSYNC): found(*records)}
+        for number, name in enumerate((FIRST, SECOND, THIRD)):
+            key = pair(names.from_text(name)).key.rdata
+            answers[name, RRType.A] = found(bytes((1, 1, 1, number)))
+            answers[name, RRType.KEY] = found(key, verdict=INSECURE) if name in insecure else found(key)
+        parts = SimpleNamespace()
+        self.place = Workplace(
+            CHILD,
+            ChildSettings(primary=PrimarySettings(server="127.0.0.1:53")),
+            cast(Any, parts),
+            cast(Any, parts),
+            cast(Any, parts),
+            cast(Any, parts),
+            cast(Any, Told(answers)),
+            Courtesy(5.0, 60.0, lambda: 0.5),
+            DEFAULT,
+            cast(Any, None),
+            lambda: self.now,
+            lambda: 0.5,
+        )
+
+    async def step(self) -> Result:
+        """One message to whom it is the turn of. Raises Left."""
+        parent = await self.place.parent(STATE)
+        assert parent.party is not None
+
+        async def talk(conversation: Conversation) -> tuple[Heard, None]:
+            target = names.to_text(conversation.party.target)
+            self.asked.append(target)
+            self.patience.append(conversation._patience)
+            return Heard(self.result if target in self.silent else Result.ACCEPTED, ""), None
+
+        heard, _ = await self.place.say(parent.party, OWN, talk)
+        return heard.result
+
+
+@pytest.mark.parametrize("result", [Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.NOT_OURS])
+async def test_the_next_receiver_is_asked_where_one_does_not_answer(result: Result) -> None:
+    world = World(FIRST, SECOND, result=result)
+    assert [await world.step() for _ in range(4)] == [result, result, Result.ACCEPTED, Result.ACCEPTED]
+    assert world.asked == [FIRST, SECOND, THIRD, THIRD]
+    # the last one that is left is given time
+    assert world.patience == [BRIEF, BRIEF, USUAL, USUAL]
+    world.silent.clear()
+    world.now += PASSED_OVER
+    await world.step()
+    assert world.asked[-1] == FIRST
+
+
+async def test_a_refusal_leads_to_no_other_receiver() -> None:
+    world = World(FIRST, result=Result.REFUSED)
+    await world.step()
+    await world.step()
+    assert world.asked == [FIRST, FIRST]
+
+
+async def test_where_nobody_answers_each_is_asked_in_turn_and_left_alone_meanwhile() -> None:
+    world = World(FIRST, SECOND, THIRD)
+    for _ in range(3):
+        await world.step()
+    waits = []
+    for _ in range(6):
+        with pytest.raises(Left) as left:
+            await world.step()
+        waits.append(left.value.seconds)
+    # the others are looked at, and then it waits: never more often than there are receivers
+    assert sum(wait > 0 for wait in waits) >= 2
+    world.now += 10
+    assert await world.step() is Result.SILENT
+    assert world.asked[:3] == [FIRST, SECOND, THIRD]
+
+
+async def test_one_that_nobody_vouches_for_does_not_stand_in_for_one_that_is_validated() -> None:
+    world = World(FIRST, insecure=(SECOND, THIRD))
+    await world.step()
+    with pytest.raises(Left) as left:
+        await world.step()
+    assert left.value.seconds > 0
+    assert world.asked == [FIRST]
+    alone = World(FIRST, insecure=(FIRST, SECOND, THIRD))
+    assert [await alone.step() for _ in range(2)] == [Result.SILENT, Result.ACCEPTED]
