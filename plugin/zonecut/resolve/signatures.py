@@ -4,6 +4,7 @@ dnspython forms the signed data and verifies; which signature and which key are 
 decided here, with a reason for every no.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -81,8 +82,9 @@ def verify(rrset: RRset, apex: bytes, keys: tuple[DNSKEY, ...], now: float, work
     if not names.is_at_or_below(rrset.name, apex):
         raise Bogus(f"{subject} is signed by {zone}, which does not enclose it")
     reasons: list[str] = []
+    tagged = _by_tag(keys)
     for signature in own[: work.limits.signatures]:
-        reason = _check(rrset, signature, keys, now, work)
+        reason = _check(rrset, signature, tagged, now, work)
         if reason is None:
             return _verified(rrset, signature, now)
         if reason not in reasons:
@@ -92,7 +94,18 @@ def verify(rrset: RRset, apex: bytes, keys: tuple[DNSKEY, ...], now: float, work
     raise Bogus(f"{subject}: {'; '.join(reasons[:_MAX_REASONS])}")
 
 
-def _check(rrset: RRset, signature: RRSIG, keys: tuple[DNSKEY, ...], now: float, work: Work) -> str | None:
+def _by_tag(keys: Iterable[DNSKEY]) -> Mapping[tuple[int, int], list[DNSKEY]]:
+    """The keys that may sign, by algorithm and key tag: reckoned once, however many signatures there are."""
+    found: dict[tuple[int, int], list[DNSKEY]] = {}
+    for key in keys:
+        if is_usable(key):
+            found.setdefault((int(key.algorithm), key.key_id()), []).append(key)
+    return found
+
+
+def _check(
+    rrset: RRset, signature: RRSIG, keys: Mapping[tuple[int, int], list[DNSKEY]], now: float, work: Work
+) -> str | None:
     """What is wrong with a signature; None if nothing is."""
     what = f"the signature with key tag {signature.key_tag} (algorithm {int(signature.algorithm)})"
     if signature.labels > label_count(rrset.name):
@@ -100,11 +113,7 @@ def _check(rrset: RRset, signature: RRSIG, keys: tuple[DNSKEY, ...], now: float,
     untimely = _untimely(signature, now)
     if untimely:
         return f"{what} {untimely}"
-    candidates = [
-        key
-        for key in keys
-        if key.algorithm == signature.algorithm and key.key_id() == signature.key_tag and is_usable(key)
-    ]
+    candidates = keys.get((int(signature.algorithm), signature.key_tag))
     if not candidates:
         return f"{what} is by no key of the zone"
     for key in candidates[: work.limits.keys_with_tag]:
