@@ -138,10 +138,15 @@ async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party)
     First with the deletion of all others, as the draft has it; some receivers take a single addition only.
     """
     # whoever looks for it shall find it, though it was taken out since, or the name servers are others
-    state, hindered = await place.publish_again(state)
+    state, hindered, wrote = await place.restore(state)
     state = replace(state, notes=hindered)
     if state.displaced_at is not None and hindered:
         return machine.displaced(state, hindered[0], place.now())
+    if wrote:
+        # the receiver's look-ups would keep what a server does not have yet
+        now = place.now()
+        back = machine.move(state, Phase.PUBLISHED, "the KEY was put back, and has to be seen first", now)
+        return replace(back, next_at=now.later(1))
     content = await place.source.content()
     # some receivers compare the record with the published one, its TTL included
     ttl = content.key_ttl if own.key.rdata in content.key else place.settings.key.ttl

@@ -216,6 +216,11 @@ class Workplace:
 
     async def publish_again(self, state: AgentState) -> tuple[AgentState, tuple[str, ...]]:
         """Have what should be published put back, and at the names of new name servers; what hinders, in sentences."""
+        state, hindered, _ = await self.restore(state)
+        return state, hindered
+
+    async def restore(self, state: AgentState) -> tuple[AgentState, tuple[str, ...], bool]:
+        """As `publish_again`, and whether anything was written, which not all servers may have yet."""
         try:
             keys = published_keys(state, await asyncio.to_thread(self.keys.all))
             if (rival := await self._rival(state, keys)) is not None:
@@ -228,14 +233,14 @@ class Workplace:
             state = replace(state, displaced_at=None)
             state, publication = await self.publish(state, *keys)
         except (BackendError, SourceError) as error:
-            return state, (f"whether the KEY is published is not known: {error.reason}",)
+            return state, (f"whether the KEY is published is not known: {error.reason}",), False
         except (UnusableKey, OSError) as error:
-            return state, (f"whether the KEY is published is not known: {error}",)
+            return state, (f"whether the KEY is published is not known: {error}",), False
         hindered = [f"KEY at {names.to_text(place.owner)}: {place.reason}" for place in publication.failed]
         if publication.places[0] in publication.by_hand:
             lines = publication.places[0].difference.to_text(self.codepoints).splitlines()
             hindered += [f"to be changed by hand: {line}" for line in lines]
-        return state, tuple(hindered)
+        return state, tuple(hindered), bool(publication.differing)
 
     async def _rival(self, state: AgentState, keys: Sequence[OwnKey]) -> str | None:
         """A sentence where our KEY, which was published, is not in the zone any more, and somebody else's is.
