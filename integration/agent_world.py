@@ -40,7 +40,7 @@ QUICK = {
 """Settings of an agent that is not patient."""
 TRUST = {"retry_first": 0.2, "retry_longest": 1, "attempts": 30}
 _SOA = "SOA ns1 hostmaster 1 3600 900 604800 1"
-_CACHE = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n"
+_CACHE = ""
 
 
 OWN_ADDRESSES = ("127.11.0.1", "127.11.0.2")

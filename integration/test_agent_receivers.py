@@ -12,13 +12,15 @@ import pytest
 from agent_world import QUICK
 from lab import manners
 from lab.hostile import HostileReceiver, Manner
-from lab.played import CHILD, UPDATER, PlayedParent
+from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.process import until
 from lab.zonecut import ZonecutProcess
+from zonecut.agent.discovery import discover
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, ReceiverState, RRType
 from zonecut.protocol.dsync import Dsync, generic_text
 from zonecut.protocol.svcb import Method, Svcb
+from zonecut.resolve import Verdict
 
 SECOND = "zweiter.parent.test."
 NEW_NS = names.from_text(f"ns3.{CHILD}")
@@ -112,3 +114,13 @@ def test_no_key_is_rolled_at_a_receiver_that_nobody_vouches_for(tmp_path: Path) 
             agent.configure({**agent.configuration, "children": [entry]})
             agent.send_signal(signal.SIGHUP)
             until(lambda: bool(agent.log_events("agent.roll-ends")), timeout=15, what="it is rolled once it is pinned")
+
+
+async def test_a_parent_may_announce_its_registrars_receiver_by_an_alias() -> None:
+    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver) as played:
+        record = Dsync(RRType.ANY, DEFAULT.dsync_update, receiver.port, names.from_text(UPDATER))
+        played.announce()
+        played.parent.put(f"child._dsync.{PARENT}", "CNAME", f"dsync.registrar.{PARENT}")
+        played.parent.put(f"dsync.registrar.{PARENT}", "TYPE66", record.to_generic_text())
+        found = await discover(played.lookups, names.from_text(CHILD))
+        assert (found.verdict, found.updates, found.parent) == (Verdict.SECURE, (record,), names.from_text(PARENT))

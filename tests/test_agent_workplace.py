@@ -1,5 +1,6 @@
 """Which of several announced receivers an agent talks to."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 from agent_support import CHILD, INSECURE, Question, Told, found, pair
 from zonecut.agent.backoff import Courtesy
 from zonecut.agent.childkeys import OwnKey
+from zonecut.agent.content import SourceError, ZoneContent
 from zonecut.agent.conversation import Conversation
 from zonecut.agent.delivery import USUAL
 from zonecut.agent.machine import Heard
@@ -116,3 +118,20 @@ async def test_one_that_nobody_vouches_for_does_not_stand_in_for_one_that_is_val
     assert world.asked == [FIRST]
     alone = World(FIRST, insecure=(FIRST, SECOND, THIRD))
     assert [await alone.step() for _ in range(2)] == [Result.SILENT, Result.ACCEPTED]
+
+
+async def test_nothing_is_published_for_the_name_servers_of_a_version_that_is_stale() -> None:
+    """Copies below _signal would come and go with a server that has not caught up."""
+    world = World()
+
+    class Stale:
+        async def content(self) -> ZoneContent:
+            return ZoneContent(CHILD, 90)
+
+    world.place.source = cast(Any, Stale())
+    world.place.keys = cast(Any, SimpleNamespace(ever=tuple, all=tuple))
+    with pytest.raises(SourceError, match="serial 90"):
+        await world.place.publish(replace(STATE, serial=100))
+    state, hindered, wrote = await world.place.restore(replace(STATE, serial=100))
+    assert (state.serial, wrote) == (100, False)
+    assert "serial 90" in hindered[0]

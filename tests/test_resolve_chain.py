@@ -253,6 +253,12 @@ def test_aliases_do_not_count() -> None:
         assert not answer.is_proven_absent
     forged = answer_to(rrset("a.child.test.", "CNAME", "target.child.test."), target, name="a.child.test.")
     assert (forged.status, forged.verdict) == (Status.ALIAS, Verdict.BOGUS)
+    # where it leads is told of a CNAME that is signed, not of one that was made from a DNAME, which is not
+    made = rrset("a.child.test.", "CNAME", "elsewhere.test.")
+    both = answer_to(CHILD.sign("child.test.", "DNAME", "test."), made, name="a.child.test.")
+    assert (both.status, both.verdict) == (Status.ALIAS, Verdict.SECURE)
+    assert cname.target == names.from_text("target.child.test.")
+    assert [answer.target for answer in (dname, both, forged)] == [None, None, None]
 
 
 def test_an_alias_that_a_wildcard_made_needs_the_proof_that_it_had_to() -> None:

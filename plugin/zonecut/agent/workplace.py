@@ -19,6 +19,7 @@ from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.party import Party, announced_parent
 from zonecut.agent.publishing import KeyPublisher, Place, Publication, Writing
+from zonecut.agent.serials import why_stale
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.source import Source, SourceError
 from zonecut.agent.state import AgentState, Stage
@@ -202,6 +203,9 @@ class Workplace:
         wanted = [own.key for own in keys]
         ever = await asyncio.to_thread(self.keys.ever)
         content = await self.source.content()
+        if (stale := why_stale(content, state, self.settings)) is not None:
+            # it may name other servers: copies would come and go
+            raise SourceError(stale)
         async with self.doors.opened():
             # of those whose files are lost, the state tells
             ours = [*ever, *map(Key.from_text, state.published)]

@@ -62,6 +62,7 @@ def _code(publication: "Publication", dry_run: bool) -> Exit:
 async def _publish(
     loaded: "Loaded", section: "ChildSection", dry_run: bool
 ) -> "tuple[Publication, tuple[Visible, ...]]":
+    from zonecut.agent.serials import advice_of, why_stale
     from zonecut.agent.workplace import published_keys
     from zonecut.serve.children import make_side
 
@@ -74,6 +75,8 @@ async def _publish(
         wanted = [own.key for own in published_keys(state, keys)]
         former = [] if state is None else [names.from_text(owner) for owner in state.copies]
         content = await side.source.content()
+        if (stale := why_stale(content, state, section.settings())) is not None:
+            raise Failure(stale, advice_of(section.apex))
         async with side.doors.opened():
             write = side.publisher.plan if dry_run else side.publisher.apply
             publication = await write(wanted, side.keys.ever(), content, former)
