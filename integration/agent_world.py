@@ -1,7 +1,7 @@
 """A child and its parent, each on a server of its own in a signed tree, with a receiver for one and an agent for other.
 
 root, test.  <- parent.test. (any server, `zonecut serve` with `parents`)  <- child.parent.test. (any server,
-another `zonecut serve` with `children`); an unbound validates for both sides.
+another `zonecut serve` with `children`); an unbound validates for both sides, and keeps what it is told.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -40,7 +40,6 @@ QUICK = {
 """Settings of an agent that is not patient."""
 TRUST = {"retry_first": 0.2, "retry_longest": 1, "attempts": 30}
 _SOA = "SOA ns1 hostmaster 1 3600 900 604800 1"
-_CACHE = ""
 
 
 OWN_ADDRESSES = ("127.11.0.1", "127.11.0.2")
@@ -107,7 +106,7 @@ class AgentWorld:
 
     def _start_parent(self) -> None:
         ds = [] if self._child_signing is Signing.NONE else ds_of(self.child, CHILD)
-        text = f"$ORIGIN {PARENT}\n$TTL 60\n@ {_SOA}\n@ NS ns1\nns1 A 127.0.0.1\n" + self.delegation(ds)
+        text = f"$ORIGIN {PARENT}\n$TTL 60\n@ {_SOA}\n@ 1 NS ns1\nns1 A 127.0.0.1\n" + self.delegation(ds)
         self.parent: Server = SERVERS[self._parent_kind](
             self._directory / "parent", ParentZone(PARENT, text, signing=self._parent_signing)
         )
@@ -128,7 +127,7 @@ class AgentWorld:
         self._running.enter_context(self.tree)
         stubs = {PARENT: f"{LOOPBACK}@{self.parent.port}"}
         stubs |= {zone.name: f"{LOOPBACK}@{self.child.port}" for zone in self.child.zones}
-        self.unbound = Unbound(self._directory / "unbound", self.tree, stubs=stubs, options=_CACHE)
+        self.unbound = Unbound(self._directory / "unbound", self.tree, stubs=stubs)
         self._running.enter_context(self.unbound)
 
     @property

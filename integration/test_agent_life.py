@@ -80,7 +80,7 @@ def test_a_server_of_the_parent_that_is_silent_is_told_and_does_not_hinder(tmp_p
     with AgentWorld(tmp_path, child_entry={"poll": 3600, "check": 1}) as world:
         world.wait_for("in-sync")
         assert world.state()["notes"] == []
-        world.parent.edit(Add(f"ns2.{PARENT}", 60, "A", NOBODY), Add(PARENT, 60, "NS", f"ns2.{PARENT}"), zone=PARENT)
+        world.parent.edit(Add(f"ns2.{PARENT}", 60, "A", NOBODY), Add(PARENT, 1, "NS", f"ns2.{PARENT}"), zone=PARENT)
         until(lambda: bool(world.state()["notes"]), timeout=10, what="somebody does not answer")
         (note,) = world.state()["notes"]
         assert note.startswith(f"ns2.{PARENT} ({NOBODY}) does not answer: ")

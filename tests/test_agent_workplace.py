@@ -56,6 +56,7 @@ class World:
             cast(Any, None),
             lambda: self.now,
             lambda: 0.5,
+            lambda: self.now,
         )
 
     async def step(self) -> Result:

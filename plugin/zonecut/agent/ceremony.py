@@ -146,7 +146,7 @@ async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party)
         # the receiver's look-ups would keep what a server does not have yet
         now = place.now()
         back = machine.move(state, Phase.PUBLISHED, "the KEY was put back, and has to be seen first", now)
-        return replace(back, next_at=now.later(1))
+        return replace(back, next_at=now.later(max(state.attempts, 1)))
     content = await place.source.content()
     # some receivers compare the record with the published one, its TTL included
     ttl = content.key_ttl if own.key.rdata in content.key else place.settings.key.ttl

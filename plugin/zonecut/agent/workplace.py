@@ -232,7 +232,7 @@ class Workplace:
                     _log.warning("agent.key-shared", zone=names.to_text(self.zone), reason=rival)
                 displaced_at = self.clock() if state.displaced_at is None else state.displaced_at
                 if not _is_put_back(state):
-                    return replace(state, displaced_at=displaced_at), (rival,)
+                    return replace(state, displaced_at=displaced_at), (rival,), False
                 state = replace(state, replaced=True)
             state = replace(state, displaced_at=None)
             state, publication = await self.publish(state, *keys)
