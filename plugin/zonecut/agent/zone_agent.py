@@ -224,7 +224,7 @@ class ZoneAgent:
             return machine.failed(state, error.reason, place.now(), advice)
         except Left as left:
             waits = replace(state, next_at=place.clock() + left.seconds)
-            if state.phase is not Phase.IN_SYNC or state.attempts:
+            if not left.seconds or state.phase is not Phase.IN_SYNC or state.attempts:
                 return waits
             # nothing was tried here, and whether all is well is not known either
             return replace(waits, attempts=1, reason=str(left))
@@ -309,7 +309,7 @@ class ZoneAgent:
             # whoever answers there may be anybody: the only key that the right receiver trusts would go
             reason = f"the roll of the key waits, since nobody vouches for the receiver: {parent.party.reason}"
             advice = "pin the receiver's key (`parent.pins`): only what can be told from a forgery retires a key"
-            return machine.failed(state, reason, place.now(), advice)
+            return rollstate.roll_failed(state, reason, place.now(), advice)
         return await roll(place, state, own, parent.party)
 
 
