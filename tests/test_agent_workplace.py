@@ -30,13 +30,19 @@ STATE = AgentState(Phase.IN_SYNC, 0.0)
 class World:
     """Three receivers, and who of them is silent; counts who was asked, and with how much patience."""
 
-    def __init__(self, *silent: str, insecure: tuple[str, ...] = (), result: Result = Result.SILENT) -> None:
+    def __init__(
+        self,
+        *silent: str,
+        insecure: tuple[str, ...] = (),
+        result: Result = Result.SILENT,
+        announced: tuple[str, ...] = (f"5354 {FIRST}", f"5354 {SECOND}", f"5354 {THIRD}"),
+    ) -> None:
         self.now = 1000.0
         self.asked: list[str] = []
         self.patience: list[Any] = []
         self.result = result
         self.silent = set(silent)
-        records = [Dsync.from_text(f"ANY UPDATE 5354 {name}").to_wire() for name in (FIRST, SECOND, THIRD)]
+        records = [Dsync.from_text(f"ANY UPDATE {each}").to_wire() for each in announced]
         answers: dict[Question, Answer] = {("child._dsync.parent.example.", RRType.DSYNC): found(*records)}
         for number, name in enumerate((FIRST, SECOND, THIRD)):
             key = pair(names.from_text(name)).key.rdata
@@ -65,7 +71,8 @@ class World:
         assert parent.party is not None
 
         async def talk(conversation: Conversation) -> tuple[Heard, None]:
-            target = names.to_text(conversation.party.target)
+            target, port = names.to_text(conversation.party.target), conversation.party.addresses[0].port
+            target = target if port == 5354 else f"{target} {port}"
             self.asked.append(target)
             self.patience.append(conversation._patience)
             return Heard(self.result if target in self.silent else Result.ACCEPTED, ""), None
@@ -85,6 +92,12 @@ async def test_the_next_receiver_is_asked_where_one_does_not_answer(result: Resu
     world.now += PASSED_OVER
     await world.step()
     assert world.asked[-1] == FIRST
+
+
+async def test_one_name_may_have_receivers_at_several_ports() -> None:
+    world = World(FIRST, announced=(f"5354 {FIRST}", f"5355 {FIRST}"))
+    assert [await world.step() for _ in range(3)] == [Result.SILENT, Result.ACCEPTED, Result.ACCEPTED]
+    assert world.asked == [FIRST, f"{FIRST} 5355", f"{FIRST} 5355"]
 
 
 async def test_a_refusal_leads_to_no_other_receiver() -> None:

@@ -170,8 +170,9 @@ class Workplace:
 
         One that does not answer comes after the others that are announced, from the next step on.
         """
-        target = names.to_text(party.target)
-        wait = self.courtesy.delay(target, self.monotonic())
+        # one name may have receivers at several ports
+        receiver = " ".join((names.to_text(party.target), *map(str, party.addresses)))
+        wait = self.courtesy.delay(receiver, self.monotonic())
         if wait > 0:
             raise Left(party.target, 0.0 if self._pass_over(party) else wait)
         conversation = Conversation(
@@ -184,9 +185,9 @@ class Workplace:
         )
         heard, said = await talk(conversation)
         if heard.result is Result.SILENT:
-            self.courtesy.silent(target, self.monotonic())
+            self.courtesy.silent(receiver, self.monotonic())
         else:
-            self.courtesy.answered(target)
+            self.courtesy.answered(receiver)
         if heard.result in _ELSEWHERE:
             self._pass_over(party)
         if heard.result not in (Result.ACCEPTED, Result.KEY_PENDING, Result.MANUAL, Result.REFUSED):
