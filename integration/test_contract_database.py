@@ -63,6 +63,10 @@ class ContractDatabase(ContractServer):
         self._registry.insert([(self.zone_name, text, text, "NS", 60, "n..x.")])
         return True
 
+    def consume(self, consumer: str, number: int, failure: str = "") -> bool:
+        self._registry.consume(self.zone_name, consumer, number, failure)
+        return True
+
     def _backend(self, zone: str = zone_name, **options: object) -> Backend:
         given = {**self._registry.backend(), "timeout": _PATIENCE, **options}
         del given["adapter"]

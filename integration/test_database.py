@@ -15,7 +15,7 @@ from lab.generated import GeneratedNamed
 from lab.mariadb import MariaDb
 from lab.postgresql import PostgreSql
 from lab.process import until
-from lab.registry import Registry
+from lab.registry import Registry, SqliteRegistry
 from lab.server import Add, Delete
 from lab.zones import PARENT, ParentZone
 from signer import NS, Signer, name
@@ -69,6 +69,33 @@ def test_a_signed_change_reaches_the_tables_the_history_and_the_zone(
         named.verify()
         assert replayed(registry) == set(registry.records(PARENT))
         stop_cleanly(world)
+
+
+def test_what_is_in_the_tables_is_told_from_what_is_in_the_zone(tmp_path: Path) -> None:
+    registry = SqliteRegistry(tmp_path / "registry")
+    named = GeneratedNamed(tmp_path / "server", ParentZone(PARENT, delegations=CHILDREN), registry=registry)
+    child = Signer.generate("child0")
+    with World(tmp_path, server=named, keys=[child], parents=[{"consumers_within": 1.0}]) as world:
+        before = registry.serial(PARENT)
+        registry.consume(PARENT, "named", before)
+        assert world.tcp(child.fresh()).rcode == "NOERROR"
+        until(lambda: world.changes()[0]["reached"] == "tables", timeout=20, what="its consumer is seen")
+        (change,) = world.changes()
+        assert change["history_number"] == registry.serial(PARENT)
+        assert change["not_in_zone_of"] == ["named"]
+
+        def reason() -> str:
+            (zone,) = world.zonecut.cli("change", "list")["zones"]
+            assert zone["state"] == "ready"
+            return zone["reason"] or ""
+
+        until(lambda: "named, at" in reason(), timeout=20, what="a consumer that stands still is an alarm")
+        assert f"named, at {before} of {registry.serial(PARENT)}, has not taken up" in reason()
+        registry.consume(PARENT, "named", registry.serial(PARENT))
+        until(lambda: world.changes()[0]["reached"] == "zone", timeout=20, what="it is in the zone")
+        until(lambda: reason() == "", timeout=40, what="the alarm is over")
+        assert "applied, in the zone (named at" in world.zonecut.cli("change", "list", json=False)
+        stop_cleanly(world, expected=["zone.consumer"])
 
 
 def test_what_zonecut_announces_is_served_and_taken_out_again(

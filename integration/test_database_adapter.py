@@ -397,6 +397,24 @@ async def test_tables_of_another_program_are_no_place_for_ours(registry: Registr
         await made(empty).open()
 
 
+async def test_tables_of_an_earlier_zonecut_get_a_table_of_consumers(registry: Registry) -> None:
+    registry.execute(("DROP TABLE zonecut_consumers", ()))
+    async with opened(registry) as backend:
+        assert list(backend.remarks()) == []
+        registry.consume(PARENT, "east", 1)
+        told = await backend.progress()
+        assert told.number == registry.serial(PARENT)
+        assert [(each.name, each.number, each.failed) for each in told.consumers] == [("east", 1, False)]
+    # nobody can say anything that is neither well nor failed, or be two
+    for statement in (
+        "UPDATE zonecut_consumers SET status = 'fine'",
+        "UPDATE zonecut_consumers SET consumer = ''",
+        "INSERT INTO zonecut_consumers (consumer, zone, serial) SELECT consumer, zone, 2 FROM zonecut_consumers",
+    ):
+        with pytest.raises(NOT_TAKEN):
+            registry.execute((statement, ()))
+
+
 def empty_database(registry: Registry, directory: Path) -> dict[str, Any]:
     """`backend` with a database that has no tables, and belongs to the same role."""
     if isinstance(registry, SqliteRegistry):
@@ -441,12 +459,27 @@ async def test_what_a_role_may_not_do_is_told_as_the_grant_that_is_missing(
             server.execute(told.pop(0), database="registry")
         async with opened(guest) as backend:
             await backend.write([Change(Delegation(name("new")), delegation("new", 1))])
+            await follows_when_allowed(backend, server, guest)
             server.execute("REVOKE INSERT ON zonecut_records FROM guest", database="registry")
             with pytest.raises(BackendMisconfigured, match="a permission is missing"):
                 await backend.write([Change(Delegation(name("newer")), delegation("newer", 1))])
         assert ("guest",) in server.execute("SELECT DISTINCT author FROM zonecut_history", database="registry")
     finally:
         server.execute("DROP OWNED BY guest", "DROP ROLE guest", database="registry")
+
+
+async def follows_when_allowed(backend: DatabaseBackend, server: PostgreSql, guest: dict[str, Any]) -> None:
+    """Without a right on the table of consumers, or without the table, all works but for what it tells."""
+    assert (await backend.progress()).consumers == ()
+    assert "GRANT SELECT ON zonecut_consumers, SELECT ON zonecut_history to" in backend.remarks()[0]
+    server.execute("ALTER TABLE zonecut_consumers RENAME TO gone", database="registry")
+    async with opened(guest) as without:
+        assert "have the tables' owner do this: CREATE TABLE IF NOT EXISTS zonecut_consumers (" in without.remarks()[0]
+        assert (await without.progress()).number == (await backend.progress()).number
+    server.execute("ALTER TABLE gone RENAME TO zonecut_consumers", database="registry")
+    server.execute("GRANT SELECT ON zonecut_consumers, zonecut_history TO guest", database="registry")
+    async with opened(guest) as allowed:
+        assert list(allowed.remarks()) == []
 
 
 async def test_a_read_only_file_is_told() -> None:

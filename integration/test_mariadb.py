@@ -167,6 +167,11 @@ async def test_a_permission_that_is_missing_is_told_as_the_grant(registry: Maria
             server.execute(f"GRANT {told.pop(0)} TO guest", database="registry")
         async with opened(guest) as backend:
             await backend.write([NEW])
+            assert "GRANT SELECT ON zonecut_consumers, SELECT ON zonecut_history to" in backend.remarks()[0]
+            server.execute("GRANT SELECT ON zonecut_consumers TO guest", database="registry")
+            server.execute("GRANT SELECT ON zonecut_history TO guest", database="registry")
+            async with opened(guest) as allowed:
+                assert list(allowed.remarks()) == []
             server.execute("REVOKE INSERT ON zonecut_records FROM guest", database="registry")
             with pytest.raises(BackendMisconfigured, match="a permission is missing"):
                 await backend.write([Change(Delegation(name("newer")), delegation("newer", 1))])

@@ -23,6 +23,7 @@ from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import SignatureSettings
 from zonecut.receiver.bootstrapper import Bootstrapper
 from zonecut.receiver.checks.conduct import Checks
+from zonecut.receiver.consumers import Consumers
 from zonecut.receiver.frontend import FrontEnd
 from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
@@ -311,6 +312,7 @@ async def site(
             responder,
             Sweep(ZONE, store, zone.look_at, watching, trust_settings),
             watching,
+            Consumers(ZONE, backend, store, 900.0, clock),
             on_demand if trust_settings.on_demand else None,
         )
         requests = Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock)

@@ -11,7 +11,17 @@ import pytest
 from test_cli_support import House, delegation, now_held
 from vectors_of import CHILD, VECTORS, ZONE
 from zonecut.protocol.delegation import Delegation
-from zonecut.store import Asker, Attempt, ChangeState, NewChange, ServerState, Watch, ZoneState
+from zonecut.store import (
+    Asker,
+    Attempt,
+    ChangeState,
+    NewChange,
+    ServerState,
+    Settlement,
+    Watch,
+    ZoneConsumer,
+    ZoneState,
+)
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")
@@ -43,6 +53,38 @@ def test_changes_are_listed_newest_first(house: House) -> None:
     assert listed(house, "--child", "second.sig0.test.") == []
     assert len(listed(house, "--limit", 1)) == 1
     assert "the server said no" in house.zonecut("change", "list").out
+
+
+def test_what_is_in_the_tables_is_told_from_what_is_in_the_zone(house: House) -> None:
+    """Where others make the zone, and say how far they are; where nobody does, all is as it was."""
+    first, second = (recorded(house, *each, ChangeState.ACCEPTED) for each in ((LESS, now_held()), (now_held(), LESS)))
+
+    async def settle(*consumers: ZoneConsumer) -> None:
+        async with house.store() as store:
+            await store.consumers.record(ZONE, consumers)
+            if not consumers:
+                ends = [Settlement(n, ChangeState.APPLIED, None, 1, None, at) for n, at in ((first, 17), (second, 19))]
+                await store.changes.settle_many(ends)
+
+    asyncio.run(settle())
+    assert [(c["reached"], c["history_number"]) for c in listed(house)] == [(None, 19), (None, 17)]
+    assert "in the tables" not in house.zonecut("change", "list").out
+    east, west = ZoneConsumer(ZONE, "east", 18, 19), ZoneConsumer(ZONE, "west", 17, 19, alarm="it stands still")
+    asyncio.run(settle(east, west))
+    document = house.zonecut("change", "list", "--json").document
+    assert [(each["reached"], each["in_zone_of"], each["not_in_zone_of"]) for each in document["changes"]] == [
+        ("tables", [], ["east", "west"]),
+        ("zone", ["east", "west"], []),
+    ]
+    consumers = [(each["consumer"], each["number"], each["alarm"]) for each in document["zones"][0]["consumers"]]
+    assert consumers == [("east", 18, None), ("west", 17, "it stands still")]
+    text = house.zonecut("change", "list").out
+    assert "applied, in the zone (east at 18, west at 17)" in text
+    assert "applied, in the tables at 19 (east at 18, west at 17)" in text
+    asyncio.run(settle(replace(east, number=19), west))
+    shown = house.zonecut("change", "show", second).out
+    assert "applied, in the tables at 19 (west at 17); in the zone of east at 19" in shown
+    assert house.zonecut("change", "show", second, "--json").document["not_in_zone_of"] == ["west"]
 
 
 def test_what_waits_is_listed_with_how_long_how_often_and_why(house: House) -> None:

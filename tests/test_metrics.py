@@ -15,10 +15,12 @@ from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.tally import Result, Tally
-from zonecut.store import KeyState, NewChange, ServerState, Store, ZoneState
+from zonecut.store import KeyState, NewChange, ServerState, Store, ZoneConsumer, ZoneState
 
 ZONE, OTHER = names.from_text("parent.example."), names.from_text("other.example.")
 CHILD = names.from_text("child.parent.example.")
+
+CONSUMED = [("behind_changes", "east"), ("behind_changes", "west"), ("up", "east"), ("up", "west")]
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -30,10 +32,18 @@ class Bench:
         self.tally = Tally()
         self.counts = {ZONE: ChangeCounts(3, 2, 1), OTHER: ChangeCounts()}
         self.states = [ZoneState(ZONE, ServerState.READY, 0.0), ZoneState(OTHER, ServerState.AWAY, 0.0, "x")]
+        self.consumers = [ZoneConsumer(ZONE, "east", 7, 9), ZoneConsumer(ZONE, "west", 9, 9, alarm="failed")]
         self.tasks = [Task("writer", ZONE, 3, False), Task("sweep", ZONE, 0, True), Task("publisher", OTHER, 1, None)]
         self.agents = {"in-sync": 3, "failing": 1}
         sources = Sources(
-            self.tally, lambda: self.counts, lambda: self.states, lambda: self.tasks, lambda: self.agents, store, clock
+            self.tally,
+            lambda: self.counts,
+            lambda: self.states,
+            lambda: self.consumers,
+            lambda: self.tasks,
+            lambda: self.agents,
+            store,
+            clock,
         )
         self.metrics = Metrics(sources)
 
@@ -73,6 +83,8 @@ async def test_requests_responses_and_changes_are_counted(bench: Bench) -> None:
     assert states == [3, 2, 1]
     assert sample(samples, "zonecut_backend_up", zone=zone) == 1
     assert sample(samples, "zonecut_backend_up", zone="other.example.") == 0
+    consumers = [sample(samples, f"zonecut_consumer_{what}", zone=zone, consumer=who) for what, who in CONSUMED]
+    assert consumers == [2, 0, 1, 0]
     (version,) = [labels for name, labels in samples if name == "zonecut_info"]
     assert dict(version)["version"]
     assert ("process_resident_memory_bytes", frozenset()) in samples
@@ -142,15 +154,8 @@ async def test_without_the_store_the_rest_is_told(bench: Bench) -> None:
 
 async def test_no_label_is_a_child_s(bench: Bench) -> None:
     samples = await bench.scraped()
-    assert {label for _, labels in samples for label, _ in labels} <= {
-        "version",
-        "zone",
-        "state",
-        "by",
-        "le",
-        "task",
-        "phase",
-    }
+    labels = {label for _, labels in samples for label, _ in labels}
+    assert labels <= {"version", "zone", "state", "by", "le", "task", "phase", "consumer"}
     assert all(name.startswith(("zonecut_", "process_")) for name, _ in samples)
 
 

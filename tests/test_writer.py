@@ -18,6 +18,7 @@ from zonecut.plugin import (
     BackendRejected,
     BackendUnavailable,
     Change,
+    Progress,
     Reading,
     Withdrawal,
 )
@@ -246,6 +247,21 @@ async def test_what_waits_goes_into_one_transaction_as_far_as_it_fits(bench: Ben
     assert sum(bench.server.transactions) == 25
     assert max(bench.server.transactions) <= 10
     assert await bench.states() == [ChangeState.APPLIED] * 25
+
+
+async def test_where_others_make_the_zone_the_ledger_has_the_number_by_which_a_change_is_written(bench: Bench) -> None:
+    class Tables(Server):
+        async def progress(self) -> Progress:
+            if len(self.transactions) > 1:
+                raise BackendUnavailable("away")
+            return Progress(17)
+
+    bench.server.__class__ = Tables
+    assert await outcomes([await bench.put(1)]) == [APPLIED]
+    # and where it is not known, the change is applied all the same
+    assert await outcomes([await bench.put(2)]) == [APPLIED]
+    assert await bench.states() == [ChangeState.APPLIED] * 2
+    assert [change.history_number for change in reversed(await bench.store.changes.list())] == [17, None]
 
 
 @pytest.mark.parametrize("names_children", [True, False])

@@ -8,9 +8,20 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from zonecut.plugin import Backend, BackendContext, BackendError, BackendUnavailable, Change, Host, Reading, Unreadable
+from zonecut.plugin import (
+    Backend,
+    BackendContext,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Change,
+    Host,
+    Progress,
+    Reading,
+    Unreadable,
+)
 from zonecut.protocol.rrset import RRset
-from zonecut_database import schema
+from zonecut_database import consumers, schema
 from zonecut_database.engine import database_of
 from zonecut_database.options import DatabaseOptions
 from zonecut_database.thread import DatabaseThread
@@ -34,6 +45,8 @@ class DatabaseBackend(Backend):
         self._options = options
         self._tables = ZoneTables(context.zone, context.ttls)
         self._threads: _Threads | None = None
+        self._remarks: tuple[str, ...] = ()
+        self._knows_consumers = False
 
     async def open(self) -> None:
         await self.close()
@@ -49,6 +62,7 @@ class DatabaseBackend(Backend):
             await threads.reading.run(self._tables.check_made)
             if await threads.reading.run(schema.lacks_index):
                 await self._make_index(threads)
+            await self._look_for_consumers(threads)
         except BaseException:
             await self.close()
             raise
@@ -61,6 +75,26 @@ class DatabaseBackend(Backend):
             _LOG.warning(
                 "an index is missing (%s): have the tables' owner do this: %s", error.reason, schema.MAKING_INDEX
             )
+
+    async def _look_for_consumers(self, threads: _Threads) -> None:
+        """Tables of an earlier zonecut have no table of them, or none that we may read: it works without."""
+        self._remarks, self._knows_consumers = (), False
+        granting = f"GRANT {consumers.GRANTS} to zonecut's role"
+        cure = granting
+        try:
+            if not await threads.reading.run(consumers.exist):
+                making = await threads.reading.run(lambda connection: consumers.making(connection.dialect.name))
+                cure = f"have the tables' owner do this: {' '.join(making.split())}"
+                await threads.writing.run(consumers.make)
+            cure = granting
+            await threads.reading.run(self._tables.progress)
+            self._knows_consumers = True
+        except BackendMisconfigured as error:
+            self._remarks = (f"nobody is told how far the zone follows the tables ({error.reason}): {cure}",)
+            _LOG.warning("%s", self._remarks[0])
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
 
     def _check(self, connection: Connection) -> None:
         schema.check(connection)
@@ -104,6 +138,9 @@ class DatabaseBackend(Backend):
 
     async def serial(self) -> int:
         return await self._reading(self._tables.serial)
+
+    async def progress(self) -> Progress:
+        return await self._reading(self._tables.progress if self._knows_consumers else self._tables.number)
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return await self._reading(partial(self._tables.rrsets, places=names))

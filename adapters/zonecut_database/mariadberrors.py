@@ -38,6 +38,7 @@ MEANINGS: dict[int, tuple[type[BackendError], str]] = {
     1143: _NOT_ALLOWED,
     1146: _NOT_OURS,
     1153: (BackendRejected, "it does not take as much at once: max_allowed_packet"),
+    1176: _NOT_OURS,
     1203: _TOO_MANY,
     1205: _HELD,
     1213: _IN_THE_WAY,

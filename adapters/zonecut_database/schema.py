@@ -158,28 +158,32 @@ def _is_allowed(connection: Connection, statement: str) -> bool:
 
 def statements(dialect: str) -> Iterator[str]:
     """The statements that make the tables."""
-    script = files(__package__).joinpath("sql", f"{dialect}.sql").read_text()
     if dialect == "postgresql":
-        yield script
+        yield script(dialect)
     elif dialect == "mariadb":
-        yield from _delimited(script)
+        yield from _delimited(script(dialect))
     else:
-        yield from _complete(script)
+        yield from _complete(script(dialect))
 
 
-def _complete(script: str) -> Iterator[str]:
+def script(dialect: str) -> str:
+    """What makes the tables, for the database's own client."""
+    return files(__package__).joinpath("sql", f"{dialect}.sql").read_text()
+
+
+def _complete(lines: str) -> Iterator[str]:
     statement = ""
-    for line in script.splitlines(keepends=True):
+    for line in lines.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
 
 
-def _delimited(script: str) -> Iterator[str]:
+def _delimited(lines: str) -> Iterator[str]:
     """Statements that end with a line's end; what that is, lines say that are for MariaDB's client only."""
     delimiter, statement = ";", ""
-    for line in script.splitlines(keepends=True):
+    for line in lines.splitlines(keepends=True):
         if line.startswith("DELIMITER "):
             delimiter = line.split()[1]
             continue

@@ -24,6 +24,7 @@ from zonecut.plugin import (
     BackendRejected,
     Change,
     Host,
+    Progress,
     Reading,
     Unreadable,
 )
@@ -31,8 +32,9 @@ from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE, MNEMONICS, ma
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Ttls
 from zonecut.protocol.rrset import RRset
+from zonecut_database import consumers
 from zonecut_database.held import Edit, Held, Row, Senseless, Stored, edit, owners
-from zonecut_database.tables import IS_DEEP, RECORDS, ZONES
+from zonecut_database.tables import IS_DEEP, RECORDS, ZONES, by_index
 from zonecut_database.text import owner_of, record_of
 
 _CHUNK = 500
@@ -71,10 +73,18 @@ class ZoneTables:
 
         Raises BackendMisconfigured where there is no such zone.
         """
+        return self.number(connection).number % 2**32
+
+    def number(self, connection: Connection) -> Progress:
+        """The number of the last change of a row, and nobody who follows. Raises BackendMisconfigured."""
         row = connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first()
         if row is None:
             self._refuse()
-        return int(row.serial) % 2**32
+        return Progress(int(row.serial))
+
+    def progress(self, connection: Connection) -> Progress:
+        """The same, and how far those are who follow. Raises BackendMisconfigured."""
+        return consumers.progress(connection, self._text)
 
     def check_made(self, connection: Connection) -> None:
         """Raises BackendMisconfigured for rows that somebody made of the whole zone: a table makes nothing anew."""
@@ -115,7 +125,7 @@ class ZoneTables:
         """
         child = RECORDS.c.child
         following = select(child).where(self._in_zone, child > after, child != self._text).order_by(child).limit(_PAGE)
-        texts = list(dict.fromkeys(connection.execute(following).scalars()))
+        texts = list(dict.fromkeys(connection.execute(by_index(following, "of_child")).scalars()))
         if not texts:
             self.check(connection)
             return [], None
@@ -151,7 +161,7 @@ class ZoneTables:
             named = (
                 select(RECORDS.c.owner).distinct().where(self._in_zone, _IS_NS, RECORDS.c.rdata == names.to_text(host))
             )
-            for owner in connection.execute(named.limit(MAX_NAMED_BY)).scalars():
+            for owner in connection.execute(by_index(named.limit(MAX_NAMED_BY), "servers")).scalars():
                 naming[host].append(names.from_text(owner))
         addresses: dict[bytes, list[RR]] = {host: [] for host in hosts}
         for row in self._rows(connection, RECORDS.c.owner, hosts):
@@ -218,11 +228,14 @@ class ZoneTables:
         servers = select(_SERVERS.c.rdata).where(
             _SERVERS.c.zone == self._text, _SERVERS.c.child == text, _SERVERS.c.type == "NS"
         )
+        addresses = there.where(
+            RECORDS.c.owner.in_(by_index(servers, "of_child", _SERVERS)), RECORDS.c.type.in_(("A", "AAAA"))
+        )
         return union_all(
-            there.where(RECORDS.c.child == text),
-            there.where(RECORDS.c.owner.in_([text, *above])),
-            there.where(RECORDS.c.owner.in_(servers), RECORDS.c.type.in_(("A", "AAAA"))),
-            there.where(IS_DEEP, RECORDS.c.child.endswith(f".{text}", autoescape=True)),
+            by_index(there.where(RECORDS.c.child == text), "of_child"),
+            by_index(there.where(RECORDS.c.owner.in_([text, *above])), "once"),
+            by_index(addresses, "once"),
+            by_index(there.where(IS_DEEP, RECORDS.c.child.endswith(f".{text}", autoescape=True)), "deep"),
         )
 
     def _held(self, connection: Connection, children: Sequence[bytes], others: Iterable[bytes]) -> Held:
@@ -235,9 +248,10 @@ class ZoneTables:
         return held
 
     def _rows(self, connection: Connection, column: ColumnElement[str], wanted: Iterable[bytes]) -> Iterator[Row]:
+        index = "of_child" if column is RECORDS.c.child else "once"
         for chunk in _chunks(map(names.to_text, wanted)):
-            statement = select(*_COLUMNS).where(self._in_zone, column.in_(chunk))
-            yield from map(Row._make, connection.execute(statement).all())
+            rows = select(*_COLUMNS).where(self._in_zone, column.in_(chunk))
+            yield from map(Row._make, connection.execute(by_index(rows, index)).all())
 
     def _nested(self, connection: Connection, children: Sequence[bytes]) -> dict[bytes, set[bytes]]:
         """The delegations below these names, by name. Only those that are deep enough are looked at."""
@@ -247,7 +261,7 @@ class ZoneTables:
         after: str | None = ""
         while after is not None:
             deep = select(child).where(self._in_zone, IS_DEEP, child > after).order_by(child).limit(_DEEP)
-            texts = connection.execute(deep).scalars().all()
+            texts = connection.execute(by_index(deep, "deep")).scalars().all()
             for cut in self._sensible(dict.fromkeys(texts)):
                 for name in wanted.intersection(self._between(cut)):
                     found.setdefault(name, set()).add(cut)

@@ -34,6 +34,11 @@ class Registry(ABC):
 
     _unless_there = "ON CONFLICT DO NOTHING"
     """The end of an INSERT of a row that may be there already."""
+    _watermark = """
+        INSERT INTO zonecut_consumers (consumer, zone, serial, status, reason) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (zone, consumer) DO UPDATE SET serial = excluded.serial, status = excluded.status,
+            reason = excluded.reason, at = excluded.at
+    """
 
     def __init__(self) -> None:
         self.zones: tuple[ParentZone, ...] = ()
@@ -82,7 +87,7 @@ class Registry(ABC):
     def lose(self, zone: str) -> None:
         """A zone is taken out of the tables, until it is found again: without its history."""
         self._lost[zone] = self.execute((f"SELECT {_COLUMNS} FROM zonecut_records WHERE zone = ?", (zone,)))
-        tables = ("zonecut_records", "zonecut_history", "zonecut_zones")
+        tables = ("zonecut_records", "zonecut_history", "zonecut_zones")  # whoever follows goes with the zone
         self.execute(*((f"DELETE FROM {table} WHERE zone = ?", (zone,)) for table in tables))
 
     def find(self, zone: str) -> None:
@@ -122,6 +127,11 @@ class Registry(ABC):
     def serial(self, zone: str) -> int:
         ((serial,),) = self.execute(("SELECT serial FROM zonecut_zones WHERE zone = ?", (zone,)))
         return int(serial)
+
+    def consume(self, zone: str, consumer: str, number: int, failure: str = "") -> None:
+        """A generator says how far it is, or with what it failed there: as the documentation has it."""
+        values = (consumer, zone, number, "failed" if failure else "ok", failure)
+        self.execute((self._watermark, values))
 
     def history(self, zone: str, since: int = 0) -> list[tuple[int, str, Record]]:
         """What changed after a serial: the serial of each row, `added` or `removed`, and the record."""
@@ -243,6 +253,11 @@ class MariaDbRegistry(Registry):
     """The tables in a database of its own, which belongs to a user of its own."""
 
     _unless_there = "ON DUPLICATE KEY UPDATE id = id"
+    _watermark = """
+        INSERT INTO zonecut_consumers (consumer, zone, serial, status, reason) VALUES (?, ?, ?, ?, ?)
+        ON DUPLICATE KEY UPDATE serial = value(serial), status = value(status), reason = value(reason),
+            at = utc_timestamp(6)
+    """
 
     def __init__(self, server: MariaDb, directory: Path, name: str) -> None:
         super().__init__()
@@ -297,7 +312,14 @@ class MariaDbRegistry(Registry):
 
     def make_tables(self) -> None:
         """As somebody does with MariaDB's own client."""
-        client = [find_command("mariadb"), "--no-defaults", f"--socket={self.server.socket}", "--user=root", self.name]
+        client = [
+            find_command("mariadb"),
+            "--no-defaults",
+            "--skip-ssl",
+            f"--socket={self.server.socket}",
+            "--user=root",
+            self.name,
+        ]
         subprocess.run(client, input=self.schema(), text=True, check=True, timeout=60)
 
     def drop_tables(self) -> None:

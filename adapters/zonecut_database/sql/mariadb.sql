@@ -82,6 +82,24 @@ CREATE TABLE IF NOT EXISTS zonecut_history (
     CONSTRAINT zonecut_action_is_known CHECK (action IN ('added', 'removed'))
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET ascii COLLATE ascii_nopad_bin;
 
+-- How far those have come who make zones of these tables: everything up to `serial` of the history is in the zone. Each
+-- writes its own row; README.md says how.
+
+CREATE TABLE IF NOT EXISTS zonecut_consumers (
+    consumer varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    zone varchar(1004) NOT NULL,
+    serial bigint NOT NULL,
+    status varchar(6) NOT NULL DEFAULT 'ok',
+    reason text CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL DEFAULT '',
+    at datetime(6) NOT NULL DEFAULT utc_timestamp(6),
+
+    PRIMARY KEY (zone, consumer),
+    CONSTRAINT zonecut_consumers_are_of_zone
+        FOREIGN KEY (zone) REFERENCES zonecut_zones (zone) ON DELETE CASCADE,
+    CONSTRAINT zonecut_consumer_has_a_name CHECK (consumer <> ''),
+    CONSTRAINT zonecut_status_is_known CHECK (status IN ('ok', 'failed'))
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET ascii COLLATE ascii_nopad_bin;
+
 DELIMITER //
 
 -- Whoever changes records, and by whatever statement: each row gets the next serial. The update of zonecut_zones holds

@@ -76,6 +76,22 @@ CREATE TABLE zonecut_history (
 );
 CREATE INDEX zonecut_history_of_child ON zonecut_history (zone, child, serial);
 
+-- How far those have come who make zones of these tables: everything up to `serial` of the history is in the zone. Each
+-- writes its own row; README.md says how.
+
+CREATE TABLE IF NOT EXISTS zonecut_consumers (
+    consumer text NOT NULL,
+    zone text COLLATE "C" NOT NULL REFERENCES zonecut_zones ON DELETE CASCADE,
+    serial bigint NOT NULL,
+    status text NOT NULL DEFAULT 'ok',
+    reason text NOT NULL DEFAULT '',
+    at timestamptz NOT NULL DEFAULT statement_timestamp(),
+
+    PRIMARY KEY (zone, consumer),
+    CONSTRAINT zonecut_consumer_has_a_name CHECK (length(consumer) BETWEEN 1 AND 64),
+    CONSTRAINT zonecut_status_is_known CHECK (status IN ('ok', 'failed'))
+);
+
 -- Whoever changes records, and by whatever statement: each row gets the next serial, and listeners are told the zone.
 -- The update of zonecut_zones holds the zone's lock until the transaction ends, so serials are committed in their order.
 

@@ -80,6 +80,23 @@ CREATE TABLE zonecut_history (
 ) WITHOUT ROWID;
 CREATE INDEX zonecut_history_of_child ON zonecut_history (zone, child, serial);
 
+-- How far those have come who make zones of these tables: everything up to `serial` of the history is in the zone. Each
+-- writes its own row; README.md says how.
+
+CREATE TABLE IF NOT EXISTS zonecut_consumers (
+    consumer TEXT NOT NULL,
+    zone TEXT NOT NULL REFERENCES zonecut_zones ON DELETE CASCADE,
+    serial INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'ok',
+    reason TEXT NOT NULL DEFAULT '',
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+
+    PRIMARY KEY (zone, consumer),
+    CONSTRAINT zonecut_consumer_has_a_name CHECK (length(consumer) BETWEEN 1 AND 64),
+    CONSTRAINT zonecut_serial_is_a_number CHECK (typeof(serial) = 'integer'),
+    CONSTRAINT zonecut_status_is_known CHECK (status IN ('ok', 'failed'))
+) WITHOUT ROWID;
+
 -- Whoever changes records, and by whatever statement: each row gets the next serial.
 
 CREATE TRIGGER zonecut_insert AFTER INSERT ON zonecut_records BEGIN

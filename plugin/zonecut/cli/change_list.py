@@ -12,11 +12,12 @@ from zonecut.cli.change_by_hand import ByHand
 from zonecut.cli.choices import ChangeStateChoice
 from zonecut.cli.heard import SILENT
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
+from zonecut.cli.reached import Reached
 from zonecut.protocol import names
 
 if TYPE_CHECKING:
     from zonecut.config import Loaded
-    from zonecut.store import StoredChange, Waiting, ZoneState
+    from zonecut.store import StoredChange, Waiting, ZoneConsumer, ZoneState
 
 
 def command(
@@ -33,6 +34,9 @@ def command(
     not run; unknown: it never did, or ended without a word. AWAY is how many delegations of children with trusted keys
     are not there just now, SUSPECT how many have name servers for which the keys are suspended if that stays so.
 
+    Where others make the zone of the server's tables and say how far they are, an applied change is in the tables, or
+    in the zone as well; one of them that stands still or fails is in its zone's REASON.
+
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject. In a zone that zonecut does not write (adapter manual),
     what is to be done for one that is accepted follows as input of nsupdate; zonecut change done when it is.
@@ -46,11 +50,11 @@ def command(
     wanted = [
         section.apex for section in loaded.configuration.parents if child is None or names.is_below(child, section.apex)
     ]
-    zones, changes = session.run(_find(loaded, wanted, child, state, limit))
+    zones, found = session.run(_find(loaded, wanted, child, state, limit))
     now, hand = time(), ByHand(loaded)
     if as_json:
         output.say_json(
-            {"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now, hand) for c in changes]}
+            {"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now, hand) for c in found]}
         )
         return
     with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "SUSPECT", "REASON") as table:
@@ -59,14 +63,15 @@ def command(
             keys: tuple[str, ...] = ("zone", "state", "since", "waiting", "oldest_waiting_seconds")
             keys += ("delegations_away", "delegations_suspect", "reason")
             table.add(*(_rounded(document[key]) for key in keys))
-    if changes:
+    if found:
         output.say("")
     with output.Table("ID", "ACCEPTED", "CHILD", "STATE", "-", "+", "WAITS", "TRIED", "NEXT TRY", "REASON") as table:
-        for change in changes:
-            _add(table, change, now, hand)
-    for change in changes:
-        if (lines := hand.lines(change)) is not None:
-            output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {change.id}\n{lines.rstrip()}")
+        for reached in found:
+            _add(table, reached, now, hand)
+    for reached in found:
+        if (lines := hand.lines(reached.change)) is not None:
+            number = reached.change.id
+            output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {number}\n{lines.rstrip()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class _Zone:
     away: int
     suspect: int
     now: float
+    consumers: "Sequence[ZoneConsumer]" = ()
 
     def to_json(self) -> dict[str, Any]:
         from zonecut.store import ServerState, timestamps
@@ -98,29 +104,41 @@ class _Zone:
             "waiting": waiting.count if waiting else 0,
             "delegations_away": self.away,
             "delegations_suspect": self.suspect,
+            "consumers": [each.to_json() for each in self.consumers],
             "oldest_waiting_seconds": round(max(0.0, self.now - waiting.oldest_at), 3) if waiting else None,
         }
 
 
 async def _find(
     loaded: "Loaded", wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
-) -> "tuple[list[_Zone], Sequence[StoredChange]]":
+) -> "tuple[list[_Zone], list[Reached]]":
     from zonecut.store import ChangeState
 
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
         away, suspect = await store.watches.all_away(), await store.watches.all_suspect()
+        consumers = await store.consumers.all()
         zones = [
-            _Zone(zone, states.get(zone), waiting.get(zone), away.get(zone, 0), suspect.get(zone, 0), time())
+            _Zone(
+                zone,
+                states.get(zone),
+                waiting.get(zone),
+                away.get(zone, 0),
+                suspect.get(zone, 0),
+                time(),
+                consumers.get(zone, ()),
+            )
             for zone in wanted
         ]
         chosen = ChangeState(state) if state else None
-        return zones, await store.changes.list(child=child, state=chosen, limit=limit)
+        changes = await store.changes.list(child=child, state=chosen, limit=limit)
+        return zones, [Reached.among(change, consumers) for change in changes]
 
 
-def _document(change: "StoredChange", now: float, hand: ByHand) -> dict[str, Any]:
+def _document(reached: Reached, now: float, hand: ByHand) -> dict[str, Any]:
+    change = reached.change
     waits = round(max(0.0, now - change.accepted_at), 3) if _waits(change) else None
-    return {**change.to_json(), "waiting_seconds": waits, "by_hand": hand.lines(change)}
+    return {**change.to_json(), **reached.to_json(), "waiting_seconds": waits, "by_hand": hand.lines(change)}
 
 
 def _waits(change: "StoredChange") -> bool:
@@ -129,16 +147,16 @@ def _waits(change: "StoredChange") -> bool:
     return change.state is ChangeState.ACCEPTED
 
 
-def _add(table: output.Table, change: "StoredChange", now: float, hand: ByHand) -> None:
+def _add(table: output.Table, reached: Reached, now: float, hand: ByHand) -> None:
     from zonecut.protocol.delegation import Difference
 
-    document = _document(change, now, hand)
+    change, document = reached.change, _document(reached, now, hand)
     difference = Difference.between(change.before, change.after)
     table.add(
         change.id,
         document["accepted_at"],
         document["child"],
-        change.state.value,
+        reached.to_text(),
         len(difference.removed),
         len(difference.added),
         _rounded(document["waiting_seconds"]),

@@ -10,6 +10,7 @@ from zonecut.cli import output, session
 from zonecut.cli.change_by_hand import ByHand
 from zonecut.cli.failures import Failure
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.cli.reached import Reached
 
 if TYPE_CHECKING:
     from zonecut.config import Loaded
@@ -48,12 +49,14 @@ class Shown:
     change: "StoredChange"
     key: "StoredKey | None"
     asked_before: "Sequence[StoredChange]"
+    reached: Reached
 
     @classmethod
     async def of(cls, store: "Store", change: "StoredChange") -> "Shown":
         """Raises StoreUnavailable."""
         key = None if change.key_id is None else await store.keys.get(change.key_id)
-        return cls(change, key, await store.decisions.askers(change))
+        reached = Reached.among(change, await store.consumers.all())
+        return cls(change, key, await store.decisions.askers(change), reached)
 
 
 async def _find(loaded: "Loaded", number: int) -> Shown:
@@ -72,6 +75,7 @@ def say_change_json(shown: Shown, loaded: "Loaded") -> None:
     output.say_json(
         {
             **change.to_json(),
+            **shown.reached.to_json(),
             "difference": Difference.between(change.before, change.after).to_json(),
             "key": None if shown.key is None else shown.key.to_json(),
             "message": change.message.hex() if change.message else None,
@@ -89,7 +93,7 @@ def say_change(shown: Shown, loaded: "Loaded") -> None:
     document = change.to_json()
     signer = None if key is None else f"key tag {key.key.tag}, now {key.state.value}, {key.key.fingerprint()}"
     output.say_fields(
-        f"change {change.id}: {document['child']} in {document['zone']}, {change.state.value}",
+        f"change {change.id}: {document['child']} in {document['zone']}, {shown.reached.to_text()}",
         {
             "accepted": document["accepted_at"],
             "source": change.source,

@@ -16,7 +16,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.receiver.changecounts import ChangeCounts
 from zonecut.receiver.tally import Tally
-from zonecut.store import KeyState, ServerState, Store, StoreUnavailable, Waiting, ZoneState
+from zonecut.store import KeyState, ServerState, Store, StoreUnavailable, Waiting, ZoneConsumer, ZoneState
 
 KEYS_AGE = 60.0
 """Seconds for which the number of keys is good: counting a million takes a tenth of a second of the store's time."""
@@ -45,6 +45,8 @@ class Sources:
     counts: Callable[[], Mapping[bytes, ChangeCounts]]
     """Of each parent zone."""
     states: Callable[[], Sequence[ZoneState]]
+    consumers: Callable[[], Sequence[ZoneConsumer]]
+    """Those who make parent zones of what is written to their servers."""
     tasks: Callable[[], Sequence[Task]]
     agents: Callable[[], Mapping[str, int]]
     """The zones of `children`, by how they do."""
@@ -153,6 +155,25 @@ class _Reading(Collector):
         for each in self.sources.states():
             up.add_metric([names.to_text(each.zone)], each.state is ServerState.READY)
         yield up
+        yield from self._consumers()
+
+    def _consumers(self) -> Iterator[Metric]:
+        behind = GaugeMetricFamily(
+            "zonecut_consumer_behind_changes",
+            "Changes of a row that a zone's consumer has not taken up, by its own word.",
+            labels=["zone", "consumer"],
+        )
+        well = GaugeMetricFamily(
+            "zonecut_consumer_up",
+            "1 while a zone's consumer goes on, 0 while it has failed, gone back or stands still.",
+            labels=["zone", "consumer"],
+        )
+        for each in self.sources.consumers():
+            labels = [names.to_text(each.zone), each.name]
+            behind.add_metric(labels, each.behind)
+            well.add_metric(labels, not each.alarm)
+        yield behind
+        yield well
 
     def _tasks(self) -> Iterator[Metric]:
         restarts = CounterMetricFamily(

@@ -17,8 +17,10 @@ from zonecut.plugin.backend import (
     Withdrawal,
 )
 from zonecut.plugin.hookspecs import Adapter, hookimpl
+from zonecut.plugin.progress import MAX_CONSUMERS, Consumer, Progress
 
 __all__ = [
+    "MAX_CONSUMERS",
     "MAX_NAMED_BY",
     "Adapter",
     "Backend",
@@ -30,7 +32,9 @@ __all__ = [
     "BackendRejected",
     "BackendUnavailable",
     "Change",
+    "Consumer",
     "Host",
+    "Progress",
     "Reading",
     "Unreadable",
     "Withdrawal",

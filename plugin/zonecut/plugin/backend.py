@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from zonecut.plugin.progress import Progress
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Difference, Ttls, rdata_text
@@ -297,6 +298,14 @@ class Backend(ABC):
         """The serial of the zone as the server has it (RFC 1982): it rises with whatever is written.
 
         None, as here, where the server does not tell.
+        """
+        return None
+
+    async def progress(self) -> Progress | None:
+        """How far those have come who make the zone of what is written here, at most MAX_CONSUMERS of them.
+
+        None, as here, where what is written is in the zone. The number is at least that of each change that `verify`
+        has found before. Raises BackendUnavailable.
         """
         return None
 

@@ -1,10 +1,11 @@
 """How a change ends: as applied or failed, recorded in the ledger, told in the log and to whoever waits for it."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
-from zonecut.plugin import Backend, BackendUnavailable, Change, Withdrawal
+from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Withdrawal
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
@@ -33,7 +34,7 @@ class Endings:
 
     def settle(self, pending: Pending, result: Result) -> None:
         """The server holds it."""
-        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts)
+        self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts, pending.history_number)
         self.end(pending, APPLIED, result)
 
     def fail(self, pending: Pending, failed: Outcome, result: Result) -> None:
@@ -91,7 +92,15 @@ class Endings:
     async def found(self, pending: Pending, result: Result) -> None:
         """The server holds it, whoever it was that put it there. Raises BackendError."""
         await self.leave_nothing(pending)
+        await self.number(pending)
         self.settle(pending, result)
+
+    async def number(self, *held: Pending) -> None:
+        """Note by which number of its history the server holds these; others may make the zone of it."""
+        with suppress(BackendError):  # its health tells
+            progress = await self._backend.progress()
+            for pending in held:
+                pending.history_number = None if progress is None else progress.number
 
     async def leave_nothing(self, pending: Pending) -> None:
         """Have the server forget what it may have yet to decide of a change that it holds. Raises BackendError.

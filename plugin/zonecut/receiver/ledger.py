@@ -216,9 +216,14 @@ class Ledger:
         """The change was judged again on what the server holds now. Raises StoreUnavailable."""
         await self._store.changes.rebase(change_id, change.before, change.after)
 
-    def settle(self, change_id: int, state: ChangeState, reason: str | None, attempts: int) -> None:
-        """Record how a change ended, in the background: until that is on disk, a restart only settles it again."""
-        settlement = Settlement(change_id, state, reason, attempts)
+    def settle(
+        self, change_id: int, state: ChangeState, reason: str | None, attempts: int, history_number: int | None = None
+    ) -> None:
+        """Record how a change ended, in the background: until that is on disk, a restart only settles it again.
+
+        `history_number`: that of the server's history by which it is written, where others make the zone of it.
+        """
+        settlement = Settlement(change_id, state, reason, attempts, history_number=history_number)
         first = self._first.pop(change_id, None)
         if first is not None and state is ChangeState.APPLIED:
             doing = self._doing_first[change_id] = self._start(self._do_first(change_id, first))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from zonecut.receiver.bootstrapper import Bootstrapper
+from zonecut.receiver.consumers import Consumers
 from zonecut.receiver.ondemand import OnDemand
 from zonecut.receiver.parent_zone import ParentZone
 from zonecut.receiver.policy import Rules
@@ -23,6 +24,7 @@ class ServedZone:
     responder: Responder
     sweep: Sweep
     watching: Watching
+    consumers: Consumers
     on_demand: OnDemand | None = None
     """Looks up keys that nobody uploaded; None where that is off."""
 
@@ -30,3 +32,4 @@ class ServedZone:
         """Go on with other rules and settings: they count for what is judged from now on."""
         self.delegations.reconfigure(rules, settings)
         self.trust.rollover = rules.policy.rollover
+        self.consumers.patience = settings.consumers_within

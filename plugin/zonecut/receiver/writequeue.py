@@ -66,6 +66,8 @@ class Pending:
     """The server has acknowledged it, and may show it a while later: until then it is not written again."""
     shown_late: int = 0
     """How often the server was looked at again, in the hope that it shows what it acknowledged."""
+    history_number: int | None = None
+    """That of the history by which it is written, where others make the zone of it."""
     lost: frozenset[RR] = frozenset()
     """What the server was seen to lose with a write of it that it acknowledged, nothing having come in between."""
 

@@ -262,6 +262,8 @@ class Writer:
         """Settle those that the server holds; the others. Raises BackendError."""
         missing = set(await self._backend.verify([pending.change for pending in batch]))
         result.answered = True
+        if held := [pending for pending in batch if pending.child not in missing]:
+            await self._endings.number(*held)
         for pending in batch:
             if pending.child not in missing:
                 if pending.uncertain:

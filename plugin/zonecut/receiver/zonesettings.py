@@ -20,4 +20,9 @@ class ZoneSettings(BaseModel):
     ordering_tolerance: NonNegativeInt = Field(
         300, description="Seconds by which a message may be older than the newest change; clients date back by chance."
     )
+    consumers_within: PositiveFloat = Field(
+        900.0,
+        description="Seconds for which whoever makes the zone of the backend's tables, and says how far it is, may take"
+        " up nothing of what is new there, before that is an alarm.",
+    )
     max_batch: PositiveInt = Field(50, description="The most changes in one transaction.")

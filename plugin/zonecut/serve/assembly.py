@@ -10,6 +10,7 @@ from zonecut.plugin.bootstrap import Lookups
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.admission import TokenBuckets
 from zonecut.receiver.bootstrapper import Bootstrapper
+from zonecut.receiver.consumers import Consumers
 from zonecut.receiver.keydirectory import Identities
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.ledger import Ledger
@@ -131,4 +132,5 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
             codepoints,
             clock=parts.clock,
         )
-    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching, on_demand)
+    consumers = Consumers(apex, backend, parts.store, section.consumers_within, parts.monotonic)
+    return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching, consumers, on_demand)

@@ -105,3 +105,10 @@ def with_tasks(state: ZoneState, down: Sequence[Down]) -> ZoneState:
     if writer is None:
         return replace(state, reason=reason)
     return replace(state, state=ServerState.HALTED, since=writer.since, reason=reason)
+
+
+def with_alarms(state: ZoneState, alarms: Sequence[str]) -> ZoneState:
+    """The state of a zone's server, and what else for the zone does not work."""
+    if not alarms:
+        return state
+    return replace(state, reason="; ".join([*([state.reason] if state.reason else []), *alarms]))

@@ -47,7 +47,9 @@ class Scraping:
                 for name, restarts in supervisor.restarts.items()
             ]
 
-        sources = metrics.Sources(tally, counts, lambda: zones().states(), tasks, agents, store, clock)
+        sources = metrics.Sources(
+            tally, counts, lambda: zones().states(), lambda: zones().consumers(), tasks, agents, store, clock
+        )
         self._metrics = metrics.Metrics(sources)
 
     def written(self, zone: bytes, changes: int, result: str, seconds: float) -> None:

@@ -16,6 +16,7 @@ from zonecut.plugin import (
     BackendUnavailable,
     Change,
     Host,
+    Progress,
     Reading,
     Unreadable,
     Withdrawal,
@@ -116,6 +117,11 @@ class SharedBackend(Backend):
         async with self._turn:
             with self.health.watched():
                 return await self._backend.serial()
+
+    async def progress(self) -> Progress | None:
+        async with self._turn:
+            with self.health.watched():
+                return await self._backend.progress()
 
     async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
         async with self._turn:

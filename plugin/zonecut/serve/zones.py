@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,11 +17,11 @@ from zonecut.receiver.publication import Announcement
 from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.serve.assembly import ZoneParts, make_zone
-from zonecut.serve.health import WRITER, Health, with_tasks
+from zonecut.serve.health import WRITER, Health, with_alarms, with_tasks
 from zonecut.serve.publisher import Publisher
 from zonecut.serve.sharing import SharedBackend, Written
-from zonecut.serve.supervisor import Supervisor, TaskName
-from zonecut.store import Store, ZoneState
+from zonecut.serve.supervisor import Run, Supervisor, TaskName
+from zonecut.store import Store, ZoneConsumer, ZoneState
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +71,14 @@ class RunningZones:
     def states(self) -> list[ZoneState]:
         """How the zones are now: their servers, and the tasks that work for them."""
         down = self._supervisor.down
-        return [with_tasks(shared.health.state, down) for shared in self._shared.values()]
+        return [
+            with_alarms(with_tasks(shared.health.state, down), self._zones[apex].consumers.alarms)
+            for apex, shared in self._shared.items()
+        ]
+
+    def consumers(self) -> list[ZoneConsumer]:
+        """Those who make the zones of what is written to their servers."""
+        return [each for zone in self._zones.values() for each in zone.consumers.now]
 
     def served(self) -> list[ZoneState]:
         """The same, of those zones that know how long they were not served: after that it may be recorded anew."""
@@ -154,13 +162,14 @@ class RunningZones:
         self, apex: bytes, zone: ServedZone, publisher: Publisher, shared: SharedBackend
     ) -> list[asyncio.Task[None]]:
         """Each on its own: one that fails takes no other with it."""
-        work = {
+        work: dict[str, Run] = {
             WRITER: zone.delegations.run,
             "bootstrapper": zone.bootstrapper.run,
             "waiting": zone.bootstrapper.waiting.run,
             "sweep": zone.sweep.run,
             "publisher": publisher.run,
             "watch": shared.keep_watch,
+            "consumers": partial(_once_open, shared, zone.consumers.run),
         }
         return [self._supervisor.start(TaskName(task, apex), run) for task, run in work.items()]
 
@@ -182,6 +191,11 @@ class RunningZones:
             self._monotonic,
         )
         return make_zone(parts, shared), backend, shared
+
+
+async def _once_open(shared: SharedBackend, run: Run) -> None:
+    await shared.opened.wait()
+    await run()
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -41,6 +41,7 @@ from zonecut.store.mark import Mark, Restored
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
 from zonecut.store.watches import Away, Watch, WatchTable
+from zonecut.store.zone_consumers import ZoneConsumer, ZoneConsumers
 from zonecut.store.zone_serials import ZoneSerial, ZoneSerials
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
@@ -68,6 +69,8 @@ __all__ = [
     "ChildLedger",
     "ChildLedgers",
     "AppliedChange",
+    "ZoneConsumer",
+    "ZoneConsumers",
     "ZoneSerial",
     "ZoneSerials",
     "ZoneStates",

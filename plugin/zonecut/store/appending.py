@@ -10,7 +10,7 @@ from zonecut.store.bulk import Bulk
 from zonecut.store.change_values import ChangeState, NewChange
 
 _TABLE = tables.changes
-_LATER = ("reason", "next_at", "decision", "decided_by", "decided_because")
+_LATER = ("reason", "next_at", "decision", "decided_by", "decided_because", "history_number")
 _APPEND = Bulk(insert(_TABLE), [column.name for column in _TABLE.columns if column.name not in _LATER])
 _LAST_NUMBER = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'"
 _TAKE_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('changes', 'id')) FROM generate_series(1, :count)")

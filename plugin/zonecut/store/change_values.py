@@ -66,6 +66,7 @@ COLUMNS = (
     _TABLE.c.decision,
     _TABLE.c.decided_by,
     _TABLE.c.decided_because,
+    _TABLE.c.history_number,
 )
 """The columns of which `StoredChange.from_row` makes a value, in its order."""
 
@@ -109,7 +110,7 @@ _UNSEEN = ("backend-mismatch: ", "conflict: ")
 class StoredChange:
     """A row of the ledger; times are in seconds since the epoch.
 
-    The last three are an operator's, who decided about it.
+    Those with `decided` are an operator's, who decided about it.
 
     `attempts` counts how often the change was taken to the server. While it is unsettled, `reason` says what the last
     attempt failed with, and `next_at` when the next one is due; both are None before the first has failed.
@@ -135,6 +136,8 @@ class StoredChange:
     decision: Decision | None = None
     decided_by: str | None = None
     decided_because: str | None = None
+    history_number: int | None = None
+    """That of the server's history by which it is written, where others make the zone of it."""
 
     @property
     def is_unseen(self) -> bool:
@@ -155,7 +158,7 @@ class StoredChange:
         """The value of a row of `COLUMNS`."""
         number, zone, child, key_id, source, accepted_at, before, after, *rest = row
         state, reason, attempts, settled_at, inception, identity, message, kind, next_at, *decided = rest
-        decision, decided_by, decided_because = decided
+        decision, decided_by, decided_because, history_number = decided
         return cls(
             number,
             zone,
@@ -177,6 +180,7 @@ class StoredChange:
             _DECISIONS[decision],
             decided_by,
             decided_because,
+            history_number,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -200,17 +204,22 @@ class StoredChange:
             "decision": None if self.decision is None else self.decision.value,
             "decided_by": self.decided_by,
             "decided_because": self.decided_because,
+            "history_number": self.history_number,
         }
 
 
 class Settlement(NamedTuple):
-    """How an unsettled change ended, as applied or failed; `after`, if given, replaces what it asked for."""
+    """How an unsettled change ended, as applied or failed; `after`, if given, replaces what it asked for.
+
+    `history_number`: that of the server's history by which it is written.
+    """
 
     change_id: int
     state: ChangeState
     reason: str | None
     attempts: int
     after: Delegation | None = None
+    history_number: int | None = None
 
 
 class Attempt(NamedTuple):

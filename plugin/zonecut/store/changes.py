@@ -59,6 +59,7 @@ _SETTLE = Bulk(
         settled_at=bindparam("now"),
         next_at=null(),
         after=func.coalesce(bindparam("new_after", type_=_TABLE.c.after.type), _TABLE.c.after),
+        history_number=bindparam("new_number", type_=_TABLE.c.history_number.type),
     )
 )
 _SETTLE_AUDIT = Bulk(
@@ -315,6 +316,7 @@ class ChangeTable:
                     "new_reason": item.reason,
                     "new_attempts": item.attempts,
                     "now": now,
+                    "new_number": item.history_number,
                     "new_after": None if item.after is None else item.after.to_wire(),
                 }
                 for item in items

@@ -32,6 +32,7 @@ from zonecut.store.statistics import Statistics
 from zonecut.store.storefile import StoreFile
 from zonecut.store.thread import StoreThread
 from zonecut.store.watches import WatchTable
+from zonecut.store.zone_consumers import ZoneConsumers
 from zonecut.store.zone_serials import ZoneSerials
 from zonecut.store.zone_states import ZoneStates
 
@@ -60,6 +61,7 @@ class Store:
         self.restores = RestoreTable(self.thread, clock, self.changes.settle_many, self.decisions.hold)
         self.ledgers = ChildLedgers(self.thread)
         self.zones = ZoneStates(self.thread, clock)
+        self.consumers = ZoneConsumers(self.thread, clock)
         self.serials = ZoneSerials(self.thread, clock)
         self.statistics = Statistics(self.thread)
         self.bootstraps = BootstrapTable(self.thread, clock)

@@ -92,6 +92,7 @@ changes = Table(
     Column("decision", Text),
     Column("decided_by", Text),
     Column("decided_because", Text),
+    Column("history_number", BigInteger),
     sqlite_autoincrement=True,
 )
 Index("ix_changes_child", changes.c.child, changes.c.id)
@@ -223,6 +224,19 @@ zone_states = Table(
     Column("state", Text, nullable=False),
     Column("since", Double, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+zone_consumers = Table(
+    "zone_consumers",
+    metadata,
+    Column("zone", Octets, primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("alarm", Text, nullable=False),
+    Column("history_number", BigInteger, nullable=False),
     Column("seen_at", Double, nullable=False),
 )
 

@@ -65,6 +65,13 @@ class ContractServer(ABC):
         False where it cannot hold such a thing, or shows nothing at all then.
         """
 
+    def consume(self, consumer: str, number: int, failure: str = "") -> bool:
+        """Somebody who makes the zone of what is written says how far he is, or with what he failed there.
+
+        False, as here, where what is written is in the zone.
+        """
+        return False
+
     @abstractmethod
     def hold(self) -> None:
         """Make it so slow that no answer comes, as with SIGSTOP."""

@@ -57,6 +57,30 @@ class WritingContract(ContractTests):
                 await asyncio.sleep(0.1)
             pytest.fail(f"the serial stays at {before}")
 
+    async def test_who_makes_the_zone_of_what_is_written_is_told_how_far_he_is(self, server: ContractServer) -> None:
+        """What is written is in the zone, or has a number up to which somebody says that it is."""
+        async with opened(server) as backend:
+            before = await backend.progress()
+            change = Change(Delegation(self.name("new")), self.full("new"))
+            await self.carried_out(backend, [change])
+            written = await backend.progress()
+            assert (before is None) == (written is None) == (not server.consume("maker", 0))
+            if before is None or written is None:
+                return
+            assert before.number < written.number
+            assert (before.consumers, written.consumers) == ((), ())
+            for number, failure in ((before.number, ""), (written.number, ""), (before.number, "no room")):
+                server.consume("maker", number, failure)
+                now = await backend.progress()
+                assert now is not None
+                (consumer,) = now.consumers
+                told = (now.number, consumer.name, consumer.number, consumer.failed, consumer.reason)
+                assert told == (written.number, "maker", number, bool(failure), failure)
+                assert consumer.idle is not None
+                assert consumer.idle < 60
+                assert (consumer.owing is None) == (number == written.number)
+                assert (consumer.owing or 0.0) < 60
+
     async def test_records_are_published_with_the_ttls_of_the_context(self, server: ContractServer) -> None:
         """The TTL is not part of the interface; what can be seen is that somebody else's record takes no harm."""
         async with opened(server) as backend:
