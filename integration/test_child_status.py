@@ -49,6 +49,7 @@ def test_whatever_is_away_it_is_not_said_to_be_in_sync(tmp_path: Path) -> None:
             with away(process):
                 told = becomes(world, "failing")
                 assert reason in told["reason"], what
+                assert world.agent.log_events("agent.state")[-1]["phase"] == "failing"
             assert becomes(world, "in-sync")["attempts"] == 0, what
         hidden = key.with_suffix(".hidden")
         key.rename(hidden)

@@ -6,7 +6,7 @@ import pytest
 
 from zonecut.agent import machine, rollstate
 from zonecut.agent.machine import Now
-from zonecut.agent.outlook import Doubt, Outlook, outlook
+from zonecut.agent.outlook import Doubt, Outlook, outlook, word_of
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase, Roll, Stage
 
@@ -42,6 +42,7 @@ def test_an_attempt_that_failed_is_no_success() -> None:
     told = of(failing, 11)
     assert (told.word, told.is_doubtful) == (Doubt.FAILING, True)
     assert told.reason == "the zone cannot be read: 127.0.0.1:53 is silent"
+    assert (word_of(failing), word_of(WELL)) == (Doubt.FAILING, Phase.IN_SYNC)
 
 
 def test_what_failed_and_works_again_is_in_sync_and_no_failure_is_told_any_more() -> None:

@@ -14,6 +14,7 @@ from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT
 from test_doctor import (
     CONTENT,
     GLUE,
+    NS1,
     NS2,
     NS_RECORDS,
     OWN,
@@ -210,7 +211,43 @@ def test_what_was_uploaded_already_is_not_to_be_uploaded_again() -> None:
     assert "upload" not in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [(6, "zonecut child keygen --new"), (7, "the parent's operator"), (8, "uploads it again")],
+)
+def test_a_key_that_failed_is_not_uploaded_again_where_that_is_in_vain(state: int, advice: str) -> None:
+    (finding,) = report(examination(receiver(state=state))).find("KEY_FAILED")
+    assert advice in finding.advice
+    assert ("upload" in finding.advice) == (state == 8)
+
+
+def test_who_waits_for_an_operator_has_uploaded_the_key_already() -> None:
+    (finding,) = report(examination(receiver(methods=(Method.MANUAL,), state=10))).find("MANUAL_ONLY")
+    assert "child bootstrap" not in finding.advice
+    (finding,) = report(examination(receiver(methods=(Method.MANUAL,), state=5))).find("MANUAL_ONLY")
+    assert "child bootstrap" in finding.advice
+
+
 # What was not looked at
+
+
+def test_no_more_is_shown_than_fits_and_how_much_more_there_is() -> None:
+    glue = [RR(NS1, RRType.A, ip_address(f"192.0.3.{number}").packed) for number in range(1, 31)]
+    held = Delegation.of(CHILD, [*NS_RECORDS, *GLUE, *glue])
+    (finding,) = report(replace(examination(), parent=parent_of(held))).find("GLUE_DIFFERS")
+    assert len(finding.seen.splitlines()) == 22
+    assert finding.seen.endswith("and 10 more")
+    stale = replace(CONTENT, ns=(NS1,))
+    others = [served(stale, NS2, f"192.0.2.{number}") for number in range(2, 8)]
+    (finding,) = report(replace(examination(), zone=zone_of(served(), *others))).find("SERVERS_DIFFER")
+    assert finding.seen.endswith("and 3 more")
+
+
+def test_signalling_names_that_nobody_looked_at_are_named() -> None:
+    far = names.from_text("ns99.operator.example.")
+    found = report(replace(examination(), unlooked_signals=(far,)))
+    assert needy(found) == {"NOT_ALL_LOOKED_AT": Severity.UNKNOWN}
+    assert "ns99.operator.example." in found.find("NOT_ALL_LOOKED_AT")[0].seen
 
 
 class Crowded:

@@ -83,6 +83,8 @@ class Examination:
     """The SOA record of the zone where the chain of trust begins; None: no trust anchor is above the child."""
     resolvers: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
+    unlooked_signals: tuple[bytes, ...] = ()
+    """Name servers below whose `_signal` nobody looked, because there are so many."""
     receivers: tuple[ReceiverView, ...] = ()
     settings: ChildSettings = PLAIN
     codepoints: CodePoints = DEFAULT
@@ -167,8 +169,8 @@ async def examine(
         start = await _served_beside(resolver, parent, parent_port)
     zone = await view_zone(resolver, child, start, port=port)
     named = (*(held.ns if held else ()), *(zone.newest.ns if zone.newest else ()))
-    outside = [server for server in dict.fromkeys(named) if not names.is_at_or_below(server, child)][:MAX_SERVERS]
-    signals = await asyncio.gather(*(_signal(resolver, child, server) for server in outside))
+    outside = [server for server in dict.fromkeys(named) if not names.is_at_or_below(server, child)]
+    signals = await asyncio.gather(*(_signal(resolver, child, server) for server in outside[:MAX_SERVERS]))
     seen = Examination(
         child=child,
         now=clock(),
@@ -180,6 +182,7 @@ async def examine(
         anchor=anchor,
         resolvers=tuple(map(str, resolver.nameservers)),
         signals=tuple(signals),
+        unlooked_signals=tuple(outside[MAX_SERVERS:]),
         settings=settings,
         codepoints=codepoints,
         unrouted=_unrouted(parent),

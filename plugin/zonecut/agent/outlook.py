@@ -43,6 +43,11 @@ class Outlook:
         return isinstance(self.word, Doubt)
 
 
+def word_of(state: AgentState) -> Phase | Doubt:
+    """How the zone does at the moment in which this state was come to."""
+    return Doubt.FAILING if state.phase is Phase.IN_SYNC and state.attempts else state.phase
+
+
 def outlook(state: AgentState, settings: ChildSettings, now: float, key_trouble: str | None = None) -> Outlook:
     """How the zone does at `now`, in seconds since the epoch.
 
@@ -52,7 +57,7 @@ def outlook(state: AgentState, settings: ChildSettings, now: float, key_trouble:
         return Outlook(state.phase, state.reason, state.advice)
     if key_trouble is not None:
         return Outlook(Doubt.FAILING, key_trouble, "put the key's two files back, or have another key trusted")
-    if state.attempts:
+    if word_of(state) is Doubt.FAILING:
         return Outlook(Doubt.FAILING, state.reason, state.advice)
     if (told := _told_long_ago(state, settings, now)) is not None:
         return Outlook(Doubt.STALE, told, "see that `zonecut serve` runs; `zonecut child sync` looks once")

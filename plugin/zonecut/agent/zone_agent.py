@@ -12,6 +12,7 @@ from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.keeping import keep
 from zonecut.agent.learned import learn
+from zonecut.agent.outlook import word_of
 from zonecut.agent.party import NoParty, Party
 from zonecut.agent.rolling import roll
 from zonecut.agent.source import SourceError
@@ -130,7 +131,7 @@ class ZoneAgent:
         Raises StoreConflict when another process has kept something else.
         """
         state = replace(state, decided_at=self.place.clock())
-        stored = StoredAgent(self.zone, self.version, state.phase.value, state.to_json(), 0.0)
+        stored = StoredAgent(self.zone, self.version, word_of(state).value, state.to_json(), 0.0)
         self._stored = await self._table.put(stored)
         self._offset, self._ahead = self._clocks_apart(), 0.0
         return state
@@ -319,14 +320,15 @@ def _cannot_be_read(error: SourceError) -> str:
 
 def _tell(zone: bytes, before: AgentState, after: AgentState) -> None:
     """A line in the log where the phase changes or something new is the matter."""
-    if after.phase is before.phase and after.reason == before.reason:
+    word = word_of(after)
+    if word is word_of(before) and after.reason == before.reason:
         return
     troubled = after.attempts > 0 or after.phase is Phase.HELD
     log: Callable[..., None] = _log.warning if troubled else _log.info
     log(
         "agent.state",
         zone=names.to_text(zone),
-        phase=after.phase.value,
+        phase=word.value,
         reason=after.reason,
         advice=after.advice or None,
         attempts=after.attempts or None,

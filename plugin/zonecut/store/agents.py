@@ -19,7 +19,7 @@ _TABLE = tables.agents
 class StoredAgent:
     """The document of a zone: values that JSON has. `version` rises with each write, from 1; 0 is no document yet.
 
-    `phase` is in it, too: it stands apart for whoever reads the table. `changed_at` is in seconds since the epoch.
+    `phase` says how the zone was then, for whoever reads the table. `changed_at` is in seconds since the epoch.
     """
 
     zone: bytes

@@ -5,16 +5,15 @@ from ipaddress import ip_address
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
 from zonecut.agent.doctor.tags import Tag
+from zonecut.agent.doctor.words import judge_words, word_fact
 from zonecut.agent.examination import Examination, ReceiverView
 from zonecut.agent.meaning import say
 from zonecut.agent.party import MAX_ADDRESSES, Worth
-from zonecut.agent.reach import KeyWord, Reached
+from zonecut.agent.reach import Reached
 from zonecut.agent.response import Signed
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints, ReceiverState, RRType
-from zonecut.protocol.foreigntext import quoted
+from zonecut.protocol.codepoints import CodePoints, RRType
 from zonecut.protocol.keys import algorithm_text
-from zonecut.protocol.keystate import state_text
 from zonecut.resolve import Verdict
 
 
@@ -78,8 +77,8 @@ def judge_receiver(seen: Examination, view: ReceiverView) -> Section:
             for key in view.party.keys
         ]
     facts += [(f"over {each.transport.upper()}", _reached_fact(each, seen.codepoints)) for each in view.reached]
-    facts += [(f"of key {word.tag}", _word_fact(word)) for word in view.words]
-    findings = [*_found(view), *_worth(view), *_methods(seen, view), *_reached(view), *_words(view)]
+    facts += [(f"of key {word.tag}", word_fact(word)) for word in view.words]
+    findings = [*_found(view), *_worth(view), *_methods(seen, view), *_reached(view), *judge_words(view)]
     return Section("receiver", tuple(facts), tuple(findings), names.to_text(view.record.target))
 
 
@@ -89,11 +88,6 @@ def _reached_fact(each: Reached, codepoints: CodePoints) -> str:
     by = each.response.by
     signed = f"signed by key {by.tag}" if by is not None else f"signature: {each.response.signed}"
     return f"{say(each.response, codepoints)}, {signed}"
-
-
-def _word_fact(word: KeyWord) -> str:
-    text = f": {quoted(word.told.extra_text)}" if word.told.extra_text else ""
-    return f"{state_text(word.told.key_state)} ({word.told.key_state}){text}{'' if word.signed else ', unsigned'}"
 
 
 def _found(view: ReceiverView) -> Iterator[Finding]:
@@ -226,7 +220,7 @@ def _reached(view: ReceiverView) -> Iterator[Finding]:
             yield Finding(
                 tag,
                 Severity.WARNING if answered else severity,
-                f"no answer over {way.upper()}: {'; '.join(each.reason for each in silent[:3])}",
+                f"no answer over {way.upper()}: {listed([each.reason for each in silent], 3, '; ')}",
                 why,
                 "look for a firewall on this side; else it is for the parent's operator",
             )
@@ -261,43 +255,3 @@ def _signed(view: ReceiverView) -> Iterator[Finding]:
         )
     if not wrong and not unsigned:
         yield Finding(Tag.ANSWERS_SIGNED, Severity.OK, "its answers are signed by its KEY")
-
-
-_FAILED = frozenset((ReceiverState.INVALID, ReceiverState.REFUSED, ReceiverState.VALIDATION_FAILED))
-
-
-def _words(view: ReceiverView) -> Iterator[Finding]:
-    for word in view.words:
-        if not word.signed:
-            continue
-        state, told = word.told.receiver_state, f"the receiver's word on key {word.tag}: {_word_fact(word)}"
-        if state is ReceiverState.TRUSTED:
-            yield Finding(Tag.KEY_TRUSTED, Severity.OK, f"the receiver trusts key {word.tag} of the child")
-        elif state in _FAILED:
-            yield Finding(
-                Tag.KEY_FAILED,
-                Severity.WARNING,
-                told,
-                "changes that this key signs are refused",
-                "see below which method would find the key; then zonecut child bootstrap uploads it again",
-            )
-        elif state is ReceiverState.BOOTSTRAP_MANUAL:
-            yield Finding(
-                Tag.KEY_WAITS,
-                Severity.WARNING,
-                told,
-                "an operator of the parent has to compare its fingerprint",
-                "tell the parent's operator the fingerprint",
-            )
-        elif state is ReceiverState.BOOTSTRAP_AUTO:
-            yield Finding(
-                Tag.KEY_BEING_VALIDATED,
-                Severity.NOTE,
-                told,
-                "it was uploaded, and the receiver finds out by itself whether it can be trusted",
-                "see below whether one of its methods finds the key, and look again in some minutes",
-            )
-        elif state is ReceiverState.UNKNOWN:
-            yield Finding(Tag.KEY_NOT_UPLOADED, Severity.NOTE, told, advice="zonecut child bootstrap uploads it")
-        else:
-            yield Finding(Tag.KEY_STATE, Severity.NOTE, told, advice="ask again later")

@@ -42,7 +42,7 @@ def judge_chain(seen: Examination) -> Iterator[Finding]:
         if (trouble := check_dnskey_rrset(seen.child, content.signed_dnskey, ds, seen.now)) is not None
     ]
     if broken:
-        told = "; ".join(f"{server}: {trouble}" for server, trouble in broken[:3])
+        told = listed([f"{server}: {trouble}" for server, trouble in broken], 3, "; ")
         yield Finding(
             Tag.CHAIN_BROKEN,
             Severity.PROBLEM,

@@ -133,7 +133,7 @@ def _silent_parents(view: ParentView, no_way: Container[str]) -> Iterator[Findin
         yield Finding(
             Tag.PARENT_SERVER_SILENT,
             Severity.WARNING,
-            "; ".join(f"{server} {server.reason}" for server in rest[:3]),
+            listed([f"{server} {server.reason}" for server in rest], 3, "; "),
             "some of the world asks that server",
             "it is for the parent's operator",
         )
@@ -235,7 +235,7 @@ def _disagreements(seen: Examination) -> Iterator[Finding]:
     serials = sorted({content.serial for _, content in contents if content.serial is not None})
     odd = [(server, content) for server, content in contents if comparable(content) != comparable(newest)]
     if odd:
-        told = "; ".join(f"{server}: other {_what_differs(content, newest)}" for server, content in odd[:3])
+        told = listed([f"{server}: other {_what_differs(content, newest)}" for server, content in odd], 3, "; ")
         yield Finding(
             Tag.SERVERS_DIFFER,
             Severity.WARNING,
@@ -325,10 +325,12 @@ def _differences(seen: Examination, held: Delegation, asked: Wanted, what: str) 
             if record.rtype in rtypes
         ]
         if changes:
+            more = [f"and {len(changes) - MAX_CHANGES} more"] if len(changes) > MAX_CHANGES else []
             yield Finding(
                 tag,
                 Severity.WARNING,
-                f"the parent holds other {records} than the child asks for:\n" + "\n".join(changes[:MAX_CHANGES]),
+                f"the parent holds other {records} than the child asks for:\n"
+                + "\n".join([*changes[:MAX_CHANGES], *more]),
                 why,
                 SEEN_BY_NOBODY if tag is Tag.DS_DIFFER and seen.by_backend else f"have the parent change it: {_SYNC}",
             )

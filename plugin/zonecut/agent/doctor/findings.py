@@ -132,7 +132,7 @@ def worst(findings: Iterable[Finding]) -> Severity:
     return max((finding.severity for finding in findings), key=_ORDER.index, default=Severity.OK)
 
 
-def listed(things: Sequence[object], most: int = MAX_TOLD) -> str:
+def listed(things: Sequence[object], most: int = MAX_TOLD, between: str = ", ") -> str:
     """Things in one line, and how many more there are."""
-    told = ", ".join(map(str, things[:most]))
+    told = between.join(map(str, things[:most]))
     return f"{told} and {len(things) - most} more" if len(things) > most else told or "none"

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zonecut.agent.doctor.findings import MAX_TOLD, Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
 from zonecut.agent.doctor.tags import Tag
+from zonecut.agent.doctor.words import UPLOADED
 from zonecut.agent.examination import Examination, Signal, keys_of
 from zonecut.agent.reach import MAX_KEYS
 from zonecut.agent.zone_view import Standing
@@ -79,6 +80,7 @@ def _key_findings(seen: Examination) -> Iterator[Finding]:
     yield from _differing_keys(seen)
     if seen.receivers:
         yield from not_all("KEY records", [f"what receivers say of key {key.tag}" for key in seen.published[MAX_KEYS:]])
+    yield from not_all("names below `_signal`", [names.to_text(server) for server in seen.unlooked_signals])
     for signal in seen.signals:
         yield from _signal_findings(seen, signal)
 
@@ -96,7 +98,7 @@ def _differing_keys(seen: Examination) -> Iterator[Finding]:
     yield Finding(
         Tag.KEYS_DIFFER,
         Severity.WARNING,
-        f"the servers do not have the same KEY records: {'; '.join(told[:MAX_TOLD])}",
+        f"the servers do not have the same KEY records: {listed(told, between='; ')}",
         "whether a parent finds the key depends on whom it asks, and most methods want all to agree",
         "see that zone transfers reach every secondary; with several providers, publish all keys at each",
     )
@@ -224,6 +226,10 @@ def judge_methods(seen: Examination) -> Section:
     return Section("bootstrap", tuple(facts), tuple(_method_findings(seen, found, offered)))
 
 
+def _is_uploaded(seen: Examination) -> bool:
+    return any(word.signed and word.told.receiver_state in UPLOADED for view in seen.receivers for word in view.words)
+
+
 def _offered(seen: Examination) -> frozenset[Method] | None:
     """What the receivers announce; None: there is none, or none of them says."""
     told = [methods for view in seen.receivers if (methods := view.methods(seen.codepoints)) is not None]
@@ -262,7 +268,9 @@ def _method_findings(
             Severity.NOTE,
             "of what the parent offers, only `manual` would take the key",
             "an operator of the parent has to compare its fingerprint",
-            "zonecut child bootstrap, then tell the parent's operator the fingerprint",
+            "tell the parent's operator the fingerprint"
+            if _is_uploaded(seen)
+            else "zonecut child bootstrap, then tell the parent's operator the fingerprint",
         )
     else:
         yield Finding(
