@@ -206,3 +206,26 @@ async def test_a_parent_whose_servers_cannot_be_looked_up_is_one_reason() -> Non
         assert seen.servers == ()
         assert seen.agreed is None
         assert "the name servers of parent.example. are not known" in seen.describe()
+
+
+class Unsigned(World):
+    """Its parent's servers hand out what is not signed there; look-ups find these DS, and they are secure."""
+
+    def __init__(self, *ds: bytes) -> None:
+        super().__init__(1, ["192.0.2.1"], Verdict.SECURE)
+        self._ds = ds
+
+    async def lookup(self, name: bytes, rtype: int) -> Answer:
+        return self._answer(name, rtype, self._ds) if rtype == RRType.DS else await super().lookup(name, rtype)
+
+    async def validate(self, direct: Direct) -> Answer:
+        return Answer(direct.name, direct.rtype, Verdict.BOGUS, Status.FAILED, "it is not signed")
+
+
+async def test_ds_without_signatures_are_worth_what_the_same_from_a_secure_look_up_are() -> None:
+    shown = DELEGATION.ds
+    (server,) = (await look(Unsigned(*shown))).servers
+    assert (server.ds, server.verdict) == (shown, Verdict.SECURE)
+    for others in ((), (shown[0][:-1] + b"\0",)):
+        (server,) = (await look(Unsigned(*others))).servers
+        assert (server.verdict, server.verdict_reason) == (Verdict.BOGUS, "it is not signed")

@@ -23,6 +23,7 @@ MAX_ADDRESSES = 4
 """Name servers of a parent zone that are looked at, and addresses of each."""
 
 _AT_ONCE = 8
+_WORTH = (Verdict.SECURE, Verdict.INSECURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,23 @@ async def view_parent(resolver: Resolver, parent: bytes, child: bytes, *, port: 
             for server in answer.rdatas[:MAX_SERVERS]
         )
     )
-    return ParentView(parent, child, tuple(view for views in found for view in views), left_out=tuple(left_out))
+    servers = await _vouched(resolver, child, [view for views in found for view in views])
+    return ParentView(parent, child, tuple(servers), left_out=tuple(left_out))
+
+
+async def _vouched(resolver: Resolver, child: bytes, servers: Sequence[ServerView]) -> Sequence[ServerView]:
+    """DS that a server shows without signatures are worth as much as the same ones from a look-up that is secure."""
+    if all(server.ds is None or server.verdict in _WORTH for server in servers):
+        return servers
+    found = await resolver.lookup(child, RRType.DS)
+    if found.verdict is not Verdict.SECURE or found.status not in (Status.FOUND, Status.NODATA):
+        return servers
+    return [
+        replace(server, verdict=found.verdict, verdict_reason=found.reason)
+        if server.ds is not None and server.verdict not in _WORTH and set(server.ds) == set(found.rdatas)
+        else server
+        for server in servers
+    ]
 
 
 async def _view_server(
