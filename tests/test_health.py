@@ -131,6 +131,18 @@ async def test_a_server_that_opens_is_ready_and_one_that_does_not_is_away_since_
     assert (await bench.goes("read")).since == ready.since
 
 
+async def test_a_server_that_is_not_asked_for_anything_is_as_it_was(bench: Bench) -> None:
+    """What an adapter knows of itself says nothing of its server, and waits for nobody who asks it for more."""
+    away = await bench.goes("open", AWAY)
+    listing = bench.shared.children()
+    await anext(listing)
+    async with asyncio.timeout(5):
+        assert await bench.shared.progress() is None
+    await listing.aclose()
+    assert await bench.shared.serial() is None
+    assert bench.shared.health.state == away
+
+
 async def test_trouble_with_writing_is_over_when_a_write_is_answered(bench: Bench) -> None:
     await bench.goes("open")
     away = await bench.goes("write", AWAY)

@@ -181,7 +181,7 @@ class Withdrawal(StrEnum):
 class Backend(ABC):
     """One parent zone on one server.
 
-    All methods are called by one task at a time, except `read` and `hosts`, which may overlap.
+    All methods are called by one task at a time, except `read`, `hosts` and `progress`, which may overlap.
 
     Delegations are lower-case wire-form values; an adapter never judges them. It raises subclasses of BackendError
     and nothing else, and never waits for ever: each operation has a time limit of the adapter's own.

@@ -133,7 +133,7 @@ class Consumers:
                 await self.look()
                 self._unrecorded.over()
             except BackendError:
-                pass  # its health tells
+                pass  # whatever else asks the server tells
             except StoreUnavailable as error:
                 self._unrecorded.again(error.reason)
             except Exception:

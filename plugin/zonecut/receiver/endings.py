@@ -97,7 +97,7 @@ class Endings:
 
     async def number(self, *held: Pending) -> None:
         """Note by which number of its history the server holds these; others may make the zone of it."""
-        with suppress(BackendError):  # its health tells
+        with suppress(BackendError):  # whatever asks next tells
             progress = await self._backend.progress()
             for pending in held:
                 pending.history_number = None if progress is None else progress.number

@@ -39,7 +39,7 @@ _ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
 
 
 class SharedBackend(Backend):
-    """What the interface promises an adapter: nothing but `read` and `hosts` overlaps with anything else."""
+    """What the interface promises an adapter: only `read`, `hosts` and `progress` overlap with anything else."""
 
     def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:
         self._backend = backend
@@ -114,14 +114,15 @@ class SharedBackend(Backend):
                     await found.aclose()
 
     async def serial(self) -> int | None:
+        if type(self._backend).serial is Backend.serial:
+            return None  # nobody is asked, so that nobody has answered
         async with self._turn:
             with self.health.watched():
                 return await self._backend.serial()
 
     async def progress(self) -> Progress | None:
-        async with self._turn:
-            with self.health.watched():
-                return await self._backend.progress()
+        """Not watched: most servers are not asked for anything, and are as they are."""
+        return await self._backend.progress()
 
     async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
         async with self._turn:
