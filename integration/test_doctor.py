@@ -34,7 +34,7 @@ from signer import Signer
 from zonecut.agent.delivery import Patience
 from zonecut.agent.discovery import discover
 from zonecut.agent.doctor import Severity
-from zonecut.agent.party import find_party
+from zonecut.agent.party import find_parties
 from zonecut.agent.reach import Reached, reach
 from zonecut.agent.settings import ParentSettings
 from zonecut.cli import main
@@ -341,7 +341,7 @@ def test_what_is_no_answer_does_not_count_as_one(receiver: HostileReceiver, mann
         child, settings = names.from_text(CHILD), ParentSettings(addresses="any")
 
         async def look() -> tuple[Reached, ...]:
-            party = await find_party(world.lookups, await discover(world.lookups, child), settings)
+            party, *_ = await find_parties(world.lookups, await discover(world.lookups, child), settings)
             receiver.play(manner)
             return await reach(party, child, patience=Patience(0.5, 0))
 

@@ -16,7 +16,7 @@ from signer import Signer
 from zonecut.agent.conversation import Conversation, Outcome, Patience, Result, Signed
 from zonecut.agent.discovery import discover
 from zonecut.agent.notices import NotifyOutcome, send_notify
-from zonecut.agent.party import NoParty, Party, Worth, find_party
+from zonecut.agent.party import NoParty, Party, Worth, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.demo.loopback import faults
 from zonecut.plugin.endpoint import Endpoint
@@ -50,7 +50,8 @@ def played(receiver: HostileReceiver) -> Iterator[PlayedParent]:
 
 async def party(played: PlayedParent, remembered: tuple[Key, ...] = (), **settings: Any) -> Party:
     discovery = await discover(played.lookups, WIRE_CHILD)
-    return await find_party(played.lookups, discovery, ParentSettings(addresses="any", **settings), remembered)
+    settled = ParentSettings(addresses="any", **settings)
+    return (await find_parties(played.lookups, discovery, settled, remembered))[0]
 
 
 async def talk(
@@ -80,7 +81,7 @@ async def test_a_child_finds_its_receiver_with_all_that_is_announced(
     assert (found.keys, found.worth) == ((receiver.key.pair.key,), Worth.VALIDATED)
     assert found.methods == (Method.AT_APEX, Method.MANUAL)
     with pytest.raises(NoParty, match="special-purpose"):
-        await find_party(played.lookups, discovery, ParentSettings())
+        await find_parties(played.lookups, discovery, ParentSettings())
 
 
 async def test_a_child_hears_what_its_key_is_worth_and_makes_a_change(

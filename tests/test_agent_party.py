@@ -20,7 +20,7 @@ from agent_support import (
     pair,
 )
 from zonecut.agent.discovery import Discovery
-from zonecut.agent.party import MAX_ADDRESSES, NoParty, Party, Worth, find_parties, find_party
+from zonecut.agent.party import MAX_ADDRESSES, NoParty, Party, Worth, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
@@ -50,7 +50,7 @@ async def find(
     **settings: Any,
 ) -> Party:
     told = Told({(UPDATER, A): found(ADDRESS), **answers})
-    return await find_party(told, discovery or announcement(), ParentSettings(**settings), remembered)
+    return (await find_parties(told, discovery or announcement(), ParentSettings(**settings), remembered))[0]
 
 
 async def test_a_receiver_with_everything() -> None:

@@ -109,21 +109,6 @@ class Party:
         }
 
 
-async def find_party(
-    resolver: Lookups,
-    discovery: Discovery,
-    settings: ParentSettings,
-    remembered: Collection[Key] = (),
-    *,
-    codepoints: CodePoints = DEFAULT,
-) -> Party:
-    """The receiver that is configured or, of those that the parent announces, the one whose key is worth most.
-
-    `remembered` are keys of receivers that were validated once. Raises NoParty.
-    """
-    return (await find_parties(resolver, discovery, settings, remembered, codepoints=codepoints))[0]
-
-
 async def find_parties(
     resolver: Lookups,
     discovery: Discovery,
@@ -132,9 +117,11 @@ async def find_parties(
     *,
     codepoints: CodePoints = DEFAULT,
 ) -> tuple[Party, ...]:
-    """All receivers that can be talked to, the one whose key is worth most first. As for `find_party`.
+    """The receiver that is configured or all that the parent announces and that can be talked to, the one whose key is
+    worth most first.
 
     None where only receivers that nobody vouches for can be, beside another one that cannot be reached now.
+    `remembered` are keys of receivers that were validated once. Raises NoParty.
     """
     # somebody else may have written an insecure announcement
     securely = settings.receiver is not None or discovery.verdict is Verdict.SECURE
