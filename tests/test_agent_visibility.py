@@ -12,7 +12,7 @@ from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.delegation import RR
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.signalling import signalling_name
-from zonecut.resolve import Addresses, Answer, Direct, Resolver, Status, Verdict
+from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 from zonecut.resolve.reply import Reply, RRset
 
 CHILD = names.from_text("child.parent.example.")
@@ -30,6 +30,7 @@ class World:
     def __init__(self, *, held: dict[str, list[Key] | None], cached: list[Key], lame: bool = False) -> None:
         self._held, self._cached, self._lame = held, cached, lame
         self.asked: list[str] = []
+        self.verdict = Verdict.SECURE
 
     def may_ask(self, address: str) -> bool:
         return address.startswith("127.53.")
@@ -37,18 +38,18 @@ class World:
     async def lookup(self, name: bytes, rtype: int) -> Answer:
         self.asked.append(f"{names.to_text(name)} {RRType(rtype).text}")
         if rtype == RRType.SOA:
-            return Answer(name, rtype, Verdict.SECURE, Status.NODATA, "", soa=OPERATOR)
+            return Answer(name, rtype, self.verdict, Status.NODATA, "", soa=OPERATOR)
+        if rtype == RRType.A:
+            signer = OPERATOR if self.verdict is Verdict.SECURE else None
+            return Answer(name, rtype, self.verdict, Status.FOUND, "", (ip_address(TWO).packed,), signer=signer)
         if rtype == RRType.NS:
             return Answer(name, rtype, Verdict.SECURE, Status.FOUND, "", (NS2,))
         status = Status.FOUND if self._cached else Status.NODATA
         return Answer(name, rtype, Verdict.SECURE, status, "as kept", tuple(key.rdata for key in self._cached))
 
-    async def addresses(self, name: bytes) -> Addresses:
-        assert name == NS2
-        found = Answer(name, RRType.A, Verdict.SECURE, Status.FOUND, "", (ip_address(TWO).packed,))
-        return Addresses(found, Answer(name, RRType.AAAA, Verdict.SECURE, Status.NODATA, ""))
-
     async def ask(self, address: str, port: int, name: bytes, rtype: int) -> Direct:
+        if rtype == RRType.AAAA:
+            return Direct(address, port, name, rtype, Status.NODATA, "", 0, True)
         held = self._held[address]
         if held is None:
             return Direct(address, port, name, rtype, Status.FAILED, "silent")
@@ -68,7 +69,7 @@ def _negative(zone: bytes, *, authoritative: bool) -> Reply:
 async def test_a_cache_is_asked_once_each_server_has_the_key() -> None:
     world = World(held={ONE: [FOREIGN, KEY], TWO: [KEY]}, cached=[KEY])
     assert (await visible_at_apex(cast(Resolver, world), CONTENT, [KEY])).seen
-    assert world.asked == ["child.parent.example. KEY"]
+    assert world.asked == ["ns.operator.example. A", "child.parent.example. KEY"]
 
 
 @pytest.mark.parametrize("behind", [[], [FOREIGN]])
@@ -77,7 +78,7 @@ async def test_a_cache_is_not_asked_while_one_server_does_not_have_the_key(behin
     seen = await visible_at_apex(cast(Resolver, world), CONTENT, [KEY])
     assert not seen.seen
     assert f"ns.operator.example. ({TWO}) does not have it" in seen.reason
-    assert world.asked == []
+    assert world.asked == ["ns.operator.example. A"]
 
 
 async def test_a_server_that_is_silent_or_lame_keeps_nobody_from_looking() -> None:
@@ -97,8 +98,12 @@ async def test_below_signal_the_servers_of_that_zone_are_asked_first() -> None:
     seen = await visible_below_signal(cast(Resolver, world), SIGNAL, NS2, [KEY])
     assert not seen.seen
     assert f"ns.operator.example. ({TWO}) does not have it" in seen.reason
-    # nothing below _signal was asked for: its absence would be kept as well
-    assert world.asked == ["ns.operator.example. SOA", "operator.example. NS"]
+    # nothing that is not there: the proof of its absence covers what is below _signal, and would be kept
+    assert world.asked == ["ns.operator.example. A", "operator.example. NS", "ns.operator.example. A"]
+    world = World(held={TWO: []}, cached=[])
+    world.verdict = Verdict.INSECURE
+    seen = await visible_below_signal(cast(Resolver, world), SIGNAL, NS2, [KEY])
+    assert (seen.seen, seen.verdict) == (False, Verdict.INSECURE)
     world = World(held={TWO: [KEY]}, cached=[KEY])
     assert (await visible_below_signal(cast(Resolver, world), SIGNAL, NS2, [KEY])).seen
     assert (await visible(cast(Resolver, world), SIGNAL, [KEY])).seen

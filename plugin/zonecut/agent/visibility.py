@@ -51,7 +51,7 @@ async def visible(resolver: Resolver, owner: bytes, keys: Collection[Key]) -> Vi
 
 async def visible_at_apex(resolver: Resolver, content: ZoneContent, keys: Collection[Key], port: int = 53) -> Visible:
     """As `visible` at the apex of the zone, once each of its servers has the keys."""
-    servers = await _servers(resolver, content.ns, content)
+    servers = await _servers(resolver, content.ns, content, port)
     behind = await _behind(resolver, servers, content.zone, content.zone, keys, port)
     if behind is not None:
         return Visible(content.zone, False, (), Verdict.INDETERMINATE, behind)
@@ -62,22 +62,38 @@ async def visible_below_signal(
     resolver: Resolver, owner: bytes, server: bytes, keys: Collection[Key], port: int = 53
 ) -> Visible:
     """As `visible` at the name for the name server `server` below `_signal`, once each server of that zone has them."""
-    # a name that exists: what is not there yet is not to be asked for
-    soa = await resolver.lookup(server, RRType.SOA)
-    zone = server if soa.status is Status.FOUND else soa.soa
-    if zone is not None and _is_believed(soa):
-        ns = await resolver.lookup(zone, RRType.NS)
-        servers = await _servers(resolver, ns.rdatas if _is_believed(ns) else ())
-        behind = await _behind(resolver, servers, zone, owner, keys, port)
+    found, verdict = await _zone_of(resolver, server)
+    if found is not None:
+        ns = await resolver.lookup(found, RRType.NS)
+        servers = await _servers(resolver, ns.rdatas if _is_believed(ns) else (), port=port)
+        behind = await _behind(resolver, servers, found, owner, keys, port)
         if behind is not None:
-            return Visible(owner, False, (), soa.verdict, behind)
+            return Visible(owner, False, (), verdict, behind)
     return await visible(resolver, owner, keys)
+
+
+async def _zone_of(resolver: Resolver, server: bytes) -> tuple[bytes | None, Verdict]:
+    """The zone that holds the name of a name server, if that can be found out, and what it is worth.
+
+    By its addresses, which are there: the proof that something else is not, an NSEC record, covers what is to come
+    below `_signal` as well, and caches conclude from it (RFC 8198).
+    """
+    for rtype in (RRType.A, RRType.AAAA):
+        address = await resolver.lookup(server, rtype)
+        if address.status is Status.FOUND and _is_believed(address):
+            break
+    else:
+        return None, address.verdict
+    if address.verdict is Verdict.SECURE:
+        return address.signer, address.verdict
+    soa = await resolver.lookup(server, RRType.SOA)
+    return (server if soa.status is Status.FOUND else soa.soa) if _is_believed(soa) else None, soa.verdict
 
 
 async def is_published(resolver: Resolver, content: ZoneContent, rtypes: Sequence[int], port: int = 53) -> bool:
     """Whether there are records of any of these types at the zone's apex: at one of its servers, or, where none of
     them can be asked from here, through the resolver. Not known counts as yes: nobody is told to add what is there."""
-    servers = await _servers(resolver, content.ns, content)
+    servers = await _servers(resolver, content.ns, content, port)
     questions = [(server, rtype) for server in servers for rtype in rtypes]
     answers = await asyncio.gather(
         *(resolver.ask(server.address, port, content.zone, rtype) for server, rtype in questions)
@@ -90,7 +106,7 @@ async def is_published(resolver: Resolver, content: ZoneContent, rtypes: Sequenc
 
 
 async def _servers(
-    resolver: Resolver, named: Sequence[bytes], content: ZoneContent | None = None
+    resolver: Resolver, named: Sequence[bytes], content: ZoneContent | None = None, port: int = 53
 ) -> tuple[Server, ...]:
     """The addresses of these name servers that can be asked from here; those in the zone as the zone has them."""
     inside: dict[bytes, list[bytes]] = {}
@@ -98,15 +114,29 @@ async def _servers(
         inside.setdefault(record.owner, []).append(record.rdata)
 
     async def of(name: bytes) -> Iterable[Server]:
-        rdatas = inside.get(name)
-        if rdatas is None:
-            found = await resolver.addresses(name)
-            rdatas = [rdata for answer in (found.ipv4, found.ipv6) if _is_believed(answer) for rdata in answer.rdatas]
-        texts = [str(ip_address(rdata)) for rdata in rdatas if len(rdata) in (4, 16)]
-        return [Server(name, text) for text in texts if resolver.may_ask(text) and has_route(text)][:MAX_ADDRESSES]
+        rdatas = inside.get(name) or await _addresses(resolver, name, port)
+        return [Server(name, text) for text in _usable(resolver, rdatas)][:MAX_ADDRESSES]
 
     found = await asyncio.gather(*map(of, named[:MAX_SERVERS]))
     return tuple(server for each in found for server in each)
+
+
+async def _addresses(resolver: Resolver, name: bytes, port: int) -> Sequence[bytes]:
+    """The addresses of a name server. No cache is asked for AAAA where there is A: see `_zone_of`. The server is."""
+    ipv4 = await resolver.lookup(name, RRType.A)
+    if not ipv4.rdatas or not _is_believed(ipv4):
+        ipv6 = await resolver.lookup(name, RRType.AAAA)
+        return ipv6.rdatas if _is_believed(ipv6) else ()
+    for address in _usable(resolver, ipv4.rdatas)[:1]:
+        direct = await resolver.ask(address, port, name, RRType.AAAA)
+        if direct.is_answer:
+            return (*ipv4.rdatas, *direct.rdatas)
+    return ipv4.rdatas
+
+
+def _usable(resolver: Resolver, rdatas: Sequence[bytes]) -> list[str]:
+    texts = [str(ip_address(rdata)) for rdata in rdatas if len(rdata) in (4, 16)]
+    return [text for text in texts if resolver.may_ask(text) and has_route(text)]
 
 
 async def _behind(
