@@ -2,8 +2,8 @@
 
 import random
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 
 import dns.message
 import dns.rcode
@@ -13,9 +13,11 @@ from dns.rdatatype import RdataType
 
 from lab.ports import LOOPBACK
 from resolve_servers import Unbound
-from resolve_tree import OTHER_KEY, Tree
+from resolve_tree import DSYNC, OTHER_KEY, Tree
 from test_resolve_hostile import Peer, framed
+from zonecut.agent.discovery import discover
 from zonecut.protocol import names
+from zonecut.protocol.dsync import Dsync
 from zonecut.resolve import Answer, Limits, Nameserver, Resolver, Status, TrustAnchors, Verdict
 
 LIMITS = Limits(seconds=3.0, patience=0.2)
@@ -44,8 +46,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Unbo
         yield tree, running.enter_context(Unbound(directory / "unbound", tree))
 
 
-async def look_up(world: tuple[Tree, Unbound], case: str, tamper: Tamper) -> Answer:
-    """The answer when every reply is tampered with on its way."""
+@asynccontextmanager
+async def tampered(world: tuple[Tree, Unbound], tamper: Tamper) -> AsyncIterator[Resolver]:
+    """A resolver to which every reply is tampered with on its way."""
     tree, unbound = world
 
     def between(query: bytes) -> bytes:
@@ -56,7 +59,12 @@ async def look_up(world: tuple[Tree, Unbound], case: str, tamper: Tamper) -> Ans
 
     async with Peer(lambda query: [between(query)], lambda query: [framed(between(query))]) as peer:
         anchors = TrustAnchors.from_file(tree.anchors)
-        resolver = Resolver([Nameserver(LOOPBACK, peer.port)], anchors, limits=LIMITS)
+        yield Resolver([Nameserver(LOOPBACK, peer.port)], anchors, limits=LIMITS)
+
+
+async def look_up(world: tuple[Tree, Unbound], case: str, tamper: Tamper) -> Answer:
+    """The answer when every reply is tampered with on its way."""
+    async with tampered(world, tamper) as resolver:
         name, rtype = case.split()
         return await resolver.lookup(names.from_text(name), RdataType[rtype])
 
@@ -146,3 +154,30 @@ async def test_octets_that_were_changed_deceive_nobody(world: tuple[Tree, Unboun
         assert TRUTH[case][0] is Verdict.INSECURE or is_no_lie(case, answer), answer
         if answer.is_proven:
             assert answer.rdatas == honest.rdatas
+
+
+@pytest.mark.parametrize("forged", ["another receiver", "another parent", "nothing"])
+async def test_a_forged_answer_at_the_childs_own_name_does_not_hide_a_secure_announcement(
+    world: tuple[Tree, Unbound], forged: str
+) -> None:
+    """Below an opt-out span it cannot be told from a genuine one."""
+
+    def tamper(wire: bytes) -> bytes:
+        message = dns.message.from_wire(wire)
+        (question,) = message.question
+        if question.name.to_text() != "child._dsync.optout.test." or question.rdtype != RdataType.DSYNC:
+            return wire
+        message.answer, message.authority = [], []
+        message.set_rcode(dns.rcode.NOERROR)
+        if forged == "another receiver":
+            evil = Dsync.from_text("ANY UPDATE 53 receiver.secure.test.").to_generic_text()
+            message.answer = [dns.rrset.from_text(question.name, 60, "IN", "TYPE66", evil)]
+        elif forged == "another parent":
+            soa = "ns.test. hostmaster.test. 1 3600 900 604800 60"
+            message.authority = [dns.rrset.from_text("test.", 60, "IN", "SOA", soa)]
+        return message.to_wire()
+
+    async with tampered(world, tamper) as resolver:
+        found = await discover(resolver, names.from_text("child.optout.test."))
+    assert (found.verdict, found.records) == (Verdict.SECURE, (Dsync.from_wire(DSYNC),)), found.to_json()
+    assert found.parent == names.from_text("optout.test.")
