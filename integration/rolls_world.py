@@ -25,7 +25,7 @@ from trust_tree import TrustTree
 PROMPT, LATE = "127.53.0.231", "127.53.0.232"
 SERVERS = {"prompt": PROMPT, "late": LATE}
 """The child's name servers. Each has a resolver of its own, since one that asks both takes the answer that is right."""
-LAG = 3.0
+LAG = 2
 """Seconds after which the late one hears of a change."""
 TTL = 2
 """Of the delegation, in seconds."""
@@ -44,21 +44,23 @@ class RollsWorld(AgentWorld):
         directory: Path,
         make_child: Callable[["RollsWorld", ParentZone], Server],
         *,
-        lag: float = LAG,
+        lag: int = LAG,
         cache: str = "",
         alone: Mapping[str, str] = SERVERS,
+        ds_ttl: int = TTL,
         child_signing: Signing = Signing.IN_PLACE,
         child_entry: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self._make, self._lag, self._cache, self._alone = make_child, lag, cache, alone
+        self._make, self.lag, self._cache, self._alone = make_child, lag, cache, alone
+        self._ds_ttl = ds_ttl
         self.parent_port = free_port()
         super().__init__(
             directory,
             addresses=(PROMPT, LATE),
             child_signing=child_signing,
-            parent_entry={"policy": {"glue_addresses": "any", "ttl": {"ns": TTL, "ds": TTL, "glue": TTL}}},
-            child_entry=child_entry or {},
+            parent_entry={"policy": {"glue_addresses": "any", "ttl": {"ns": TTL, "ds": ds_ttl, "glue": TTL}}},
+            child_entry={"looks": {"again": 1, "signed_for": TTL + 1, "silent_for": 60}, **(child_entry or {})},
             **options,
         )
 
@@ -86,7 +88,9 @@ class RollsWorld(AgentWorld):
         self._start_secondaries()
         ds = [] if self._child_signing is Signing.NONE else ds_of(self.child, CHILD)
         text = f"$ORIGIN {PARENT}\n$TTL {TTL}\n@ SOA ns1 hostmaster 1 3600 900 604800 1\n@ NS ns1\nns1 A 127.0.0.1\n"
-        zone = ParentZone(PARENT, text + self.delegation(ds), signing=Signing.IN_PLACE)
+        zone = ParentZone(
+            PARENT, text + self.delegation(ds).replace(" DS ", f" {self._ds_ttl} DS "), signing=Signing.IN_PLACE
+        )
         self.parent = Named(self._directory / "parent", zone, port=self.parent_port)
         self._running.enter_context(self.parent)
 
@@ -96,7 +100,7 @@ class RollsWorld(AgentWorld):
             self._running.enter_context(Secondary(self._directory / name, address, CHILD, self.child, key))
             for name, address in SERVERS.items()
         )
-        self._running.enter_context(Messenger(self.child, CHILD, {self.prompt: 0.0, self.late: self._lag}))
+        self._running.enter_context(Messenger(self.child, CHILD, {self.prompt: 0, self.late: self.lag}))
 
     def _start_resolver(self) -> None:
         self.tree = TrustTree(self._directory / "tree", [])
