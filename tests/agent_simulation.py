@@ -4,7 +4,7 @@ No network and no waiting: only the conversation, the view of the parent's serve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +75,8 @@ class Life:
     """By how much the clock is off."""
     messages: list[tuple[float, str]] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
+    published: list[float] = field(default_factory=list)
+    """When the agent had its KEY records written, or wanted to."""
     content: ZoneContent = field(default_factory=lambda: ZoneContent(CHILD, 1, (NEW,)))
 
     def clock(self) -> float:
@@ -193,7 +195,8 @@ class Simulation:
         async def content() -> ZoneContent:
             return life.content
 
-        async def apply(*_: object) -> Publication:
+        async def apply(keys: Collection[Any], *_: object) -> Publication:
+            life.published.append(life.time)
             return Publication((Place(CHILD, Writing.BY_HAND, None, RRsetDifference((), ())),))
 
         async def audit(_: object) -> None:

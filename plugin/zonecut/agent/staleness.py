@@ -7,10 +7,9 @@ _TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z|\d{9,10}\b)"
 _FLOORS = tuple(
     re.compile(each)
     for each in (
-        rf"before a change that .* signed at {_TIME}",
-        rf"and a change signed at {_TIME}",
-        rf"as a change that .* signed at {_TIME}",
-        rf"before a change .*accepted at {_TIME}",
+        rf" a change that .* signed at {_TIME}",
+        rf" a change signed at {_TIME}",
+        rf" a change .*accepted at {_TIME}",
         rf"accepted before {_TIME} is not known",
         rf"trusted key \d+ anew at {_TIME}",
     )
