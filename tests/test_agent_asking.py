@@ -93,9 +93,15 @@ async def test_what_is_refused_while_a_secondary_lags_is_done_within_the_minute(
 
 @pytest.mark.parametrize("resumes", [Phase.OUT_OF_SYNC, Phase.ASKING, Phase.BOOTSTRAPPING])
 async def test_a_key_that_is_not_known_any_more_is_found_out_while_it_is_held_and_trusted_again(resumes: Phase) -> None:
-    """The delegation was deleted and is back, so the parent has forgotten the key."""
+    """The delegation was deleted and is back: the parent has forgotten the key, and refuses what it signs."""
     receiver = Receiver()
-    async with living(receiver, receiver.shows, phase=Phase.HELD, resumes=resumes, rebootstrapped=True) as simulation:
+    receiver.refusing = REFUSED
+
+    def manner(kind: str, own: OwnKey) -> Said:
+        receiver.refusing = None if kind == "upload" else receiver.refusing
+        return receiver(kind, own)
+
+    async with living(manner, receiver.shows, phase=Phase.HELD, resumes=resumes, rebootstrapped=True) as simulation:
         await simulation.run(1.5 * HOUR)
         state = await simulation.state()
         assert (state.phase, state.word) == (Phase.IN_SYNC, "KEY_TRUSTED")
