@@ -18,7 +18,8 @@ from signer import Signer
 from zonecut.agent.childkeys import ChildKeys
 from zonecut.demo.loopback import faults
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.codepoints import DEFAULT, RRType
+from zonecut.protocol.envelope import UPDATE
 
 NEW_NS = names.from_text(f"ns3.{CHILD}")
 TRUSTED, UNKNOWN, AUTO = 4, 5, 9
@@ -133,6 +134,35 @@ def test_a_change_that_is_always_refused_is_given_up_with_advice(tmp_path: Path)
         assert 2 <= len(agent.receiver.updates) <= 8
         assert is_quiet(agent, 1.5)
         assert not agent.is_done
+
+
+def test_who_is_refused_finds_out_that_the_key_is_not_known_any_more_and_has_it_trusted_again(tmp_path: Path) -> None:
+    """The delegation was deleted and is back: what the key signs is refused, and KeyState says that it is unknown."""
+
+    def manner(played: PlayedParent) -> Manner:
+        def uploaded(received: Received) -> Sequence[Reply]:
+            played.receiver.play(taking(played))
+            return manners.accepting(received)
+
+        refused = manners.telling(UNKNOWN, updates=manners.only_a_single_add(uploaded, otherwise=manners.refusing()))
+        changes = manners.refusing(5, 18, "child.parent.test. is not delegated")
+
+        def forgetful(received: Received) -> Sequence[Reply]:
+            is_change = received.is_update and not any(r.rtype == RRType.KEY for r in received.envelope.section(UPDATE))
+            return (changes if is_change else refused)(received)
+
+        def known_at_first(received: Received) -> Sequence[Reply]:
+            if received.is_update:
+                played.receiver.play(forgetful)
+                return changes(received)
+            return manners.telling(TRUSTED)(received)
+
+        return known_at_first
+
+    with running(tmp_path, manner) as agent:
+        agent.wait_for("in-sync")
+        assert agent.is_done
+        assert "held" not in {each["phase"] for each in agent.states()}
 
 
 def test_an_acceptance_that_nothing_comes_of_is_noticed(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_refusals_are_borne_for_hours_with_the_advice_told_from_the_first(
         await simulation.run(3 * HOUR)
         late = await simulation.state()
         assert late.phase is Phase.HELD
-        assert late.reason.startswith("it says refused (refused for ")
+        assert late.reason.startswith("it says refused (refused since 1970-")
 
 
 async def test_the_receiver_is_asked_about_the_key_after_each_refusal_and_before_a_person_is() -> None:

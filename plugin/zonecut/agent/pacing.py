@@ -6,6 +6,7 @@ delegation that is right (`well`).
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -101,7 +102,7 @@ def refused(state: AgentState, heard: Heard, advice: str, now: Now) -> AgentStat
     doubted = replace(state, refused_since=since, doubted=True)
     if now.time - since < now.settings.patience:
         return failed(doubted, heard.reason, now, advice)
-    return hold(doubted, f"{heard.reason} (refused for {_span(now.time - since)})", advice, now)
+    return hold(doubted, f"{heard.reason} (refused since {_time(since)})", advice, now)
 
 
 def talked(state: AgentState, now: Now) -> AgentState:
@@ -190,5 +191,5 @@ def is_troubled(state: AgentState) -> bool:
     return state.phase is Phase.HELD or state.attempts > 0
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -17,6 +17,7 @@ from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import sign_response
 from zonecut.receiver.admission import TokenBuckets
+from zonecut.receiver.prototype import tdns_error
 
 MAX_GROWTH = 128
 """A UDP response to an unverified request is at most so many octets longer: nobody is a lever against others."""
@@ -43,6 +44,11 @@ class ResponseSettings(BaseModel):
     form: Literal["rfc2931", "message-only"] = Field(
         "rfc2931", description="Sign over request and response, or over the response alone."
     )
+    ede: Literal["ours", "both"] = Field(
+        "ours",
+        description="`both`: where a child's key or a limit is why, the extended error of the prototype `tdns` stands"
+        " before ours: without one that it knows, it takes a REFUSED for final.",
+    )
     validity: PositiveInt = Field(300, description="Seconds for which a response's signature is valid, each way.")
     unverified_burst: PositiveInt = Field(200, description="Signed answers to unverified requests at once, in all.")
     unverified_rate: PositiveFloat = Field(100, description="Signed answers a second to unverified requests, in all.")
@@ -56,6 +62,8 @@ class Answer:
     error: ExtendedError | None = None
     keystate: KeyStateOption | None = None
     """Leaves only in a response that is signed."""
+    before: ExtendedError | None = None
+    """Another implementation's extended error, which stands before ours."""
 
     @classmethod
     def of(cls, refusal: Refusal) -> "Answer":
@@ -92,6 +100,8 @@ class Responder:
 
         A key that is merely known is anybody's, and an address that it writes from may be forged.
         """
+        if self._settings.ede == "both":
+            answer = replace(answer, before=tdns_error(answer.rcode, answer.error, self._codepoints))
         pair = self._pair(envelope, answer, verified)
         if pair is None:
             return respond(envelope, answer, verified=trusted or not udp)
@@ -121,8 +131,7 @@ class Responder:
         return any(record.rtype == carrier for record in envelope.section(ADDITIONAL))
 
     def _options(self, answer: Answer) -> bytes:
-        options = answer.error.to_option() if answer.error else b""
-        return options + (answer.keystate.to_option(self._codepoints) if answer.keystate else b"")
+        return _errors(answer) + (answer.keystate.to_option(self._codepoints) if answer.keystate else b"")
 
     def _sign(self, envelope: Envelope, response: bytes, pair: KeyPair) -> bytes:
         now, validity = int(self._clock()), self._settings.validity
@@ -155,12 +164,16 @@ def respond(envelope: Envelope, answer: Answer, *, verified: bool = False) -> by
 
     Without EDNS in the request an RCODE above 15 becomes NOTAUTH (RFC 8945 section 5.3) and there is no extended error.
     """
-    error = answer.error
-    response = assemble(envelope, answer.rcode, error.to_option() if error else b"")
+    response = assemble(envelope, answer.rcode, _errors(answer))
     excess = len(response) - len(envelope.wire) - MAX_GROWTH
-    if not verified and excess > 0 and error is not None and envelope.opt is not None:
-        return assemble(envelope, answer.rcode, _shorten(error, excess).to_option())
+    if not verified and excess > 0 and answer.error is not None and envelope.opt is not None:
+        return assemble(envelope, answer.rcode, _errors(_shorter(answer, excess)))
     return response
+
+
+def _errors(answer: Answer) -> bytes:
+    """The options with its extended errors."""
+    return b"".join(error.to_option() for error in (answer.before, answer.error) if error is not None)
 
 
 def refuse_tsig(envelope: Envelope, refusal: UnknownTsigKey, now: int, *, udp: bool) -> bytes:
@@ -230,7 +243,7 @@ def _shorter(answer: Answer, excess: int) -> Answer:
         error = shortened
     if keystate is not None and excess > 0:
         keystate = replace(keystate, extra_text=_cut(keystate.extra_text, excess))
-    return Answer(answer.rcode, error, keystate)
+    return replace(answer, error=error, keystate=keystate)
 
 
 def _cut(text: str, excess: int) -> str:
