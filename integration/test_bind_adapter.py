@@ -587,6 +587,35 @@ async def losing_proxy(named: Named) -> AsyncIterator[tuple[str, asyncio.Event]]
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", lose
 
 
+async def test_what_named_drops_in_silence_beyond_its_update_quota_is_written_later(
+    start_named: StartNamed, open_backend: OpenBackend
+) -> None:
+    """Nobody is told to mend anything, and nothing counts as lost."""
+    named = start_named(ParentZone(PARENT, delegations=1), options="update-quota 1;")
+    backends = [await open_backend(named, timeout=1.0) for _ in range(3)]
+    waiting = {
+        (backend, Change(Delegation(child(label)), delegation(label, ["ns.other.test."])))
+        for number, backend in enumerate(backends)
+        for label in (f"new{number}x{each}" for each in range(20))
+    }
+    changes = [change for _, change in waiting]
+    dropped = 0
+    while waiting:
+        order = list(waiting)
+        outcomes = await asyncio.gather(*(backend.write([change]) for backend, change in order), return_exceptions=True)
+        for pair, outcome in zip(order, outcomes, strict=True):
+            if outcome is None:
+                waiting.discard(pair)
+                continue
+            assert type(outcome) is BackendUnavailable
+            assert "did not answer within 1 s, as where more UPDATEs come at once than its `update-quota`" in str(
+                outcome
+            )
+            dropped += 1
+    assert dropped
+    assert await backends[0].verify(changes) == ()
+
+
 async def test_a_write_whose_answer_was_lost_is_found_by_verify(named: Named, open_backend: OpenBackend) -> None:
     async with losing_proxy(named) as (address, lose):
         backend = await open_backend(named, server=address)

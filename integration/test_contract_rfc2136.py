@@ -23,7 +23,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import Rfc2136Options
-from zonecut_bind.anyserver import AnyServerBackend
+from zonecut_bind.anyserver.backend import AnyServerBackend
 from zonecut_knot.options import Client
 
 _PATIENCE = 2.0

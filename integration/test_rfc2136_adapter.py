@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,14 @@ from lab.careless import Carelessness, CarelessServer
 from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
+from lab.ports import free_port
+from lab.process import until
 from lab.server import Add, Delete
+from lab.zonecut import CHECKS_OFF, CommandFailed, ZonecutProcess
 from lab.zones import PARENT, ParentZone, Signing
+from signer import Signer
 from test_bind_adapter import FULL, TTLS, child, delegation
+from world import World
 from zonecut.plugin import (
     BackendConflict,
     BackendContext,
@@ -27,7 +33,7 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import Rfc2136Options
-from zonecut_bind.anyserver import AnyServerBackend
+from zonecut_bind.anyserver.backend import AnyServerBackend
 
 ZONE = ParentZone(PARENT, delegations=3)
 
@@ -187,6 +193,51 @@ async def test_a_key_that_may_not_update_is_told_at_the_start(running: ExitStack
     with pytest.raises(BackendMisconfigured, match=r"BADKEY.*an acl with the key and `action: update`"):
         async with opened(knotd):
             pass
+
+
+class ByDdns(Knotd):
+    """A knotd that zonecut reaches by DNS alone."""
+
+    def __init__(self, directory: Path, *zones: ParentZone) -> None:
+        super().__init__(directory, *zones, ddns=True)
+
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "rfc2136", "server": self.server, "tsig": str(self.tsig_file)}
+
+
+def test_a_child_changes_its_delegation_on_a_knot_that_is_reached_by_dns_alone(tmp_path: Path) -> None:
+    signer = Signer.generate("child0")
+    publishing = {"target": f"updater.{PARENT}", "addresses": ["127.0.0.1"], "port": 5354, "publish": True}
+    with World(tmp_path, server=ByDdns(tmp_path / "server", ZONE), keys=[signer], parents=[publishing]) as world:
+        assert world.tcp(signer.fresh()).rcode == "NOERROR"
+        world.wait_until_recorded()
+        (change,) = world.changes()
+        assert (change["state"], change["by_hand"]) == ("applied", None)
+        assert len([each for each in world.records(signer.text) if " DS " in each]) == 1
+        until(lambda: world.records(f"_dsync.{PARENT}"), timeout=5, what="the receiver is announced")
+        with pytest.raises(CommandFailed, match=f"{PARENT} is written by zonecut itself") as wrong:
+            world.zonecut.cli("change", "done", str(change["id"]))
+        assert wrong.value.exit_status == 2
+
+
+def test_check_config_says_what_is_lost_without_prerequisites(named: Named, tmp_path: Path) -> None:
+    with CarelessServer(named.port, named.tsig_key, Carelessness.VALUES) as careless:
+        configuration = {
+            "version": 1,
+            "store": {"url": f"sqlite:///{tmp_path}/zonecut.db"},
+            "receiver": {"listen": [f"127.0.0.1:{free_port()}"]},
+            "parents": [
+                {
+                    "zone": PARENT,
+                    "backend": {"adapter": "rfc2136", "server": careless.server, "tsig": str(named.tsig_file)},
+                    "checks": CHECKS_OFF,
+                }
+            ],
+        }
+        (tmp_path / "zonecut").mkdir()
+        zonecut = ZonecutProcess(tmp_path / "zonecut", configuration)
+        with pytest.raises(CommandFailed, match="does not compare what an RRset holds with prerequisites"):
+            zonecut.cli("check-config", "--strict", json=False)
 
 
 def _server(kind: str, directory: Path) -> Knotd | Named | PowerDns:

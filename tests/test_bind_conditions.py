@@ -12,7 +12,7 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import PREREQUISITE, UPDATE, Envelope, walk
 from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_bind import compared
-from zonecut_bind.conditions import Conditions, conditions, lost
+from zonecut_bind.anyserver.conditions import Conditions, conditions, lost
 from zonecut_bind.dialect import Operation
 from zonecut_bind.draining import Drain
 

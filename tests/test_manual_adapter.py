@@ -15,8 +15,8 @@ from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_bind import ManualOptions
 from zonecut_bind.manual.backend import ManualBackend
-from zonecut_bind.manual.mirror import Mirror
 from zonecut_bind.manual.nsupdate import rrsets_text
+from zonecut_bind.mirror import Mirror
 from zonecut_bind.transfer import Transfer
 
 ZONE = names.from_text("parent.example.")

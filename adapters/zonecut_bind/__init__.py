@@ -29,7 +29,7 @@ def _bind(context: BackendContext, options: BindOptions) -> Backend:
 
 
 def _rfc2136(context: BackendContext, options: Rfc2136Options) -> Backend:
-    from zonecut_bind.anyserver import AnyServerBackend
+    from zonecut_bind.anyserver.backend import AnyServerBackend
 
     return AnyServerBackend(context, options)
 

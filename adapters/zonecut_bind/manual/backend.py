@@ -25,8 +25,8 @@ from zonecut.protocol.rrset import RRset
 from zonecut_bind import compared
 from zonecut_bind.connection import Connection
 from zonecut_bind.dialect import PRIMARY
-from zonecut_bind.manual.mirror import Mirror
 from zonecut_bind.manual.nsupdate import changes_text, rrsets_text
+from zonecut_bind.mirror import Mirror
 from zonecut_bind.options import ManualOptions
 from zonecut_bind.serial import zone_serial
 from zonecut_bind.server import Server

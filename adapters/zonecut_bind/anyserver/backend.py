@@ -16,9 +16,10 @@ from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference
 from zonecut.protocol.update import type_text
 from zonecut_bind import compared, rrsets, updates
 from zonecut_bind.answers import CONFLICTS, failure
-from zonecut_bind.conditions import Conditions, conditions, lost
+from zonecut_bind.anyserver.conditions import Conditions, conditions, lost
+from zonecut_bind.anyserver.made import check_made_here
 from zonecut_bind.dialect import ANY_SERVER, Operation
-from zonecut_bind.made import check_made_here
+from zonecut_bind.mirror import Mirror
 from zonecut_bind.options import Rfc2136Options
 from zonecut_bind.server import Server
 from zonecut_bind.transfer import Transfer
@@ -41,6 +42,11 @@ class AnyServerBackend(UpdatingBackend):
         super().__init__(context, options)
         self._conditions: Conditions | None = None
         self._patience = options.transfer_timeout
+        self._mirror = Mirror(self._zone, self._transfer, options.rescan)
+
+    async def close(self) -> None:
+        self._mirror.close()
+        await super().close()
 
     @property
     def _transfer_timeout(self) -> float:
@@ -87,7 +93,10 @@ class AnyServerBackend(UpdatingBackend):
         return tuple(change.child for change in changes if not compared.is_after(change, there))
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
-        return compared.rrsets_at(names, self._zone, await self._at(compared.places(names, self._zone)))
+        places = compared.places(names, self._zone)
+        # asked for all the time by who only wants to know whether the server is there
+        await self._mirror.refresh(await self.serial())
+        return compared.rrsets_at(names, self._zone, self._mirror.at(places))
 
     # Writing
 

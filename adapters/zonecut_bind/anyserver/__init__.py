@@ -1,0 +1,1 @@
+"""The adapter `rfc2136`: any server that takes UPDATEs signed with TSIG and gives transfers."""
