@@ -13,8 +13,12 @@ from lab.zonecut import CommandFailed
 from lab.zones import PARENT, ParentZone
 from signer import Signer, ds
 from world import World
-from zonecut.protocol import message
+from zonecut.plugin import BackendContext
+from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import Ttls
+from zonecut_bind import ManualOptions
+from zonecut_bind.manual.backend import ManualBackend
 
 CHILD = f"child0.{PARENT}"
 
@@ -104,6 +108,25 @@ def test_what_was_done_by_hand_is_found_without_being_told(tmp_path: Path, named
         carry_out(named, world.zonecut.cli("change", "show", str(number))["by_hand"])
         until(lambda: world.changes()[0]["state"] == "applied", timeout=8, what="it counts as applied")
         assert [each for each in world.records(CHILD) if each.endswith(" NS ns.by.hand.")]
+
+
+async def test_after_an_edit_only_what_has_changed_is_transferred(named: ByHand) -> None:
+    with named:
+        options = ManualOptions(server=named.server, tsig=named.tsig_file)
+        backend = ManualBackend(BackendContext(names.from_text(PARENT), Ttls(60, 60, 60)), options)
+        await backend.open()
+        child = names.from_text(CHILD)
+        for number in range(3):
+            named.nsupdate(f"update add {CHILD} 60 NS ns{number}.by.hand.\nupdate delete ns1.{CHILD} A")
+            target = names.from_text(f"ns{number}.by.hand.")
+            assert target in (await backend.read(child)).delegation.ns
+        assert (await backend.read(child)).delegation.glue
+        named.nsupdate(f"update delete {CHILD}")
+        assert not (await backend.read(child)).delegation.is_delegated
+        await backend.close()
+        log = (named.directory / "named.log").read_text()
+        assert log.count("IXFR started") == 4
+        assert log.count("AXFR started") == 1
 
 
 def test_what_nobody_makes_may_be_rejected(world: World, signer: Signer) -> None:

@@ -14,7 +14,9 @@ from zonecut.plugin.tsig import Signed, sign
 from zonecut.plugin.tsigkey import parse_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
+from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.dialect import PRIMARY
+from zonecut_bind.increments import Increments
 from zonecut_bind.server import Server
 from zonecut_bind.transfer import Transfer
 
@@ -117,3 +119,46 @@ async def test_without_a_key_nothing_has_to_be_signed() -> None:
 async def test_a_transfer_of_another_zone_is_none() -> None:
     with pytest.raises(BackendUnavailable, match=r"none of parent\.example\."):
         await taken((0, 1), [sent(1, SOA.replace("parent", "other")), MESSAGES[3]])
+
+
+def soa(serial: int) -> ResourceRecord:
+    return ResourceRecord(ZONE, RRType.SOA, 60, b"\0\0" + serial.to_bytes(4) + bytes(16))
+
+
+def a(number: int) -> ResourceRecord:
+    return ResourceRecord(names.from_text("www.parent.example."), RRType.A, 60, bytes([11, 0, 0, number]))
+
+
+def increments(*records: ResourceRecord) -> Increments:
+    found = Increments(soa(7))
+    for record in records:
+        found.feed([record])
+    return found
+
+
+def test_an_incremental_transfer_is_one_difference_after_the_other() -> None:
+    found = increments(soa(9), soa(7), a(1), soa(8), a(2), a(3), soa(8), a(2), soa(9), soa(9), a(9))
+    assert found.is_complete
+    assert not found.is_whole
+    assert [(each.removed, each.added) for each in found.differences] == [
+        ([soa(7), a(1)], [soa(8), a(2), a(3)]),
+        ([soa(8), a(2)], [soa(9)]),
+    ]
+
+
+def test_a_zone_that_has_not_changed_is_told_by_its_soa_alone() -> None:
+    found = increments(soa(7))
+    assert found.is_complete
+    assert found.differences == []
+
+
+@pytest.mark.parametrize("records", [(soa(9), a(1)), (soa(9), soa(8)), (soa(9), soa(9)), (a(1),)])
+def test_a_server_that_sends_the_whole_zone_instead_is_recognized(records: tuple[ResourceRecord, ...]) -> None:
+    assert increments(*records).is_whole
+
+
+def test_what_is_cut_off_is_not_complete() -> None:
+    for count in range(1, 6):
+        found = increments(*(soa(9), soa(7), a(1), soa(9), a(2))[:count])
+        assert not found.is_complete
+        assert not found.is_whole

@@ -14,6 +14,7 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.rrset import ResourceRecord, RRset
 from zonecut_bind import ManualOptions
+from zonecut_bind.increments import Difference
 from zonecut_bind.manual.backend import ManualBackend
 from zonecut_bind.manual.nsupdate import rrsets_text
 from zonecut_bind.mirror import Mirror
@@ -75,8 +76,13 @@ def test_the_adapter_registers_under_its_name_and_says_what_is_wrong_with_its_op
 class _Transfer(Transfer):
     """Of a zone that a test has."""
 
-    def __init__(self, serial: int, records: Sequence[ResourceRecord]) -> None:
-        self.serial, self.records = serial, records
+    def __init__(
+        self, serial: int, records: Sequence[ResourceRecord], differences: Sequence[Difference] | None = None
+    ) -> None:
+        self.serial, self.records, self.differences = serial, records, differences
+
+    async def since(self, soa: ResourceRecord) -> Sequence[Difference] | None:
+        return self.differences
 
     async def everything(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
         for each in self.records:
@@ -87,8 +93,38 @@ def record(owner: str, rtype: RRType, rdata: bytes) -> ResourceRecord:
     return ResourceRecord(names.from_text(f"{owner}.parent.example." if owner else "parent.example."), rtype, 60, rdata)
 
 
+def version(serial: int) -> ResourceRecord:
+    return record("", RRType.SOA, b"\0\0" + serial.to_bytes(4) + bytes(16))
+
+
+def test_a_mirror_follows_differences_and_is_made_anew_where_one_does_not_fit() -> None:
+    old, new = record("child", RRType.NS, HOST), record("child", RRType.NS, OTHER)
+    fits = Difference([version(7), old], [version(8), new])
+    misfit = Difference([version(8), old], [version(9)])
+    transfers = iter(
+        (
+            _Transfer(7, [version(7), old]),
+            _Transfer(8, [], [fits]),
+            _Transfer(9, [], [misfit]),
+            _Transfer(9, [version(9), old, new]),
+            _Transfer(10, [], None),
+            _Transfer(10, [version(10)]),
+        )
+    )
+
+    async def look() -> None:
+        mirror = Mirror(ZONE, lambda: next(transfers), 300)
+        for serial, ns in ((7, [HOST]), (8, [OTHER]), (9, sorted((HOST, OTHER))), (10, [])):
+            await mirror.refresh(serial)
+            assert list(mirror.read(CHILD).delegation.ns) == ns
+        assert next(transfers, None) is None
+
+    asyncio.run(look())
+
+
 def test_a_mirror_shows_delegations_their_place_and_who_names_a_host() -> None:
     records = [
+        version(7),
         record("", RRType.NS, HOST),
         record("ns1.child", RRType.A, b"\x0b\0\0\1"),
         record("x.child", RRType.NS, OTHER),
@@ -125,8 +161,9 @@ def test_a_mirror_shows_delegations_their_place_and_who_names_a_host() -> None:
         assert len(mirror.read(CHILD).delegation.ns) == 1
         await mirror.refresh(8)
         assert len(mirror.read(CHILD).delegation.ns) == 2
+        asked = len(made)
         await mirror.refresh(7, asyncio.get_running_loop().time() + 1)
-        assert len(made) == 3, "who needs proof has it made anew"
+        assert len(made) == asked + 1, "who needs proof has it made anew"
         mirror.close()
 
     asyncio.run(look())

@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 
-from zonecut.plugin import BackendUnavailable, Reading
+from zonecut.plugin import BackendError, BackendUnavailable, Reading
 from zonecut.plugin.branches import BranchReader, ChildFilter
 from zonecut.plugin.spool import place
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import TYPES
 from zonecut.protocol.rrset import ResourceRecord
+from zonecut_bind.increments import Difference, serial_of
 from zonecut_bind.transfer import Transfer
 
 _CACHE_KIB = 4096
-_NS = int(RRType.NS)
+_NS, _SOA = int(RRType.NS), int(RRType.SOA)
 _COLUMNS = "owner, rtype, ttl, rdata"
 _OF_DELEGATIONS = f"rtype IN ({', '.join(str(int(rtype)) for rtype in TYPES)})"
 
@@ -25,7 +26,7 @@ class Mirror:
     """Of one zone. It is brought up to date by `refresh`; what it is asked then is of one moment."""
 
     def __init__(self, zone: bytes, transfer: Callable[[], Transfer], longest: float) -> None:
-        """`longest`: after so many seconds it is made anew although the serial says that nothing has changed."""
+        """`longest`: after so many seconds it is made anew, whatever serials and incremental transfers say."""
         self._zone = zone
         self._transfer = transfer
         self._longest = longest
@@ -46,7 +47,7 @@ class Mirror:
         """
         async with self._lock:
             is_old = time.monotonic() - self._made > self._longest or self._made < not_before
-            if self._database is not None and serial == self._serial and not is_old:
+            if self._database is not None and not is_old and (serial == self._serial or await self._follow()):
                 return
             began, transfer = time.monotonic(), self._transfer()
             database = _create()
@@ -61,6 +62,36 @@ class Mirror:
                 raise
             self.close()
             self._database, self._serial, self._made = database, transfer.serial, began
+
+    async def _follow(self) -> bool:
+        """Bring it up to date by what has changed; False where that cannot be told, or does not fit."""
+        (soa,) = (each for each in self.at([self._zone]) if each.rtype == _SOA)
+        try:
+            differences = await self._transfer().since(soa)
+        except BackendError:
+            return False  # not every server takes such a question; what is wrong with it the whole zone tells
+        if differences is None:
+            return False
+        try:
+            for difference in differences:
+                self._apply(difference)
+            (soa,) = (each for each in self.at([self._zone]) if each.rtype == _SOA)
+        except ValueError:
+            # it shows something else than the server had, and part of the differences
+            self.close()
+            return False
+        self._serial = serial_of(soa)
+        return True
+
+    def _apply(self, difference: Difference) -> None:
+        """Raises ValueError where a record is to go that is not there."""
+        database = self._open()
+        for each in difference.removed:
+            key = (place(each.owner), each.rtype, each.rdata)
+            if not database.execute("DELETE FROM record WHERE place = ? AND rtype = ? AND rdata = ?", key).rowcount:
+                raise ValueError(f"{names.to_text(each.owner)} has no such record")
+        rows = ((place(each.owner), *each) for each in difference.added)
+        database.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?)", rows)
 
     def read(self, child: bytes) -> Reading:
         """What the zone holds for a name below its apex."""

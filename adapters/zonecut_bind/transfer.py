@@ -12,7 +12,7 @@ from zonecut.plugin.spool import Spool
 from zonecut.plugin.tsig import NotAuthentic, Signed, is_signed, sign, unsigned, verify
 from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import envelope, message, names
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRClass, RRType
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
@@ -20,6 +20,7 @@ from zonecut_bind.answers import doubtful, failure
 from zonecut_bind.connection import ConnectionLost, connect, discard, parse_answer
 from zonecut_bind.dialect import Operation
 from zonecut_bind.draining import Drain
+from zonecut_bind.increments import Difference, Increments
 from zonecut_bind.rrsets import whole_rdata
 from zonecut_bind.serial import soa_serial
 from zonecut_bind.server import Server
@@ -28,6 +29,7 @@ _ANSWER = envelope.PREREQUISITE
 _NS, _DS, _A, _AAAA, _SOA = (int(t) for t in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA, RRType.SOA))
 
 
+_IXFR = 251
 _UNSIGNED = 99
 """So many messages of a transfer may come between two that are signed (RFC 8945 section 5.3.1)."""
 
@@ -73,14 +75,27 @@ class Transfer:
         try:
             async with aclosing(self._messages()) as messages:
                 async for answer in messages:
-                    yield [
-                        ResourceRecord(answer.name(each.start), each.rtype, each.ttl, whole_rdata(answer, each))
-                        for each in answer.section(_ANSWER)
-                        if each.rtype not in MADE_BY_SIGNER
-                    ]
+                    yield _whole_records(answer)
                     await asyncio.sleep(0)
         except MalformedMessage as error:
             raise BackendUnavailable(f"{self._server} transfers a message that {error.reason}") from error
+
+    async def since(self, soa: ResourceRecord) -> Sequence[Difference] | None:
+        """What has changed since the zone had this SOA; None where the server sends the whole zone instead (RFC 1995).
+
+        Records as `everything` has them. Raises as `branches`.
+        """
+        increments = Increments(soa)
+        wire = message.record(soa.owner, soa.rtype, RRClass.IN, soa.ttl, soa.rdata)
+        question = message.query(0, self._zone, _IXFR, authority=[wire])
+        try:
+            ends = lambda answer: increments.feed(_whole_records(answer))  # noqa: E731
+            async with aclosing(self._messages(question, ends)) as messages:
+                async for _ in messages:
+                    pass
+        except MalformedMessage as error:
+            raise BackendUnavailable(f"{self._server} transfers a message that {error.reason}") from error
+        return None if increments.is_whole else increments.differences
 
     async def at(self, owners: Collection[bytes]) -> Sequence[ResourceRecord]:
         """The records at these names, as `everything` has them. Raises as `branches`."""
@@ -108,10 +123,12 @@ class Transfer:
                     yield records
                     await asyncio.sleep(0)
 
-    async def _messages(self) -> AsyncGenerator[Envelope, None]:
-        """Authentic messages up to the one that ends with the second SOA."""
-        server = self._server
-        wire, identity = message.query(0, self._zone, RRType.AXFR), secrets.randbits(16)
+    async def _messages(
+        self, question: bytes | None = None, ends: Callable[[Envelope], bool] | None = None
+    ) -> AsyncGenerator[Envelope, None]:
+        """Authentic messages up to the one of which `ends` says so; by default of an AXFR, which ends with its SOA."""
+        server, identity = self._server, secrets.randbits(16)
+        wire = message.query(0, self._zone, RRType.AXFR) if question is None else question
         request = unsigned(wire, identity) if server.key is None else sign(wire, server.key, identity)
         writer = None
         try:
@@ -120,11 +137,11 @@ class Transfer:
                 put(writer, framed(request.wire))
                 await writer.drain()
             if not self._sorts:
-                async with aclosing(self._authentic(request, lambda: read_framed(reader))) as answers:
+                async with aclosing(self._authentic(request, lambda: read_framed(reader), ends)) as answers:
                     async for answer in answers:
                         yield answer
                 return
-            async with Drain(reader) as drain, aclosing(self._authentic(request, drain.next)) as answers:
+            async with Drain(reader) as drain, aclosing(self._authentic(request, drain.next, ends)) as answers:
                 async for answer in answers:
                     yield answer
         except TimeoutError:
@@ -137,7 +154,12 @@ class Transfer:
             if writer is not None:
                 discard(writer)
 
-    async def _authentic(self, request: Signed, come: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[Envelope, None]:
+    async def _authentic(
+        self,
+        request: Signed,
+        come: Callable[[], Awaitable[bytes]],
+        ends: Callable[[Envelope], bool] | None = None,
+    ) -> AsyncGenerator[Envelope, None]:
         server, context, complete = self._server, None, False
         waiting: list[Envelope] = []
         while not complete:
@@ -157,7 +179,7 @@ class Transfer:
             for each in (*waiting, answer):
                 if each.rcode != Rcode.NOERROR:
                     raise failure(each, Operation.TRANSFER, server)
-                complete = self._check_frame(each)
+                complete = self._check_frame(each) if ends is None else ends(each)
                 yield each
             waiting.clear()
 
@@ -187,3 +209,12 @@ class Transfer:
             owner = envelope.read_name(wire, record.start)[0].lower()
             found.append(ResourceRecord(owner, rtype, record.ttl, rdata))
         return found
+
+
+def _whole_records(answer: Envelope) -> list[ResourceRecord]:
+    """Its records but those of signatures and digests, RDATA whole and uncompressed. Raises MalformedMessage."""
+    return [
+        ResourceRecord(answer.name(each.start), each.rtype, each.ttl, whole_rdata(answer, each))
+        for each in answer.section(_ANSWER)
+        if each.rtype not in MADE_BY_SIGNER
+    ]
