@@ -64,6 +64,11 @@ _GRANTS = (
     "allow-dnsupdate-from, and the zone's metadata TSIG-ALLOW-DNSUPDATE)"
 )
 
+_LETS = (
+    "does not let it do that (Knot: an acl with the key and `action: [update, transfer]`; PowerDNS: the zone's metadata "
+    "TSIG-ALLOW-DNSUPDATE and TSIG-ALLOW-AXFR)"
+)
+
 ANY_SERVER = Dialect(
     name="the server",
     refused={
@@ -72,9 +77,9 @@ ANY_SERVER = Dialect(
         Operation.TRANSFER: "it must let the key {key} transfer the zone (Knot: an acl with the key and `action: "
         "transfer`; PowerDNS: disable-axfr=no, allow-axfr-ips, and the zone's metadata TSIG-ALLOW-AXFR)",
     },
-    elsewhere="it is not primary for the zone, or does not take the key {key} for it: look at `server`, at the zone's "
-    "name and at the server's keys",
-    unknown_key=f"it has no key of that name and algorithm, or {_GRANTS}",
+    # Knot 3.4 says so where an acl lacks the action
+    elsewhere=f"it is not primary for the zone (look at `server` and at the zone's name), or {_LETS}",
+    unknown_key=f"it has no key of that name and algorithm, or {_LETS}",
     silence=", as Knot while somebody has a transaction open or the zone is frozen (`knotc zone-status`)",
     shut=f"the zone is frozen, or {_GRANTS}",
     shut_since=f"the zone is frozen (Knot: `knotc zone-thaw`), or {_GRANTS}",
