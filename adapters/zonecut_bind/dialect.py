@@ -65,8 +65,8 @@ _GRANTS = (
 )
 
 _LETS = (
-    "does not let it do that (Knot: an acl with the key and `action: [update, transfer]`; PowerDNS: the zone's metadata "
-    "TSIG-ALLOW-DNSUPDATE and TSIG-ALLOW-AXFR)"
+    "does not let it do that (Knot: an acl with the key and `action: [update, transfer]`; PowerDNS: the zone's "
+    "metadata TSIG-ALLOW-DNSUPDATE and TSIG-ALLOW-AXFR)"
 )
 
 ANY_SERVER = Dialect(
