@@ -17,6 +17,8 @@ from zonecut_bind.dialect import Operation
 from zonecut_bind.server import Server
 
 _LENGTH = Struct("!H")
+_UPDATES = 50
+"""So many UPDATEs wait for an answer at once: what is beyond its `update-quota`, 100, named drops in silence."""
 
 
 class ConnectionLost(Exception):
@@ -139,6 +141,7 @@ class Connection:
         self._server = server
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
+        self._updates = asyncio.Semaphore(_UPDATES)
 
     async def ask(self, message: bytes, operation: Operation, *, repeatable: bool = True) -> Envelope:
         """Sign a message, send it, and return its authentic answer, whatever the RCODE.
@@ -147,6 +150,12 @@ class Connection:
         tcp-idle-timeout. Raises BackendUnavailable without an answer in time, and what `doubtful` makes of an
         answer that is not authentic.
         """
+        if operation is not Operation.UPDATE:
+            return await self._ask(message, operation, repeatable=repeatable)
+        async with self._updates:
+            return await self._ask(message, operation, repeatable=repeatable)
+
+    async def _ask(self, message: bytes, operation: Operation, *, repeatable: bool) -> Envelope:
         link = None
         try:
             async with asyncio.timeout(self._server.timeout):
