@@ -137,6 +137,14 @@ def test_a_ds_that_nothing_signs_beside_one_that_holds(ds: bytes, keys: RRset | 
     assert found.find("CHAIN_HOLDS")
 
 
+def test_a_ds_that_the_child_asks_for_before_it_has_the_key_is_no_trouble() -> None:
+    seen = signed(DS, OTHER_DS)
+    contents = [replace(content, cds=tuple(sorted((DS, OTHER_DS)))) for _, content in seen.zone.contents]
+    found = report(replace(seen, zone=zone_of(served(contents[0]), served(contents[1], NS2, "192.0.2.2"))))
+    assert needy(found) == {}
+    assert found.find("DS_MATCHES_NO_DNSKEY")[0].severity is Severity.NOTE
+
+
 def test_a_ds_of_an_old_kind_alone_makes_the_zone_unsigned_and_not_forged() -> None:
     seen = replace(signed(OLD_KIND), soa=answer(CHILD, RRType.SOA, b"soa", verdict=INSECURE))
     found = report(seen)

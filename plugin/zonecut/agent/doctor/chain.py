@@ -106,6 +106,8 @@ def _each(seen: Examination, records: Collection[bytes], contents: Collection[Zo
         if all(check_dnskey_rrset(seen.child, rrset, [ds], seen.now) is None for rrset in rrsets):
             continue
         text = rdata_text(RRType.DS, ds)
+        # who asks for it by CDS publishes it before its key (RFC 6781 section 4.1.2)
+        severity = Severity.NOTE if all(ds in (content.cds or ()) for content in contents) else Severity.WARNING
         if not all(_signs(seen, rrset, ds[2]) for rrset in rrsets):
             yield Finding(
                 Tag.DS_ALGORITHM_SIGNS_NOTHING,
@@ -117,7 +119,7 @@ def _each(seen: Examination, records: Collection[bytes], contents: Collection[Zo
         elif not all(_is_there(seen, rrset, ds) for rrset in rrsets):
             yield Finding(
                 Tag.DS_MATCHES_NO_DNSKEY,
-                Severity.WARNING,
+                severity,
                 f"DS {text}: no DNSKEY matches it{'' if len(contents) < 2 else ' at every server'}",
                 "it leads nowhere, and whoever has that key can sign for the zone",
                 _ROLL,
@@ -125,7 +127,7 @@ def _each(seen: Examination, records: Collection[bytes], contents: Collection[Zo
         else:
             yield Finding(
                 Tag.DS_KEY_SIGNS_NOTHING,
-                Severity.WARNING,
+                severity,
                 f"DS {text}: the DNSKEY that it names does not sign the DNSKEY records",
                 "it leads nowhere now",
                 _ROLL,
