@@ -1,5 +1,6 @@
 """alpha, the child that an agent looks after: its zone file, the server that signs and serves it, and the agent."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -106,8 +107,20 @@ class Alpha:
         def reached(states: list[Event]) -> bool:
             return len(states) > after and states[-1]["phase"] == phase
 
+        return self._wait(reached, phase)[after:]
+
+    def wait_for_refusal(self, after: int) -> None:
+        """Wait for a state after the first `after` ones that tells of one. Raises DemoFailure."""
+        self._wait(lambda states: any("REFUSED" in state["reason"] for state in states[after:]), "a refusal")
+
+    @property
+    def refusals(self) -> int:
+        """How often what the agent sent was refused."""
+        return sum(1 for event in self.agent.events("agent.change") if event["result"] == "refused")
+
+    def _wait(self, reached: Callable[[list[Event]], bool], what: str) -> list[Event]:
         try:
-            return self.agent.wait("agent.state", reached)[after:]
+            return self.agent.wait("agent.state", reached)
         except DemoFailure as failure:
             last = next((f"{state['phase']}: {state['reason']}" for state in reversed(self.states())), "nothing yet")
-            raise DemoFailure(f"{failure}\n  expected: {phase}\n  found:    {last}") from None
+            raise DemoFailure(f"{failure}\n  expected: {what}\n  found:    {last}") from None
