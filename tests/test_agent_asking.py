@@ -327,7 +327,9 @@ def taken(life: Life, simulation: Simulation, *, back: bool = False) -> ZoneCont
 
 async def rolled_by_another(simulation: Simulation, receiver: Receiver) -> None:
     """This agent was in sync, and the other one has taken our KEY out of the zone and from the parent."""
-    await simulation.put(Phase.IN_SYNC, uploaded=True, published=(simulation.own.key.to_text(),), word="KEY_TRUSTED")
+    key = simulation.own
+    published, seen = (key.key.to_text(),), key.fingerprint
+    await simulation.put(Phase.IN_SYNC, uploaded=True, published=published, seen_in_zone=seen, word="KEY_TRUSTED")
     receiver.published = True
     simulation.life.content = taken(simulation.life, simulation)
 
@@ -370,3 +372,14 @@ async def test_a_key_that_is_missing_with_nobody_elses_there_is_put_back_and_upl
         await simulation.run(HOUR)
         assert simulation.life.published
         assert simulation.life.count("upload") == 1
+
+
+async def test_somebody_elses_key_in_a_zone_where_ours_never_was_displaces_nothing() -> None:
+    """The KEY is added by hand, by an operator who is slow."""
+    receiver = Receiver()
+    async with living(receiver, receiver.shows, phase=Phase.ASKING, uploaded=False) as simulation:
+        await simulation.put(Phase.ASKING, published=(simulation.own.key.to_text(),))
+        simulation.life.content = taken(simulation.life, simulation)
+        await simulation.run(HOUR)
+        assert simulation.life.count("upload") == 1
+        assert (await simulation.state()).phase is Phase.IN_SYNC

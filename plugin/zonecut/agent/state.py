@@ -192,6 +192,8 @@ class AgentState:
     """What does not hinder and should be known: records that were left out, servers of the parent that are silent, KEY
     records that are not published."""
     roll: Roll | None = None
+    seen_in_zone: str | None = None
+    """The key of ours whose KEY record was last seen in the zone."""
     displaced_at: float | None = None
     """When our KEY was first missed in the zone with somebody else's in its place."""
     replaced: bool = False

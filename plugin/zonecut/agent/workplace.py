@@ -10,6 +10,7 @@ import structlog
 
 from zonecut.agent.backoff import Courtesy
 from zonecut.agent.childkeys import ChildKeys, OwnKey
+from zonecut.agent.content import ZoneContent
 from zonecut.agent.conversation import Conversation
 from zonecut.agent.delivery import USUAL, Patience
 from zonecut.agent.discovery import Discovery, discover
@@ -228,14 +229,10 @@ class Workplace:
         """As `publish_again`, and whether anything was written, which not all servers may have yet."""
         try:
             keys = published_keys(state, await asyncio.to_thread(self.keys.all))
-            if (rival := await self._rival(state, keys)) is not None:
-                if state.displaced_at is None:
-                    _log.warning("agent.key-shared", zone=names.to_text(self.zone), reason=rival)
-                displaced_at = self.clock() if state.displaced_at is None else state.displaced_at
-                if not _is_put_back(state):
-                    return replace(state, displaced_at=displaced_at), (rival,), False
-                state = replace(state, replaced=True)
-            state = replace(state, displaced_at=None)
+            state, rival = await self._meet(state, keys)
+            if rival is not None and not _is_put_back(state):
+                return state, (rival,), False
+            state = replace(state, displaced_at=None, replaced=state.replaced or rival is not None)
             state, publication = await self.publish(state, *keys)
         except (BackendError, SourceError) as error:
             return state, (f"whether the KEY is published is not known: {error.reason}",), False
@@ -247,17 +244,23 @@ class Workplace:
             hindered += [f"to be changed by hand: {line}" for line in lines]
         return state, tuple(hindered), bool(publication.differing)
 
-    async def _rival(self, state: AgentState, keys: Sequence[OwnKey]) -> str | None:
-        """A sentence where our KEY, which was published, is not in the zone any more, and somebody else's is.
+    async def _meet(self, state: AgentState, keys: Sequence[OwnKey]) -> tuple[AgentState, str | None]:
+        """Whether somebody else has taken our KEY out of the zone, where it was seen, and put his own there.
 
         Two agents with one key do that once one of them has rolled it. Raises SourceError, UnusableKey, OSError.
         """
         content = await self.source.content()
-        own = {own.key.rdata for own in keys}
-        before = {Key.from_text(text).rdata for text in state.published}
-        if not content.key or not own & before or not own.isdisjoint(content.key):
-            return None
-        ours = before | {key.rdata for key in await asyncio.to_thread(self.keys.ever)}
+        if not {own.key.rdata for own in keys}.isdisjoint(content.key):
+            return replace(state, seen_in_zone=state.key), None
+        rival = await self._rival(content, keys) if state.key and state.seen_in_zone == state.key else None
+        if rival is None or state.displaced_at is not None:
+            return state, rival
+        _log.warning("agent.key-shared", zone=names.to_text(self.zone), reason=rival)
+        return replace(state, displaced_at=self.clock()), rival
+
+    async def _rival(self, content: ZoneContent, keys: Sequence[OwnKey]) -> str | None:
+        """A sentence where KEY records stand in the zone that are none of ours; `keys` are not there."""
+        ours = {key.rdata for key in await asyncio.to_thread(self.keys.ever)}
         foreign = [Key.from_rdata(self.zone, rdata) for rdata in content.key if rdata not in ours]
         if not foreign:
             return None

@@ -217,7 +217,7 @@ class _Run:
 
         now = self._agent.place.now()
         # whatever it waits for: somebody asks now
-        state = replace(machine.noticed(await self._agent.load(), now), next_at=now.time)
+        state = replace(machine.well(machine.noticed(await self._agent.load(), now)), next_at=now.time)
         if self._serial_reset:
             state = replace(state, serial=None)
         await self._agent.save(state)
