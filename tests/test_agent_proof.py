@@ -158,6 +158,9 @@ def test_a_server_that_is_silent_is_waited_for_and_then_noted() -> None:
         assert "ns.b.example. (192.0.2.1) shows nothing of the zone" in said[-1]
 
 
+GONE = zone("old", cds=[DELETE])
+
+
 def signed_first(read: Shown, servers: list[ChildServer], watch: Watch | None = None, time: float = NOW) -> Ruling:
     return rule(look(read, servers, [parent_server()]), watch, HOUR, now(time))
 
@@ -192,15 +195,25 @@ def test_the_first_ds_waits_for_the_last_server_and_begins_anew_when_one_falls_b
     assert bad.watch is None
 
 
+@pytest.mark.parametrize("read", [zone("new"), GONE])
+def test_what_was_not_looked_at_for_long_was_not_seen_all_the_while(read: Shown) -> None:
+    """The agent was down for a day, or nobody could be asked: between two looks the zone may have been anything."""
+    judge = removed if read is GONE else signed_first
+    first = judge(read, everywhere(read))
+    later = judge(read, everywhere(read), first.watch, NOW + 24 * HOUR)
+    assert permitted(later) is None
+    assert "anew: nothing was seen for 86400 s" in later.waits[0]
+    assert later.watch is not None
+    assert (later.watch.since, later.watch.looks) == (NOW + 24 * HOUR, 1)
+    assert permitted(judge(read, everywhere(read), later.watch, NOW + 24 * HOUR + TTL)) is not None
+
+
 def test_an_address_without_a_way_to_it_is_let_off_where_the_server_is_seen_at_another() -> None:
     read = zone("new")
     away = server(NS_B, None, "2001:db8::2", Standing.UNREACHABLE)
     first = signed_first(read, [*everywhere(read), away])
     assert permitted(signed_first(read, [*everywhere(read), away], first.watch, NOW + TTL)) == (ds("new"),)
     assert "ns.b.example." in signed_first(read, [server(NS_A, read), away]).waits[0]
-
-
-GONE = zone("old", cds=[DELETE])
 
 
 def removed(read: Shown, servers: list[ChildServer], watch: Watch | None = None, time: float = NOW) -> Ruling:

@@ -156,27 +156,7 @@ def _place(state: AgentState) -> tuple[object, ...]:
 
 def shifted(state: AgentState, seconds: float) -> AgentState:
     """The same after the clock was set by so many seconds: what is to be waited for stays as far away."""
-    if abs(seconds) < JUMP:
-        return state
-
-    def moved(at: float) -> float:
-        return at + seconds if at else at
-
-    def moved_if(at: float | None) -> float | None:
-        return None if at is None else at + seconds
-
-    roll = state.roll
-    return replace(
-        state,
-        next_at=moved(state.next_at),
-        quiet_until=moved(state.quiet_until),
-        sent_at=moved(state.sent_at),
-        checked_at=moved(state.checked_at),
-        differs_since=moved_if(state.differs_since),
-        refused_since=moved_if(state.refused_since),
-        displaced_at=moved_if(state.displaced_at),
-        roll=roll and replace(roll, since=roll.since + seconds, next_at=moved(roll.next_at)),
-    )
+    return state if abs(seconds) < JUMP else state.shifted(seconds)
 
 
 def clock_set(state: AgentState, now: Now) -> AgentState:

@@ -23,6 +23,8 @@ from zonecut.resolve import Verdict, check_algorithms, check_dnskey_rrset, check
 _LOOKS = 2
 _LONGEST_GAP = 600.0
 """Seconds between looks at what is being watched."""
+_UNSEEN = 2
+"""After so many times the pause that there should have been, what was between two looks is not known."""
 
 _PROVIDERS = (
     "where the operator of the zone changes, both publish each other's keys first, DS of both go to the parent, and the"
@@ -242,8 +244,15 @@ def _subject(what: str, look: Look) -> str:
 
 
 def _seen_again(watch: Watch | None, subject: str, span: float, reason: str, now: Now) -> Watch:
-    """The watch, once this has been seen often and long enough; NotYet with the watch before."""
+    """The watch, once this has been seen often and long enough; NotYet with the watch before.
+
+    It begins anew where nothing was seen for long: the agent was down, or a server of the zone or of the parent.
+    """
     again, time = now.settings.looks.again, now.time
+    interrupted = ""
+    if watch is not None and watch.subject == subject and time - watch.last > _UNSEEN * (again + _LONGEST_GAP):
+        interrupted = f", anew: nothing was seen for {time - watch.last:.0f} s"
+        watch = None
     if watch is None or watch.subject != subject or not watch.since <= watch.last <= time:
         watch = Watch(subject, time, time, 1, span)
     else:
@@ -258,4 +267,4 @@ def _seen_again(watch: Watch | None, subject: str, span: float, reason: str, now
     if watch.looks >= _LOOKS and left <= 0:
         return watch
     at = max(watch.last + again, time + min(left, _LONGEST_GAP))
-    raise NotYet(f"{reason}, for {watch.span:.0f} s at least", watch, at)
+    raise NotYet(f"{reason}, for {watch.span:.0f} s at least{interrupted}", watch, at)

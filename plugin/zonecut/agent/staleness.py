@@ -1,7 +1,7 @@
 """Until when a message is stale, as a receiver says it with BADTIME (PROTOCOL section 3, "Held back"). Pure."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 _TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z|\d{9,10}\b)"
 _FLOORS = tuple(
@@ -14,13 +14,14 @@ _FLOORS = tuple(
         rf"trusted key \d+ anew at {_TIME}",
     )
 )
-_TOLERATED = re.compile(r"more than the (\d+(?:\.\d+)?) s that are tolerated")
+_TOLERATED = re.compile(r"more than the (\d{1,7}(?:\.\d{1,9})?) s that are tolerated")
 
 
 def stale_until(text: str) -> float | None:
     """The time, in seconds since the epoch, that the inception of the next message has to be past.
 
-    None where the text of the extended error names none: the clocks differ, or it is another implementation's.
+    None where the text of the extended error names none: the clocks differ, or it is another implementation's. The text
+    may be anybody's.
     """
     if not text.startswith("stale"):
         return None
@@ -28,10 +29,15 @@ def stale_until(text: str) -> float | None:
     if found is None:
         return None
     tolerated = _TOLERATED.search(text)
-    return _seconds(found[1]) - (float(tolerated[1]) if tolerated else 0.0)
+    until = _seconds(found[1])
+    return None if until is None else until - (float(tolerated[1]) if tolerated else 0.0)
 
 
-def _seconds(text: str) -> float:
-    if text.isdigit():
+def _seconds(text: str) -> float | None:
+    """None for what looks like a time and is none."""
+    if text.isdecimal():
         return float(text)
-    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

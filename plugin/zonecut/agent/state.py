@@ -1,9 +1,9 @@
 """Where a child zone's agent stands: what it knows, what it does next, and why; kept in the store as one document."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 
 class Phase(StrEnum):
@@ -61,6 +61,8 @@ class Roll:
     vouched: bool = True
     """Whether somebody vouches for the answer with which the new key was taken."""
 
+    MOMENTS: ClassVar[tuple[str, ...]] = ("since", "next_at")
+
     def to_json(self) -> dict[str, Any]:
         return {
             "stage": self.stage.value,
@@ -98,6 +100,8 @@ class Watch:
     looks: int
     span: float
 
+    MOMENTS: ClassVar[tuple[str, ...]] = ("since", "last")
+
     def to_json(self) -> dict[str, Any]:
         return {
             "subject": self.subject,
@@ -110,6 +114,14 @@ class Watch:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Watch":
         return cls(**{name: document[name] for name in ("subject", "since", "last", "looks", "span")})
+
+
+_Timed = TypeVar("_Timed", Roll, Watch, "AgentState")
+
+
+def _shifted(timed: _Timed, seconds: float) -> _Timed:
+    """With its moments moved by so many seconds. What has not been, 0 or None, stays so."""
+    return replace(timed, **{name: at + seconds for name in timed.MOMENTS if (at := getattr(timed, name))})
 
 
 _LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
@@ -202,6 +214,20 @@ class AgentState:
     """By what the zone said which DS there shall be, when that was last proven: nothing else speaks in its place."""
     watch: Watch | None = None
     """What is being watched before the first DS goes to the parent, or the last one from there."""
+
+    MOMENTS: ClassVar[tuple[str, ...]] = (
+        *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
+        *("synced_at", "checked_at", "word_at", "displaced_at"),
+    )
+    """What is a time on the clock: if that is set, it moves along, all of it."""
+
+    def shifted(self, seconds: float) -> "AgentState":
+        """The same after the clock was set by so many seconds: what has been is as long ago as it was."""
+        return replace(
+            _shifted(self, seconds),
+            roll=None if self.roll is None else _shifted(self.roll, seconds),
+            watch=None if self.watch is None else _shifted(self.watch, seconds),
+        )
 
     @property
     def does(self) -> Phase:

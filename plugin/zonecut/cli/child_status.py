@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _NOBODY = "no agent has looked after this zone yet"
 _BEGIN = "zonecut serve, or zonecut child bootstrap"
-_TIMES = (
-    *("since", "next_at", "key_since", "sent_at", "differs_since", "synced_at", "checked_at", "word_at"),
-    *("quiet_until", "decided_at", "refused_since", "displaced_at"),
-)
 
 
 class Seen(NamedTuple):
@@ -109,10 +105,12 @@ def _code(outlook: "Outlook | None") -> Exit:
 
 def to_json(zone: bytes, state: "AgentState") -> dict[str, object]:
     """The state with times for people."""
+    from zonecut.agent.state import AgentState
+
     document = state.to_json()
     for name in ("announced", "announced_in", "receiver_keys", "published", "copies", "milestones", "talks"):
         del document[name]
-    for name in _TIMES:
+    for name in AgentState.MOMENTS:
         document[name] = _time(document[name])
     return {"zone": names.to_text(zone), **document}
 
