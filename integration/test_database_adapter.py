@@ -405,6 +405,20 @@ async def test_tables_of_an_earlier_zonecut_get_a_table_of_consumers(registry: R
         told = await backend.progress()
         assert told.number == registry.serial(PARENT)
         assert [(each.name, each.number, each.failed) for each in told.consumers] == [("east", 1, False)]
+    registry.execute(("DROP TABLE zonecut_consumers", ()))
+    # not now, since somebody is at it: that keeps nobody from going on
+    with registry.transaction() as execute:
+        execute("UPDATE zonecut_records SET ttl = 17")
+        async with opened(registry, timeout=1.0) as backend:
+            assert (await backend.progress()).consumers == ()
+            assert isinstance(registry, MariaDbRegistry) or "CREATE TABLE" in backend.remarks()[0]
+    backends = [made(registry) for _ in range(5)]
+    try:
+        await asyncio.gather(*(backend.open() for backend in backends))
+        assert [remark for backend in backends for remark in backend.remarks()] == []
+    finally:
+        await asyncio.gather(*(backend.close() for backend in backends))
+    registry.consume(PARENT, "east", 1)
     # nobody can say anything that is neither well nor failed, or be two
     for statement in (
         "UPDATE zonecut_consumers SET status = 'fine'",

@@ -79,19 +79,24 @@ class DatabaseBackend(Backend):
     async def _look_for_consumers(self, threads: _Threads) -> None:
         """Tables of an earlier zonecut have no table of them, or none that we may read: it works without."""
         self._remarks, self._knows_consumers = (), False
-        granting = f"GRANT {consumers.GRANTS} to zonecut's role"
-        cure = granting
-        try:
-            if not await threads.reading.run(consumers.exist):
-                making = await threads.reading.run(lambda connection: consumers.making(connection.dialect.name))
-                cure = f"have the tables' owner do this: {' '.join(making.split())}"
+        if not await threads.reading.run(consumers.exist):
+            try:
                 await threads.writing.run(consumers.make)
-            cure = granting
+            except BackendError as error:
+                # another one may have been faster; and somebody's long transaction keeps no zone from opening
+                if not await threads.reading.run(consumers.exist):
+                    making = await threads.reading.run(lambda connection: consumers.making(connection.dialect.name))
+                    return self._remark(error, f"have the tables' owner do this: {' '.join(making.split())}")
+        try:
             await threads.reading.run(self._tables.progress)
-            self._knows_consumers = True
         except BackendMisconfigured as error:
-            self._remarks = (f"nobody is told how far the zone follows the tables ({error.reason}): {cure}",)
-            _LOG.warning("%s", self._remarks[0])
+            return self._remark(error, f"GRANT {consumers.GRANTS} to zonecut's role")
+        self._knows_consumers = True
+        return None
+
+    def _remark(self, error: BackendError, cure: str) -> None:
+        self._remarks = (f"nobody is told how far the zone follows the tables ({error.reason}): {cure}",)
+        _LOG.warning("%s", self._remarks[0])
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
