@@ -22,7 +22,7 @@ from zonecut.protocol.update import type_text
 from zonecut_database import DatabaseOptions
 from zonecut_database.backend import DatabaseBackend
 
-_PATIENCE = 3.0
+_PATIENCE = 5.0
 _LINE = re.compile(r"(\S+)\s+(?:([0-9]+)\s+)?(?:IN\s+)?([A-Z][A-Z0-9]*)\s+(.*)")
 
 
