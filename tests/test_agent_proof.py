@@ -265,6 +265,34 @@ def test_a_move_to_name_servers_that_sign_with_other_keys_is_held_with_advice() 
         assert "RFC 6781 section 4.3.5" in "; ".join(ruling.aim.troubles)
 
 
+def test_a_name_server_that_the_zone_has_not_signed_for_is_not_added() -> None:
+    for unsigned in (replace(OLD, data_by=frozenset(("evil",))), replace(OLD, data_by=frozenset())):
+        parents = [parent_server("old", ns=[NS_A])]
+        ruling = rule(look(unsigned, everywhere(OLD), parents), None, HOUR, now())
+        assert not ruling.aim.ns_known
+        assert "no name server is added" in ruling.aim.troubles[0]
+
+
+def test_under_ds_of_a_kind_that_is_not_in_use_a_zone_counts_as_unsigned() -> None:
+    sha1 = ds("old")[:3] + b"\1" + bytes(20)
+    old = parent_server(ns=[NS_A])
+    assert old.delegation is not None
+    parent = replace(old, ds=(sha1,), delegation=replace(old.delegation, ds=(sha1,)))
+    first = rule(look(OLD, everywhere(OLD), [parent]), None, HOUR, now())
+    assert first.aim.ns_known
+    assert permitted(first) is None
+    later = rule(look(OLD, everywhere(OLD), [parent]), first.watch, HOUR, now(NOW + TTL))
+    assert permitted(later) == (ds("old"),)
+    assert later.proven is Origin.CDS
+
+
+def test_what_nothing_follows_from_is_not_remembered_as_having_spoken() -> None:
+    unproven = replace(OLD, cds_by=frozenset())
+    ruling = rule(look(unproven, everywhere(OLD), [parent_server("old", ns=[NS_A])]), None, HOUR, now())
+    assert ruling.aim.ns_known
+    assert ruling.proven is None
+
+
 def test_a_move_to_name_servers_that_have_both_keys_goes_on() -> None:
     both = zone("old", "b")
     ruling = rule(

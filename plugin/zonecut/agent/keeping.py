@@ -104,9 +104,9 @@ async def judge(
 
 def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
     aim = ruling.aim
-    speaks = aim.ds_known and aim.origin in (Origin.CDS, Origin.DNSKEY)
+    speaks = ruling.proven in (Origin.CDS, Origin.DNSKEY)
     notes = dict.fromkeys((*state.notes, *aim.notes, *aim.troubles, *ruling.waits))
-    return replace(state, spoke=aim.origin if speaks else state.spoke, watch=ruling.watch, notes=tuple(notes))
+    return replace(state, spoke=ruling.proven if speaks else state.spoke, watch=ruling.watch, notes=tuple(notes))
 
 
 async def _without_change(

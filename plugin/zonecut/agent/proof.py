@@ -18,7 +18,7 @@ from zonecut.agent.wanted import Wanted
 from zonecut.agent.witnesses import Look, NotYet, Unproven, everywhere, heard_of, why_unproven
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.resolve import Verdict, check_algorithms, check_dnskey_rrset, check_signed_under
+from zonecut.resolve import Verdict, can_validate, check_algorithms, check_dnskey_rrset, check_signed_under
 
 _LOOKS = 2
 _LONGEST_GAP = 600.0
@@ -44,11 +44,13 @@ class Ruling:
     waits: tuple[str, ...] = ()
     watch: Watch | None = None
     look_at: float | None = None
+    proven: Origin | None = None
+    """By what the zone has proven which DS there shall be."""
 
 
 def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
     """What may be signed of `look.aim`. `waited`: seconds since child and parent were first seen to differ."""
-    aim, waits, look_at = look.aim, list[str](), None
+    aim, waits, look_at, proven = look.aim, list[str](), None, None
     changes_ds = aim.ds_known and any(set(each) != set(aim.delegation.ds) for each in look.shown)
     if aim.ds_known and not look.shown:
         aim = _without_ds(aim)
@@ -56,6 +58,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
     elif changes_ds:
         try:
             ds, notes, watch = _ds(look, watch, waited, now)
+            proven = aim.origin
             aim = replace(aim, delegation=replace(aim.delegation, ds=ds), notes=(*aim.notes, *notes))
         except NotYet as lack:
             aim, watch, look_at = _without_ds(aim), lack.watch, lack.at
@@ -72,7 +75,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
             waits.append(lack.reason)
         except Unproven as lack:
             aim = replace(aim, ns_known=False, troubles=(*aim.troubles, lack.reason))
-    return Ruling(aim, tuple(waits), watch, look_at)
+    return Ruling(aim, tuple(waits), watch, look_at, proven)
 
 
 def proven_origin(content: ZoneContent, aim: Wanted, view: ParentView, now: float) -> Origin | None:
@@ -98,11 +101,13 @@ def _ds(look: Look, watch: Watch | None, waited: float, now: Now) -> _Permitted:
         raise NotYet(f"the DS at the parent cannot be validated: {untold} {untold.verdict_reason}")
     held = [server.ds for server in believed if server.ds]
     asked = look.aim.delegation.ds
-    if not held:
-        return asked, (), _first(look, asked, watch, now)
     if not asked:
         return (), (), _removal(look, held, watch, now)
-    return _change(look, asked, held, watch, waited, now)
+    # under DS of kinds that are not in use any more, a zone counts as one that is not signed (RFC 4035 section 5.2)
+    useful = [ds for ds in held if can_validate(ds)]
+    if not useful:
+        return asked, (), _first(look, asked, watch, now)
+    return _change(look, asked, useful, watch, waited, now)
 
 
 def _is_believed(verdict: Verdict) -> bool:
@@ -216,12 +221,12 @@ def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:
 
 def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
     """Servers that the parent does not have yet serve the zone, and it is secure there. Raises NotYet, Unproven."""
-    sets = {tuple(sorted(server.ds)) for server in look.parent.servers if server.ds}
+    sets = {tuple(sorted(server.ds)) for server in look.parent.servers if server.ds and can_validate(server.ds)}
     if aim.ds_known and aim.delegation.ds:
         sets.add(tuple(sorted(aim.delegation.ds)))
     own = look.content
     for ds in sorted(sets):
-        if own.dnskey and (why := check_dnskey_rrset(look.zone, own.signed_dnskey, ds, now.time)) is not None:
+        if own.dnskey and (why := _why_not_its_own(own, ds, now)) is not None:
             raise Unproven(
                 f"no name server is added: the zone as it is read is bogus under the DS at the parent: {why};"
                 f" {_PROVIDERS}"
@@ -235,6 +240,14 @@ def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
                     f" {_PROVIDERS}"
                 )
     heard_of(look, look.newcomers, waited, now)
+
+
+def _why_not_its_own(content: ZoneContent, ds: tuple[bytes, ...], now: Now) -> str | None:
+    """Why the NS of a signed zone are not proven under these DS, as far as signatures can be seen; None if they are."""
+    found = content.rrset(RRType.NS)
+    if found is None:
+        return check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now.time)
+    return check_signed_under(content.zone, content.signed_dnskey, found, ds, now.time, by_entry=False)
 
 
 def _subject(what: str, look: Look) -> str:
