@@ -60,11 +60,12 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         return await _rest(place, replace(state, spoke=spoke, watch=None), own, parent, seen, unsound)
     if parent.party is not None and state.sent != seen.digest and not _disagrees(seen, state, now):
         # whatever is signed, the zone's own servers have been asked
-        ruling = await judge(place.resolver, Look(content, aim, view, ()), seen.shown, state, place.now)
+        look = Look(content, aim, view, ())
+        ruling = await judge(place.resolver, look, seen.shown, state, place.now)
         state, now = _ruled(state, ruling), place.now()
         seen = compare(ruling.aim, view, state)
         if not seen.missing:
-            return await _without_change(place, state, own, parent, ruling, seen)
+            return await _without_change(place, state, own, parent, ruling, seen, look)
     due = machine.differs(state, seen.digest, summarise(seen.difference), now)
     if due.phase is Phase.HELD or due.sent == seen.digest or due.next_at > now.time:
         return due
@@ -110,7 +111,13 @@ def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
 
 
 async def _without_change(
-    place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, ruling: Ruling, seen: Comparison
+    place: Workplace,
+    state: AgentState,
+    own: OwnKey | None,
+    parent: Parent,
+    ruling: Ruling,
+    seen: Comparison,
+    look: Look,
 ) -> AgentState:
     """The parent has all of what may be signed."""
     now = place.now()
@@ -119,7 +126,8 @@ async def _without_change(
         return _hold(state, ruling.aim, ruling.aim.troubles, now)
     if ruling.waits:
         return machine.awaits_proof(state, "; ".join(ruling.waits), ruling.look_at, now)
-    return await _rest(place, state, own, parent, seen, None)
+    unsound = await find_unsound(place.resolver, look.content, place.settings.ds, look.parent, now.time)
+    return await _rest(place, state, own, parent, seen, unsound)
 
 
 def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:
