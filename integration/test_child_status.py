@@ -43,7 +43,6 @@ def test_whatever_is_away_it_is_not_said_to_be_in_sync(tmp_path: Path) -> None:
         cases = (
             ("primary", world.child, "the zone cannot be read: "),
             ("parent", world.parent, "nothing is known of what the parent publishes"),
-            ("resolver", world.unbound, str(world.unbound.port)),
         )
         for what, process, reason in cases:
             with away(process):
