@@ -172,6 +172,10 @@ async def test_a_permission_that_is_missing_is_told_as_the_grant(registry: Maria
             server.execute("GRANT SELECT ON zonecut_history TO guest", database="registry")
             async with opened(guest) as allowed:
                 assert list(allowed.remarks()) == []
+            registry.execute(("DROP TABLE zonecut_consumers", ()))
+            async with opened(guest) as without:
+                assert "have the tables' owner do this: CREATE TABLE" in without.remarks()[0]
+                assert (await without.progress()).number == registry.serial(PARENT)
             server.execute("REVOKE INSERT ON zonecut_records FROM guest", database="registry")
             with pytest.raises(BackendMisconfigured, match="a permission is missing"):
                 await backend.write([Change(Delegation(name("newer")), delegation("newer", 1))])

@@ -4,10 +4,12 @@ import re
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from zonecut.plugin import MAX_CONSUMERS, BackendMisconfigured, Consumer, Progress
 from zonecut.protocol.foreigntext import clip
 from zonecut_database import schema
+from zonecut_database.failures import is_forbidden
 
 TABLE = "zonecut_consumers"
 GRANTS = f"SELECT ON {TABLE}, SELECT ON zonecut_history"
@@ -22,8 +24,13 @@ _AGES = {
 
 
 def exist(connection: Connection) -> bool:
-    """False for tables that were made before there was one of consumers."""
-    return inspect(connection).has_table(TABLE)
+    """False for tables that were made before there was one of consumers; True where we may not know."""
+    try:
+        return inspect(connection).has_table(TABLE)
+    except DBAPIError as error:
+        if not is_forbidden(error):
+            raise
+        return True
 
 
 def making(dialect: str) -> str:
