@@ -240,9 +240,14 @@ def differs(state: AgentState, digest: str, summary: str, now: Now) -> AgentStat
     soon = now.later(state.attempts + 2) - now.time
     if waited < (now.settings.confirm if state.vouched else min(soon, now.settings.confirm)):
         pause_ = min(max(waited, FIRST_LOOK), LAST_LOOK)
-        reason = f"accepted, not published yet: {summary}"
+        reason = f"{_word(state)}, not published yet: {summary}"
         return replace(move(seen, Phase.OUT_OF_SYNC, reason, now), next_at=now.time + pause_)
-    return _unheeded(seen, f"accepted {waited:.0f} s ago and still not published: {summary}", now)
+    return _unheeded(seen, f"{_word(state)} {waited:.0f} s ago and still not published: {summary}", now)
+
+
+def _word(state: AgentState) -> str:
+    """What became of the change that was sent last."""
+    return "accepted" if state.vouched else "sent"
 
 
 def _unheeded(state: AgentState, reason: str, now: Now) -> AgentState:
