@@ -5,6 +5,7 @@ time.
 """
 
 import re
+import signal
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,16 @@ class ProvidersWorld(RollsWorld):
     """
 
     def __init__(
-        self, directory: Path, *, ns: Sequence[str] = ("ns1", "ns2"), shares: bool = True, **options: Any
+        self,
+        directory: Path,
+        *,
+        ns: Sequence[str] = ("ns1", "ns2"),
+        ns_ttl: int = 1,
+        shares: bool = True,
+        **options: Any,
     ) -> None:
         self.keys = [Keys(directory / name) for name in ("keys-first", "keys-other")]
-        self._ns, self._serial, self._shares = tuple(ns), 0, shares
+        self._ns, self._ns_ttl, self._serial, self._shares = tuple(ns), ns_ttl, 0, shares
         first, second = self.texts([])
         self._second = second
         super().__init__(directory, lambda world, zone: self._provider("child", first, PROMPT), **options)
@@ -98,7 +105,7 @@ class ProvidersWorld(RollsWorld):
         ksks = {tag: key for keys in self.keys for tag, key in keys.ksks.items()}
         records = [
             f"$ORIGIN {CHILD}\n$TTL 1\n@ SOA ns1 hostmaster {self._serial} 3600 900 604800 1\n",
-            *(f"@ NS {name}\n" for name in self._ns),
+            *(f"@ {self._ns_ttl} NS {name}\n" for name in self._ns),
             f"ns1 A {PROMPT}\nns2 A {LATE}\nwww A 11.0.0.80\n",
             *(f"@ CDS {dns.dnssec.make_ds(CHILD, ksks[tag], 'SHA256')}\n" for tag in cds),
         ]
@@ -116,6 +123,14 @@ class ProvidersWorld(RollsWorld):
         server.zone_file(CHILD).write_text(text)
         server.knotc(("zone-reload", CHILD))
         until(lambda: serial_at(address, CHILD) == self._serial, timeout=5, what=f"serial {self._serial} at {address}")
+
+    def read_from_other(self) -> None:
+        """The agent reads the zone at the second provider from now on."""
+        (entry,) = self.agent.configuration["children"]
+        entry["primary"] = {"server": self.other.server}
+        self.agent.configure(self.agent.configuration)
+        self.agent.send_signal(signal.SIGHUP)
+        until(lambda: bool(self.agent.log_events("reload.done")), timeout=10, what="the agent has read that")
 
     def _provider(self, name: str, text: str, address: str) -> Knotd:
         return Knotd(self._directory / name, ParentZone(CHILD, text), notified=self.notify_port, also_at=[address])

@@ -1,4 +1,4 @@
-"""A zone with two providers that sign it, each with its own keys: nobody notices that one of them rolls."""
+"""A zone with two providers that sign it, and one that moves from one provider to another: nobody notices."""
 
 import time
 from pathlib import Path
@@ -38,3 +38,30 @@ def test_one_of_two_providers_rolls_its_key(tmp_path: Path) -> None:
         publish([])
         world.settled()
         assert world.ds_tags() == sorted([first, new])
+
+
+def test_a_zone_moves_to_another_provider(tmp_path: Path) -> None:
+    """The operator wants it all at once: DS of both and the new name server, and then the DS of the new one alone.
+
+    They have each other's keys, and the losing one goes on for a while. The rest is in the times between: RFC 6781
+    section 4.3.5.
+    """
+    ttl = 6
+    with ProvidersWorld(
+        tmp_path, ns=["ns1"], ns_ttl=ttl, ds_ttl=ttl, shares=False, alone={}, bootstrap=["manual"]
+    ) as world:
+        trusted(world)
+        (losing,), (gaining,) = world.keys[0].ksks, world.keys[1].ksks
+        for which, text in enumerate(world.texts([], shares=True)):
+            world.serve(which, text)
+        time.sleep(2)
+        for which, text in enumerate(world.texts([losing, gaining], ns=["ns2"])):
+            world.serve(which, text)
+        world.until_ds([losing, gaining], within=10)
+        world.holds({f"{CHILD} ns ns2.{CHILD}"}, without={f"{CHILD} ns ns1.{CHILD}"}, within=20)
+        world.read_from_other()
+        world.serve(1, world.texts([gaining])[1])
+        world.until_ds([gaining], within=20)
+        world.child.stop()
+        world.serve(1, world.texts([gaining], shares=False)[1])
+        world.settled()

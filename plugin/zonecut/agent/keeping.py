@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from zonecut.agent import machine
+from zonecut.agent.caches import past_delegations, remember
 from zonecut.agent.ceremony import inquire, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.comparison import Comparison, compare
+from zonecut.agent.content import ZoneContent
 from zonecut.agent.learned import met
 from zonecut.agent.machine import Now
 from zonecut.agent.meaning import Result
@@ -22,6 +24,7 @@ from zonecut.agent.wanted import Wanted, wanted, why_broken
 from zonecut.agent.witnesses import Look
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_view import view_servers
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.resolve import Resolver
 
@@ -45,7 +48,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     )
     now = place.now()
     told = filter(None, [unseen(content, place.settings.ds), view.describe()])
-    state = replace(state, notes=(*aim.notes, *aim.troubles, *told))
+    sights = remember(state.sights, view, _ns_ttl(content), now.time)
+    state = replace(state, sights=sights, notes=(*aim.notes, *aim.troubles, *told))
     if view.held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
@@ -96,11 +100,27 @@ async def judge(
 
     `look` is without them; `delegations` are what the parent may have.
     """
-    port = now().settings.looks.port
-    servers = await view_servers(resolver, look.content, delegations, port=port)
+    port, time = now().settings.looks.port, now().time
+    sights = remember(state.sights, look.parent, _ns_ttl(look.content), time)
+    present = list(delegations)
+    named = {*look.content.ns, *(server for each in present for server in each.ns)}
+    past = [sight.delegation for sight in past_delegations(sights, time)]
+    found = await view_servers(resolver, look.content, [*present, *past], port=port)
     moment = now()
     waited = 0.0 if state.differs_since is None else moment.time - state.differs_since
-    return rule(replace(look, servers=servers), state.watch, waited, moment)
+    look = replace(
+        look,
+        servers=tuple(each for each in found if each.server in named),
+        sights=sights,
+        past=tuple(each for each in found if each.server not in named),
+    )
+    return rule(look, state.watch, waited, moment)
+
+
+def _ns_ttl(content: ZoneContent) -> int:
+    """Seconds for which caches have the zone's own NS, as far as it can be seen."""
+    found = content.rrset(RRType.NS)
+    return 0 if found is None else found.ttl
 
 
 def _ruled(state: AgentState, ruling: Ruling) -> AgentState:

@@ -32,6 +32,7 @@ class ServerView:
 
     `delegation` is None where the server does not tell, for that `reason`. With `hides`, it serves the child zone, too,
     and answers from there; the parent's `ds` are to be had from it all the same (None: not), and are worth `verdict`.
+    The TTLs, in seconds, say for how long caches have DS and NS.
     """
 
     server: bytes
@@ -42,6 +43,8 @@ class ServerView:
     ds: tuple[bytes, ...] | None = None
     verdict: Verdict = Verdict.INDETERMINATE
     verdict_reason: str = ""
+    ds_ttl: int = 0
+    ns_ttl: int = 0
 
     @property
     def shown_ds(self) -> tuple[bytes, ...] | None:
@@ -223,14 +226,14 @@ def read_view(server: bytes, parent: bytes, ns: Direct, ds: Direct) -> ServerVie
         signers = _ds(ds, parent)
     except _Hidden:
         reason = f"serves {names.to_text(child)} itself, which hides what the parent zone holds"
-        return ServerView(server, address, None, reason, hides=True, ds=_ds_if_told(ds, parent))
+        return ServerView(server, address, None, reason, hides=True, ds=_ds_if_told(ds, parent), ds_ttl=_ttl(ds))
     except _Untold as trouble:
         return ServerView(server, address, None, str(trouble))
     records = [RR(child, RRType.DS, rdata) for rdata in signers]
     records += [RR(child, RRType.NS, target) for target in servers]
     if ns.reply is not None:
         records += _glue(child, servers, ns.reply.addresses)
-    return ServerView(server, address, Delegation.of(child, records), ds=signers)
+    return ServerView(server, address, Delegation.of(child, records), ds=signers, ds_ttl=_ttl(ds), ns_ttl=_ttl(ns))
 
 
 class _Untold(Exception):
@@ -278,6 +281,16 @@ def _ds(direct: Direct, parent: bytes) -> tuple[bytes, ...]:
     if direct.status is Status.ALIAS or apex != parent:
         raise _Untold(f"answers {type_text(RRType.DS)} from {_zone_text(apex)}, not from {names.to_text(parent)}")
     return ()
+
+
+def _ttl(direct: Direct) -> int:
+    """Of the records that were asked for, in the answer or in a referral."""
+    if direct.reply is None:
+        return 0
+    rrsets = [direct.reply.find(direct.name, direct.rtype), *direct.reply.authority]
+    return max(
+        (each.ttl for each in rrsets if each and (each.name, each.rtype) == (direct.name, direct.rtype)), default=0
+    )
 
 
 def _ds_if_told(direct: Direct, parent: bytes) -> tuple[bytes, ...] | None:

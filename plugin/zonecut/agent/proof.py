@@ -14,6 +14,7 @@ from zonecut.agent.machine import Now
 from zonecut.agent.parent_view import ParentView
 from zonecut.agent.state import Watch
 from zonecut.agent.statement import Origin, algorithm_of, is_delete, names_key
+from zonecut.agent.transit import check_caches, staying_ds
 from zonecut.agent.wanted import Wanted
 from zonecut.agent.witnesses import Look, NotYet, Unproven, everywhere, heard_of, why_unproven
 from zonecut.protocol import names
@@ -58,6 +59,9 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
     elif changes_ds:
         try:
             ds, notes, watch = _ds(look, watch, waited, now)
+            if (staying := staying_ds(look, ds, now)) is not None:
+                ds, look_at = tuple(sorted({*ds, *staying.ds})), staying.at
+                waits.append(staying.reason)
             proven = aim.origin
             aim = replace(aim, delegation=replace(aim.delegation, ds=ds), notes=(*aim.notes, *notes))
         except NotYet as lack:
@@ -73,6 +77,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
         except NotYet as lack:
             aim = replace(aim, ns_known=False)
             waits.append(lack.reason)
+            look_at = min(filter(None, (look_at, lack.at)), default=None)
         except Unproven as lack:
             aim = replace(aim, ns_known=False, troubles=(*aim.troubles, lack.reason))
     return Ruling(aim, tuple(waits), watch, look_at, proven)
@@ -240,6 +245,7 @@ def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
                     f" {_PROVIDERS}"
                 )
     heard_of(look, look.newcomers, waited, now)
+    check_caches(look, now)
 
 
 def _why_not_its_own(content: ZoneContent, ds: tuple[bytes, ...], now: Now) -> str | None:

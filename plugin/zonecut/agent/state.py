@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
+from zonecut.agent.caches import Sight
+
 
 class Phase(StrEnum):
     """How far a zone has come. Each but HELD says what the agent does next."""
@@ -214,6 +216,8 @@ class AgentState:
     """By what the zone said which DS there shall be, when that was last proven: nothing else speaks in its place."""
     watch: Watch | None = None
     """What is being watched before the first DS goes to the parent, or the last one from there."""
+    sights: tuple[Sight, ...] = ()
+    """What the parent was seen to publish, for as long as caches may have it."""
 
     MOMENTS: ClassVar[tuple[str, ...]] = (
         *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
@@ -241,6 +245,7 @@ class AgentState:
             document[name] = list(getattr(self, name))
         for name, value in (("roll", self.roll), ("watch", self.watch)):
             document[name] = None if value is None else value.to_json()
+        document["sights"] = [sight.to_json() for sight in self.sights]
         return document
 
     @classmethod
@@ -253,4 +258,5 @@ class AgentState:
             known[name] = tuple(known.get(name, ()))
         known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
         known["watch"] = None if known.get("watch") is None else Watch.from_json(known["watch"])
+        known["sights"] = tuple(map(Sight.from_json, known.get("sights", ())))
         return cls(**known)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from zonecut.agent.caches import Sight
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.machine import Now
 from zonecut.agent.parent_view import ParentView
@@ -36,12 +37,16 @@ class NotYet(Exception):
 @dataclass(frozen=True, slots=True)
 class Look:
     """`content` is the zone as it is read, and `aim` what it asks for; `parent` is what the parent's servers show, and
-    `servers` how the zone's own servers do: those that the parent names and those that the zone names."""
+    `servers` how the zone's own servers do: those that the parent names and those that the zone names. `sights` are
+    what caches may have of the delegation, and `past` the servers that they may ask although these are named no more.
+    """
 
     content: ZoneContent
     aim: Wanted
     parent: ParentView
     servers: tuple[ChildServer, ...]
+    sights: tuple[Sight, ...] = ()
+    past: tuple[ChildServer, ...] = ()
 
     @property
     def zone(self) -> bytes:
