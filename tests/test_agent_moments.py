@@ -6,30 +6,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_support import CHILD
+from zonecut.agent.caches import Sight
 from zonecut.agent.pacing import shifted
 from zonecut.agent.staleness import stale_until
 from zonecut.agent.state import AgentState, Phase, Roll, Stage, Watch
+from zonecut.protocol.delegation import Delegation
 
-SPANS = {AgentState: {"took"}, Roll: set(), Watch: {"span"}}
+SPANS = {AgentState: {"took"}, Roll: set(), Watch: {"span"}, Sight: set()}
 """Numbers of seconds that are no times on a clock."""
 
 moments = st.floats(1.7e9, 1.9e9)
 states = st.builds(
-    lambda at, roll, watch: AgentState(
+    lambda at, roll, watch, gone: AgentState(
         Phase.IN_SYNC,
         at[0],
         **dict(zip(AgentState.MOMENTS[1:], at[1:], strict=True)),
         roll=Roll(Stage.WAIT, roll[0], next_at=roll[1]),
         watch=Watch("first", watch[0], watch[1], 1, 60.0),
+        sights=(Sight(Delegation(CHILD), 60, 60, gone), Sight(Delegation(CHILD), 60, 60)),
     ),
     st.lists(moments, min_size=len(AgentState.MOMENTS), max_size=len(AgentState.MOMENTS)),
     st.tuples(moments, moments),
     st.tuples(moments, moments),
+    moments,
 )
 
 
 @pytest.mark.parametrize("kind", SPANS)
-def test_each_number_of_seconds_is_a_moment_or_a_span(kind: type[AgentState] | type[Roll] | type[Watch]) -> None:
+def test_each_number_of_seconds_is_a_moment_or_a_span(
+    kind: type[AgentState] | type[Roll] | type[Watch] | type[Sight],
+) -> None:
     """One that is neither would stay behind when the clock is set."""
     assert {field.name for field in fields(kind) if "float" in str(field.type)} == {*kind.MOMENTS, *SPANS[kind]}
 
@@ -37,7 +44,7 @@ def test_each_number_of_seconds_is_a_moment_or_a_span(kind: type[AgentState] | t
 def all_moments(state: AgentState) -> list[float]:
     assert state.roll is not None
     assert state.watch is not None
-    return [getattr(part, name) for part in (state, state.roll, state.watch) for name in part.MOMENTS]
+    return [getattr(part, name) for part in (state, state.roll, state.watch, state.sights[0]) for name in part.MOMENTS]
 
 
 @given(states, st.sampled_from((-86400.0, -3600.0, 3600.0, 86400.0)))

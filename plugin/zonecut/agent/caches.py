@@ -6,7 +6,7 @@ for that between two steps (RFC 6781 section 4.3.5).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from zonecut.agent.parent_view import ParentView
 from zonecut.protocol.delegation import Delegation
@@ -26,6 +26,8 @@ class Sight:
     ds_ttl: int
     ns_ttl: int
     gone: float | None = None
+
+    MOMENTS: ClassVar[tuple[str, ...]] = ("gone",)
 
     @property
     def ds_until(self) -> float:

@@ -59,7 +59,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
     elif changes_ds:
         try:
             ds, notes, watch = _ds(look, watch, waited, now)
-            if (staying := staying_ds(look, ds, now)) is not None:
+            if (staying := staying_ds(look, ds, watch, now)) is not None:
                 ds, look_at = tuple(sorted({*ds, *staying.ds})), staying.at
                 waits.append(staying.reason)
             proven = aim.origin

@@ -118,7 +118,7 @@ class Watch:
         return cls(**{name: document[name] for name in ("subject", "since", "last", "looks", "span")})
 
 
-_Timed = TypeVar("_Timed", Roll, Watch, "AgentState")
+_Timed = TypeVar("_Timed", Roll, Watch, Sight, "AgentState")
 
 
 def _shifted(timed: _Timed, seconds: float) -> _Timed:
@@ -231,6 +231,7 @@ class AgentState:
             _shifted(self, seconds),
             roll=None if self.roll is None else _shifted(self.roll, seconds),
             watch=None if self.watch is None else _shifted(self.watch, seconds),
+            sights=tuple(_shifted(sight, seconds) for sight in self.sights),
         )
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zonecut.agent.caches import past_delegations, past_ds
 from zonecut.agent.machine import Now
+from zonecut.agent.state import Watch
 from zonecut.agent.statement import names_key
 from zonecut.agent.witnesses import Look, NotYet
 from zonecut.resolve import check_dnskey_rrset
@@ -25,10 +26,10 @@ class Staying:
     at: float
 
 
-def staying_ds(look: Look, ds: tuple[bytes, ...], now: Now) -> Staying | None:
+def staying_ds(look: Look, ds: tuple[bytes, ...], watch: Watch | None, now: Now) -> Staying | None:
     """Which DS beside these are needed at name servers that caches still know.
 
-    Raises NotYet where the zone is not signed at one of them and is about to have its first DS.
+    Raises NotYet, with this watch, where the zone is not signed at one of them and is about to have its first DS.
     """
     held = [each for each in look.shown if each]
     for server in look.past if ds else ():
@@ -42,7 +43,7 @@ def staying_ds(look: Look, ds: tuple[bytes, ...], now: Now) -> Staying | None:
         told = f"caches may have {server} for a name server, for {until - now.time:.0f} s more"
         at = min(until, now.time + _LONGEST_GAP)
         if not held:
-            raise NotYet(f"before its first DS, the zone has to be signed there, too: {told}", at=at)
+            raise NotYet(f"before its first DS, the zone has to be signed there, too: {told}", watch, at)
         keys = content.dnskey or ()
         needed = {old for each in held for old in each if any(names_key(look.zone, old, key) for key in keys)} - set(ds)
         if needed:
