@@ -72,6 +72,7 @@ class AttendedNamed(NamedServer):
 class TestManual(BackendContract):
     # nobody writes here but who makes the zone
     makes_zones = True
+    delegations = 3000
 
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Iterator[Serve]:

@@ -32,19 +32,17 @@ class ByHand(Named):
         return {"adapter": "manual", "server": self.server, "tsig": str(self.tsig_file), "look": self.look}
 
 
-@pytest.fixture
-def signer() -> Signer:
-    return Signer.generate("child0")
+SIGNERS = [Signer.generate(f"child{number}") for number in range(3)]
 
 
-@pytest.fixture
-def named(tmp_path: Path) -> ByHand:
-    return ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3))
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> ByHand:
+    return ByHand(tmp_path_factory.mktemp("server"), ParentZone(PARENT, delegations=3))
 
 
-@pytest.fixture
-def world(tmp_path: Path, named: ByHand, signer: Signer) -> Iterator[World]:
-    with World(tmp_path, server=named, keys=[signer]) as world:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, named: ByHand) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world"), server=named, keys=SIGNERS) as world:
         yield world
 
 
@@ -62,11 +60,9 @@ def carry_out(named: Named, lines: str) -> None:
     assert done.rcode == "NOERROR", done.stderr
 
 
-def test_what_is_to_be_done_is_told_and_counts_as_done_only_when_the_zone_holds_it(
-    world: World, named: ByHand, signer: Signer
-) -> None:
+def test_what_is_to_be_done_is_told_and_counts_as_done_only_when_the_zone_holds_it(world: World, named: ByHand) -> None:
     before = named.serial()
-    number = asked_for(world, signer)
+    number = asked_for(world, SIGNERS[0])
     assert named.serial() == before, "nothing is written"
     shown = world.zonecut.cli("change", "show", str(number))
     (waiting,) = world.changes("--state", "accepted")
@@ -91,7 +87,8 @@ def test_what_is_to_be_done_is_told_and_counts_as_done_only_when_the_zone_holds_
         world.zonecut.cli("change", "done", str(number))
 
 
-def test_what_was_done_by_hand_is_found_without_being_told(tmp_path: Path, named: ByHand, signer: Signer) -> None:
+def test_what_was_done_by_hand_is_found_without_being_told(tmp_path: Path) -> None:
+    signer, named = Signer.generate("child0"), ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3))
     named.look = 1
     with World(tmp_path, server=named, keys=[signer]) as world:
         number = asked_for(world, signer)
@@ -110,8 +107,8 @@ def test_what_was_done_by_hand_is_found_without_being_told(tmp_path: Path, named
         assert [each for each in world.records(CHILD) if each.endswith(" NS ns.by.hand.")]
 
 
-async def test_after_an_edit_only_what_has_changed_is_transferred(named: ByHand) -> None:
-    with named:
+async def test_after_an_edit_only_what_has_changed_is_transferred(tmp_path: Path) -> None:
+    with ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3)) as named:
         options = ManualOptions(server=named.server, tsig=named.tsig_file)
         backend = ManualBackend(BackendContext(names.from_text(PARENT), Ttls(60, 60, 60)), options)
         await backend.open()
@@ -129,8 +126,8 @@ async def test_after_an_edit_only_what_has_changed_is_transferred(named: ByHand)
         assert log.count("AXFR started") == 1
 
 
-def test_what_nobody_makes_may_be_rejected(world: World, signer: Signer) -> None:
-    number = asked_for(world, signer)
+def test_what_nobody_makes_may_be_rejected(world: World) -> None:
+    number = asked_for(world, SIGNERS[1])
     world.zonecut.cli("change", "reject", str(number))
     until(lambda: world.changes()[0]["state"] == "failed", timeout=5, what="it has failed")
     assert world.changes()[0]["by_hand"] is None

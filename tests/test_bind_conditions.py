@@ -1,6 +1,7 @@
 """How far a server keeps to prerequisites: what its answers to UPDATEs that change nothing tell."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -160,15 +161,26 @@ def test_rrsets_are_read_where_no_delegation_lies_above() -> None:
 
 
 async def test_a_stream_is_read_as_it_comes_and_its_messages_are_kept() -> None:
-    reader = asyncio.StreamReader(limit=2**17)
+    ours, theirs = socket.socketpair()
     messages = [bytes([number % 256]) * 60_000 for number in range(40)]
-    async with Drain(reader) as drain:
-        for message in messages:
-            reader.feed_data(len(message).to_bytes(2) + message)
-            await asyncio.sleep(0)
-        assert [await drain.next() for _ in messages] == messages
-        reader.feed_data(b"\0\5abc")
-        reader.feed_eof()
-        for _ in range(2):
-            with pytest.raises(asyncio.IncompleteReadError):
-                await drain.next()
+    with theirs:
+        theirs.settimeout(5)
+        async with Drain(ours) as drain:
+            for message in messages:
+                # nobody takes one before all are sent: more than any socket holds
+                theirs.sendall(len(message).to_bytes(2) + message)
+            assert [await drain.next() for _ in messages] == messages
+            theirs.sendall(b"\0\5abc")
+            theirs.shutdown(socket.SHUT_WR)
+            for _ in range(2):
+                with pytest.raises(asyncio.IncompleteReadError):
+                    await drain.next()
+
+
+async def test_whoever_wants_no_more_of_a_stream_does_not_wait_for_its_end() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        async with Drain(ours) as drain:
+            theirs.sendall(b"\0\3abc")
+            assert await drain.next() == b"abc"
+        assert theirs.recv(1) == b""

@@ -132,16 +132,18 @@ class Transfer:
         request = unsigned(wire, identity) if server.key is None else sign(wire, server.key, identity)
         writer = None
         try:
+            if self._sorts:
+                async with asyncio.timeout(server.timeout):
+                    drain = await Drain.asking(server.host, server.port, request.wire)
+                async with drain, aclosing(self._authentic(request, drain.next, ends)) as answers:
+                    async for answer in answers:
+                        yield answer
+                return
             async with asyncio.timeout(server.timeout):
                 reader, writer = await connect(server)
                 put(writer, framed(request.wire))
                 await writer.drain()
-            if not self._sorts:
-                async with aclosing(self._authentic(request, lambda: read_framed(reader), ends)) as answers:
-                    async for answer in answers:
-                        yield answer
-                return
-            async with Drain(reader) as drain, aclosing(self._authentic(request, drain.next, ends)) as answers:
+            async with aclosing(self._authentic(request, lambda: read_framed(reader), ends)) as answers:
                 async for answer in answers:
                     yield answer
         except TimeoutError:

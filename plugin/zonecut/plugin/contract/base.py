@@ -8,7 +8,7 @@ import pytest
 
 from zonecut.plugin.backend import Backend, BackendConflict, BackendMisconfigured, BackendUnavailable, Change
 from zonecut.plugin.contract.looking import shows
-from zonecut.plugin.contract.server import ContractServer, Serve, ds, master_file
+from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -23,6 +23,8 @@ class ContractTests:
     pytestmark = pytest.mark.asyncio
 
     zone_name = "parent.test."
+    delegations = DELEGATIONS
+    """How many the large zone has."""
     listing_octets = 16 * 2**20
     """By how much the memory in use may grow while all delegations are listed, however many there are."""
     holds_orphan_glue = True

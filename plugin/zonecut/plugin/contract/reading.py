@@ -8,7 +8,7 @@ import pytest
 from zonecut.plugin.backend import BackendRejected, Change, Reading, Unreadable
 from zonecut.plugin.contract.base import ContractTests
 from zonecut.plugin.contract.looking import lists, opened, shows
-from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, generated, master_file
+from zonecut.plugin.contract.server import ContractServer, Serve, ds, generated, master_file
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -109,9 +109,9 @@ class ReadingContract(ContractTests):
                 assert (await backend.read(each.child)).delegation == each
 
     async def test_all_delegations_are_listed_in_bounded_memory(self, serve: Serve) -> None:
-        server = serve(master_file(self.zone_name, DELEGATIONS))
+        server = serve(master_file(self.zone_name, self.delegations))
         async with opened(server) as backend:
-            wanted = {number: generated(self.zone_name, number) for number in (0, 7, DELEGATIONS - 1)}
+            wanted = {number: generated(self.zone_name, number) for number in (0, 7, self.delegations - 1)}
             count = 0
             gc.collect()
             tracemalloc.start()
@@ -125,5 +125,5 @@ class ReadingContract(ContractTests):
                 grown = tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
-            assert (count, wanted) == (DELEGATIONS, {})
+            assert (count, wanted) == (self.delegations, {})
             assert grown <= self.listing_octets, f"{grown} octets at the most"
