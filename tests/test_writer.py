@@ -555,8 +555,10 @@ async def test_a_failure_is_recorded_before_its_sender_can_try_again(bench: Benc
 
 
 async def test_a_change_that_somebody_else_has_settled_keeps_no_other_from_being_settled(bench: Bench) -> None:
+    bench.server.gate.clear()
     settled = [await bench.put(number) for number in range(3)]
     await bench.store.changes.settle(2, ChangeState.APPLIED)
+    bench.server.gate.set()
     await outcomes(settled)
     assert await bench.states() == [ChangeState.APPLIED] * 3
 
