@@ -34,6 +34,7 @@ from zonecut.agent.state import AgentState, Phase, Watch
 from zonecut.agent.statement import Origin
 from zonecut.agent.zone_view import ChildServer, Standing
 from zonecut.protocol import message
+from zonecut.protocol.delegation import Delegation
 from zonecut.resolve import Verdict
 
 HOUR = 3600.0
@@ -86,6 +87,14 @@ def test_ds_at_the_parent_that_cannot_be_validated_prove_nothing() -> None:
         ruling = rule(look(ROLLED, everywhere(ROLLED), [parent_server("old", verdict=verdict)]), None, HOUR, now())
         assert permitted(ruling) is None
         assert "cannot be validated" in ruling.waits[0]
+
+
+def test_ds_that_nobody_can_validate_are_not_deleted_beside_the_proof_that_there_are_none() -> None:
+    gone = Shown(cds=frozenset((DELETE,)))
+    parents = [parent_server(), parent_server("old", verdict=Verdict.BOGUS, address="192.0.2.8")]
+    first = rule(look(gone, everywhere(gone), parents), None, HOUR, now())
+    assert permitted(first) is None
+    assert permitted(rule(look(gone, everywhere(gone), parents), first.watch, HOUR, now(NOW + 60))) is None
 
 
 def test_the_absence_of_cds_after_a_roll_is_no_statement() -> None:
@@ -263,6 +272,15 @@ def test_a_move_to_name_servers_that_sign_with_other_keys_is_held_with_advice() 
         assert not ruling.aim.ns_known
         assert permitted(ruling) is None or read is OLD
         assert "RFC 6781 section 4.3.5" in "; ".join(ruling.aim.troubles)
+
+
+def test_name_servers_are_held_against_what_is_remembered_where_the_parent_shows_only_its_ds() -> None:
+    hides = replace(parent_server("old"), delegation=None, hides=True)
+    servers = [server(NS_A, OLD), server(NS_B, zone("b"))]
+    for remembered, fit in (((NS_A, NS_B), True), ((NS_A,), False)):
+        held = Delegation(CHILD, remembered)
+        seen = replace(look(OLD, servers, [hides]), remembered=held)
+        assert rule(seen, None, HOUR, now()).aim.ns_known == fit
 
 
 def test_a_name_server_that_the_zone_has_not_signed_for_is_not_added() -> None:

@@ -64,7 +64,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
         return await _rest(place, replace(state, spoke=spoke, watch=None), own, parent, seen, unsound)
     if parent.party is not None and state.sent != seen.digest and not _disagrees(seen, state, now):
         # whatever is signed, the zone's own servers have been asked
-        look = Look(content, aim, view, ())
+        look = Look(content, aim, view, (), seen.before)
         ruling = await judge(place.resolver, look, seen.shown, state, place.now)
         state, now = _ruled(state, ruling), place.now()
         seen = compare(ruling.aim, view, state)

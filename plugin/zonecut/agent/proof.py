@@ -106,6 +106,8 @@ def _ds(look: Look, watch: Watch | None, waited: float, now: Now) -> _Permitted:
         raise NotYet(f"the DS at the parent cannot be validated: {untold} {untold.verdict_reason}")
     held = [server.ds for server in believed if server.ds]
     asked = look.aim.delegation.ds
+    if not asked and not held:
+        raise NotYet("a server of the parent shows DS that cannot be validated, and others that there are none")
     if not asked:
         return (), (), _removal(look, held, watch, now)
     # under DS of kinds that are not in use any more, a zone counts as one that is not signed (RFC 4035 section 5.2)

@@ -1,6 +1,6 @@
 """What is seen of a child zone in one look, and who of its servers says it. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from zonecut.agent.caches import Sight
@@ -13,6 +13,7 @@ from zonecut.agent.wanted import Wanted
 from zonecut.agent.zone_view import ChildServer, Standing
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.delegation import Delegation
 from zonecut.resolve import check_dnskey_rrset, check_signed_under
 
 
@@ -45,6 +46,8 @@ class Look:
     aim: Wanted
     parent: ParentView
     servers: tuple[ChildServer, ...]
+    remembered: Delegation | None = None
+    """What the parent holds where none of its servers shows it."""
     sights: tuple[Sight, ...] = ()
     past: tuple[ChildServer, ...] = ()
 
@@ -60,18 +63,18 @@ class Look:
     @property
     def names(self) -> frozenset[bytes]:
         """The name servers of the zone, as the parent has them and as they shall be."""
-        return frozenset((*self._held, *self.content.ns))
+        return frozenset((*(name for each in self._may_hold for name in each.ns), *self.content.ns))
 
     @property
     def newcomers(self) -> frozenset[bytes]:
         """Those that the parent does not have yet."""
-        return frozenset(self.aim.delegation.ns) - self._held
+        held = [frozenset(each.ns) for each in self._may_hold]
+        return frozenset(self.aim.delegation.ns) - (frozenset.intersection(*held) if held else frozenset())
 
     @property
-    def _held(self) -> frozenset[bytes]:
-        """The name servers that each of the parent's servers shows."""
-        shown = [frozenset(each.delegation.ns) for each in self.parent.answered if each.delegation is not None]
-        return frozenset.intersection(*shown) if shown else frozenset(self.aim.delegation.ns)
+    def _may_hold(self) -> Sequence[Delegation]:
+        shown = [each.delegation for each in self.parent.answered if each.delegation is not None]
+        return shown if shown or self.remembered is None else [self.remembered]
 
     @property
     def contents(self) -> tuple[tuple[ChildServer, ZoneContent], ...]:

@@ -160,7 +160,7 @@ async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool
     seen = compare(aim, view, state)
     waits: tuple[str, ...] = ()
     if seen.missing:
-        ruling = await judge(resolver, Look(content, aim, view, ()), seen.shown, state, now)
+        ruling = await judge(resolver, Look(content, aim, view, (), seen.before), seen.shown, state, now)
         aim, waits = ruling.aim, ruling.waits
     view = aim.seen(view)
     before = view.held or view.shown
