@@ -25,9 +25,9 @@ from trust_tree import TrustTree
 PROMPT, LATE = "127.53.0.231", "127.53.0.232"
 SERVERS = {"prompt": PROMPT, "late": LATE}
 """The child's name servers. Each has a resolver of its own, since one that asks both takes the answer that is right."""
-LAG = 2
+LAG = 3
 """Seconds after which the late one hears of a change."""
-TTL = 2
+TTL = 1
 """Of the delegation, in seconds."""
 STRICT = "  harden-algo-downgrade: yes\n  ede: yes\n"
 """An unbound that insists on RFC 4035 section 2.2, and says why it fails."""
