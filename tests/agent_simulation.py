@@ -17,7 +17,7 @@ from agent_support import CHILD, PARENT, TARGET, pair
 from zonecut.agent import keeping
 from zonecut.agent.backoff import Courtesy
 from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import ZoneContent
+from zonecut.agent.content import SourceError, ZoneContent
 from zonecut.agent.conversation import Conversation, Inquired, Outcome
 from zonecut.agent.discovery import Discovery
 from zonecut.agent.meaning import Result
@@ -36,7 +36,7 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.rrset import RRsetDifference
 from zonecut.resolve import Verdict
-from zonecut.store import StoredAgent
+from zonecut.store import StoredAgent, StoreError
 
 NEW, OLD = names.from_text("ns1.other.example."), names.from_text("ns9.other.example.")
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"), ds=DsSettings(source="off"))
@@ -77,6 +77,12 @@ class Life:
     steps: list[float] = field(default_factory=list)
     published: list[float] = field(default_factory=list)
     """When the agent had its KEY records written, or wanted to."""
+    cannot_read: Callable[[], bool] = lambda: False
+    """Whether the zone cannot be read this time; asked at each reading of its serial, and of its content."""
+    cannot_keep: Callable[[], StoreError | None] = lambda: None
+    """Why the store cannot be written this time; asked at each write."""
+    reads: int = 0
+    """How often the zone was read."""
     content: ZoneContent = field(default_factory=lambda: ZoneContent(CHILD, 1, (NEW,)))
 
     def clock(self) -> float:
@@ -100,6 +106,7 @@ class _Place(Workplace):
         return Parent(PARENT, Discovery(CHILD, PARENT, (), Verdict.SECURE, ()), party, self.clock())
 
     async def say(self, party: Party, own: OwnKey, talk: Callable[[Conversation], Any]) -> Any:
+        await self.ahead()
         return await talk(cast(Conversation, _Talk(self.life, own)))
 
 
@@ -130,12 +137,15 @@ class _Talk:
 
 @dataclass
 class _Table:
+    trouble: Callable[[], StoreError | None]
     stored: StoredAgent | None = None
 
     async def get(self, zone: bytes) -> StoredAgent | None:
         return self.stored
 
     async def put(self, agent: StoredAgent) -> StoredAgent:
+        if (error := self.trouble()) is not None:
+            raise error
         self.stored = replace(agent, version=agent.version + 1)
         return self.stored
 
@@ -182,17 +192,17 @@ class Simulation:
         self.life = life
         self.keys = Keys()
         self.own = self.keys.make()
-        self.table = _Table()
+        self.table = _Table(lambda: life.cannot_keep())
         self._chance = chance
         self.agent = self._agent()
 
     def _agent(self) -> ZoneAgent:
         life = self.life
 
-        async def mark() -> object:
-            return life.content
-
         async def content() -> ZoneContent:
+            life.reads += 1
+            if life.cannot_read():
+                raise SourceError("192.0.2.7:53 is busy")
             return life.content
 
         async def apply(keys: Collection[Any], *_: object) -> Publication:
@@ -210,7 +220,7 @@ class Simulation:
             CHILD,
             life.settings,
             cast(Any, self.keys),
-            cast(Any, SimpleNamespace(mark=mark, content=content)),
+            cast(Any, SimpleNamespace(mark=content, content=content)),
             cast(Any, SimpleNamespace(apply=apply)),
             cast(Any, SimpleNamespace(opened=opened)),
             cast(Any, None),
@@ -222,7 +232,7 @@ class Simulation:
             lambda: life.time,
         )
         place.life = life
-        return ZoneAgent(place, cast(Any, self.table), cast(Any, None))
+        return ZoneAgent(place, cast(Any, self.table), asyncio.Semaphore(1))
 
     async def put(self, phase: Phase, **fields: Any) -> None:
         """Begin in a phase, with the key uploaded and trusted by somebody's word."""
@@ -252,6 +262,25 @@ class Simulation:
             raise AssertionError(f"{most} steps in {self.life.time + seconds - end:.0f} s: {state}")
         self.life.time = end
         return state
+
+    async def serve(
+        self, seconds: float, *, notify_every: float | None = None, look: Callable[[], None] = lambda: None
+    ) -> AgentState:
+        """Let so much time pass as in a daemon, which looks at its zone as well; each turn takes a moment.
+
+        Somebody sends a NOTIFY every so often. `look` is called before each turn.
+        """
+        life = self.life
+        end, notify_at = life.time + seconds, life.time
+        while life.time < end:
+            look()
+            if notify_every is not None and life.time >= notify_at:
+                self.agent.changed()
+                notify_at = life.time + notify_every
+            wait = await self.agent.turn()
+            until = life.time + max(wait, 0.05)
+            life.time = until if notify_every is None else min(until, max(notify_at, life.time + 0.05))
+        return await self.agent.load()
 
 
 def is_delegated(life: Life) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ stands then. Pure: the time comes as `now`, in seconds since the epoch, and chan
 
 from dataclasses import replace
 
+from zonecut.agent.allowance import CHANGES
 from zonecut.agent.meaning import Result
 from zonecut.agent.pacing import (
     Heard,
@@ -19,6 +20,7 @@ from zonecut.agent.pacing import (
     hold,
     move,
     paced,
+    put_off,
     reached,
     refused,
     shifted,
@@ -351,12 +353,31 @@ def forgotten(state: AgentState, reason: str, now: Now) -> AgentState:
 
 
 def noticed(state: AgentState, now: Now) -> AgentState:
-    """The child zone has changed: whatever was wrong may be right now."""
+    """The child zone has changed: whatever was wrong may be right now, unless it changes all the time."""
     if state.does not in (Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC):
         return state
+    if (wait := CHANGES.wait(state.stirred_until, now.time, now.settings)) > 0:
+        until = min(state.next_at, now.time + wait)
+        return put_off(state, until, "the zone has changed very often within the last hour", now)
     phase = Phase.OUT_OF_SYNC if state.phase is Phase.HELD else state.phase
-    fresh = replace(state, phase=phase, resumes=None, advice="", refused_since=None, attempts=0, quiet_until=0.0)
-    return replace(fresh, next_at=now.time, checked_at=0.0)
+    fresh = replace(
+        state, phase=phase, resumes=None, advice="", refused_since=None, attempts=0, talks=0, quiet_until=0.0
+    )
+    return replace(_stirred(fresh, now), checked_at=0.0)
+
+
+def readable(state: AgentState, now: Now) -> AgentState:
+    """The child zone can be read again, which was what the last failure was about: it is tried at once.
+
+    A zone that can be read now and then has not changed: all other pauses stay.
+    """
+    if state.attempts == 0 or CHANGES.wait(state.stirred_until, now.time, now.settings) > 0:
+        return state
+    return _stirred(state, now)
+
+
+def _stirred(state: AgentState, now: Now) -> AgentState:
+    return replace(state, next_at=now.time, stirred_until=CHANGES.taken(state.stirred_until, now.time, now.settings))
 
 
 # Two agents with one key

@@ -75,6 +75,7 @@ async def notify(
     for channel in announced:
         if channel not in lacking:
             places = parent.discovery.notifies(channel.notified)
+            await place.ahead()
             outcomes += await send_notify(
                 place.resolver,
                 place.zone,

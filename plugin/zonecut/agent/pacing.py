@@ -2,7 +2,8 @@
 
 Pauses grow with what was in vain since all was last well, whatever phases lie between: going on to another phase
 resets nothing. What does is coming somewhere for the first time since then (`Milestone`), a change of the zone, and a
-delegation that is right (`well`).
+delegation that is right (`well`). How many messages go within an hour is bounded whatever resets the pauses, and so is
+how often a change of the zone does (`allowance`).
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from zonecut.agent.allowance import MESSAGES, STEP
 from zonecut.agent.backoff import pause
 from zonecut.agent.meaning import Result
 from zonecut.agent.settings import ChildSettings
@@ -114,6 +116,39 @@ def talked(state: AgentState, now: Now) -> AgentState:
     # looks at the parent's servers do not wait: they are no messages to it
     looks = state.phase is Phase.OUT_OF_SYNC and state.sent is not None
     return replace(state, talks=talks, quiet_until=quiet, next_at=state.next_at if looks else max(state.next_at, quiet))
+
+
+def spent(state: AgentState, now: Now) -> AgentState:
+    """A message is about to go to the receiver."""
+    return replace(state, spent_until=MESSAGES.taken(state.spent_until, now.time, now.settings))
+
+
+def begun(state: AgentState, now: Now) -> AgentState:
+    """What is kept before a message goes: whoever goes on from there, because the outcome was lost, waits."""
+    return replace(state, next_at=now.later(state.attempts + 1))
+
+
+def talks_too_much(state: AgentState, now: Now) -> AgentState | None:
+    """Where it stands when so many messages went within the last hour that the next step has to wait; else None."""
+    wait = MESSAGES.wait(state.spent_until, now.time, now.settings, STEP)
+    if wait <= 0:
+        return None
+    return put_off(state, now.time + wait, "the receiver was talked to very often within the last hour", now)
+
+
+def put_off(state: AgentState, until: float, why: str, now: Now) -> AgentState:
+    """What is due waits until then; meanwhile nobody is to take the zone for in sync."""
+    note = f"{why}: the next step is due in {until - now.time:.0f} s"
+    kept = tuple(each for each in state.notes if not each.startswith(why))
+    waits = replace(state, next_at=until, notes=(*kept, note))
+    if state.phase is not Phase.IN_SYNC or state.attempts:
+        return waits
+    return replace(waits, attempts=1, reason=note)
+
+
+def asked_for(state: AgentState) -> AgentState:
+    """A person asks for the next step: nothing of before makes him wait."""
+    return replace(well(state), spent_until=0.0, stirred_until=0.0)
 
 
 def reached(state: AgentState, milestone: Milestone) -> AgentState:

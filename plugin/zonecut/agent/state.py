@@ -151,6 +151,10 @@ class AgentState:
     """When the next of them may go, if there were many."""
     milestones: tuple[str, ...] = ()
     """How far it has come since all was last well."""
+    spent_until: float = 0.0
+    """From when on as many messages may go to the receiver as after a quiet time."""
+    stirred_until: float = 0.0
+    """From when on as many changes of the zone end the pauses as after a quiet time."""
     decided_at: float = 0.0
     """When this was written down."""
     key: str | None = None
@@ -221,7 +225,7 @@ class AgentState:
 
     MOMENTS: ClassVar[tuple[str, ...]] = (
         *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
-        *("synced_at", "checked_at", "word_at", "displaced_at"),
+        *("synced_at", "checked_at", "word_at", "displaced_at", "spent_until", "stirred_until"),
     )
     """What is a time on the clock: if that is set, it moves along, all of it."""
 

@@ -49,6 +49,12 @@ REMEMBERED = 16
 """So many KEY records of ours are known again in the zone."""
 
 _Said = TypeVar("_Said")
+
+
+async def _nothing() -> None:
+    """What is kept before a message where nobody keeps anything."""
+
+
 _Place: TypeAlias = tuple[bytes, tuple[Endpoint, ...]]
 
 _log = structlog.get_logger(__name__)
@@ -112,6 +118,8 @@ class Workplace:
     clock: Callable[[], float]
     chance: Callable[[], float]
     monotonic: Callable[[], float] = time.monotonic
+    ahead: Callable[[], Awaitable[None]] = field(default_factory=lambda: _nothing, init=False)
+    """Awaited before each message to the parent; what it raises keeps the message from going."""
     _parent: Parent | None = field(default=None, init=False)
     _passed: dict[_Place, float] = field(default_factory=dict, init=False)
     """Receivers that did not answer lately, and until when others come first."""
@@ -176,6 +184,7 @@ class Workplace:
         wait = self.courtesy.delay(receiver, self.monotonic())
         if wait > 0:
             raise Left(party.target, 0.0 if self._pass_over(party) else wait)
+        await self.ahead()
         conversation = Conversation(
             party,
             own.pair,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import machine, rollstate
+from zonecut.agent import machine, pacing, rollstate
+from zonecut.agent.backoff import pause
 from zonecut.agent.ceremony import STEPS, ask, make_and_publish, own_key
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
@@ -25,8 +26,8 @@ from zonecut.store import AgentTable, StoreConflict, StoredAgent, StoreError
 
 TOLD_PAUSE = 0.5
 """Seconds between two looks at the zone however often somebody says that it has changed: anybody can say so."""
-STORE_PAUSE = 5.0
-"""Seconds until the next try when the store does not work."""
+STORE_PAUSE, STORE_LONGEST = 5.0, 60.0
+"""Seconds until the next try when the store does not work; they double. A try is a write: nothing is sent before."""
 CLOCK_SET = 5.0
 """Seconds by which the clock has to jump for that to count as having been set."""
 _ASKS = frozenset((Phase.BOOTSTRAPPING, Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
@@ -50,6 +51,14 @@ class ZoneAgent:
         self._looked_at = 0.0
         self._mark: object = None
         self._seen: ZoneContent | None = None
+        self._has_news = False
+        self._cannot_read = False
+        self._begun: AgentState | None = None
+        self._lost = 0
+        self._rests_until = 0.0
+        self.trouble: str | None = None
+        """Why what this agent finds out cannot be kept, while that is so."""
+        place.ahead = self._keep_ahead
         self._offset, self._ahead = self._clocks_apart(), 0.0
 
     @property
@@ -79,25 +88,39 @@ class ZoneAgent:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            try:
-                state = await self.load()
-                wait = self._wait(state)
-                if wait > 0:
-                    await self._sleep(wait)
-                    continue
-                async with self._slots:
-                    await self._work(state)
-            except StoreConflict:
-                self._forget()  # a command was faster: go on from where it has come to
-            except StoreError as error:
-                _log.error("agent.store", zone=names.to_text(self.zone), reason=str(error))
-                self._forget()
-                await self._sleep(STORE_PAUSE)
+            if (wait := await self.turn()) > 0:
+                await self._sleep(wait)
 
-    def _forget(self) -> None:
-        """What was found out is not in the store: look at it, and at the zone, again."""
-        self._stored = self._mark = self._seen = None
+    async def turn(self) -> float:
+        """Do what is due now, if anything is; seconds until the next turn, unless somebody says something before."""
+        if (rest := self._rests_until - self.place.monotonic()) > 0:
+            return rest
+        try:
+            state = await self.load()
+            if self.trouble is not None:
+                # before anything is looked at or said, it must be known that the outcome can be kept
+                state, self.trouble = await self.save(state), None
+            wait = self._wait(state)
+            if wait > 0:
+                return wait
+            async with self._slots:
+                await self._work(state)
+        except StoreConflict:
+            # a command was faster, or another daemon always is: go on from where it has come to
+            self._forget(self._lost)
+        except StoreError as error:
+            _log.error("agent.store", zone=names.to_text(self.zone), reason=str(error))
+            self.trouble = error.reason
+            self._forget(self._lost + 1)
+        return 0.0
+
+    def _forget(self, times: int) -> None:
+        """What was found out is not in the store: look at it, and at the zone, again; later each time."""
+        self._stored = self._mark = None
         self._told = True
+        self._lost += 1
+        rest = pause(times, STORE_PAUSE, STORE_LONGEST, self.place.chance()) if times else 0.0
+        self._rests_until = self.place.monotonic() + rest
 
     def look_at_clock(self) -> None:
         """Go on at once with what was in vain, if the clock was set meanwhile."""
@@ -142,11 +165,21 @@ class ZoneAgent:
 
     async def step(self, state: AgentState) -> AgentState:
         """Take the step that is due, and keep where that leads. Raises StoreConflict, StoreUnavailable."""
-        after = await self._step(state)
+        self._begun = state
+        after = pacing.talks_too_much(state, self.place.now()) or await self._step(state)
+        after = replace(after, spent_until=self._begun.spent_until)
         if after != state or self._stored is None or state != AgentState.from_json(self._stored.document):
             after = await self.save(after)
             _tell(self.zone, state, after)
+        self._has_news, self._lost = False, 0
         return after
+
+    async def _keep_ahead(self) -> None:
+        """Keep that a message is about to go. Raises StoreConflict, StoreUnavailable, and then it does not."""
+        now = self.place.now()
+        begun = self._begun if self._begun is not None else await self.load()
+        self._begun = pacing.spent(begun, now)
+        await self.save(pacing.begun(self._begun, now))
 
     def _wait(self, state: AgentState) -> float:
         """Seconds until there is something to do."""
@@ -183,20 +216,36 @@ class ZoneAgent:
             self._poll_at = now + self.place.settings.poll * (0.75 + self.place.chance() / 2)
             try:
                 if await self._has_changed():
-                    state = machine.noticed(state, self.place.now())
+                    # until that is kept, nobody else knows
+                    self._has_news = True
+                elif self._cannot_read:
+                    state = machine.readable(state, self.place.now())
+                self._cannot_read = False
             except SourceError as error:
                 state = await self._unreadable(state, error)
+        if self._has_news:
+            state = await self._with_news(state)
         if state.next_at <= self.place.clock():
             await self.step(state)
+
+    async def _with_news(self, state: AgentState) -> AgentState:
+        """The zone has changed."""
+        noticed = machine.noticed(state, self.place.now())
+        if noticed.next_at > self.place.clock() and noticed != state:
+            # it is not acted on yet
+            noticed = await self.save(noticed)
+            _tell(self.zone, state, noticed)
+            self._has_news = False
+        return noticed
 
     async def _has_changed(self) -> bool:
         """Whether what of the zone matters is another than at the last look; at the first look, it may be.
 
-        A zone whose other records change all the time has another serial each time, and nothing to be sent. Raises
-        SourceError.
+        A zone whose other records change all the time has another serial each time, and nothing to be sent. One that
+        cannot be read for a while is compared with what it was before. Raises SourceError.
         """
         before, known = self._seen, self._mark
-        self._seen = self._mark = None  # what cannot be read may be another when it can be again
+        self._mark = None  # what cannot be read is read whole when it can be again
         mark = await self.place.source.mark()
         is_same = before is not None and mark == known
         seen = before if is_same else replace(await self.place.source.content(), serial=None)
@@ -210,6 +259,7 @@ class ZoneAgent:
         self._poll_at = min(self._poll_at, self.place.monotonic() + self.place.settings.retry_first)
         if state.phase is not Phase.IN_SYNC or state.attempts:
             return state
+        self._cannot_read = True
         failing = machine.failed(state, _cannot_be_read(error), self.place.now())
         await self.save(failing)
         _tell(self.zone, state, failing)
@@ -230,6 +280,7 @@ class ZoneAgent:
             # nothing was tried here, and whether all is well is not known either
             return replace(waits, attempts=1, reason=str(left))
         except SourceError as error:
+            self._cannot_read = True
             return machine.failed(state, _cannot_be_read(error), place.now())
         except BackendError as error:
             return machine.failed(state, f"the zone's server: {error.reason}", place.now())

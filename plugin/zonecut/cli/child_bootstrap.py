@@ -40,7 +40,7 @@ def command(
 async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -> "AgentState":
     from dataclasses import replace
 
-    from zonecut.agent import machine
+    from zonecut.agent import machine, pacing
     from zonecut.agent.state import AgentState, Phase
 
     before = frozenset((Phase.NO_KEY, Phase.PUBLISHED, Phase.ASKING, Phase.BOOTSTRAPPING))
@@ -49,7 +49,9 @@ async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -
 
         def begin(state: AgentState) -> AgentState:
             now = agent.place.now()
-            fresh = replace(machine.well(state), rebootstrapped=False, doubted=False, displaced_at=None, replaced=False)
+            fresh = replace(
+                pacing.asked_for(state), rebootstrapped=False, doubted=False, displaced_at=None, replaced=False
+            )
             return machine.move(fresh, Phase.NO_KEY, "asked for by an operator", now)
 
         def tell(state: AgentState) -> None:

@@ -213,11 +213,11 @@ class _Run:
         raise AssertionError("unreachable")
 
     async def _steps(self) -> "AgentState":
-        from zonecut.agent import machine
+        from zonecut.agent import machine, pacing
 
         now = self._agent.place.now()
         # whatever it waits for: somebody asks now
-        state = replace(machine.well(machine.noticed(await self._agent.load(), now)), next_at=now.time)
+        state = replace(machine.noticed(pacing.asked_for(await self._agent.load()), now), next_at=now.time)
         if self._serial_reset:
             state = replace(state, serial=None)
         await self._agent.save(state)

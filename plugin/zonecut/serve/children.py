@@ -153,7 +153,10 @@ class RunningChildren:
 
         counts: dict[str, int] = {word.value: 0 for word in (*Phase, *Doubt)}
         for agent in self._agents.zones.values():
-            if (state := agent.known) is not None:
+            if agent.trouble is not None:
+                # whatever the store says was true then
+                counts[Doubt.FAILING.value] += 1
+            elif (state := agent.known) is not None:
                 counts[outlook(state, agent.place.settings, self._clock()).word.value] += 1
         return counts
 
