@@ -28,7 +28,7 @@ from zonecut.agent.settings import ChildSettings, DsSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_agent import ZoneAgent
-from zonecut.agent.zone_view import ChildServer, Standing
+from zonecut.agent.zone_view import ChildServer, Standing, ZoneView
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, RRType
@@ -294,9 +294,10 @@ def is_delegated(life: Life) -> Callable[..., Any]:
     return view
 
 
-async def _all_answer(_: object, content: ZoneContent, *__: object, **___: object) -> tuple[ChildServer, ...]:
+async def _all_answer(_: object, content: ZoneContent, *__: object, **___: object) -> ZoneView:
     """What stands for the look at the zone's own servers: each shows the zone as it is read."""
-    return tuple(ChildServer(server, "192.0.2.2", Standing.ANSWERS, content=content) for server in content.ns)
+    servers = (ChildServer(server, "192.0.2.2", Standing.ANSWERS, content=content) for server in content.ns)
+    return ZoneView(content.zone, tuple(servers))
 
 
 async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:

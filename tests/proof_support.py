@@ -84,6 +84,7 @@ class Shown:
     """Who signed SOA and NS."""
     cdnskey: frozenset[str] = frozenset()
     ns: frozenset[bytes] = frozenset((NS_A, NS_B))
+    serial: int = 1
 
     @property
     def content(self) -> ZoneContent:
@@ -117,7 +118,7 @@ def _content(shown: Shown) -> ZoneContent:
     ]
     return ZoneContent(
         CHILD,
-        1,
+        shown.serial,
         tuple(sorted(shown.ns)),
         cds=tuple(sorted(cds)),
         dnskey=tuple(sorted(keys)),

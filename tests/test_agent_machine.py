@@ -9,7 +9,7 @@ from zonecut.agent.backoff import Courtesy, pause
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.settings import ChildSettings, KeySettings, PrimarySettings
-from zonecut.agent.state import AgentState, Phase, Stage
+from zonecut.agent.state import AgentState, Phase, Stage, Watch
 from zonecut.protocol.codepoints import ReceiverState
 
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"))
@@ -289,5 +289,8 @@ def test_servers_of_the_parent_that_disagree_are_waited_for_and_not_for_ever() -
     assert (waits.phase, waits.attempts) == (Phase.OUT_OF_SYNC, 0)
     assert waits.reason == "waits until they agree, for an hour at most: the servers of parent.example. do not agree"
     assert 1000.0 < waits.next_at <= 1000.0 + machine.LAST_LOOK
-    later = machine.differs(waits, DIGEST, "differs", now(1000.0 + machine.DISAGREE_FOR))
-    assert not machine.waits_for_agreement(later, now(1000.0 + machine.DISAGREE_FOR))
+    # for how long they do is what counts, and not for how long child and parent have differed
+    later = now(1000.0 + machine.DISAGREE_FOR)
+    assert machine.waits_for_agreement(machine.differs(waits, DIGEST, "differs", later), later)
+    all_the_while = replace(waits, disagreement=Watch("", 1000.0, later.time, 60, 0.0))
+    assert not machine.waits_for_agreement(all_the_while, later)

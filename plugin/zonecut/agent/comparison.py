@@ -78,6 +78,7 @@ def digest_of(delegation: Delegation) -> str:
 
 def compare(aim: Wanted, shown: ParentView, state: AgentState) -> Comparison:
     """Hold a view in which something is shown against what is wanted; `state` remembers what is not shown."""
+    aim = aim.agreed(shown)
     view = aim.seen(shown)
     if view.is_hidden:
         # its servers answer from the child zone: of all but DS, what was accepted is all that can be known

@@ -15,15 +15,16 @@ from zonecut.agent.meaning import Result
 from zonecut.agent.notifying import notify
 from zonecut.agent.parent_view import view_parent
 from zonecut.agent.party import Party, Worth
-from zonecut.agent.proof import Ruling, proven_origin, rule
+from zonecut.agent.proof import Ruling, proven_origin, rule, went_on
 from zonecut.agent.serials import acted_on, advice_of, why_stale
 from zonecut.agent.soundness import Unsound, find_unsound, unseen
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.statement import Origin
 from zonecut.agent.wanted import Wanted, wanted, why_broken
-from zonecut.agent.witnesses import Look
+from zonecut.agent.witnesses import Look, silent
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_view import view_servers
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.resolve import Resolver
@@ -53,6 +54,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if view.held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
+    state = replace(state, disagreement=went_on(state.disagreement, "", now) if seen.is_contradictory else None)
     if aim.troubles and not (seen.missing and (aim.ns_known or aim.ds_known)):
         return _hold(state, aim, aim.troubles, now)
     if aim.ds_unfit and (broken := why_broken(content, (view.held or view.shown).ds, now.time)) is not None:
@@ -105,16 +107,18 @@ async def judge(
     present = list(delegations)
     named = {*look.content.ns, *(server for each in present for server in each.ns)}
     past = [sight.delegation for sight in past_delegations(sights, time)]
-    found = await view_servers(resolver, look.content, [*present, *past], port=port)
-    moment = now()
-    waited = 0.0 if state.differs_since is None else moment.time - state.differs_since
+    view = await view_servers(resolver, look.content, present, past, port=port)
     look = replace(
         look,
-        servers=tuple(each for each in found if each.server in named),
+        servers=tuple(each for each in view.servers if each.server in named),
         sights=sights,
-        past=tuple(each for each in found if each.server not in named),
+        past=tuple(each for each in view.servers if each.server not in named),
+        left_out=view.left_out,
     )
-    return rule(look, state.watch, waited, moment)
+    moment, quiet = now(), sorted(silent(look))
+    silence = went_on(state.silence, " ".join(map(names.to_text, quiet)), moment) if quiet else None
+    waited = 0.0 if silence is None else moment.time - silence.since
+    return replace(rule(look, state.watch, waited, moment), silence=silence)
 
 
 def _ns_ttl(content: ZoneContent) -> int:
@@ -127,7 +131,8 @@ def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
     aim = ruling.aim
     speaks = ruling.proven in (Origin.CDS, Origin.DNSKEY)
     notes = dict.fromkeys((*state.notes, *aim.notes, *aim.troubles, *ruling.waits))
-    return replace(state, spoke=ruling.proven if speaks else state.spoke, watch=ruling.watch, notes=tuple(notes))
+    state = replace(state, spoke=ruling.proven if speaks else state.spoke, notes=tuple(notes))
+    return replace(state, watch=ruling.watch, silence=ruling.silence)
 
 
 async def _without_change(

@@ -269,7 +269,8 @@ def _unheeded(state: AgentState, reason: str, now: Now) -> AgentState:
 
 def waits_for_agreement(state: AgentState, now: Now) -> bool:
     """Whether servers of the parent that disagree may come to agree still: no one of them is what the parent holds."""
-    return state.differs_since is None or now.time - state.differs_since < DISAGREE_FOR
+    since = state.disagreement
+    return since is None or now.time - since.since < DISAGREE_FOR
 
 
 def disagree(state: AgentState, reason: str, now: Now) -> AgentState:

@@ -16,7 +16,16 @@ from zonecut.agent.state import Watch
 from zonecut.agent.statement import Origin, algorithm_of, is_delete, names_key
 from zonecut.agent.transit import check_caches, staying_ds
 from zonecut.agent.wanted import Wanted
-from zonecut.agent.witnesses import Look, NotYet, Unproven, everywhere, heard_of, why_unproven
+from zonecut.agent.witnesses import (
+    Look,
+    NotYet,
+    Unproven,
+    check_complete,
+    check_order,
+    everywhere,
+    heard_of,
+    why_unproven,
+)
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.resolve import Verdict, can_validate, check_algorithms, check_dnskey_rrset, check_signed_under
@@ -24,8 +33,6 @@ from zonecut.resolve import Verdict, can_validate, check_algorithms, check_dnske
 _LOOKS = 2
 _LONGEST_GAP = 600.0
 """Seconds between looks at what is being watched."""
-_UNSEEN = 2
-"""After so many times the pause that there should have been, what was between two looks is not known."""
 
 _PROVIDERS = (
     "where the operator of the zone changes, both publish each other's keys first, DS of both go to the parent, and the"
@@ -47,10 +54,11 @@ class Ruling:
     look_at: float | None = None
     proven: Origin | None = None
     """By what the zone has proven which DS there shall be."""
+    silence: Watch | None = None
 
 
 def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
-    """What may be signed of `look.aim`. `waited`: seconds since child and parent were first seen to differ."""
+    """What may be signed of `look.aim`. `waited`: seconds for which the servers have been silent that are now."""
     aim, waits, look_at, proven = look.aim, list[str](), None, None
     changes_ds = aim.ds_known and any(set(each) != set(aim.delegation.ds) for each in look.shown)
     if aim.ds_known and not look.shown:
@@ -58,6 +66,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
         waits.append("what DS the parent has is not known")
     elif changes_ds:
         try:
+            check_order(look, lambda content: not look.says_so(content), "DNSKEY, CDS or CDNSKEY", now)
             ds, notes, watch = _ds(look, watch, waited, now)
             if (staying := staying_ds(look, ds, watch, now)) is not None:
                 ds, look_at = tuple(sorted({*ds, *staying.ds})), staying.at
@@ -71,9 +80,11 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
             aim, watch = replace(_without_ds(aim), troubles=(*aim.troubles, lack.reason)), None
     else:
         watch = None
-    if aim.ns_known and look.newcomers:
+    if aim.ns_known:
         try:
-            _check_newcomers(look, aim, waited, now)
+            check_order(look, look.has_other_servers, "NS or addresses", now)
+            if look.newcomers:
+                _check_newcomers(look, aim, waited, now)
         except NotYet as lack:
             aim = replace(aim, ns_known=False)
             waits.append(lack.reason)
@@ -186,6 +197,8 @@ def _change(
         if needed:
             notes.append(f"DS with key tag {tags} of the parent stay: {server} is secure only with these (RFC 8901)")
     final = tuple(sorted({*asked, *kept}))
+    if not {ds for each in held for ds in each} <= set(final):
+        check_complete(look)
     every = [(str(server), content) for server, content in look.contents]
     if look.content.dnskey is not None:
         every.append(("the server that the zone is read from", look.content))
@@ -258,6 +271,19 @@ def _why_not_its_own(content: ZoneContent, ds: tuple[bytes, ...], now: Now) -> s
     return check_signed_under(content.zone, content.signed_dnskey, found, ds, now.time, by_entry=False)
 
 
+def longest_pause(now: Now) -> float:
+    """Seconds, at most, between two looks at something that is watched."""
+    return now.settings.looks.again + _LONGEST_GAP
+
+
+def went_on(watch: Watch | None, subject: str, now: Now) -> Watch:
+    """The watch of what is so at this look, too; anew where it is something else, or was not seen for long."""
+    time = now.time
+    if watch is None or watch.subject != subject or watch.is_interrupted(time, longest_pause(now)):
+        return Watch(subject, time, time, 1, 0.0)
+    return replace(watch, last=time, looks=watch.looks + 1)
+
+
 def _subject(what: str, look: Look) -> str:
     """What is watched, and where: with another server it begins anew."""
     places = "\n".join(sorted(f"{each.server.hex()} {each.address}" for each in look.servers))
@@ -271,10 +297,10 @@ def _seen_again(watch: Watch | None, subject: str, span: float, reason: str, now
     """
     again, time = now.settings.looks.again, now.time
     interrupted = ""
-    if watch is not None and watch.subject == subject and time - watch.last > _UNSEEN * (again + _LONGEST_GAP):
+    if watch is not None and watch.subject == subject and watch.is_interrupted(time, longest_pause(now)):
         interrupted = f", anew: nothing was seen for {time - watch.last:.0f} s"
         watch = None
-    if watch is None or watch.subject != subject or not watch.since <= watch.last <= time:
+    if watch is None or watch.subject != subject:
         watch = Watch(subject, time, time, 1, span)
     else:
         counts = time - watch.last >= again

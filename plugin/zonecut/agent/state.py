@@ -91,6 +91,10 @@ class Roll:
         )
 
 
+_UNSEEN = 2
+"""After so many times the pause that there should have been, what was between two looks is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What has to be seen more than once before it is acted on, and nothing else between: at `looks` looks so far, from
@@ -103,6 +107,11 @@ class Watch:
     span: float
 
     MOMENTS: ClassVar[tuple[str, ...]] = ("since", "last")
+
+    def is_interrupted(self, time: float, pause: float) -> bool:
+        """True if it is not known what was between the last look and this one: there should have been others, each
+        after `pause` seconds at most."""
+        return not self.since <= self.last <= time or time - self.last > _UNSEEN * pause
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -126,6 +135,7 @@ def _shifted(timed: _Timed, seconds: float) -> _Timed:
     return replace(timed, **{name: at + seconds for name in timed.MOMENTS if (at := getattr(timed, name))})
 
 
+WATCHES = ("watch", "disagreement", "silence")
 _LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
 
 
@@ -222,6 +232,10 @@ class AgentState:
     """What is being watched before the first DS goes to the parent, or the last one from there."""
     sights: tuple[Sight, ...] = ()
     """What the parent was seen to publish, for as long as caches may have it."""
+    disagreement: Watch | None = None
+    """That the parent's servers show different things, without a look at which they did not."""
+    silence: Watch | None = None
+    """That these servers of the zone show nothing, without a look at which it were others."""
 
     MOMENTS: ClassVar[tuple[str, ...]] = (
         *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
@@ -234,8 +248,8 @@ class AgentState:
         return replace(
             _shifted(self, seconds),
             roll=None if self.roll is None else _shifted(self.roll, seconds),
-            watch=None if self.watch is None else _shifted(self.watch, seconds),
             sights=tuple(_shifted(sight, seconds) for sight in self.sights),
+            **{name: each and _shifted(each, seconds) for name in WATCHES for each in [getattr(self, name)]},
         )
 
     @property
@@ -248,7 +262,8 @@ class AgentState:
         document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in _LISTS:
             document[name] = list(getattr(self, name))
-        for name, value in (("roll", self.roll), ("watch", self.watch)):
+        for name in ("roll", *WATCHES):
+            value = getattr(self, name)
             document[name] = None if value is None else value.to_json()
         document["sights"] = [sight.to_json() for sight in self.sights]
         return document
@@ -262,6 +277,7 @@ class AgentState:
         for name in _LISTS:
             known[name] = tuple(known.get(name, ()))
         known["roll"] = None if known.get("roll") is None else Roll.from_json(known["roll"])
-        known["watch"] = None if known.get("watch") is None else Watch.from_json(known["watch"])
         known["sights"] = tuple(map(Sight.from_json, known.get("sights", ())))
+        for name in WATCHES:
+            known[name] = None if known.get(name) is None else Watch.from_json(known[name])
         return cls(**known)

@@ -55,6 +55,16 @@ class Wanted:
             view = view.without_ns()
         return view if self.ds_known else view.without_ds()
 
+    def agreed(self, view: ParentView) -> "Wanted":
+        """As may be held against this view: what the parent is to keep, which its servers do not show alike, nobody
+        knows, and nothing of NS and glue is sent."""
+        kept = {
+            frozenset(record for record in each.delegation.glue if record.owner in self.unfit)
+            for each in view.answered
+            if each.delegation is not None
+        }
+        return self if len(kept) < 2 else replace(self, ns_known=False)
+
     def asked(self, held: Iterable[Delegation]) -> Delegation:
         """What is wanted of a parent that holds one of these, as far as it is to be compared."""
         records = {record for record in self.delegation.records if self.ns_known or record.rtype == RRType.DS}

@@ -1,12 +1,13 @@
 """What is seen of a child zone in one look, and who of its servers says it. Pure."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from zonecut.agent.caches import Sight
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.machine import Now
 from zonecut.agent.parent_view import ParentView
+from zonecut.agent.serials import precedes
 from zonecut.agent.state import Watch
 from zonecut.agent.statement import Origin
 from zonecut.agent.wanted import Wanted
@@ -50,6 +51,8 @@ class Look:
     """What the parent holds where none of its servers shows it."""
     sights: tuple[Sight, ...] = ()
     past: tuple[ChildServer, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Name servers, and addresses of them, that were not asked because there are so many."""
 
     @property
     def zone(self) -> bytes:
@@ -81,6 +84,11 @@ class Look:
         """The servers that showed the zone, and what they showed."""
         return tuple((server, server.content) for server in self.servers if server.content is not None)
 
+    def has_other_servers(self, content: ZoneContent) -> bool:
+        """Whether a server shows other name servers of the zone, or other addresses of them, than are asked for."""
+        own = self.content
+        return (set(content.ns), set(content.addresses)) != (set(own.ns), set(own.addresses))
+
     def says_so(self, content: ZoneContent) -> bool:
         """Whether a server shows the very records by which the zone says which DS it wants."""
         own = self.content
@@ -108,14 +116,38 @@ def why_unproven(content: ZoneContent, origin: Origin, held: Collection[tuple[by
     return None
 
 
+def check_order(look: Look, is_other: Callable[[ZoneContent], bool], what: str, now: Now) -> None:
+    """Raises NotYet where a server of the zone has a later version than the one that is read, and it is another there.
+
+    Whoever lags would move back what somebody has moved (RFC 1982). Equal numbers, and such as have no order, say
+    nothing.
+    """
+    own = look.content.serial
+    if own is None or now.settings.serial == "any":
+        return
+    for server, content in look.contents:
+        if content.serial is not None and precedes(own, content.serial) and is_other(content):
+            raise NotYet(
+                f"{names.to_text(look.zone)} has the serial {own} where it is read, and {content.serial} with other"
+                f" {what} at {server}: the one that lags is waited for (`serial: any` where they are unrelated)"
+            )
+
+
+def check_complete(look: Look) -> None:
+    """Raises NotYet where a server, or an address of one, was not asked."""
+    asked = {server.server for server in look.servers}
+    unasked = [*(names.to_text(name) for name in sorted(look.names - asked)), *look.left_out]
+    if unasked:
+        raise NotYet(f"all servers of the zone have to be seen: {unasked[0]} was not asked")
+
+
 def everywhere(look: Look, now: Now) -> Iterator[tuple[ChildServer, ZoneContent]]:
     """What each address of each server shows. Raises NotYet where one is not seen.
 
     An address to which this machine has no way is let off where the same server was seen at another.
     """
     seen = {server.server for server, _ in look.contents}
-    for name in sorted(look.names - {server.server for server in look.servers}):
-        raise NotYet(f"all servers of the zone have to be seen: {names.to_text(name)} was not asked")
+    check_complete(look)
     for server in look.servers:
         is_let_off = server.standing is Standing.UNREACHABLE and server.server in seen
         if server.content is None and not is_let_off:
@@ -123,6 +155,17 @@ def everywhere(look: Look, now: Now) -> Iterator[tuple[ChildServer, ZoneContent]
     if not look.servers:
         raise NotYet("all servers of the zone have to be seen, and none is known")
     yield from look.contents
+
+
+def is_awaited(server: ChildServer) -> bool:
+    """Whether a server that shows nothing may do so later: this machine has a way to it, and may ask it."""
+    return server.content is None and server.standing not in (Standing.UNREACHABLE, Standing.UNASKED)
+
+
+def silent(look: Look) -> frozenset[bytes]:
+    """The servers that show nothing at any address, and may do so later."""
+    seen = {server.server for server, _ in look.contents}
+    return frozenset(server.server for server in look.servers if is_awaited(server)) - seen
 
 
 def heard_of(look: Look, asked: Collection[bytes], waited: float, now: Now) -> list[str]:
@@ -136,8 +179,7 @@ def heard_of(look: Look, asked: Collection[bytes], waited: float, now: Now) -> l
         if server.server in seen or server.server not in asked:
             continue
         told = f"{server} shows nothing of the zone: {server.reason or server.trouble}"
-        patient = server.standing not in (Standing.UNREACHABLE, Standing.UNASKED)
-        if patient and waited < now.settings.looks.silent_for:
+        if is_awaited(server) and waited < now.settings.looks.silent_for:
             raise NotYet(f"the zone's servers have to be asked before a change: {told}")
         notes.append(told)
     return notes

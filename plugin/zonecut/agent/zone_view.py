@@ -21,7 +21,7 @@ from zonecut.protocol.delegation import RR, Delegation
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 
 MAX_SERVERS = 16
-MAX_ADDRESSES = 4
+MAX_ADDRESSES = 8
 """Name servers of a child zone that are looked at, and addresses of each."""
 
 _AT_ONCE = 8
@@ -114,30 +114,54 @@ async def view_zone(resolver: Resolver, zone: bytes, held: Delegation | None, *,
     a time.
     """
     named = held.ns if held is not None else ()
-    glue = held.glue if held is not None else ()
     reason = ""
     if not named:
         answer = await resolver.lookup(zone, RRType.NS)
         named = answer.rdatas
         reason = "" if named else f"the name servers of {names.to_text(zone)} are not known: {answer}"
-    view = _View(resolver, zone, glue, port)
+    view = _View(resolver, zone, () if held is None else held.glue, (), port)
     servers = await view.of(named[:MAX_SERVERS])
     more = {server for each in servers if each.content for server in each.content.ns} - set(named)
     inside = {record for each in servers if each.content for record in each.content.addresses}
     room = max(0, MAX_SERVERS - len(named))
-    further = _View(resolver, zone, tuple(inside), port)
+    further = _View(resolver, zone, tuple(inside), (), port)
     servers += await further.of(sorted(more)[:room])
     unasked = [names.to_text(server) for server in (*named[MAX_SERVERS:], *sorted(more)[room:])]
     return ZoneView(zone, tuple(servers), reason, (*unasked, *view.left_out, *further.left_out))
 
 
 async def view_servers(
-    resolver: Resolver, content: ZoneContent, delegations: Iterable[Delegation], *, port: int = 53
-) -> tuple[ChildServer, ...]:
-    """As `view_zone`, of the name servers that any of these delegations has, and of those that the zone names."""
-    records = {record for each in delegations for record in each.records}
-    records |= {RR(content.zone, RRType.NS, server) for server in content.ns} | set(content.addresses)
-    return (await view_zone(resolver, content.zone, Delegation.of(content.zone, records), port=port)).servers
+    resolver: Resolver,
+    content: ZoneContent,
+    delegations: Iterable[Delegation],
+    past: Iterable[Delegation] = (),
+    *,
+    port: int = 53,
+) -> ZoneView:
+    """The name servers that the zone names, and those that any of these delegations has, as `view_zone` does.
+
+    First come those, and their addresses, that the zone names or all of the delegations have: what one server of the
+    parent shows alone takes the place of none of them, nor does what there was in the `past`. `left_out` has such ones
+    only.
+    """
+    shown = [frozenset(each.records) for each in delegations]
+    every = frozenset().union(*shown, *(each.records for each in past))
+    firm = frozenset.intersection(*shown) if shown else frozenset[RR]()
+    firm |= {RR(content.zone, RRType.NS, server) for server in content.ns} | set(content.addresses)
+    first, others = _servers(firm), _servers(every)
+    named = (*first, *(server for server in others if server not in first))
+    view = _View(resolver, content.zone, firm, every - firm, port)
+    servers = await view.of(named[:MAX_SERVERS])
+    further = _View(resolver, content.zone, (), (), port)
+    more = {server for each in servers if each.content for server in each.content.ns} - set(named)
+    servers += await further.of(sorted(more)[: max(0, MAX_SERVERS - len(named))])
+    unasked = [names.to_text(server) for server in first[MAX_SERVERS:]]
+    return ZoneView(content.zone, tuple(servers), "", (*unasked, *view.left_out))
+
+
+def _servers(records: Iterable[RR]) -> list[bytes]:
+    """The name servers among these records, in canonical order."""
+    return sorted({record.rdata for record in records if record.rtype == RRType.NS})
 
 
 def has_route(address: str) -> bool:
@@ -152,13 +176,16 @@ def has_route(address: str) -> bool:
 
 
 class _View:
-    def __init__(self, resolver: Resolver, zone: bytes, known: Iterable[RR], port: int) -> None:
+    """Looks at servers at their addresses: those that are `known`, that are looked up, and that are `doubtful`."""
+
+    def __init__(self, resolver: Resolver, zone: bytes, known: Iterable[RR], doubtful: Iterable[RR], port: int) -> None:
         self._resolver = resolver
         self._zone = zone
         self._port = port
         self._places = asyncio.Semaphore(_AT_ONCE)
         self.left_out: list[str] = []
         self._known: Mapping[bytes, list[str]] = _by_owner(known)
+        self._doubtful: Mapping[bytes, list[str]] = _by_owner(doubtful)
 
     async def of(self, servers: Sequence[bytes]) -> list[ChildServer]:
         found = await asyncio.gather(*map(self._server, servers))
@@ -169,13 +196,14 @@ class _View:
             addresses = await self._resolver.addresses(server)
         both = (addresses.ipv4, addresses.ipv6)
         looked_up = [str(ip_address(rdata)) for answer in both if _is_believed(answer) for rdata in answer.rdatas]
-        found = list(dict.fromkeys((*self._known.get(server, ()), *looked_up)))
+        firm = list(dict.fromkeys((*self._known.get(server, ()), *looked_up)))
+        found = list(dict.fromkeys((*firm, *self._doubtful.get(server, ()))))
         if not found:
             reason = "; ".join(f"{answer.status}, {answer.verdict}: {answer.reason}" for answer in both)
             if all(map(_is_believed, both)):
                 return [ChildServer(server, "", Standing.UNASKED, f"has no address ({reason})")]
             return [ChildServer(server, "", Standing.UNKNOWN, reason)]
-        self.left_out += [f"{names.to_text(server)} ({address})" for address in found[MAX_ADDRESSES:]]
+        self.left_out += [f"{names.to_text(server)} ({address})" for address in firm[MAX_ADDRESSES:]]
         return await asyncio.gather(*(self._at(server, address) for address in found[:MAX_ADDRESSES]))
 
     async def _at(self, server: bytes, address: str) -> ChildServer:
