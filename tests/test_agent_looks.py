@@ -219,6 +219,36 @@ async def test_a_silent_server_is_waited_for_however_long_child_and_parent_diffe
     assert (await judged(monkeypatch, state, NOW + 24 * HOUR, NS_A)).waits
 
 
+@pytest.mark.parametrize(
+    ("standing", "address", "is_waited_for"),
+    [
+        (Standing.SILENT, "192.0.2.2", True),
+        (Standing.UNREACHABLE, "2001:db8::2", True),
+        (Standing.UNASKED, "", True),
+        (Standing.UNKNOWN, "", True),
+        (Standing.UNASKED, "10.0.0.1", False),
+    ],
+)
+def test_whatever_a_server_s_reason_is_to_show_nothing_it_is_waited_for(
+    standing: Standing, address: str, is_waited_for: bool
+) -> None:
+    """No address is what anybody on the way to the resolver says of a name in an insecure zone."""
+    rolled = zone("old", "new", cds=["new"])
+    seen = look(rolled, [server(NS_A, rolled), server(NS_B, None, address, standing)], [parent_server("old")])
+    assert bool(rule(seen, None, 0.0, now()).waits) is is_waited_for
+    assert not rule(seen, None, HOUR, now()).waits
+
+
+def test_a_ds_that_cannot_be_validated_is_held_against_no_newcomer() -> None:
+    read = zone("k", cds=["k"], ns=frozenset((NS_A, NS_B, NS_C)))
+    servers = [server(name, read, f"192.0.2.{place}") for place, name in enumerate((NS_A, NS_B, NS_C), 1)]
+    good = parent_server("k")
+    forged = replace(parent_server("evil", address="192.0.2.10"), verdict=Verdict.BOGUS)
+    beside, alone = (rule(look(read, servers, each), None, HOUR, now()) for each in ([good, forged], [forged]))
+    assert (beside.aim.ns_known, beside.aim.troubles) == (True, ())
+    assert (alone.aim.ns_known, alone.aim.troubles) == (False, ())
+
+
 def test_what_goes_on_is_watched_without_a_gap() -> None:
     watch = went_on(None, "x", now(NOW))
     assert went_on(watch, "x", now(NOW + 1000)).since == NOW

@@ -241,7 +241,11 @@ def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:
 
 def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
     """Servers that the parent does not have yet serve the zone, and it is secure there. Raises NotYet, Unproven."""
-    sets = {tuple(sorted(server.ds)) for server in look.parent.servers if server.ds and can_validate(server.ds)}
+    shown = [server for server in look.parent.servers if server.ds]
+    believed = [server.ds for server in shown if server.ds and _is_believed(server.verdict)]
+    if shown and not believed:
+        raise NotYet(f"the DS at the parent cannot be validated: {shown[0]} {shown[0].verdict_reason}")
+    sets = {tuple(sorted(ds)) for ds in believed if can_validate(ds)}
     if aim.ds_known and aim.delegation.ds:
         sets.add(tuple(sorted(aim.delegation.ds)))
     own = look.content

@@ -158,8 +158,11 @@ def everywhere(look: Look, now: Now) -> Iterator[tuple[ChildServer, ZoneContent]
 
 
 def is_awaited(server: ChildServer) -> bool:
-    """Whether a server that shows nothing may do so later: this machine has a way to it, and may ask it."""
-    return server.content is None and server.standing not in (Standing.UNREACHABLE, Standing.UNASKED)
+    """Whether a server that shows nothing may do so a little later: all but one that may not be asked.
+
+    That it has no address, or that there is no way to it, may be so for a moment only, or somebody's word.
+    """
+    return server.content is None and not (server.standing is Standing.UNASKED and server.address)
 
 
 def silent(look: Look) -> frozenset[bytes]:
@@ -171,7 +174,7 @@ def silent(look: Look) -> frozenset[bytes]:
 def heard_of(look: Look, asked: Collection[bytes], waited: float, now: Now) -> list[str]:
     """A sentence on each of these servers that was not heard of. Raises NotYet while it is worth waiting for it.
 
-    One to which this machine has no way, or that may not be asked, is not waited for.
+    One that may not be asked is not waited for.
     """
     seen = {server.server for server, _ in look.contents}
     notes: list[str] = []
