@@ -158,7 +158,8 @@ def test_a_server_that_is_silent_is_waited_for_and_then_noted() -> None:
         (Standing.SILENT, 599, False),
         (Standing.LAME, 599, False),
         (Standing.SILENT, 600, True),
-        (Standing.UNREACHABLE, 0, True),
+        (Standing.UNREACHABLE, 599, False),
+        (Standing.UNREACHABLE, 600, True),
     ):
         servers = [server(NS_A, ROLLED), server(NS_B, None, standing=standing)]
         ruling = judged(ROLLED, servers=servers, waited=waited)
@@ -236,6 +237,16 @@ def test_the_last_ds_goes_when_all_servers_say_so_at_two_looks(read: Shown) -> N
     assert permitted(first) is None
     assert permitted(removed(read, everywhere(read), first.watch, NOW + 59)) is None
     assert permitted(removed(read, everywhere(read), first.watch, NOW + 60)) == ()
+
+
+def test_the_last_ds_stays_where_those_of_the_parent_cannot_be_validated() -> None:
+    """One of its servers proves that there is none, and what another one shows is bogus: somebody's is not true."""
+    read = replace(UNSIGNED, cds=frozenset((DELETE,)))
+    parents = [parent_server(), parent_server("old", verdict=Verdict.BOGUS, address="192.0.2.10")]
+    watch = removed(GONE, everywhere(GONE)).watch
+    ruling = rule(look(read, everywhere(read), parents), watch, HOUR, now(NOW + 60))
+    assert permitted(ruling) is None
+    assert "cannot be validated" in ruling.waits[0]
 
 
 @pytest.mark.parametrize("read", [GONE, UNSIGNED])
