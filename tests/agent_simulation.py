@@ -153,6 +153,8 @@ class _Table:
 class Keys:
     """The zone's keys, in memory, the oldest first."""
 
+    path = Path("keys")
+
     def __init__(self) -> None:
         self._keys: list[OwnKey] = []
         self._retired: list[OwnKey] = []
@@ -180,6 +182,16 @@ class Keys:
 
     def ever(self) -> tuple[Any, ...]:
         return tuple(own.key for own in (*self._keys, *self._retired))
+
+    def is_retired(self, fingerprint: str) -> bool:
+        return any(own.fingerprint == fingerprint for own in self._retired)
+
+    def lose(self, *keys: OwnKey) -> None:
+        """Their files are not there; nobody has put them aside."""
+        self._keys = [own for own in self._keys if own not in keys]
+
+    def find_again(self, *keys: OwnKey) -> None:
+        self._keys += keys
 
     def remark(self, *_: object) -> None:
         return None

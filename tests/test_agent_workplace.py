@@ -1,6 +1,7 @@
 """Which of several announced receivers an agent talks to."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -143,7 +144,7 @@ async def test_nothing_is_published_for_the_name_servers_of_a_version_that_is_st
             return ZoneContent(CHILD, 90)
 
     world.place.source = cast(Any, Stale())
-    world.place.keys = cast(Any, SimpleNamespace(ever=tuple, all=tuple))
+    world.place.keys = cast(Any, SimpleNamespace(ever=tuple, all=lambda: (OwnKey(pair(CHILD), Path("K")),)))
     with pytest.raises(SourceError, match="serial 90"):
         await world.place.publish(replace(STATE, serial=100))
     state, hindered, wrote = await world.place.restore(replace(STATE, serial=100))

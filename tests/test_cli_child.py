@@ -11,6 +11,7 @@ from zonecut.agent.workplace import published_keys
 from zonecut.cli import main
 from zonecut.protocol import keyfiles, names
 from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.keys import UnusableKey
 
 ZONE = "child.parent.example."
 SIGNAL = "_sig0key.child.parent.example._signal.ns.operator.example."
@@ -213,7 +214,12 @@ def test_the_keys_in_use_are_the_one_that_signs_and_that_of_a_roll(household: Ho
     assert published(first.fingerprint, Roll(Stage.ADD, 0.0, second.fingerprint)) == (first, second)
     assert published(second.fingerprint, Roll(Stage.DELETE, 0.0, first.fingerprint)) == (first, second)
     assert published(second.fingerprint, Roll(Stage.UNPUBLISH, 0.0, first.fingerprint)) == (second,)
-    assert published("gone") == (third,)
+    for state in (
+        AgentState(Phase.IN_SYNC, 0.0, key="gone"),
+        AgentState(Phase.IN_SYNC, 0.0, key=first.fingerprint, roll=Roll(Stage.ADD, 0.0, "gone")),
+    ):
+        with pytest.raises(UnusableKey, match="the files of key gone are not there"):
+            published_keys(state, keys)
     assert published_keys(None, []) == ()
 
 

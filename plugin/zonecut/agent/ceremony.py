@@ -10,6 +10,7 @@ from zonecut.agent.conversation import Conversation, Inquired
 from zonecut.agent.learned import met
 from zonecut.agent.machine import Heard
 from zonecut.agent.meaning import Result
+from zonecut.agent.outlook import KEY_AWAY
 from zonecut.agent.party import Party
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.visibility import Visible, visible_at_apex, visible_below_signal
@@ -47,8 +48,23 @@ async def own_key(place: Workplace, state: AgentState) -> OwnKey | None:
     return None if state.key is None else await asyncio.to_thread(place.keys.find, state.key)
 
 
+async def key_away(place: Workplace, fingerprint: str) -> str | None:
+    """A sentence that the files of a key of ours are not there; None if the key was put aside.
+
+    The directory may not be mounted, or be restored at this moment: no other key takes the place of one that the parent
+    trusts before a person says so. Raises UnusableKey, OSError.
+    """
+    if await asyncio.to_thread(place.keys.is_retired, fingerprint):
+        return None
+    return f"the files of key {fingerprint} are not in {place.keys.path}"
+
+
 async def make_and_publish(place: Workplace, state: AgentState) -> AgentState:
-    """The step of NO_KEY: a key of ours, made if there is none, published where we can."""
+    """The step of NO_KEY: a key of ours, made if there never was one, published where we can."""
+    if state.key is not None and not await asyncio.to_thread(place.keys.all):
+        away = await key_away(place, state.key)
+        if away is not None:
+            return machine.failed(state, away, place.now(), KEY_AWAY)
     keys = await asyncio.to_thread(place.keys.ensure, place.settings.key.algorithm, place.settings.key.ttl)
     own = keys[-1]
     if own.fingerprint != state.key:

@@ -93,6 +93,11 @@ class ChildKeys:
         with self._folder.reading():
             return tuple(keyfiles.read_public(path) for path in self._folder.retired.files(self.zone))
 
+    def is_retired(self, fingerprint: str) -> bool:
+        """Whether the key with this fingerprint was put aside: only then are its files rightly not with the others."""
+        wanted = _digits(fingerprint)
+        return any(_digits(key.fingerprint()) == wanted for key in self.retired())
+
     def remark(self, own: OwnKey, now: float) -> str | None:
         """What is to be said against a key at the time `now` (seconds): its files say that it is done with."""
         if (ended := keyfiles.read_ended(own.file, now)) is None:

@@ -10,6 +10,10 @@ from enum import StrEnum
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.state import AgentState, Phase
 
+KEY_AWAY = (
+    "put the key's two files back; if they are lost for good: `zonecut child keygen --new`, then `child bootstrap`"
+)
+"""What is to be done where the key that signs cannot be used: that it is away is no word that it is done with."""
 CHECKS = 2
 """So many periods `check` without success, and what was found before does not count any more."""
 AHEAD = 60.0
@@ -56,7 +60,7 @@ def outlook(state: AgentState, settings: ChildSettings, now: float, key_trouble:
     if state.phase is not Phase.IN_SYNC:
         return Outlook(state.phase, state.reason, state.advice)
     if key_trouble is not None:
-        return Outlook(Doubt.FAILING, key_trouble, "put the key's two files back, or have another key trusted")
+        return Outlook(Doubt.FAILING, key_trouble, KEY_AWAY)
     if word_of(state) is Doubt.FAILING:
         return Outlook(Doubt.FAILING, state.reason, state.advice)
     if (told := _told_long_ago(state, settings, now)) is not None:

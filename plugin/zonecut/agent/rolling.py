@@ -4,20 +4,30 @@ At no moment is there none that the parent trusts. Each stage can be repeated, s
 """
 
 import asyncio
+from dataclasses import replace
 
 from zonecut.agent import machine, rollstate
-from zonecut.agent.ceremony import inquire, send
+from zonecut.agent.ceremony import inquire, key_away, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.machine import Heard
 from zonecut.agent.meaning import Result
+from zonecut.agent.outlook import KEY_AWAY
 from zonecut.agent.party import Party
-from zonecut.agent.state import AgentState, Stage
+from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.agent.workplace import Workplace
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import ReceiverState, RRType
+from zonecut.protocol.keys import Key
 from zonecut.protocol.keystate import state_text
 
+_AWAY = "put the key's two files back, or give the roll up: `zonecut child roll --abandon`"
 _ASK = "ask the parent's operator, or give the roll up: `zonecut child roll --abandon`"
+
+_PASSING = (Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.RATE_LIMITED)
+_DISTRUSTED = (Result.KEY_UNKNOWN, Result.KEY_PENDING, Result.KEY_FAILED, Result.MANUAL)
+"""What a receiver says that does not trust the key which signs."""
+_UNSPECIFIC = (Result.REFUSED, Result.BAD_SIGNATURE)
+"""Refusals that may have that reason, or another one."""
 
 
 async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
@@ -34,8 +44,10 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
     if state.roll.stage is Stage.UNPUBLISH:
         return await _unpublish(place, state, own)
     new = await asyncio.to_thread(place.keys.find, state.roll.other)
+    if new is None and (away := await key_away(place, state.roll.other)) is not None:
+        return rollstate.roll_failed(state, away, place.now(), _AWAY)
     if new is None:
-        reason = f"the roll is given up: the files of the new key {state.roll.other} are gone"
+        reason = f"the roll is given up: the new key {state.roll.other} was put aside"
         await place.record("agent.roll-ends", own, reason=reason)
         return rollstate.end_roll(state, reason, place.now())
     match state.roll.stage:
@@ -44,9 +56,9 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
         case Stage.ADD:
             return await _add(place, state, own, new, party)
         case Stage.ASK:
-            return await _ask(place, state, new, party)
+            return await _ask(place, state, new, party, rollstate.advance(state, Stage.WAIT, place.now()))
         case _:
-            return await _wait(place, state, own, new)
+            return await _wait(place, state, own, new, party)
 
 
 async def _overtaken(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
@@ -74,14 +86,15 @@ async def _add(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, pa
     if heard.result is Result.ACCEPTED or heard.unvouched is not None:
         # an answer that nobody vouches for decides nothing: what the receiver says of the new key does
         return rollstate.added(state, place.now(), vouched=heard.unvouched is None)
-    return _failed(place, state, heard)
+    return await _failed(place, state, heard, own, new, party)
 
 
-async def _ask(place: Workplace, state: AgentState, new: OwnKey, party: Party) -> AgentState:
+async def _ask(place: Workplace, state: AgentState, new: OwnKey, party: Party, following: AgentState) -> AgentState:
+    """Go on with `following` if the parent trusts the new key."""
     heard, word, text = await inquire(place, new, party)
     now = place.now()
     if word == ReceiverState.TRUSTED:
-        return rollstate.advance(state, Stage.WAIT, now)
+        return following
     if word == ReceiverState.UNKNOWN or heard.result is Result.KEY_UNKNOWN:
         again = rollstate.advance(state, Stage.ADD, now)
         return rollstate.roll_failed(again, "the parent does not know the new key, though it was sent", now, _ASK)
@@ -92,37 +105,52 @@ async def _ask(place: Workplace, state: AgentState, new: OwnKey, party: Party) -
     tells_none = heard.result in (Result.ACCEPTED, Result.MALFORMED, Result.UNSUPPORTED, Result.REFUSED)
     if tells_none and state.roll.vouched:
         # it tells no KeyState; that it accepted the key under a trusted signature has to do
-        return rollstate.advance(state, Stage.WAIT, now)
+        return following
     return rollstate.roll_failed(state, heard.reason, now)
 
 
-async def _wait(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey) -> AgentState:
+async def _wait(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, party: Party) -> AgentState:
+    """The parent may have forgotten the new key meanwhile: it is asked again before that one signs."""
     assert state.roll is not None
     now = place.now()
     until = state.roll.since + place.settings.key.roll_wait
     if now.time < until:
         return rollstate.sleep(state, until, now)
-    await place.record("agent.roll-signs", new, old=own.key.tag)
-    return rollstate.advance(
-        rollstate.change_key(state, new.fingerprint, now), Stage.DELETE, now, other=own.fingerprint
-    )
+    changed = rollstate.change_key(state, new.fingerprint, now)
+    signs = rollstate.advance(changed, Stage.DELETE, now, other=own.fingerprint)
+    after = await _ask(place, state, new, party, signs)
+    if after is signs:
+        await place.record("agent.roll-signs", new, old=own.key.tag)
+    return after
 
 
 async def _delete(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
     """`own` is the new key by now, and `roll.other` names the one that goes."""
+    assert state.roll is not None
+    assert state.roll.other is not None
     old = await _old(place, state)
-    if old is None:
+    key = _published(state, state.roll.other) if old is None else old.key
+    if old is None and (away := await key_away(place, state.roll.other)) is None:
         return rollstate.advance(state, Stage.UNPUBLISH, place.now())
-    record = message.delete_record(old.key.owner, RRType.KEY, old.key.rdata)
+    if key is None:
+        return rollstate.roll_failed(state, away or "", place.now(), KEY_AWAY)
+    record = message.delete_record(key.owner, RRType.KEY, key.rdata)
     heard = await send(place, own, party, (record,))
-    await place.record("agent.roll-delete", own, old=old.key.tag, result=heard.result.value, reason=heard.reason)
+    await place.record("agent.roll-delete", own, old=key.tag, result=heard.result.value, reason=heard.reason)
     if heard.result is Result.ACCEPTED or (heard.unvouched is not None and await _is_gone(place, old, party)):
         return rollstate.advance(state, Stage.UNPUBLISH, place.now())
-    return _failed(place, state, heard)
+    return await _failed(place, state, heard, own, old, party)
 
 
-async def _is_gone(place: Workplace, old: OwnKey, party: Party) -> bool:
+def _published(state: AgentState, fingerprint: str) -> Key | None:
+    """The public half of a key of ours whose files are not there."""
+    return next((key for key in map(Key.from_text, state.published) if key.fingerprint() == fingerprint), None)
+
+
+async def _is_gone(place: Workplace, old: OwnKey | None, party: Party) -> bool:
     """Whether the receiver says, so that it can be believed, that it does not know a key any more."""
+    if old is None:
+        return False
     _, word, _ = await inquire(place, old, party)
     return word == ReceiverState.UNKNOWN
 
@@ -148,9 +176,43 @@ async def _old(place: Workplace, state: AgentState) -> OwnKey | None:
     return await asyncio.to_thread(place.keys.find, state.roll.other)
 
 
-def _failed(place: Workplace, state: AgentState, heard: Heard) -> AgentState:
+async def without_upload(place: Workplace, state: AgentState, party: Party) -> AgentState | None:
+    """Where the key that signs is to be uploaded in the midst of a roll: go on with the roll's other key instead, if
+    the parent trusts that one, which an upload would evict. None if it does not, or there is none."""
+    if state.roll is None or state.roll.other in (None, state.key) or (other := await _old(place, state)) is None:
+        return None
+    asked, word, _ = await inquire(place, other, party)
+    if word == ReceiverState.TRUSTED:
+        await place.record("agent.roll-turns", other, old=state.key, reason=state.reason)
+        reason = f"{state.reason}; the parent trusts key {other.key.tag}, which signs from now on"
+        turned = rollstate.turn(replace(state, uploaded=True, doubted=False), place.now())
+        return machine.move(turned, Phase.TRUSTED, reason, place.now())
+    if word is None and asked.result in _PASSING:
+        return machine.failed(state, asked.reason, place.now())
+    return None
+
+
+async def _failed(
+    place: Workplace, state: AgentState, heard: Heard, own: OwnKey, other: OwnKey | None, party: Party
+) -> AgentState:
+    """`other` is the key of the roll that does not sign: if the parent trusts that one alone, it signs from now on."""
+    if other is not None and await _is_distrusted(place, heard, own, party):
+        asked, word, _ = await inquire(place, other, party)
+        if word == ReceiverState.TRUSTED:
+            await place.record("agent.roll-turns", other, old=own.key.tag, reason=heard.reason)
+            reason = f"{heard.reason}; the parent trusts key {other.key.tag}, which signs from now on"
+            return rollstate.roll_failed(rollstate.turn(state, place.now()), reason, place.now())
+        if word is None and asked.result in _PASSING:
+            return rollstate.roll_failed(state, heard.reason, place.now(), _ASK)
     now = place.now()
     if heard.result is Result.KEY_UNKNOWN:
         return machine.forgotten(rollstate.end_roll(state, heard.reason, now), heard.reason, now)
-    patient = heard.result in (Result.SILENT, Result.UNBELIEVABLE, Result.FAILED, Result.RATE_LIMITED)
-    return rollstate.roll_failed(state, heard.reason, now, "" if patient else _ASK)
+    return rollstate.roll_failed(state, heard.reason, now, "" if heard.result in _PASSING else _ASK)
+
+
+async def _is_distrusted(place: Workplace, heard: Heard, own: OwnKey, party: Party) -> bool:
+    """Whether the parent does not trust the key that signs; it is asked where the refusal alone does not say so."""
+    if heard.result in _DISTRUSTED:
+        return True
+    said = heard.result if heard.unvouched is None else heard.unvouched
+    return said in (*_DISTRUSTED, *_UNSPECIFIC) and await _is_gone(place, own, party)

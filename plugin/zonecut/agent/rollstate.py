@@ -61,6 +61,18 @@ def change_key(state: AgentState, fingerprint: str, now: Now) -> AgentState:
     return replace(state, key=fingerprint, key_since=now.time)
 
 
+def turn(state: AgentState, now: Now) -> AgentState:
+    """The parent trusts the other key of the roll, and not the one that signs: they change places.
+
+    Where the other one is the new one, the one that signed goes; where it was to go, the roll begins anew under it.
+    """
+    assert state.roll is not None
+    assert state.roll.other is not None
+    assert state.key is not None
+    stage = Stage.ADD if state.roll.stage in (Stage.DELETE, Stage.UNPUBLISH) else Stage.DELETE
+    return advance(change_key(state, state.roll.other, now), stage, now, other=state.key)
+
+
 def end_roll(state: AgentState, reason: str, now: Now) -> AgentState:
     return replace(state, roll=None, reason=reason, next_at=now.time, attempts=0)
 

@@ -83,13 +83,19 @@ class Parent:
 
 
 def published_keys(state: AgentState | None, keys: Sequence[OwnKey]) -> tuple[OwnKey, ...]:
-    """Those of our keys, the oldest first, that belong into the zone: the one that signs, and the other of a roll."""
+    """Those of our keys, the oldest first, that belong into the zone: the one that signs, and the other of a roll.
+
+    Raises UnusableKey where the files of one of these are not there: its KEY is not to go from the zone for that.
+    """
     if state is None or state.key is None:
         return tuple(keys[-1:])
     current = {state.key}
     if state.roll is not None and state.roll.other is not None and state.roll.stage is not Stage.UNPUBLISH:
         current.add(state.roll.other)
-    return tuple(own for own in keys if own.fingerprint in current) or tuple(keys[-1:])
+    if away := current.difference(own.fingerprint for own in keys):
+        gone = ", ".join(sorted(away))
+        raise UnusableKey(f"the files of key {gone} are not there: `child bootstrap` has another key take its place")
+    return tuple(own for own in keys if own.fingerprint in current)
 
 
 class Left(Exception):
@@ -238,6 +244,8 @@ class Workplace:
         """As `publish_again`, and whether anything was written, which not all servers may have yet."""
         try:
             keys = published_keys(state, await asyncio.to_thread(self.keys.all))
+            if not keys:
+                return state, (), False
             state, rival = await self._meet(state, keys)
             if rival is not None and not _is_put_back(state):
                 return state, (rival,), False

@@ -8,14 +8,14 @@ import structlog
 
 from zonecut.agent import machine, pacing, rollstate
 from zonecut.agent.backoff import pause
-from zonecut.agent.ceremony import STEPS, ask, make_and_publish, own_key
+from zonecut.agent.ceremony import STEPS, ask, key_away, make_and_publish, own_key
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.keeping import keep
 from zonecut.agent.learned import learn
-from zonecut.agent.outlook import word_of
+from zonecut.agent.outlook import KEY_AWAY, word_of
 from zonecut.agent.party import NoParty, Party
-from zonecut.agent.rolling import roll
+from zonecut.agent.rolling import roll, without_upload
 from zonecut.agent.source import SourceError
 from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.agent.workplace import Left, Parent, Workplace
@@ -299,7 +299,10 @@ class ZoneAgent:
         if does is Phase.NO_KEY or (own is None and state.key is None):
             return await make_and_publish(place, state)
         if own is None:
-            reason = f"the files of key {state.key} are gone: a new one is made, and has to be trusted first"
+            assert state.key is not None
+            if (away := await key_away(place, state.key)) is not None:
+                return machine.failed(state, away, place.now(), KEY_AWAY)
+            reason = f"key {state.key} was put aside: another one has to be trusted first"
             return machine.key_lost(state, reason, place.now())
         if not parent.party.believable(place.settings.parent):
             advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
@@ -321,6 +324,9 @@ class ZoneAgent:
             if asked.does is not state.does or (state.phase is not Phase.HELD and asked.next_at > place.clock()):
                 return asked
             state = asked
+        is_to_upload = state.does is Phase.BOOTSTRAPPING and not state.uploaded
+        if is_to_upload and (other := await without_upload(place, state, party)) is not None:
+            return other
         if state.does in STEPS:
             return await STEPS[state.does](place, state, own, party)
         if rollstate.roll_is_due(state, place.now()):

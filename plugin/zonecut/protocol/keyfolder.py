@@ -51,8 +51,14 @@ class KeyFolder:
             yield
 
     def files(self, owner: bytes) -> list[Path]:
-        """The `.key` files of an owner name, sorted."""
-        return sorted(path for path in self.path.glob("K*.key") if path.name.startswith(f"{file_prefix(owner)}+"))
+        """The `.key` files of an owner name, sorted; none where there is no directory."""
+        prefix = f"{file_prefix(owner)}+"
+        try:
+            # `glob` takes a directory that may not be read for an empty one
+            found = [path for path in self.path.iterdir() if path.name.startswith(prefix) and path.suffix == ".key"]
+        except FileNotFoundError:
+            return []
+        return sorted(found)
 
     def new_pair(self, owner: bytes, algorithm: int, ttl: int | None = None) -> tuple[Path, KeyPair]:
         """A new key with the path of its `.key` file; `ttl`, in seconds, is written into the record there."""
