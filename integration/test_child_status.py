@@ -1,8 +1,9 @@
 """What `zonecut child status` says when something is down, missing, refused or bogus: never that all is well."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ def test_whatever_is_away_it_is_not_said_to_be_in_sync(tmp_path: Path) -> None:
                 assert reason in told["reason"], what
                 assert world.agent.log_events("agent.state")[-1]["phase"] == "failing"
             assert becomes(world, "in-sync")["attempts"] == 0, what
+        with closing(sqlite3.connect(world.agent.directory / "zonecut.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert "the store cannot be written" in status(world, code=1)["reason"]
+            other.execute("ROLLBACK")
+        assert becomes(world, "in-sync")["attempts"] == 0
         hidden = key.with_suffix(".hidden")
         key.rename(hidden)
         assert str(key) in status(world, code=1)["reason"]

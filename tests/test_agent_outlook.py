@@ -54,6 +54,12 @@ def test_what_failed_and_works_again_is_in_sync_and_no_failure_is_told_any_more(
     assert told.advice == ""
 
 
+def test_where_no_agent_could_keep_what_it_finds_nothing_is_in_sync() -> None:
+    told = outlook(WELL, SETTINGS, NOW + 1, store_trouble="the disk is full")
+    assert told.word is Doubt.FAILING
+    assert told.reason == "nothing is sent or noted, since the store cannot be written: the disk is full"
+
+
 def test_a_key_that_is_not_there_is_no_success() -> None:
     told = of(WELL, 1, "the files of key AAAA are gone")
     assert (told.word, told.reason) == (Doubt.FAILING, "the files of key AAAA are gone")

@@ -1,12 +1,14 @@
 """What agents remember: one document a zone, replaced only by who has seen the last one."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zonecut.store import Store, StoreConflict, StoredAgent
+from zonecut.store import Store, StoreConflict, StoredAgent, StoreUnavailable, thread
 
 CHILD = b"\x05child\x07example\x00"
 FIRST = StoredAgent(CHILD, 0, "no-key", {"reason": "begins"}, 0.0)
@@ -50,3 +52,19 @@ async def test_a_zone_can_be_forgotten_and_begun_anew(tmp_path: Path) -> None:
         await store.agents.forget(CHILD)
         assert await store.agents.get(CHILD) is None
         assert (await store.agents.put(FIRST)).version == 1
+
+
+async def test_whether_a_document_could_be_kept_is_found_out_without_changing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "LOCK_PATIENCE", 0.1)
+    async with _open(tmp_path) as store:
+        written = await store.agents.put(FIRST)
+        await store.agents.try_to_write()
+        with closing(sqlite3.connect(tmp_path / "zonecut.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.agents.try_to_write()
+            other.execute("ROLLBACK")
+        await store.agents.try_to_write()
+        assert await store.agents.get(CHILD) == written

@@ -24,7 +24,7 @@ class Doubt(StrEnum):
     """Why a zone that was found in sync is not said to be."""
 
     FAILING = "failing"
-    """The last attempt failed: at reading the zone, at the parent, at the key or at its roll."""
+    """The last attempt failed, at reading the zone, at the parent, at the key or at its roll, or could not be kept."""
     STALE = "stale"
     """There was no success for `CHECKS` periods: no agent runs, or it does not get that far."""
 
@@ -52,15 +52,25 @@ def word_of(state: AgentState) -> Phase | Doubt:
     return Doubt.FAILING if state.phase is Phase.IN_SYNC and state.attempts else state.phase
 
 
-def outlook(state: AgentState, settings: ChildSettings, now: float, key_trouble: str | None = None) -> Outlook:
+def outlook(
+    state: AgentState,
+    settings: ChildSettings,
+    now: float,
+    key_trouble: str | None = None,
+    store_trouble: str | None = None,
+) -> Outlook:
     """How the zone does at `now`, in seconds since the epoch.
 
-    `key_trouble` says why the key that signs cannot be used, where somebody has looked.
+    `key_trouble` says why the key that signs cannot be used, `store_trouble` why no agent can keep what it finds, where
+    somebody has looked.
     """
     if state.phase is not Phase.IN_SYNC:
         return Outlook(state.phase, state.reason, state.advice)
     if key_trouble is not None:
         return Outlook(Doubt.FAILING, key_trouble, KEY_AWAY)
+    if store_trouble is not None:
+        reason = f"nothing is sent or noted, since the store cannot be written: {store_trouble}"
+        return Outlook(Doubt.FAILING, reason, "have it written again: what was in sync before may have changed since")
     if word_of(state) is Doubt.FAILING:
         return Outlook(Doubt.FAILING, state.reason, state.advice)
     if (told := _told_long_ago(state, settings, now)) is not None:

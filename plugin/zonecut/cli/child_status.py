@@ -1,7 +1,9 @@
 """`zonecut child status`: where the agents of the child zones stand."""
 
+import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from zonecut.agent.outlook import Outlook
     from zonecut.agent.state import AgentState
     from zonecut.config import ChildSection, Loaded
-    from zonecut.store import Store
+    from zonecut.store import Store, StoredAgent
 
 _NOBODY = "no agent has looked after this zone yet"
 _BEGIN = "zonecut serve, or zonecut child bootstrap"
@@ -33,7 +35,8 @@ def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None,
 
     A zone that was in sync is `failing` where the last attempt failed (its server, the resolver, the parent or the
     receiver is away, the private key cannot be read, a roll is refused), and `stale` without success for two periods of
-    `check`, as where no daemon runs. It is `held`, with the reason, where it is bogus.
+    `check`, as where no daemon runs. It is `failing`, too, where the store cannot be written (a full disk, a lock that
+    somebody holds): nothing is sent then. It is `held`, with the reason, where it is bogus.
 
     Exit code 0: all are in sync. 3: a zone is not in sync with its parent. 1: whether one is, is not known.
 
@@ -57,18 +60,48 @@ async def seen(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[
     if not session.has_store(loaded):
         return dict.fromkeys(section.apex for section in sections)
     async with session.open_store(loaded) as store:
-        return {section.apex: await _seen_of(loaded, section, store) for section in sections}
+        stored = {section.apex: await store.agents.get(section.apex) for section in sections}
+        trouble = await _store_trouble(loaded, store) if any(stored.values()) else None
+    return {section.apex: _seen_of(loaded, section, stored[section.apex], trouble) for section in sections}
 
 
-async def _seen_of(loaded: "Loaded", section: "ChildSection", store: "Store") -> Seen | None:
+def _seen_of(
+    loaded: "Loaded", section: "ChildSection", stored: "StoredAgent | None", store_trouble: str | None
+) -> Seen | None:
     from zonecut.agent.outlook import outlook
     from zonecut.agent.state import AgentState
 
-    stored = await store.agents.get(section.apex)
     if stored is None:
         return None
     state = AgentState.from_json(stored.document)
-    return Seen(state, outlook(state, section.settings(), time.time(), _key_trouble(loaded, section, state)))
+    key_trouble = _key_trouble(loaded, section, state)
+    return Seen(state, outlook(state, section.settings(), time.time(), key_trouble, store_trouble))
+
+
+async def _store_trouble(loaded: "Loaded", store: "Store") -> str | None:
+    """Why an agent could keep nothing now; None if it could, or if that cannot be told from here."""
+    from zonecut.store import StoreUnavailable
+
+    if store.elsewhere is not None or _is_for_others(loaded):
+        return None
+    try:
+        await store.agents.try_to_write()
+    except StoreUnavailable as error:
+        return error.reason
+    return None
+
+
+def _is_for_others(loaded: "Loaded") -> bool:
+    """Whether the store is a file that this user may only read: the daemon's may write it all the same."""
+    from sqlalchemy import make_url
+
+    url = make_url(loaded.configuration.store.url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    # it is not opened: to close it would end the locks that this process has on it
+    path = Path(url.database)
+    is_mounted_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return not (os.access(path, os.W_OK) or is_mounted_read_only or path.stat().st_uid == os.geteuid())
 
 
 def _key_trouble(loaded: "Loaded", section: "ChildSection", state: "AgentState") -> str | None:

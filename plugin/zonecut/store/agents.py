@@ -54,6 +54,10 @@ class AgentTable:
         """
         return await self._thread.write(self._put, agent)
 
+    async def try_to_write(self) -> None:
+        """Write something that changes nothing. Raises StoreUnavailable where no document could be kept now, either."""
+        await self._thread.write(_write_nothing, None)
+
     async def forget(self, zone: bytes) -> None:
         """Remove the document of a zone. Raises StoreUnavailable."""
         await self._thread.write(self._forget, zone)
@@ -86,6 +90,12 @@ class AgentTable:
         for zone in zones:
             connection.execute(delete(_TABLE).where(_TABLE.c.zone == zone))
         return [None] * len(zones)
+
+
+def _write_nothing(connection: Connection, tries: Sequence[None]) -> Sequence[None]:
+    # a row that nobody waits for, and that a full disk refuses like any other
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+    return tries
 
 
 def _from_row(row: Row[Any]) -> StoredAgent:
