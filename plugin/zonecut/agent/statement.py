@@ -102,8 +102,8 @@ def names_key(zone: bytes, ds: bytes, dnskey: bytes) -> bool:
 
 
 def algorithm_of(ds: bytes) -> int:
-    """The algorithm of the key that a DS names."""
-    return ds[2]
+    """The algorithm of the key that a DS names; 0, which no key has, where the record is too short to name one."""
+    return ds[2] if len(ds) > _DS_HEAD.size else 0
 
 
 def is_delete(content: ZoneContent) -> bool:

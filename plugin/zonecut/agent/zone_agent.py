@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import machine, pacing, rollstate
+from zonecut.agent import defects, machine, pacing, rollstate
 from zonecut.agent.backoff import pause
 from zonecut.agent.ceremony import STEPS, ask, key_away, make_and_publish, own_key
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
+from zonecut.agent.defects import defect
 from zonecut.agent.keeping import keep
 from zonecut.agent.learned import learn
 from zonecut.agent.outlook import KEY_AWAY, word_of
@@ -222,7 +223,11 @@ class ZoneAgent:
                     state = machine.readable(state, self.place.now())
                 self._cannot_read = False
             except SourceError as error:
-                state = await self._unreadable(state, error)
+                # what somebody told us is not forgotten because the server was busy
+                self._poll_at = min(self._poll_at, self.place.monotonic() + self.place.settings.retry_first)
+                state = await self._unreadable(state, error.reason)
+            except Exception as error:
+                state = await self._unreadable(state, defect(self.zone, error))
         if self._has_news:
             state = await self._with_news(state)
         if state.next_at <= self.place.clock():
@@ -252,15 +257,13 @@ class ZoneAgent:
         self._seen, self._mark = seen, mark
         return before is None or seen != before
 
-    async def _unreadable(self, state: AgentState, error: SourceError) -> AgentState:
+    async def _unreadable(self, state: AgentState, reason: str) -> AgentState:
         """The zone cannot be looked at: nobody is to take it for in sync meanwhile."""
-        _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=error.reason)
-        # what somebody told us is not forgotten because the server was busy
-        self._poll_at = min(self._poll_at, self.place.monotonic() + self.place.settings.retry_first)
+        _log.warning("agent.unreadable", zone=names.to_text(self.zone), reason=reason)
         if state.phase is not Phase.IN_SYNC or state.attempts:
             return state
         self._cannot_read = True
-        failing = machine.failed(state, _cannot_be_read(error), self.place.now())
+        failing = machine.failed(state, _cannot_be_read(reason), self.place.now())
         await self.save(failing)
         _tell(self.zone, state, failing)
         return failing
@@ -281,11 +284,15 @@ class ZoneAgent:
             return replace(waits, attempts=1, reason=str(left))
         except SourceError as error:
             self._cannot_read = True
-            return machine.failed(state, _cannot_be_read(error), place.now())
+            return machine.failed(state, _cannot_be_read(error.reason), place.now())
         except BackendError as error:
             return machine.failed(state, f"the zone's server: {error.reason}", place.now())
         except (UnusableKey, OSError) as error:
             return machine.failed(state, str(error), place.now())
+        except StoreError:
+            raise
+        except Exception as error:
+            return machine.failed(state, defect(self.zone, error), place.now(), defects.ADVICE)
 
     async def _act(self, state: AgentState) -> AgentState:
         """The step of the phase. Raises NoParty, Left, SourceError, BackendError, UnusableKey, OSError."""
@@ -371,8 +378,8 @@ class ZoneAgent:
         return await roll(place, state, own, parent.party)
 
 
-def _cannot_be_read(error: SourceError) -> str:
-    return f"the zone cannot be read: {error.reason}"
+def _cannot_be_read(reason: str) -> str:
+    return f"the zone cannot be read: {reason}"
 
 
 def _tell(zone: bytes, before: AgentState, after: AgentState) -> None:

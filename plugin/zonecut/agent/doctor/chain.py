@@ -14,6 +14,7 @@ from zonecut.agent.doctor.delegation import SEEN_BY_NOBODY
 from zonecut.agent.doctor.findings import Finding, Severity, listed
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination
+from zonecut.agent.statement import algorithm_of
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import rdata_text
 from zonecut.resolve import can_validate, check_dnskey_rrset
@@ -108,11 +109,11 @@ def _each(seen: Examination, records: Collection[bytes], contents: Collection[Zo
         text = rdata_text(RRType.DS, ds)
         # who asks for it by CDS publishes it before its key (RFC 6781 section 4.1.2)
         severity = Severity.NOTE if all(ds in (content.cds or ()) for content in contents) else Severity.WARNING
-        if not all(_signs(seen, rrset, ds[2]) for rrset in rrsets):
+        if not all(_signs(seen, rrset, algorithm_of(ds)) for rrset in rrsets):
             yield Finding(
                 Tag.DS_ALGORITHM_SIGNS_NOTHING,
                 Severity.WARNING,
-                f"DS {text}: algorithm {ds[2]} does not sign the DNSKEY records",
+                f"DS {text}: algorithm {algorithm_of(ds)} does not sign the DNSKEY records",
                 "a validator that knows no other algorithm, or holds to RFC 4035 section 2.2, answers SERVFAIL",
                 "sign with that algorithm as well, or have this DS removed",
             )
