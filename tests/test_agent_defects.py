@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -9,8 +10,9 @@ from agent_simulation import HOUR, Said, Simulation, living
 from zonecut.agent import keeping
 from zonecut.agent.defects import ADVICE
 from zonecut.agent.outlook import Doubt, word_of
-from zonecut.agent.state import Phase
+from zonecut.agent.state import DamagedState, Phase
 from zonecut.agent.statement import algorithm_of
+from zonecut.cli.child_work import work
 from zonecut.protocol.codepoints import ReceiverState
 
 TRUSTED = Said(word=ReceiverState.TRUSTED)
@@ -61,3 +63,20 @@ async def test_a_defect_of_a_look_at_the_zone_does_not_end_the_task() -> None:
 @pytest.mark.parametrize("ds", [b"", b"\0", b"\0\1", b"\0\1\15", b"\0\1\15\2"])
 def test_a_ds_that_is_too_short_names_no_algorithm(ds: bytes) -> None:
     assert algorithm_of(ds) == 0
+
+
+async def test_a_state_that_is_damaged_is_left_as_it_is_until_a_person_begins_anew() -> None:
+    async with in_sync() as simulation:
+        stored = simulation.table.stored
+        assert stored is not None
+        damaged = replace(stored, document={**stored.document, "phase": "from-the-future"})
+        simulation.table.stored = damaged
+        simulation.restart()
+        with pytest.raises(DamagedState):
+            await simulation.serve(HOUR)
+        assert "from-the-future" in (simulation.agent.trouble or "")
+        assert (simulation.table.stored, simulation.life.messages) == (damaged, [])
+        with pytest.raises(DamagedState):
+            await work(simulation.agent, lambda state: state, lambda _: False, lambda _: None)
+        begun = await work(simulation.agent, lambda state: state, lambda _: False, lambda _: None, anew=True)
+        assert (begun.phase, simulation.table.stored.version) == (Phase.NO_KEY, damaged.version + 1)

@@ -9,7 +9,7 @@ from zonecut.agent.backoff import Courtesy, pause
 from zonecut.agent.machine import Heard, Now
 from zonecut.agent.meaning import Result
 from zonecut.agent.settings import ChildSettings, KeySettings, PrimarySettings
-from zonecut.agent.state import AgentState, Phase, Stage, Watch
+from zonecut.agent.state import AgentState, DamagedState, Phase, Stage, Watch
 from zonecut.protocol.codepoints import ReceiverState
 
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"))
@@ -248,6 +248,23 @@ def test_the_document_in_the_store_gives_the_same_state() -> None:
 
 def test_a_document_of_an_older_version_has_defaults_for_what_it_does_not_know() -> None:
     assert AgentState.from_json({"phase": "asking", "since": 1.0}) == AgentState(Phase.ASKING, 1.0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"phase": "from-the-future"},
+        {"next_at": None},
+        {"serial": "abc"},
+        {"watch": {"subject": "x"}},
+        {"roll": []},
+        {"announced": 7},
+        {"attempts": None},
+    ],
+)
+def test_a_document_that_is_damaged_or_a_newer_versions_is_told_as_that(damage: dict[str, object]) -> None:
+    with pytest.raises(DamagedState, match="what is kept of the zone is damaged, or a newer version's"):
+        AgentState.from_json({**state(Phase.IN_SYNC).to_json(), **damage})
 
 
 def test_pauses_double_up_to_the_longest_and_are_spread() -> None:

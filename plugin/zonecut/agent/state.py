@@ -6,6 +6,11 @@ from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 from zonecut.agent.caches import Sight
+from zonecut.store import StoreError
+
+
+class DamagedState(StoreError):
+    """The document in the store is none of a state that this version knows; it stays as it is."""
 
 
 class Phase(StrEnum):
@@ -137,6 +142,8 @@ def _shifted(timed: _Timed, seconds: float) -> _Timed:
 
 WATCHES = ("watch", "disagreement", "silence")
 _LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
+
+_NUMBERS = ("attempts", "talks", "unheeded", "serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +277,14 @@ class AgentState:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "AgentState":
-        """The state in such a document; what an older version did not know has its default."""
+        """The state in such a document; what an older version did not know has its default. Raises DamagedState."""
+        try:
+            return cls._from_json(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedState(f"what is kept of the zone is damaged, or a newer version's: {error!r}") from None
+
+    @classmethod
+    def _from_json(cls, document: Mapping[str, Any]) -> "AgentState":
         known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         known["phase"] = Phase(known["phase"])
         known["resumes"] = None if known.get("resumes") is None else Phase(known["resumes"])
@@ -280,4 +294,11 @@ class AgentState:
         known["sights"] = tuple(map(Sight.from_json, known.get("sights", ())))
         for name in WATCHES:
             known[name] = None if known.get(name) is None else Watch.from_json(known[name])
-        return cls(**known)
+        state = cls(**known)
+        for field in fields(cls):
+            value = getattr(state, field.name)
+            # what may not be known, or has not been, is None by default
+            is_right = isinstance(value, int | float) or (value is None and field.default is None)
+            if field.name in (*cls.MOMENTS, *_NUMBERS) and not is_right:
+                raise ValueError(f"{field.name}: {value!r} is no number")
+        return state

@@ -58,7 +58,7 @@ async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -
             if not as_json:
                 output.say(f"{state.phase.value}: {state.reason}")
 
-        state = await child_work.work(agent, begin, lambda state: state.phase in before, tell)
+        state = await child_work.work(agent, begin, lambda state: state.phase in before, tell, anew=True)
     if not as_json and state.advice:
         output.say_block(state.advice)
     return state

@@ -41,15 +41,18 @@ async def work(
     begin: "Callable[[AgentState], AgentState]",
     goes_on: "Callable[[AgentState], bool]",
     tell: "Callable[[AgentState], None]",
+    *,
+    anew: bool = False,
 ) -> "AgentState":
     """Change where the zone stands by `begin`, then take the steps that are due while `goes_on`; `tell` sees each.
+    With `anew`, what is kept and damaged is given up for a new beginning.
 
     A daemon beside it may take some of the steps, or all. Raises StoreConflict when it was always faster before the
     beginning, StoreUnavailable, and whatever `begin` raises.
     """
     from zonecut.store import StoreConflict
 
-    state = await _begin(agent, begin)
+    state = await _begin(agent, begin, anew)
     for _ in range(MAX_STEPS):
         if not goes_on(state) or state.next_at > time.time():
             break
@@ -63,18 +66,28 @@ async def work(
     return state
 
 
-async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]") -> "AgentState":
+async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]", anew: bool) -> "AgentState":
     from zonecut.store import StoreConflict
 
     for _ in range(CONFLICTS - 1):
         try:
-            return await _begin_once(agent, begin)
+            return await _begin_once(agent, begin, anew)
         except StoreConflict:
             agent.reload()
-    return await _begin_once(agent, begin)
+    return await _begin_once(agent, begin, anew)
 
 
-async def _begin_once(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]") -> "AgentState":
-    state = begin(await agent.load())
+async def _begin_once(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]", anew: bool) -> "AgentState":
+    state = begin(await (_load_or_begin(agent) if anew else agent.load()))
     await agent.save(state)
     return state
+
+
+async def _load_or_begin(agent: "ZoneAgent") -> "AgentState":
+    from zonecut.agent import machine
+    from zonecut.agent.state import DamagedState
+
+    try:
+        return await agent.load()
+    except DamagedState:
+        return machine.begin(agent.place.now())
