@@ -25,6 +25,9 @@ from zonecut.resolve.delegation import rcode_text
 _PATIENCE = 30.0
 """Seconds for each message of a transfer."""
 
+_WHOLE = 20
+"""A transfer as a whole ends within so many times that: one that drips would keep others from being looked at."""
+
 _TRIES = 4
 _MAX_UNSIGNED = 99
 """Messages of a transfer in a row that may be without TSIG (RFC 8945 section 5.3.1)."""
@@ -84,6 +87,7 @@ class TransferSource:
         """Have a transfer taken in until it is done. Raises SourceError and StartOver."""
         what = f"{qtype.text} of {names.to_text(self._zone)} from {self._primary}"
         writer: asyncio.StreamWriter | None = None
+        ends = asyncio.get_running_loop().time() + _WHOLE * self._patience
         try:
             async with asyncio.timeout(self._patience):
                 reader, writer = await asyncio.open_connection(*self._primary.server)
@@ -91,6 +95,8 @@ class TransferSource:
                 put(writer, stream.request(self._zone, qtype, serial))
                 await writer.drain()
             while not incoming.done:
+                if asyncio.get_running_loop().time() > ends:
+                    raise SourceError(f"{what}: did not end within {_WHOLE * self._patience:g} s")
                 async with asyncio.timeout(self._patience):
                     envelope = await stream.receive()
                 if envelope.rcode != Rcode.NOERROR:
