@@ -224,5 +224,6 @@ async def _comes_through(simulation: Simulation) -> None:
     life.cannot_read, life.cannot_keep, life.manner = lambda: False, lambda: None, trusting
     life.content = ZoneContent(CHILD, 2**20, (names.from_text("ns4.other.example."),))
     simulation.agent.changed()
-    await simulation.serve(900)
+    # what was in vain for hours is asked about and sent again after the longest pause, each
+    await simulation.serve(2 * life.settings.retry_longest)
     assert life.count("update", since=began) >= 1
