@@ -109,29 +109,40 @@ async def test_a_clock_that_is_fast_at_a_start_retires_no_key(tmp_path: Path, mo
     clock, passed = Clock(), Clock()
     await shared.open()
 
-    async def run(seconds: float) -> set[bytes]:
-        """A process that begins anew; the KEY records that are there in the end."""
+    async def records() -> set[bytes]:
+        held = {rrset.rtype: rrset.rdatas for rrset in await shared.read_rrsets([TARGET])}
+        return set(held[RRType.KEY])
+
+    async def run(seconds: float, awaited: set[bytes] | None = None) -> set[bytes]:
+        """A process that begins anew; the KEY records that are there in the end, or as soon as they are those awaited.
+
+        In 0.3 s it looks many times at what it publishes, and does nothing.
+        """
         publisher = Publisher(shared, identities, OURS, publish=True, clock=clock, monotonic=passed)
         running = asyncio.create_task(publisher.run())
         await asyncio.sleep(0.3)
         passed.now += seconds
-        await asyncio.sleep(0.3)
+        if awaited is None:
+            await asyncio.sleep(0.3)
+        else:
+            async with asyncio.timeout(10):
+                while await records() != awaited:
+                    await asyncio.sleep(0.05)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        held = {rrset.rtype: rrset.rdatas for rrset in await shared.read_rrsets([TARGET])}
-        return set(held[RRType.KEY])
+        return await records()
 
-    await run(0)
+    await run(0, {identities.of(TARGET).current.key.rdata})
     old = identities.of(TARGET).current
     new = identities.begin_roll(TARGET, 600).coming
     assert new is not None
     identities.refresh()
     both = {old.key.rdata, new.key.rdata}
-    assert await run(0) == both
+    assert await run(0, both) == both
     clock.now += 9000
     assert await run(599) == both
     clock.now -= 9000
     assert await run(700) == both
     assert identities.signer(TARGET, clock()) == old
     clock.now += 9000
-    assert await run(601) == {new.key.rdata}
+    assert await run(601, {new.key.rdata}) == {new.key.rdata}
