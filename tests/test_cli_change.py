@@ -224,7 +224,7 @@ def test_what_is_accepted_and_not_yet_applied_is_shown(house: House) -> None:
     number = recorded(house, now_held(), LESS, ChangeState.ACCEPTED)
     ended = house.zonecut("delegation", "show", "child.sig0.test.")
     assert ended.code == 0
-    assert f"; change {number} of child.sig0.test. is accepted and not yet applied, for 0 s" in ended.out
+    assert f"; change {number} of child.sig0.test. is accepted and not yet applied, for " in ended.out
     assert "; - ns2.child.sig0.test. A 9.9.9.9" in ended.out
     document = house.zonecut("delegation", "show", "child.sig0.test.", "--json").document
     assert (document["unsettled"]["id"], document["applied_change"]) == (number, number - 1)
