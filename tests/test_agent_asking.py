@@ -13,6 +13,7 @@ from agent_support import CHILD, pair
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.meaning import Result
+from zonecut.agent.outlook import Doubt, word_of
 from zonecut.agent.state import Phase, Roll, Stage
 from zonecut.protocol.codepoints import ReceiverState
 
@@ -314,6 +315,26 @@ async def test_a_clock_that_is_wrong_for_a_day_is_no_reason_to_be_deaf_for_an_ho
         receiver.refusing = None
         await simulation.run(5)
         assert (await simulation.state()).phase is Phase.IN_SYNC
+
+
+# A roll that waits
+
+
+async def test_a_zone_that_cannot_be_read_is_not_in_sync_because_a_roll_waits() -> None:
+    async with living(saying(Said(), TRUSTED), lambda: True, phase=Phase.IN_SYNC) as simulation:
+        other = simulation.keys.make()
+        roll = Roll(Stage.WAIT, simulation.life.clock(), other.fingerprint)
+        now = simulation.life.clock()
+        await simulation.put(Phase.IN_SYNC, uploaded=True, roll=roll, synced_at=now, checked_at=now)
+        assert word_of(await simulation.serve(60)) is Phase.IN_SYNC
+        simulation.life.cannot_read = lambda: True
+        await simulation.serve(300)
+        for _ in range(20):
+            assert word_of(await simulation.serve(20)) is Doubt.FAILING
+        simulation.life.cannot_read = lambda: False
+        seen = await simulation.serve(HOUR)
+        assert word_of(seen) is Phase.IN_SYNC
+        assert seen.roll is not None
 
 
 # Two agents with one key

@@ -56,6 +56,15 @@ def sleep(state: AgentState, until: float, now: Now) -> AgentState:
     return replace(state, next_at=min(until, look), attempts=0)
 
 
+def gives_way(state: AgentState, now: Now, *, is_unreadable: bool) -> bool:
+    """Whether the delegation is looked at before the roll goes on: it is time to, or something else than the roll has
+    failed. What does is not in sync because the roll waits."""
+    if state.roll is None:
+        return False
+    fails = state.attempts > 0 and (is_unreadable or state.roll.attempts == 0)
+    return fails or now.time >= state.checked_at + now.settings.check
+
+
 def change_key(state: AgentState, fingerprint: str, now: Now) -> AgentState:
     """Another key, which the parent trusts, signs from now on."""
     return replace(state, key=fingerprint, key_since=now.time)

@@ -368,7 +368,7 @@ class ZoneAgent:
         own = await own_key(place, state)
         assert own is not None
         assert parent.party is not None
-        if state.roll is not None and place.clock() >= state.checked_at + place.settings.check:
+        if rollstate.gives_way(state, place.now(), is_unreadable=self._cannot_read):
             return await keep(place, state, own, parent)
         if not parent.party.is_vouched and state.roll is not None and state.roll.stage is not Stage.UNPUBLISH:
             # whoever answers there may be anybody: the only key that the right receiver trusts would go
