@@ -26,6 +26,7 @@ from proof_support import (
     server,
     zone,
 )
+from zonecut.agent.caches import unsigned_until
 from zonecut.agent.comparison import compare
 from zonecut.agent.parent_view import ParentView, ServerView
 from zonecut.agent.plan import Style
@@ -216,6 +217,21 @@ def test_what_was_not_looked_at_for_long_was_not_seen_all_the_while(read: Shown)
     assert later.watch is not None
     assert (later.watch.since, later.watch.looks) == (NOW + 24 * HOUR, 1)
     assert permitted(judge(read, everywhere(read), later.watch, NOW + 24 * HOUR + TTL)) is not None
+
+
+def test_the_first_ds_waits_for_the_ttl_that_the_zone_had_before_it_was_signed() -> None:
+    """Who lowers it with the signing lowers it in no cache."""
+    before = unsigned_until(UNSIGNED.content, NOW - 10)
+    assert before == NOW - 10 + TTL
+    assert unsigned_until(zone("new").content, NOW) == 0
+    read = zone("new")
+    watch = signed_first(read, everywhere(read)).watch
+    for until, is_done in ((NOW + TTL, True), (NOW + TTL + 1, False)):
+        seen = replace(look(read, everywhere(read), [parent_server()]), unsigned_until=until)
+        ruling = rule(seen, watch, HOUR, now(NOW + TTL))
+        assert (permitted(ruling) is not None) is is_done
+    assert "have to be out of caches, in 1 s" in ruling.waits[0]
+    assert (ruling.look_at, ruling.watch is not None) == (NOW + TTL + 1, True)
 
 
 def test_an_address_without_a_way_to_it_is_let_off_where_the_server_is_seen_at_another() -> None:

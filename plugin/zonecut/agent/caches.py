@@ -8,9 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from zonecut.agent.content import ZoneContent
 from zonecut.agent.parent_view import ParentView
+from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 
+_KEPT = 7 * 86400
+"""Seconds for which caches keep anything, whatever its TTL."""
 MAX_SIGHTS = 16
 """So many delegations are remembered; the one that is over first is forgotten first."""
 
@@ -92,3 +96,14 @@ def past_ds(sights: Iterable[Sight], now: float) -> dict[tuple[bytes, ...], floa
 def past_delegations(sights: Iterable[Sight], now: float) -> Sequence[Sight]:
     """Those whose name servers caches may have, though the parent does not publish them any more."""
     return [sight for sight in sights if sight.gone is not None and sight.ns_until > now]
+
+
+def unsigned_until(content: ZoneContent, time: float) -> float:
+    """Until when caches may have answers of this version of the zone, if it is not signed; 0: it is, or may be.
+
+    Negative answers are kept for no longer than its SOA (RFC 2308 section 5).
+    """
+    found = [content.rrset(rtype) for rtype in (RRType.SOA, RRType.NS)]
+    if content.dnskey is None or content.dnskey:
+        return 0.0
+    return time + max((min(rrset.ttl, _KEPT) for rrset in found if rrset is not None), default=0)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from zonecut.agent import machine
-from zonecut.agent.caches import past_delegations, remember
+from zonecut.agent.caches import past_delegations, remember, unsigned_until
 from zonecut.agent.ceremony import inquire, send
 from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.comparison import Comparison, compare
@@ -50,7 +50,8 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     now = place.now()
     told = filter(None, [unseen(content, place.settings.ds), view.describe()])
     sights = remember(state.sights, view, _ns_ttl(content), now.time)
-    state = replace(state, sights=sights, notes=(*aim.notes, *aim.troubles, *told))
+    unsigned = max(state.unsigned_until, unsigned_until(content, now.time))
+    state = replace(state, sights=sights, unsigned_until=unsigned, notes=(*aim.notes, *aim.troubles, *told))
     if view.held is None and not view.is_hidden:
         return machine.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
@@ -114,6 +115,7 @@ async def judge(
         sights=sights,
         past=tuple(each for each in view.servers if each.server not in named),
         left_out=view.left_out,
+        unsigned_until=state.unsigned_until,
     )
     moment, quiet = now(), sorted(silent(look))
     silence = went_on(state.silence, " ".join(map(names.to_text, quiet)), moment) if quiet else None

@@ -157,7 +157,13 @@ def _first(look: Look, asked: tuple[bytes, ...], watch: Watch | None, now: Now) 
         assert soa is not None
         # RFC 2308 section 5: for so long an answer that there is nothing is kept
         span = max(span, min(soa.ttl, int.from_bytes(soa.wires[0][-4:])))
-    return _seen_again(watch, _subject("first", look), span, "before its first DS, the zone has to be seen signed", now)
+    reason = "before its first DS, the zone has to be seen signed"
+    seen = _seen_again(watch, _subject("first", look), span, reason, now)
+    # who lowered the TTLs with the signing has not lowered those in caches
+    if (left := look.unsigned_until - now.time) > 0:
+        reason = f"before its first DS, answers from when it was not signed have to be out of caches, in {left:.0f} s"
+        raise NotYet(reason, seen, now.time + min(left, _LONGEST_GAP))
+    return seen
 
 
 def _removal(look: Look, held: Collection[tuple[bytes, ...]], watch: Watch | None, now: Now) -> Watch:

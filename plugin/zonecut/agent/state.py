@@ -239,6 +239,8 @@ class AgentState:
     """What is being watched before the first DS goes to the parent, or the last one from there."""
     sights: tuple[Sight, ...] = ()
     """What the parent was seen to publish, for as long as caches may have it."""
+    unsigned_until: float = 0.0
+    """Until when caches may have answers from when the zone was not signed."""
     disagreement: Watch | None = None
     """That the parent's servers show different things, without a look at which they did not."""
     silence: Watch | None = None
@@ -246,7 +248,7 @@ class AgentState:
 
     MOMENTS: ClassVar[tuple[str, ...]] = (
         *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
-        *("synced_at", "checked_at", "word_at", "displaced_at", "spent_until", "stirred_until"),
+        *("synced_at", "checked_at", "word_at", "displaced_at", "unsigned_until", "spent_until", "stirred_until"),
     )
     """What is a time on the clock: if that is set, it moves along, all of it."""
 

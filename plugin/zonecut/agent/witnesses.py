@@ -53,6 +53,8 @@ class Look:
     past: tuple[ChildServer, ...] = ()
     left_out: tuple[str, ...] = ()
     """Name servers, and addresses of them, that were not asked because there are so many."""
+    unsigned_until: float = 0.0
+    """Until when caches may have answers from when the zone was not signed."""
 
     @property
     def zone(self) -> bytes:
