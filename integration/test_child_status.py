@@ -83,7 +83,11 @@ def test_a_roll_that_is_refused_is_told_while_the_delegation_is_found_right(tmp_
         world.wait_for("in-sync")
         world.agent.cli("child", "roll", CHILD, expect=None)
         becomes(world, "failing")
-        until(lambda: world.agent.log_events("agent.roll-add")[-1]["result"] == "refused", timeout=5, what="refused")
+        until(
+            lambda: [event["result"] for event in world.agent.log_events("agent.roll-add")][-1:] == ["refused"],
+            timeout=10,
+            what="the receiver refuses the roll",
+        )
         begun = time.monotonic()
         while time.monotonic() < begun + 1.5 * CHECK:
             # each look at the parent finds the delegation right, and the roll refused as before

@@ -80,9 +80,9 @@ def test_a_disk_that_is_full_is_told_and_survived(tmp_path: Path) -> None:
             assert world.udp(moved(child)).rcode == "NOERROR"
         assert holders(world) == hosts(CHILDREN)
         settled(world)
-        assert (
-            len(world.zonecut.log_events("store.unavailable")) == len(world.zonecut.log_events("store.recovered")) == 1
-        )
+        # once each, or twice: for something small there may be room in between
+        told_of = [len(world.zonecut.log_events(f"store.{event}")) for event in ("unavailable", "recovered")]
+        assert told_of in ([1, 1], [2, 2])
         stop_cleanly(world, expected=["audit.lost", "store.unavailable"])
 
 
@@ -186,7 +186,8 @@ def test_a_server_whose_disk_is_full_gets_all_that_was_accepted_when_there_is_ro
         world.server.start()
         assert holders(world) == hosts(CHILDREN)
         world.server.verify()
-        stop_cleanly(world, expected=["backend.unavailable"])
+        # the room may come while a batch is being written, of which the first part had none
+        stop_cleanly(world, expected=["backend.unavailable", "change.waits"])
 
 
 def test_a_directory_of_zone_files_that_cannot_be_written_is_waited_for(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_what_holds_now_and_not_for_long_or_not_for_everybody(receiver: HostileR
 
 def test_more_addresses_than_are_asked_are_named(receiver: HostileReceiver) -> None:
     with DoctorWorld(receiver) as world:
-        world.child.put("ns1", "A", ONE, *(f"127.53.1.{number}" for number in range(1, 6)))
+        world.child.put("ns1", "A", ONE, *(f"127.53.1.{number}" for number in range(1, 11)))
         told = attention(world.look())
         assert "GLUE_DIFFERS" in told
         assert "NOT_ALL_LOOKED_AT" in told
