@@ -21,7 +21,7 @@ from signer import Signer
 from torture import Children, Client, Ledger, check_settled, check_validates, first_changes
 from world import World
 
-ROUNDS = int(os.environ.get("ZONECUT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("ZONECUT_ROUNDS", "6"))
 """How often each of them is killed: zonecut, the server, and both."""
 CHILDREN = 8
 SETTLE_SECONDS = 0.4
