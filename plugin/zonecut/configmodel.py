@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from zonecut.agent.settings import ChildSection
+from zonecut.configcodepoints import CodePointSection
 from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
@@ -57,33 +58,6 @@ class KeySection(_Section):
     def _supported(cls, algorithm: str) -> str:
         algorithm_number(algorithm, DEFAULT)
         return algorithm
-
-
-class CodePointSection(_Section):
-    """`codepoints`: numbers that IANA has not assigned yet."""
-
-    ml_dsa_44: int = Field(199, ge=0, le=255)
-    ml_dsa_65: int = Field(200, ge=0, le=255)
-    ml_dsa_87: int = Field(201, ge=0, le=255)
-    ede_key_known_not_trusted: int = Field(49160, ge=0, le=65535)
-    ede_key_validation_failed: int = Field(49161, ge=0, le=65535)
-    ede_manual_bootstrap_required: int = Field(49162, ge=0, le=65535)
-    ede_tdns_key_unknown: int = Field(513, ge=0, le=65535)
-    ede_tdns_key_not_trusted: int = Field(514, ge=0, le=65535)
-    ede_tdns_no_delegation_sync: int = Field(515, ge=0, le=65535)
-    ede_tdns_validation_failed: int = Field(541, ge=0, le=65535)
-    ede_tdns_manual_bootstrap: int = Field(542, ge=0, le=65535)
-    ede_tdns_incoherent: int = Field(543, ge=0, le=65535)
-    ede_tdns_unverified: int = Field(544, ge=0, le=65535)
-    ede_tdns_upload_not_taken: int = Field(545, ge=0, le=65535)
-    keystate_option: int = Field(65002, ge=0, le=65535)
-    dsync_update: int = Field(2, ge=0, le=255)
-    dsync_scanner: int = Field(3, ge=0, le=255)
-    svcb_bootstrap: int = Field(65282, ge=0, le=65535)
-    svcb_interval: int = Field(65283, ge=0, le=65535)
-
-    def to_codepoints(self) -> CodePoints:
-        return CodePoints(**self.model_dump())
 
 
 class HookSection(_Section):
