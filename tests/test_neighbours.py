@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
+from zonecut.plugin import Host
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -152,6 +153,30 @@ async def test_a_host_that_only_siblings_use_is_given_other_addresses_by_the_chi
     assert (answer.rcode, answer.error) == (Rcode.NOERROR, None)
     assert await addresses(here) == (RR(HOST, RRType.A, NEW), RR(HOST, RRType.AAAA, NEW6))
     assert await here.served() == ns_of(CHILD, AWAY)
+
+
+async def test_no_change_is_refused_on_an_old_listing_of_who_names_a_host(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    hosts = here.backend.hosts
+
+    async def as_listed(
+        asked: Sequence[bytes], *, not_before: float | None = None, shared: bool = False
+    ) -> Mapping[bytes, Host]:
+        if not_before is None:  # the listing is from before somebody made the other delegation
+            return {}
+        return await hosts(asked, not_before=not_before, shared=shared)
+
+    monkeypatch.setattr(here.backend, "hosts", as_listed)
+    update = [message.delete_rrset(HOST, RRType.A), message.add(HOST, RRType.A, 1, NEW)]
+    assert (await here.ask(here.signed(*update))).rcode == Rcode.NOERROR
+    change = {"name": "ns1.child.parent.example.", "type": "A", "ttl": 1, "changetype": "REPLACE"}
+    body = json.dumps({"rrsets": [{**change, "records": [{"content": "1.1.1.2", "disabled": False}]}]}).encode()
+    reply = await here.front_end.patch(ZONE, body, "hook:portal", Source("127.0.0.1", 40000, False))
+    assert reply.status == HTTPStatus.NO_CONTENT
+    monkeypatch.undo()
+    assert await addresses(here) == HELD
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ change of one child means for the hosts of another is looked at again once it is
 once, and an operator with them.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from zonecut.plugin import Backend, Change, Host, Reading
@@ -34,12 +35,28 @@ class Weighed:
         return f"{reason}; {self.kept}" if self.kept else reason
 
 
-async def weigh(backend: Backend, rules: Rules, request: DelegationChange, reading: Reading) -> Weighed:
+async def weigh(
+    backend: Backend,
+    rules: Rules,
+    request: DelegationChange,
+    reading: Reading,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Weighed:
     """The change that a request makes of a reading. Raises Refusal, BackendError.
 
     The server is asked who names a host only where a change takes one out of the child's name servers, makes one of
-    them, or gives addresses to one that is none of them.
+    them, or gives addresses to one that is none of them. A refusal is final, so it is not given on what was known of
+    that before: `monotonic` is the backend's clock.
     """
+    try:
+        return await _weigh(backend, rules, request, reading, None)
+    except Refusal:
+        return await _weigh(backend, rules, request, reading, monotonic())
+
+
+async def _weigh(
+    backend: Backend, rules: Rules, request: DelegationChange, reading: Reading, not_before: float | None
+) -> Weighed:
     before = reading.delegation
     asked = _addressed(request) | {each.owner for each in request.prerequisites if each.owner != request.child}
     try:
@@ -49,11 +66,11 @@ async def weigh(backend: Backend, rules: Rules, request: DelegationChange, readi
         if refusal.rule not in ABOUT_HOSTS and not asked.difference(before.ns):
             raise
         hosts = asked | set(before.in_domain_ns()) | set(request.apply(before).in_domain_ns())
-        shared = await _shared(backend, request.child, hosts)
+        shared = await _shared(backend, request.child, hosts, not_before)
         if not shared:
             raise
     else:
-        shared = await _shared(backend, request.child, hosts)
+        shared = await _shared(backend, request.child, hosts, not_before)
         if not shared:
             return Weighed(change)
     # what stands there is part of what the child changes; a host of its own it has as it was read
@@ -92,11 +109,11 @@ def _addressed(request: DelegationChange) -> set[bytes]:
     }
 
 
-async def _shared(backend: Backend, child: bytes, hosts: set[bytes]) -> Mapping[bytes, Host]:
-    """Those of these hosts that others than the child name."""
+async def _shared(backend: Backend, child: bytes, hosts: set[bytes], not_before: float | None) -> Mapping[bytes, Host]:
+    """Those of these hosts that others than the child name; as it was at `not_before` or later."""
     if not hosts:
         return {}
-    known = await backend.hosts(sorted(hosts), shared=True)
+    known = await backend.hosts(sorted(hosts), not_before=not_before, shared=True)
     return {host: each for host, each in known.items() if any(owner != child for owner in each.named_by)}
 
 
