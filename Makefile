@@ -57,10 +57,9 @@ soak: $(VENV)/.development servers ## The tests that take hours: SOAK_ROUNDS kil
 
 fuzz: $(VENV)/.development ## Every fuzz target for FUZZ_SECONDS each; what it learnt stays in .work/fuzz
 	@set -eu; for target in tests/fuzz/fuzz_*.py; do \
-	    name=$$(basename "$$target" .py); mkdir -p "$(WORK)/fuzz/$$name"; \
+	    name=$$(basename "$$target" .py); name=$${name#fuzz_}; \
 	    echo "$$name: $(FUZZ_SECONDS) s"; \
-	    $(BIN)/python "$$target" -max_total_time=$(FUZZ_SECONDS) -artifact_prefix="$(WORK)/fuzz/$$name-" \
-	        "$(WORK)/fuzz/$$name"; \
+	    $(BIN)/python tests/fuzz/run.py "$$name" -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 # tests and integration have a conftest.py each: two modules of one name, so two runs of mypy.

@@ -1,14 +1,9 @@
 """Fuzz KeyState, DSYNC and SVCB: what is read comes back, and nothing is raised but what the codecs document."""
 
-import sys
-
-import atheris
-
-with atheris.instrument_imports():
-    from zonecut.protocol.dsync import Dsync, for_update
-    from zonecut.protocol.errors import MalformedMessage
-    from zonecut.protocol.keystate import KeyStateOption, Malformed, Revision, read_inquiry
-    from zonecut.protocol.svcb import Svcb, announced
+from zonecut.protocol.dsync import Dsync, for_update
+from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.keystate import KeyStateOption, Malformed, Revision, read_inquiry
+from zonecut.protocol.svcb import Svcb, announced
 
 
 def octets(data: bytes) -> None:
@@ -47,8 +42,3 @@ def text(data: bytes) -> None:
 def one_input(data: bytes) -> None:
     octets(data)
     text(data)
-
-
-if __name__ == "__main__":
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
