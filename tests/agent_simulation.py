@@ -25,6 +25,7 @@ from zonecut.agent.parent_view import ParentView, ServerView
 from zonecut.agent.party import Party, Worth
 from zonecut.agent.publishing import Place, Publication, Writing
 from zonecut.agent.settings import ChildSettings, DsSettings, PrimarySettings
+from zonecut.agent.slots import Slots
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Parent, Workplace
 from zonecut.agent.zone_agent import ZoneAgent
@@ -244,7 +245,7 @@ class Simulation:
             lambda: life.time,
         )
         place.life = life
-        return ZoneAgent(place, cast(Any, self.table), asyncio.Semaphore(1))
+        return ZoneAgent(place, cast(Any, self.table), Slots(1))
 
     async def put(self, phase: Phase, **fields: Any) -> None:
         """Begin in a phase, with the key uploaded and trusted by somebody's word."""

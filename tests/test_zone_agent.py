@@ -10,6 +10,7 @@ from zonecut.agent.content import SourceError, ZoneContent
 from zonecut.agent.machine import Now
 from zonecut.agent.outlook import Doubt, outlook
 from zonecut.agent.settings import ChildSettings, PrimarySettings
+from zonecut.agent.slots import Slots
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.workplace import Workplace
 from zonecut.agent.zone_agent import TOLD_PAUSE, ZoneAgent
@@ -49,7 +50,7 @@ async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp
     state = AgentState(Phase.BOOTSTRAPPING, loop.time(), key="AAAA", next_at=loop.time() + 5000)
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         await store.agents.put(StoredAgent(CHILD, 0, state.phase.value, state.to_json(), 0.0))
-        agent = ZoneAgent(cast(Workplace, parts), store.agents, asyncio.Semaphore(1))
+        agent = ZoneAgent(cast(Workplace, parts), store.agents, Slots(1))
         running = asyncio.create_task(agent.run())
         began = loop.time()
         while loop.time() < began + 3.5 * TOLD_PAUSE:
@@ -64,7 +65,7 @@ class Stepless(ZoneAgent):
     """Takes no steps; `due` is set when one is due."""
 
     def __init__(self, place: Workplace, table: AgentTable) -> None:
-        super().__init__(place, table, asyncio.Semaphore(1))
+        super().__init__(place, table, Slots(1))
         self.due = asyncio.Event()
 
     async def step(self, state: AgentState) -> AgentState:

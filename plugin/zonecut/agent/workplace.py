@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 import structlog
 
-from zonecut.agent.backoff import Courtesy
+from zonecut.agent.backoff import Courtesy, Crowded
 from zonecut.agent.childkeys import ChildKeys, OwnKey
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.conversation import Conversation
@@ -99,10 +100,10 @@ def published_keys(state: AgentState | None, keys: Sequence[OwnKey]) -> tuple[Ow
 
 
 class Left(Exception):
-    """The receiver is silent, and left alone for `seconds` more: other zones have tried."""
+    """The receiver is left alone for `seconds` more: other zones have tried and it is silent, or many talk to it."""
 
-    def __init__(self, target: bytes, seconds: float) -> None:
-        super().__init__(f"{names.to_text(target)} was silent, and is left alone for {seconds:.0f} s more")
+    def __init__(self, target: bytes, seconds: float, why: str = "was silent") -> None:
+        super().__init__(f"{names.to_text(target)} {why}, and is left alone for {seconds:.0f} s more")
         self.seconds = seconds
 
 
@@ -126,6 +127,8 @@ class Workplace:
     monotonic: Callable[[], float] = time.monotonic
     ahead: Callable[[], Awaitable[None]] = field(default_factory=lambda: _nothing, init=False)
     """Awaited before each message to the parent; what it raises keeps the message from going."""
+    aside: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext, init=False)
+    """Entered while the receiver is waited for: others may work meanwhile."""
     _parent: Parent | None = field(default=None, init=False)
     _passed: dict[_Place, float] = field(default_factory=dict, init=False)
     """Receivers that did not answer lately, and until when others come first."""
@@ -187,28 +190,40 @@ class Workplace:
         """
         # one name may have receivers at several ports
         receiver = " ".join((names.to_text(party.target), *map(str, party.addresses)))
-        wait = self.courtesy.delay(receiver, self.monotonic())
-        if wait > 0:
-            raise Left(party.target, 0.0 if self._pass_over(party) else wait)
-        await self.ahead()
-        conversation = Conversation(
-            party,
-            own.pair,
-            self.settings.parent,
-            clock=self.clock,
-            codepoints=self.codepoints,
-            patience=BRIEF if self._has_other(party) else USUAL,
-        )
-        heard, said = await talk(conversation)
-        if heard.result is Result.SILENT:
-            self.courtesy.silent(receiver, self.monotonic())
-        else:
-            self.courtesy.answered(receiver)
+        async with self.aside():
+            heard, said = await self._talk(receiver, party, own, talk)
+            if heard.result is Result.SILENT:
+                self.courtesy.silent(receiver, self.monotonic())
+            else:
+                self.courtesy.answered(receiver)
         if heard.result in _ELSEWHERE:
             self._pass_over(party)
         if heard.result not in (Result.ACCEPTED, Result.KEY_PENDING, Result.MANUAL, Result.REFUSED):
             self.forget_parent()
         return heard, said
+
+    async def _talk(
+        self, receiver: str, party: Party, own: OwnKey, talk: Callable[[Conversation], Awaitable[tuple[Heard, _Said]]]
+    ) -> tuple[Heard, _Said]:
+        """Talk to it, with others if need be. Raises Left."""
+        try:
+            async with self.courtesy.admitted(receiver):
+                wait = self.courtesy.delay(receiver, self.monotonic())
+                if wait > 0:
+                    raise Left(party.target, 0.0 if self._pass_over(party) else wait)
+                await self.ahead()
+                conversation = Conversation(
+                    party,
+                    own.pair,
+                    self.settings.parent,
+                    clock=self.clock,
+                    codepoints=self.codepoints,
+                    patience=BRIEF if self._has_other(party) else USUAL,
+                )
+                with self.courtesy.talking(receiver, self.monotonic()):
+                    return await talk(conversation)
+        except Crowded as crowded:
+            raise Left(party.target, crowded.seconds, "is talked to by many zones") from None
 
     # What is published
 

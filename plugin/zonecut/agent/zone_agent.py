@@ -6,20 +6,17 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import defects, machine, pacing, rollstate
+from zonecut.agent import defects, machine, pacing
 from zonecut.agent.backoff import pause
-from zonecut.agent.ceremony import STEPS, ask, key_away, make_and_publish, own_key
-from zonecut.agent.childkeys import OwnKey
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.defects import defect
-from zonecut.agent.keeping import keep
-from zonecut.agent.learned import learn
-from zonecut.agent.outlook import KEY_AWAY, word_of
-from zonecut.agent.party import NoParty, Party
-from zonecut.agent.rolling import roll, without_upload
+from zonecut.agent.outlook import word_of
+from zonecut.agent.party import NoParty
+from zonecut.agent.slots import Slot, Slots
 from zonecut.agent.source import SourceError
-from zonecut.agent.state import AgentState, Phase, Stage
-from zonecut.agent.workplace import Left, Parent, Workplace
+from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.stepping import act
+from zonecut.agent.workplace import Left, Workplace
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey
@@ -31,8 +28,6 @@ STORE_PAUSE, STORE_LONGEST = 5.0, 60.0
 """Seconds until the next try when the store does not work; they double. A try is a write: nothing is sent before."""
 CLOCK_SET = 5.0
 """Seconds by which the clock has to jump for that to count as having been set."""
-_ASKS = frozenset((Phase.BOOTSTRAPPING, Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
-"""The phases in which the receiver is asked about the key before a person is, and while one is waited for."""
 _KEEPING = frozenset((Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
 
 _log = structlog.get_logger(__name__)
@@ -41,10 +36,10 @@ _log = structlog.get_logger(__name__)
 class ZoneAgent:
     """The agent of one zone. `slots` bounds how many zones are worked on at the same time."""
 
-    def __init__(self, place: Workplace, table: AgentTable, slots: asyncio.Semaphore) -> None:
+    def __init__(self, place: Workplace, table: AgentTable, slots: Slots) -> None:
         self.place = place
         self._table = table
-        self._slots = slots
+        self._slot = Slot(slots)
         self._stored: StoredAgent | None = None
         self._poke = asyncio.Event()
         self._told = False
@@ -59,7 +54,7 @@ class ZoneAgent:
         self._rests_until = 0.0
         self.trouble: str | None = None
         """Why what this agent finds out cannot be kept, while that is so."""
-        place.ahead = self._keep_ahead
+        place.ahead, place.aside = self._keep_ahead, self._slot.aside
         self._offset, self._ahead = self._clocks_apart(), 0.0
 
     @property
@@ -104,7 +99,7 @@ class ZoneAgent:
             wait = self._wait(state)
             if wait > 0:
                 return wait
-            async with self._slots:
+            async with self._slot.held(is_troubled=pacing.is_troubled(state)):
                 await self._work(state)
         except StoreConflict:
             # a command was faster, or another daemon always is: go on from where it has come to
@@ -271,7 +266,7 @@ class ZoneAgent:
     async def _step(self, state: AgentState) -> AgentState:
         place = self.place
         try:
-            return machine.paced(state, await self._act(state), place.now())
+            return machine.paced(state, await act(place, state, is_unreadable=self._cannot_read), place.now())
         except NoParty as error:
             place.forget_parent()
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
@@ -293,89 +288,6 @@ class ZoneAgent:
             raise
         except Exception as error:
             return machine.failed(state, defect(self.zone, error), place.now(), defects.ADVICE)
-
-    async def _act(self, state: AgentState) -> AgentState:
-        """The step of the phase. Raises NoParty, Left, SourceError, BackendError, UnusableKey, OSError."""
-        place, does = self.place, state.does
-        parent = await place.parent(state)
-        state = learn(state, parent.discovery, parent.party, place.settings.parent)
-        if parent.party is None:
-            # whoever takes NOTIFY only needs no key of ours
-            return await keep(place, state, None, parent)
-        own = await own_key(place, state)
-        if does is Phase.NO_KEY or (own is None and state.key is None):
-            return await make_and_publish(place, state)
-        if own is None:
-            assert state.key is not None
-            if (away := await key_away(place, state.key)) is not None:
-                return machine.failed(state, away, place.now(), KEY_AWAY)
-            reason = f"key {state.key} was put aside: another one has to be trusted first"
-            return machine.key_lost(state, reason, place.now())
-        if not parent.party.believable(place.settings.parent):
-            advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
-            return machine.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
-        stepped = await self._with_key(state, own, parent, parent.party)
-        if stepped.phase is Phase.HELD and state.phase is not Phase.HELD and stepped.word_at == state.word_at:
-            stepped = await self._ask_before_holding(stepped, own, parent.party)
-        remark = await asyncio.to_thread(place.keys.remark, own, place.clock())
-        if remark is None or remark in stepped.notes:
-            return stepped
-        if remark not in state.notes:
-            _log.warning("agent.key-ended", zone=names.to_text(place.zone), reason=remark)
-        return replace(stepped, notes=(*stepped.notes, remark))
-
-    async def _with_key(self, state: AgentState, own: OwnKey, parent: Parent, party: Party) -> AgentState:
-        place = self.place
-        if (state.doubted or state.phase is Phase.HELD) and state.does in _ASKS:
-            asked = await self._ask(state, own, party)
-            if asked.does is not state.does or (state.phase is not Phase.HELD and asked.next_at > place.clock()):
-                return asked
-            state = asked
-        is_to_upload = state.does is Phase.BOOTSTRAPPING and not state.uploaded
-        if is_to_upload and (other := await without_upload(place, state, party)) is not None:
-            return other
-        if state.does in STEPS:
-            return await STEPS[state.does](place, state, own, party)
-        if rollstate.roll_is_due(state, place.now()):
-            state = rollstate.begin_roll(state, place.now())
-        if state.roll is not None and state.phase is Phase.IN_SYNC and state.differs_since is None:
-            return await self._roll(state, parent)
-        return await keep(place, state, own, parent)
-
-    async def _ask_before_holding(self, held: AgentState, own: OwnKey, party: Party) -> AgentState:
-        """Where a zone stands that is to be held, once the receiver was asked about the key."""
-        if held.does not in (*_ASKS, Phase.ASKING) or held.displaced_at is not None:
-            return held
-        asked = await self._ask(held, own, party)
-        if held.rebootstrapped and asked.phase is Phase.BOOTSTRAPPING and not asked.uploaded:
-            # it was uploaded once more already
-            return replace(held, word=asked.word, word_at=asked.word_at, talks=asked.talks)
-        return asked
-
-    async def _ask(self, state: AgentState, own: OwnKey, party: Party) -> AgentState:
-        """What the receiver makes of the key, after a refusal and while a person is waited for.
-
-        If it says nothing of the key, or that it trusts it, the state stays what it was.
-        """
-        asked = await ask(self.place, state, own, party)
-        if asked.word_at != state.word_at:
-            return asked
-        return replace(state, doubted=False, talks=asked.talks, quiet_until=asked.quiet_until)
-
-    async def _roll(self, state: AgentState, parent: Parent) -> AgentState:
-        """A step of the roll, or, while it waits, a look whether all is still in step."""
-        place = self.place
-        own = await own_key(place, state)
-        assert own is not None
-        assert parent.party is not None
-        if rollstate.gives_way(state, place.now(), is_unreadable=self._cannot_read):
-            return await keep(place, state, own, parent)
-        if not parent.party.is_vouched and state.roll is not None and state.roll.stage is not Stage.UNPUBLISH:
-            # whoever answers there may be anybody: the only key that the right receiver trusts would go
-            reason = f"the roll of the key waits, since nobody vouches for the receiver: {parent.party.reason}"
-            advice = "pin the receiver's key (`parent.pins`): only what can be told from a forgery retires a key"
-            return rollstate.roll_failed(state, reason, place.now(), advice)
-        return await roll(place, state, own, parent.party)
 
 
 def _cannot_be_read(reason: str) -> str:

@@ -1,6 +1,5 @@
 """The agent of a child zone taking its steps in a command, beside a daemon or without one."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,12 +23,13 @@ CONFLICTS = 5
 async def agent_of(loaded: "Loaded", section: "ChildSection") -> "AsyncIterator[ZoneAgent]":
     """The agent of one zone, with the store open. Raises ConfigurationError, StoreUnusable."""
     logs.configure(LogFormat.AUTO, level="error")  # the command says what it does
+    from zonecut.agent.slots import Slots
     from zonecut.agent.zone_agent import ZoneAgent
     from zonecut.serve import children
 
     async with session.open_store(loaded) as store:
         shared = children.common(loaded, store)
-        agent = ZoneAgent(children.make_workplace(loaded, section, shared), store.agents, asyncio.Semaphore(1))
+        agent = ZoneAgent(children.make_workplace(loaded, section, shared), store.agents, Slots(1))
         try:
             yield agent
         finally:

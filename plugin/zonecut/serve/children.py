@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zonecut.agent.childkeys import ChildKeys
     from zonecut.agent.doors import Doors
     from zonecut.agent.publishing import KeyPublisher
+    from zonecut.agent.slots import Slots
     from zonecut.agent.source import Source
     from zonecut.agent.workplace import Workplace
     from zonecut.resolve import Resolver
@@ -135,7 +136,7 @@ class RunningChildren:
         self._clock = clock
         self._agents: Agents | None = None
         self._shared: Common | None = None
-        self._slots: asyncio.Semaphore | None = None
+        self._slots: Slots | None = None
         self._made_of: dict[bytes, object] = {}
         self._noticing: asyncio.Task[None] | None = None
 
@@ -185,13 +186,14 @@ class RunningChildren:
         if prepared.shared is None:
             return
         from zonecut.agent.agents import Agents
+        from zonecut.agent.slots import Slots
         from zonecut.agent.zone_agent import ZoneAgent
 
         self._shared = prepared.shared
         if self._agents is None:
             self._agents = Agents(self._store.agents, self._keep)
             self._noticing = self._supervisor.start(TaskName("agents"), self._agents.notice)
-            self._slots = asyncio.Semaphore(slots)
+            self._slots = Slots(slots)
         assert self._slots is not None
         for place in prepared.fresh.values():
             primary = place.settings.primary
