@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,11 @@ def test_a_row_of_the_audit_trail_is_one_line_whatever_strangers_wrote(house: Ho
 
     asyncio.run(record())
     # as it was recorded by those who did not clip it
-    with sqlite3.connect(house.directory / "zonecut.db") as connection:
+    with closing(sqlite3.connect(house.directory / "zonecut.db")) as connection, connection:
         connection.execute(
             "INSERT INTO audit (at, event, actor, source, rule, detail) VALUES (1, 'old', 'hook', ?, ?, ?)",
             (HOSTILE.replace("\ud800", ""), "a\nb", json.dumps({"reason": HOSTILE})),
         )
-    connection.close()
     ended = house.zonecut("audit")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()

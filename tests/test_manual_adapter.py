@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,10 +114,10 @@ def test_a_mirror_follows_differences_and_is_made_anew_where_one_does_not_fit() 
     )
 
     async def look() -> None:
-        mirror = Mirror(ZONE, lambda: next(transfers), 300)
-        for serial, ns in ((7, [HOST]), (8, [OTHER]), (9, sorted((HOST, OTHER))), (10, [])):
-            await mirror.refresh(serial)
-            assert list(mirror.read(CHILD).delegation.ns) == ns
+        with closing(Mirror(ZONE, lambda: next(transfers), 300)) as mirror:
+            for serial, ns in ((7, [HOST]), (8, [OTHER]), (9, sorted((HOST, OTHER))), (10, [])):
+                await mirror.refresh(serial)
+                assert list(mirror.read(CHILD).delegation.ns) == ns
         assert next(transfers, None) is None
 
     asyncio.run(look())

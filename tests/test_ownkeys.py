@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,15 +52,13 @@ async def test_after_a_roll_an_older_copy_of_the_directory_is_refused(tmp_path: 
 
 async def test_a_store_that_cannot_be_written_ends_no_daemon(tmp_path: Path) -> None:
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
-        with sqlite3.connect(tmp_path / "zonecut.db") as database:
+        with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
             database.execute("CREATE TRIGGER full BEFORE INSERT ON receiver_keys BEGIN SELECT RAISE(FAIL, 'x'); END")
-        database.close()
         known = identities(tmp_path)
         own = OwnKeys(known, store)
         await own.ensure({TARGET})
         assert known.of(TARGET)
-        with sqlite3.connect(tmp_path / "zonecut.db") as database:
+        with closing(sqlite3.connect(tmp_path / "zonecut.db")) as database, database:
             database.execute("DROP TRIGGER full")
-        database.close()
         await own.note()
         assert (await store.receiver_keys.all()).keys() == {TARGET}
