@@ -14,25 +14,26 @@ from typing import Any
 import structlog
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
+from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.foreigntsig import UnknownTsigKey, check_tsig
+from zonecut.protocol.foreigntsig import UnknownTsigKey
 from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.receiver import responder
-from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets, admit, check_edns
-from zonecut.receiver.authentication import (
-    FORGOTTEN,
-    UNKNOWN_SIGNER,
-    Authenticated,
-    SignatureSettings,
-    authenticate,
-    authenticate_upload,
-    brought_keys,
+from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets
+from zonecut.receiver.authentication import FORGOTTEN, UNKNOWN_SIGNER, Authenticated, SignatureSettings
+from zonecut.receiver.decision import (
+    KeyStateQuery,
+    SoaQuery,
+    format_error,
+    hear,
+    is_request,
+    nearest_zone,
+    signed_by,
 )
-from zonecut.receiver.inquiry import Inquiries, is_key_query
+from zonecut.receiver.inquiry import Inquiries
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.refusals import Refusals
@@ -43,8 +44,6 @@ from zonecut.receiver.tally import Result, Tally
 from zonecut.store import KeyState, RingKey
 
 Respond = Callable[[bytes], None]
-
-_QUERY = int(Opcode.QUERY)
 
 _log = structlog.get_logger(__name__)
 
@@ -95,25 +94,24 @@ class Receiver:
             self._tell(respond, responder.malformed(wire), Rcode.FORMERR)
             return
         try:
-            check_edns(envelope)
-            if not self._sources.take(source.counted, self._monotonic()):
-                raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
-            check_tsig(envelope, self._codepoints.signature_type)
-            if envelope.opcode == _QUERY:
-                self._query(envelope, source, respond)
+            count = partial(self._count_message, source)
+            heard = hear(envelope, self._apexes, self._limits, self._inquiries, self._codepoints, count)
+            if isinstance(heard, SoaQuery):
+                self._tell_zone(envelope, self._zones[heard.zone], source, respond)
+            elif isinstance(heard, KeyStateQuery):
+                self._inquire(envelope, heard, source, respond)
             else:
-                admitted = admit(envelope, self._apexes, self._limits, self._codepoints.signature_type)
-                keys = self._keys.in_memory(admitted.signer)
+                keys = self._keys.in_memory(heard.signer)
                 if keys is not None:
-                    self._authenticate(admitted, source, respond, keys)
+                    self._authenticate(heard, source, respond, keys)
                     return
                 self._keys.look_up(
-                    admitted.signer,
-                    partial(self._authenticate, admitted, source, respond),
+                    heard.signer,
+                    partial(self._authenticate, heard, source, respond),
                     partial(self._no_keys, envelope, source, respond),
                 )
         except MalformedMessage as error:
-            self._refuse_stranger(envelope, _format_error(error), source, respond)
+            self._refuse_stranger(envelope, format_error(error), source, respond)
         except Refusal as refusal:
             self._refuse_stranger(envelope, refusal, source, respond)
         except Exception:
@@ -131,33 +129,27 @@ class Receiver:
 
     # before anything is verified: strangers
 
-    def _query(self, envelope: Envelope, source: Source, respond: Respond) -> None:
-        if responder.is_soa_query(envelope):
-            zone = self._zone_of(envelope)
-            if zone is not None:
-                self.tally.end("soa-query", Result.ANSWERED, self._monotonic())
-                rules = zone.delegations.rules
-                response = responder.answer_soa(envelope, rules.zone, rules.target, udp=source.udp)
-                self._tell(respond, response, Rcode.NOERROR)
-                return
-        elif is_key_query(envelope):
-            asked = self._inquiries.read(envelope)
-            zone = self._zone_of(envelope)
-            if asked is not None and zone is not None:
-                self._inquire(envelope, zone, asked, source, respond)
-                return
-        raise Refusal(
-            "query", "only the SOA of the zones served and KeyState are answered here", ede=EdeCode.NOT_SUPPORTED
-        )
+    def _count_message(self, source: Source) -> None:
+        if not self._sources.take(source.counted, self._monotonic()):
+            raise Refusal("source-rate", "too many messages from this source", ede=EdeCode.RATE_LIMITED)
 
-    def _inquire(
-        self, envelope: Envelope, zone: ServedZone, asked: Inquiry | Malformed, source: Source, respond: Respond
-    ) -> None:
+    def _count_upload(self, source: Source) -> None:
+        if not self._uploads.take(source.counted, self._monotonic()):
+            raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
+
+    def _tell_zone(self, envelope: Envelope, zone: ServedZone, source: Source, respond: Respond) -> None:
+        self.tally.end("soa-query", Result.ANSWERED, self._monotonic())
+        rules = zone.delegations.rules
+        self._tell(respond, responder.answer_soa(envelope, rules.zone, rules.target, udp=source.udp), Rcode.NOERROR)
+
+    def _inquire(self, envelope: Envelope, query: KeyStateQuery, source: Source, respond: Respond) -> None:
+        zone, child, asked = self._zones[query.zone], query.child, query.asked
+
         def answer(keys: tuple[RingKey, ...]) -> None:
             try:
                 known, verified = self._inquiries.examine(envelope, child, asked, keys, int(self._clock()))
             except (Refusal, MalformedMessage) as error:
-                refusal = error if isinstance(error, Refusal) else _format_error(error)
+                refusal = error if isinstance(error, Refusal) else format_error(error)
                 self._refuse_stranger(envelope, refusal, source, respond)
                 return
             if verified is None and (known is None or known.stored.state in FORGOTTEN):
@@ -175,7 +167,6 @@ class Receiver:
             else:
                 self._start(self._tell_known(zone, asked, known, send))
 
-        child = envelope.name(envelope.questions[0].start)
         self._keys.look_up(
             child,
             answer,
@@ -194,21 +185,15 @@ class Receiver:
     ) -> None:
         send(Answer(keystate=await self._inquiries.of_known(zone.trust, asked, known)))
 
-    def _zone_of(self, envelope: Envelope) -> ServedZone | None:
-        """The zone of ours that is nearest above the name asked for, or at it."""
-        name = envelope.name(envelope.questions[0].start)
-        while name not in self._zones:
-            if name == names.ROOT:
-                return None
-            name = names.parent(name)
-        return self._zones[name]
-
     def _zone_about(self, envelope: Envelope) -> ServedZone | None:
-        """The zone of ours that a request is about, if it is about one."""
+        """The zone of ours that is nearest above the name that a request is about, or at it; None if there is none."""
+        if len(envelope.questions) != 1:
+            return None
         try:
-            return self._zone_of(envelope) if len(envelope.questions) == 1 else None
+            zone = nearest_zone(envelope.name(envelope.questions[0].start), self._zones)
         except MalformedMessage:
             return None
+        return None if zone is None else self._zones[zone]
 
     def _refuse_stranger(self, envelope: Envelope, refusal: Refusal, source: Source, respond: Respond) -> None:
         self._stranger(refusal.rule, refusal.reason, source)
@@ -234,11 +219,12 @@ class Receiver:
     def _authenticate(self, admitted: Admitted, source: Source, respond: Respond, keys: tuple[RingKey, ...]) -> None:
         now = self._clock()
         try:
-            authenticated = self._signed_by(admitted, source, int(now), keys)
+            count = partial(self._count_upload, source)
+            authenticated = signed_by(admitted, keys, int(now), self._signature_settings, self._codepoints, count)
         except (Refusal, MalformedMessage) as error:
             # else it and the frames it came through keep each other, and the message, until the collector comes by
             error.__traceback__ = None
-            refusal = error if isinstance(error, Refusal) else _format_error(error)
+            refusal = error if isinstance(error, Refusal) else format_error(error)
             self._stranger(refusal.rule, refusal.reason, source)
             zone = self._zones[admitted.zone]
             self._send(zone, admitted.envelope, source, respond, Answer.of(refusal), verified=False)
@@ -246,29 +232,6 @@ class Receiver:
                 self._unknown_signer(zone, admitted.envelope, admitted.signatures, admitted.signer, source)
             return
         self._start(self._work(authenticated, source, now, respond))
-
-    def _signed_by(self, admitted: Admitted, source: Source, now: int, keys: tuple[RingKey, ...]) -> Authenticated:
-        """Under which key a request is signed: one of these, or one that it brings. Raises Refusal, MalformedMessage.
-
-        Uploading a key is what anybody can do, so it has a limit of its own.
-        """
-        refusal: Refusal | None = None
-        try:
-            authenticated = authenticate(admitted, keys, now, self._signature_settings, self._codepoints)
-            if authenticated.is_trusted:
-                return authenticated
-        except Refusal as error:
-            refusal = error
-        brings_key = any(brought_keys(admitted))
-        if brings_key and not self._uploads.take(source.counted, self._monotonic()):
-            raise Refusal("upload-rate", "too many keys uploaded from this source", ede=EdeCode.RATE_LIMITED)
-        if refusal is None:
-            return authenticated
-        if brings_key:
-            uploaded = authenticate_upload(admitted, now, self._signature_settings, self._codepoints)
-            if uploaded is not None:
-                return uploaded
-        raise refusal
 
     def _unknown_signer(
         self, zone: ServedZone, envelope: Envelope, signed: Sequence[Signature], child: bytes, source: Source
@@ -294,7 +257,7 @@ class Receiver:
             else:
                 self.tally.end("uploaded", Result.ACCEPTED, self._monotonic())
         except (Refusal, MalformedMessage) as error:
-            refusal = error if isinstance(error, Refusal) else _format_error(error)
+            refusal = error if isinstance(error, Refusal) else format_error(error)
             self._refused(authenticated, refusal.rule, refusal.reason, refusal.rcode, source)
             answer = Answer.of(refusal)
         except Exception:
@@ -358,15 +321,6 @@ class Receiver:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def is_request(wire: bytes) -> bool:
-    """False for octets without a header to answer to, and for a response: answering those makes loops."""
-    return len(wire) >= HEADER_LENGTH and not wire[2] & 0x80
-
-
-def _format_error(error: MalformedMessage) -> Refusal:
-    return Refusal("malformed", error.reason, Rcode.FORMERR)
 
 
 def _error(outcome: Outcome, *, trusted: bool) -> ExtendedError | None:

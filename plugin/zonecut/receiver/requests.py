@@ -7,12 +7,12 @@ from functools import partial
 
 from zonecut.plugin import BackendError
 from zonecut.protocol.codepoints import CodePoints, EdeCode
-from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.update import DelegationChange, KeyRoll, KeyUpload, read_request
+from zonecut.protocol.errors import Refusal
+from zonecut.protocol.update import DelegationChange, KeyUpload
 from zonecut.receiver.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.authentication import Authenticated, check_trusted, untrusted
+from zonecut.receiver.decision import wanted
 from zonecut.receiver.keylookup import KeyLookup
-from zonecut.receiver.ordering import check_trusted_anew
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.refusals import RefusedBefore
@@ -100,28 +100,19 @@ class Requests:
             raise Refusal("max-pending", "too many changes are in work here", ede=EdeCode.OVER_QUOTA)
 
     async def _trusted(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
-        admitted, key = authenticated.admitted, authenticated.key
-        request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
-        check_trusted_anew(authenticated.stored, authenticated.signature.inception, int(now))
+        request = wanted(authenticated, int(now))
+        assert request is not None
+        if isinstance(request, KeyUpload):
+            return Outcome()  # the key that is to be taken in is trusted already
         provenance = Provenance.signed(authenticated, str(source), now, self._fudge)
         standing = partial(self._check_standing, authenticated)
         if isinstance(request, DelegationChange):
             return await zone.delegations.change(provenance, request, now, standing)
-        if isinstance(request, KeyUpload):
-            if len(request.keys) == 1:
-                return Outcome()  # the key that is to be taken in is trusted already
-            request = KeyRoll(request.child, request.operations)
         return await zone.delegations.roll(provenance, request, now, zone.trust.roll, standing)
 
     async def _upload(self, zone: ServedZone, authenticated: Authenticated, source: Source, now: float) -> Outcome:
         """A request under a key that is not trusted: an upload of this very key, or nothing."""
-        admitted, key = authenticated.admitted, authenticated.key
-        try:
-            request = read_request(admitted.envelope, admitted.zone, admitted.signer, key.rdata)
-        except (Refusal, MalformedMessage):
-            if authenticated.stored is None:
-                raise
-            request = None
+        request = wanted(authenticated, int(now))
         if isinstance(request, KeyUpload):
             try:
                 zone.bootstrapper.duty.check()
@@ -132,10 +123,7 @@ class Requests:
             except BackendError as error:
                 return Outcome.unavailable("backend", error.reason)
         stored = authenticated.stored
-        if stored is None:
-            raise Refusal(
-                "key-trusted", "a key that is not trusted is uploaded alone and deletes none", ede=EdeCode.PROHIBITED
-            )
+        assert stored is not None
         waits = False
         if stored.state is KeyState.KNOWN:
             try:

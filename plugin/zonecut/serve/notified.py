@@ -8,7 +8,7 @@ from zonecut.agent.notify import response, zone_of
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.receiver.admission import Source
-from zonecut.receiver.receiver import is_request
+from zonecut.receiver.decision import is_request
 from zonecut.serve.children import RunningChildren
 
 _log = structlog.get_logger(__name__)

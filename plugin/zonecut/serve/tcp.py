@@ -7,7 +7,7 @@ from typing import cast
 
 from zonecut.net.streams import framed
 from zonecut.receiver.admission import Source, source_key
-from zonecut.receiver.receiver import is_request
+from zonecut.receiver.decision import is_request
 from zonecut.serve.handler import Handler
 
 MAX_IN_WORK = 64
