@@ -13,6 +13,8 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.sig0 import Signature, signatures
 from zonecut.protocol.update import zone_of
 
+EDNS_VERSION = "edns-version"
+"""The rule that a message breaks whose RCODE 16 is BADVERS, and not BADSIG."""
 _UPDATE = int(Opcode.UPDATE)
 
 
@@ -145,4 +147,4 @@ def check_edns(envelope: Envelope) -> None:
     """Raise Refusal for an EDNS version that is not 0 (RFC 6891 section 6.1.3)."""
     opt = envelope.opt
     if opt is not None and opt.ttl >> 16 & 0xFF:
-        raise Refusal("edns-version", "EDNS version 0 is spoken here", Rcode.BADVERS, None)
+        raise Refusal(EDNS_VERSION, "EDNS version 0 is spoken here", Rcode.BADVERS, None)

@@ -11,7 +11,7 @@ from zonecut.protocol.keystate import Inquiry, KeyStateOption, Malformed, Revisi
 from zonecut.protocol.sig0 import Untimely, check_time, signatures, signed_data
 from zonecut.receiver.authentication import Authenticated, SignatureSettings, candidates
 from zonecut.receiver.trust import Trust
-from zonecut.store import KeyState, RingKey, StoredKey, StoreUnavailable
+from zonecut.store import Bootstrap, KeyState, RingKey, StoredKey, StoreUnavailable
 
 
 def is_key_query(envelope: Envelope) -> bool:
@@ -98,10 +98,14 @@ class Inquiries:
             stored, bootstrap = await trust.standing(known.stored)
         except StoreUnavailable:
             return self.temporary_failure(asked)
+        return self.of_standing(asked, known._replace(stored=stored), bootstrap)
+
+    def of_standing(self, asked: Inquiry | Malformed, known: RingKey, bootstrap: Bootstrap | None) -> KeyStateOption:
+        """What to tell of a key as it is now, and of its bootstrap while it has one."""
         if bootstrap is not None and not bootstrap.manual:
             return KeyStateOption(asked.key_id, ReceiverState.BOOTSTRAP_AUTO, 0, bootstrap.reason)
         reason = bootstrap.reason if bootstrap else ""
-        ended = self.settled(asked, known._replace(stored=stored))
+        ended = self.settled(asked, known)
         return ended or KeyStateOption(asked.key_id, ReceiverState.BOOTSTRAP_MANUAL, 0, reason)
 
     async def with_update(

@@ -9,6 +9,8 @@ Only an operator, a bootstrap that succeeded, or a trusted key's own signature m
 without either, because of what becomes of the delegation, is in `watching`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from socket import AF_INET6, inet_ntop
 from typing import Literal
@@ -105,6 +107,28 @@ class TrustSettings(BaseModel):
     )
 
 
+def check_key(key: Key, codepoints: CodePoints) -> None:
+    """Raise Refusal for a key with which nobody may sign."""
+    try:
+        check_usable(key, codepoints)
+    except UnusableKey as error:
+        raise Refusal("key-usable", error.reason, ede=EdeCode.PROHIBITED) from None
+
+
+def check_upload(key: Key, request: KeyUpload, codepoints: CodePoints) -> None:
+    """Raise Refusal for an upload of more than the key that signed it, or of one with which nobody may sign."""
+    if len(request.keys) != 1:
+        reason = f"{len(request.keys)} keys in one upload; the key that signs is uploaded alone"
+        raise Refusal("one-key-at-a-time", reason)
+    check_key(key, codepoints)
+
+
+def check_taken_in(stored: StoredKey, codepoints: CodePoints) -> None:
+    """Raise Refusal for a key that was uploaded and stays what it was; `stored` is what it is after that."""
+    if stored.state not in (KeyState.TRUSTED, KeyState.KNOWN):
+        raise untrusted(stored, True, codepoints)
+
+
 def upload_of(
     key: Key, zone: bytes, source: str, settings: TrustSettings, now: float, *, replaces: bool, manual: bool
 ) -> Upload:
@@ -122,6 +146,49 @@ def upload_of(
         max_in_all=settings.pending_in_all,
         cool_down=settings.cool_down,
     )
+
+
+def roll_of(
+    provenance: Provenance,
+    request: KeyRoll,
+    zone: bytes,
+    settings: TrustSettings,
+    rollover: Literal["allow", "deny"],
+    codepoints: CodePoints,
+) -> Roll:
+    """What a roll is to do to a child's keys. Raises Refusal where there is none by the zone's policy."""
+    assert provenance.key_id is not None
+    if rollover == "deny":
+        raise Refusal("rollover", "keys are not rolled over here", ede=EdeCode.PROHIBITED)
+    steps: list[tuple[bool, bytes | None]] = []
+    for action, _, _, rdata in request.operations:
+        if action in (Action.DELETE_RRSET, Action.DELETE_NAME):
+            steps.append((False, None))
+        else:
+            steps.append((action is Action.ADD, rdata))
+    empty = Delegation(request.child)
+    return Roll(
+        owner=request.child,
+        steps=tuple(steps),
+        actor=provenance.actor,
+        signing_key=provenance.key_id,
+        max_trusted=settings.trusted_per_child,
+        record=provenance.record(zone, empty, empty, ChangeKind.KEYS),
+        check=lambda key: check_key(key, codepoints),
+    )
+
+
+@contextmanager
+def refused_rolls() -> Iterator[None]:
+    """Raise Refusal for what stands in the way of a roll."""
+    try:
+        yield
+    except HeldBack as error:
+        raise Refusal("signature-order", error.reason, Rcode.BADTIME, EdeCode.OTHER) from None
+    except InvalidTransition as error:
+        raise Refusal("rollover", error.reason, ede=EdeCode.PROHIBITED) from None
+    except QuotaExceeded as error:
+        raise Refusal("trusted-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
 
 
 class Trust:
@@ -152,11 +219,7 @@ class Trust:
 
         Raises Refusal, StoreUnavailable. The child's name and delegation are checked before.
         """
-        if len(request.keys) != 1:
-            raise Refusal(
-                "one-key-at-a-time", f"{len(request.keys)} keys in one upload; the key that signs is uploaded alone"
-            )
-        self.check_key(authenticated.key)
+        check_upload(authenticated.key, request, self._codepoints)
         manual = not self._bootstrapper.has_automatic_methods
         brought = upload_of(
             authenticated.key,
@@ -173,8 +236,7 @@ class Trust:
             stored = await self._begin_published(brought, error)
         # its holder may ask at once what it is worth
         await self._keys.refresh(stored.key.owner)
-        if stored.state not in (KeyState.TRUSTED, KeyState.KNOWN):
-            raise untrusted(stored, True, self._codepoints)
+        check_taken_in(stored, self._codepoints)
         if stored.state is KeyState.KNOWN:
             self._bootstrapper.wake()
         return Outcome()
@@ -202,7 +264,7 @@ class Trust:
 
         Raises Refusal, StoreError.
         """
-        self.check_key(key)
+        check_key(key, self._codepoints)
         manual = not self._bootstrapper.has_automatic_methods
         upload = upload_of(key, self._zone, _source_text(source), self.settings, now, replaces=False, manual=manual)
         found = replace(upload, method="on-demand", reason="it signed, and was looked up")
@@ -215,42 +277,10 @@ class Trust:
 
         Raises Refusal, StoreUnavailable.
         """
-        assert provenance.key_id is not None
-        if self.rollover == "deny":
-            raise Refusal("rollover", "keys are not rolled over here", ede=EdeCode.PROHIBITED)
-        steps: list[tuple[bool, bytes | None]] = []
-        for action, _, _, rdata in request.operations:
-            if action in (Action.DELETE_RRSET, Action.DELETE_NAME):
-                steps.append((False, None))
-            else:
-                steps.append((action is Action.ADD, rdata))
-        empty = Delegation(request.child)
-        record = provenance.record(self._zone, empty, empty, ChangeKind.KEYS)
-        roll = Roll(
-            owner=request.child,
-            steps=tuple(steps),
-            actor=provenance.actor,
-            signing_key=provenance.key_id,
-            max_trusted=self.settings.trusted_per_child,
-            record=record,
-            check=self.check_key,
-        )
-        try:
+        roll = roll_of(provenance, request, self._zone, self.settings, self.rollover, self._codepoints)
+        with refused_rolls():
             await self._store.bootstraps.roll(roll)
-        except HeldBack as error:
-            raise Refusal("signature-order", error.reason, Rcode.BADTIME, EdeCode.OTHER) from None
-        except InvalidTransition as error:
-            raise Refusal("rollover", error.reason, ede=EdeCode.PROHIBITED) from None
-        except QuotaExceeded as error:
-            raise Refusal("trusted-keys", error.reason, ede=EdeCode.OVER_QUOTA) from None
         await self._keys.refresh(request.child)
-
-    def check_key(self, key: Key) -> None:
-        """Raise Refusal for a key with which nobody may sign."""
-        try:
-            check_usable(key, self._codepoints)
-        except UnusableKey as error:
-            raise Refusal("key-usable", error.reason, ede=EdeCode.PROHIBITED) from None
 
     async def keys_of(self, child: bytes) -> tuple[RingKey, ...]:
         """A child's keys as they are now. Raises StoreUnavailable."""

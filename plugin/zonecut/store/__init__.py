@@ -6,7 +6,7 @@
 from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
 from zonecut.store.bootstrap_values import FORGEABLE, Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
-from zonecut.store.bootstraps import TRUSTED_ANEW, BootstrapTable
+from zonecut.store.bootstraps import SETTLED, TRUSTED_ANEW, BootstrapTable
 from zonecut.store.change_values import (
     AcceptedChange,
     Attempt,
@@ -47,6 +47,7 @@ from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates
 
 __all__ = [
     "FORGEABLE",
+    "SETTLED",
     "TRUSTED_ANEW",
     "Store",
     "KeyTable",

@@ -1,7 +1,7 @@
 """Keys on their way to trust as values: how far a bootstrap got, and what is asked of the table of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -12,8 +12,8 @@ from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import seconds_until
 from zonecut.store import timestamps
 from zonecut.store.change_values import NewChange
-from zonecut.store.errors import HeldBack
-from zonecut.store.key_values import StoredKey
+from zonecut.store.errors import HeldBack, InvalidTransition, QuotaExceeded
+from zonecut.store.key_values import KeyState, StoredKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,40 @@ class Roll:
     """How it stands in the ledger."""
     check: Callable[[Key], None] = field(compare=False)
     """Raises for a key that may not be added."""
+
+    def outcome(self, keys: Collection[StoredKey], now: float) -> tuple[tuple[Key, ...], frozenset[bytes]]:
+        """The keys that become trusted by it, and the RDATA of those that are trusted no more; `keys` are the child's.
+
+        `now` in seconds since the epoch. Raises InvalidTransition, QuotaExceeded, HeldBack, and what `check` raises.
+        """
+        held = {stored.key.rdata: stored for stored in keys}
+        trusted = {rdata for rdata, stored in held.items() if stored.state is KeyState.TRUSTED}
+        text = names.to_text(self.owner)
+        if not any(held[rdata].id == self.signing_key for rdata in trusted):
+            raise InvalidTransition(f"the key of {text} that signed is not trusted any more")
+        after = set(trusted)
+        for adds, rdata in self.steps:
+            if rdata is None:
+                after.clear()
+            elif adds:
+                after.add(rdata)
+            else:
+                after.discard(rdata)
+        if not after:
+            raise InvalidTransition(f"no trusted key of {text} would remain")
+        if len(after) > max(self.max_trusted, len(trusted)):
+            raise QuotaExceeded(f"{len(after)} keys of {text} would be trusted, more than {self.max_trusted}")
+        added = tuple(Key.from_rdata(self.owner, rdata) for rdata in sorted(after - trusted))
+        for key in added:
+            self.check(key)
+            stored = held.get(key.rdata)
+            if stored is None:
+                continue
+            if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
+                raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
+            if stored.was_rolled:
+                self.check_order(stored, now)
+        return added, frozenset(trusted - after)
 
     def check_order(self, deleted: StoredKey, now: float) -> None:
         """Raise HeldBack where a key is added that was deleted after that was signed; `now` in seconds since the epoch.

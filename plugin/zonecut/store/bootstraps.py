@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection, and_, select, update
 
 from zonecut.protocol import names
-from zonecut.protocol.keys import Key
 from zonecut.store import tables
 from zonecut.store.appending import append
 from zonecut.store.audit import AuditEntry, insert_entries
@@ -42,7 +41,7 @@ TRUSTED_ANEW = "manual-anew"
 _TABLE = tables.bootstraps
 _DECIDED = (KeyState.TRUSTED, KeyState.SUSPENDED, KeyState.REFUSED, KeyState.REVOKED)
 """What no look changes, not even one that an operator wants."""
-_SETTLED = (*_DECIDED, KeyState.SUPERSEDED)
+SETTLED = (*_DECIDED, KeyState.SUPERSEDED)
 """What an upload does not change. Who stole a key that the child has replaced since would come back with it."""
 _DISPLACED = "all places of this child were taken, and it publishes other keys by now"
 _SUSPECT = "NS were changed by somebody else, and another key was validated with those"
@@ -190,7 +189,7 @@ class BootstrapTable:
         now, key, actor = self._clock(), upload.key, upload.actor or names.to_text(upload.key.owner)
         stored = next((each for each in keys_of(connection, key.owner) if each.key == key), None)
         if stored is not None:
-            if stored.state in _SETTLED:
+            if stored.state in SETTLED:
                 return stored
             if (
                 row := connection.execute(select(_TABLE.c.zone).where(_TABLE.c.key_id == stored.id)).first()
@@ -335,38 +334,17 @@ class BootstrapTable:
         return [self._roll_one(connection, item) for item in items]
 
     def _roll_one(self, connection: Connection, roll: Roll) -> tuple[StoredKey, ...]:
-        now = self._clock()
-        held = {stored.key.rdata: stored for stored in keys_of(connection, roll.owner)}
-        trusted = {rdata for rdata, stored in held.items() if stored.state is KeyState.TRUSTED}
-        text = names.to_text(roll.owner)
-        if not any(held[rdata].id == roll.signing_key for rdata in trusted):
-            raise InvalidTransition(f"the key of {text} that signed is not trusted any more")
-        after = set(trusted)
-        for adds, rdata in roll.steps:
-            if rdata is None:
-                after.clear()
-            elif adds:
-                after.add(rdata)
-            else:
-                after.discard(rdata)
-        if not after:
-            raise InvalidTransition(f"no trusted key of {text} would remain")
-        if len(after) > max(roll.max_trusted, len(trusted)):
-            raise QuotaExceeded(f"{len(after)} keys of {text} would be trusted, more than {roll.max_trusted}")
-        for rdata in sorted(after - trusted):
-            key = Key.from_rdata(roll.owner, rdata)
-            roll.check(key)
-            stored = held.get(rdata)
-            if stored is None:
-                add_key(connection, now, key, KeyState.TRUSTED, ROLLOVER, roll.actor, "added under a trusted key")
+        now, reason = self._clock(), "added under a trusted key"
+        keys = keys_of(connection, roll.owner)
+        added, deleted = roll.outcome(keys, now)
+        held = {stored.key.rdata: stored for stored in keys}
+        for key in added:
+            if key.rdata not in held:
+                add_key(connection, now, key, KeyState.TRUSTED, ROLLOVER, roll.actor, reason)
                 continue
-            if stored.state in (KeyState.REFUSED, KeyState.REVOKED):
-                raise InvalidTransition(f"key {key.tag} of {text} is {stored.state.value}")
-            if stored.was_rolled:
-                roll.check_order(stored, now)
-            reason = "added under a trusted key"
-            set_state(connection, now, stored.id, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
-        for rdata in sorted(trusted - after):
+            number = held[key.rdata].id
+            set_state(connection, now, number, KeyState.TRUSTED, roll.actor, reason, method=ROLLOVER)
+        for rdata in sorted(deleted):
             set_state(connection, now, held[rdata].id, KeyState.SUPERSEDED, roll.actor, ROLLED)
         append(connection, now, [roll.record], ChangeState.APPLIED)
         return keys_of(connection, roll.owner)
