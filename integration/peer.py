@@ -11,6 +11,7 @@ import dns.rcode
 
 from lab.ports import LOOPBACK
 from lab.process import LabError
+from zonecut.net.streams import framed
 
 PATIENCE = 10.0
 """Seconds to wait for an answer that has to come."""
@@ -171,8 +172,3 @@ class TcpPeer:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-
-
-def framed(wire: bytes) -> bytes:
-    """A message as TCP carries it."""
-    return len(wire).to_bytes(2) + wire

@@ -15,6 +15,7 @@ from lab.zones import PARENT, ParentZone, Signing
 from peer import Answer, TcpPeer, UdpPeer
 from signer import DS, NS, A, Signer, address, another_ds, ds, name
 from world import World
+from zonecut.net.streams import framed
 from zonecut.protocol import message
 
 CHILDREN = [Signer.generate(f"child{number}") for number in range(50)]
@@ -65,7 +66,7 @@ def test_messages_on_one_connection_are_all_answered_and_the_last_one_counts(wor
 
 def test_messages_that_come_in_pieces_are_put_together(world: World) -> None:
     wires = [child.fresh() for child in CHILDREN[:3]]
-    octets = b"".join(len(wire).to_bytes(2) + wire for wire in wires)
+    octets = b"".join(map(framed, wires))
     with TcpPeer(world.port) as connection:
         for start in range(0, len(octets), 7):
             connection.send_octets(octets[start : start + 7])

@@ -13,8 +13,8 @@ from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut.protocol.update import type_text
 from zonecut_bind import BindOptions
 from zonecut_bind.backend import BindBackend
 

@@ -17,8 +17,8 @@ from lab.unprivileged import unprivileged
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
 from zonecut.protocol.rrset import ResourceRecord, rdata_text
-from zonecut.protocol.update import type_text
 from zonecut_database import DatabaseOptions
 from zonecut_database.backend import DatabaseBackend
 

@@ -13,9 +13,9 @@ from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
 from zonecut.protocol.delegation import rdata_text
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut.protocol.update import type_text
 from zonecut_knot import KnotOptions
 from zonecut_knot.backend import KnotBackend
 from zonecut_knot.options import Client

@@ -14,8 +14,8 @@ from lab.zones import PARENT, ParentZone
 from zonecut.plugin import BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
 from zonecut.protocol.rrset import ResourceRecord
-from zonecut.protocol.update import type_text
 from zonecut_zonefile import ZonefileBackend, ZonefileOptions
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 
 from lab.ports import LOOPBACK, free_port
+from zonecut.net.streams import framed
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.resolve import Limits, Nameserver, Resolver, Status, Transport, Verdict
@@ -80,10 +81,6 @@ def echo(query: bytes, flags: int = 0x8000, records: bytes = b"", count: int = 0
 
 def silent(_: bytes) -> list[bytes]:
     return []
-
-
-def framed(octets: bytes) -> bytes:
-    return len(octets).to_bytes(2) + octets
 
 
 async def test_silence_ends_in_time_and_is_no_proof_of_anything() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from lab.process import until
 from lab.zones import PARENT, ParentZone
-from peer import TcpPeer, framed
+from peer import TcpPeer
 from signer import ZONE, Signer
 from world import GENEROUS, World, stop_cleanly
+from zonecut.net.streams import framed
 from zonecut.protocol import message
 
 CHILDREN = [Signer.generate(f"child{number}") for number in range(4)]

@@ -17,6 +17,7 @@ from zonecut.agent.content import ZoneContent
 from zonecut.agent.incoming import Incoming, StartOver
 from zonecut.agent.kept import Kept
 from zonecut.agent.transfer import Stream
+from zonecut.net.streams import framed
 from zonecut.plugin.tsig import NotAuthentic
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message, names
@@ -245,7 +246,7 @@ class Signing:
             wire = response.to_wire()
             if self._context is not None:
                 self._context.update(wire)
-        return len(wire).to_bytes(2) + wire
+        return framed(wire)
 
 
 async def received(*signed: bool, spoil: int | None = None) -> Stream:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from zonecut.net.streams import framed
 from zonecut.plugin import BackendRejected, Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRClass, RRType
@@ -168,7 +169,7 @@ async def test_a_stream_is_read_as_it_comes_and_its_messages_are_kept() -> None:
         async with Drain(ours) as drain:
             for message in messages:
                 # nobody takes one before all are sent: more than any socket holds
-                theirs.sendall(len(message).to_bytes(2) + message)
+                theirs.sendall(framed(message))
             assert [await drain.next() for _ in messages] == messages
             theirs.sendall(b"\0\5abc")
             theirs.shutdown(socket.SHUT_WR)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import BELOW, CHILD, delegations, records
 from vectors_of import VECTORS, Vector
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import Rcode, RRClass, RRType
+from zonecut.protocol.codepoints import Rcode, RRClass, RRType, type_text
 from zonecut.protocol.delegation import RR, Delegation, Difference
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
@@ -18,7 +18,6 @@ from zonecut.protocol.update import (
     Request,
     check_prerequisites,
     read_request,
-    type_text,
     zone_of,
 )
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from test_zonefile_support import APEX, PARENT, Parent, change, delegation, served
+from zonecut.net.streams import framed
 from zonecut.plugin import (
     BackendContext,
     BackendMisconfigured,
@@ -125,7 +126,7 @@ class Loading:
         soa = f"ns1.parent.example. hostmaster.parent.example. {self.serial} 1 1 1 1"
         answer.answer.append(dns.rrset.from_text("parent.example.", 60, "IN", "SOA", soa))
         wire = answer.to_wire()
-        writer.write(len(wire).to_bytes(2) + wire)
+        writer.write(framed(wire))
         writer.close()
 
 

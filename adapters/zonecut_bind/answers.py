@@ -2,7 +2,7 @@
 
 from zonecut.plugin import BackendConflict, BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.plugin.tsig import NotAuthentic
-from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol.codepoints import Rcode, rcode_text
 from zonecut.protocol.envelope import Envelope
 from zonecut_bind.dialect import Operation
 from zonecut_bind.server import Server
@@ -51,11 +51,3 @@ def _by_rcode(rcode: int, operation: Operation, server: Server) -> BackendError:
     if rcode == Rcode.SERVFAIL:
         return BackendUnavailable(f"{head}: see its log")
     return BackendRejected(head)
-
-
-def rcode_text(rcode: int) -> str:
-    """The mnemonic of a response code, or its number."""
-    try:
-        return Rcode(rcode).name
-    except ValueError:
-        return f"RCODE {rcode}"

@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zonecut.plugin import BackendRejected, Change
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.codepoints import RRType, type_text
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord, RRset
-from zonecut.protocol.update import type_text
 from zonecut_bind.updates import glue_owners
 
 Held = Mapping[tuple[bytes, int], Collection[bytes]]

@@ -5,18 +5,17 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Sequence
-from struct import Struct
 
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendRejected, BackendUnavailable
 from zonecut.plugin.tsig import NotAuthentic, sign, unsigned, verify
-from zonecut.protocol.envelope import MAX_MESSAGE, QUERY_RESPONSE, Envelope, opcode_of, walk
+from zonecut.protocol.envelope import MAX_MESSAGE, Envelope, opcode_of, walk
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import QUERY_RESPONSE
 from zonecut_bind.answers import doubtful
 from zonecut_bind.dialect import Operation
 from zonecut_bind.server import Server
 
-_LENGTH = Struct("!H")
 _UPDATES = 50
 """So many UPDATEs wait for an answer at once: what is beyond its `update-quota`, 100, named drops in silence."""
 
@@ -64,7 +63,7 @@ class _Link:
 
     async def exchange(self, wire: bytes) -> bytes:
         """Send a message and return the answer with its ID. Raises ConnectionLost."""
-        identity = _LENGTH.unpack_from(wire)[0]
+        identity = int.from_bytes(wire[:2])
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = answer
         try:
@@ -119,7 +118,7 @@ class _Link:
             while True:
                 wire = await read_framed(self._reader)
                 self._acknowledge_at_once()
-                answer = self._waiting.get(_LENGTH.unpack_from(wire)[0]) if len(wire) >= _LENGTH.size else None
+                answer = self._waiting.get(int.from_bytes(wire[:2])) if len(wire) >= 2 else None
                 if answer is not None and not answer.done():
                     answer.set_result(wire)
         except asyncio.IncompleteReadError:

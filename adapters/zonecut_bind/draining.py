@@ -8,15 +8,13 @@ import asyncio
 import socket
 import threading
 from contextlib import suppress
-from struct import Struct
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import Self
 
-from zonecut.net.streams import framed
+from zonecut.net.streams import framed, read_framed
 from zonecut_bind.connection import ConnectionLost
 
-_LENGTH = Struct("!H")
 _AT_ONCE = 2**16
 _IN_MEMORY = 2**20
 """So many octets are kept in memory; more than that, on disk."""
@@ -69,10 +67,10 @@ class Drain:
 
     async def next(self) -> bytes:
         """The next message. Raises OSError or asyncio.IncompleteReadError when there is none any more."""
-        (length,) = _LENGTH.unpack(await self._octets(_LENGTH.size))
-        return await self._octets(length)
+        return await read_framed(self)
 
-    async def _octets(self, count: int) -> bytes:
+    async def readexactly(self, count: int, /) -> bytes:
+        """So many octets. Raises OSError or asyncio.IncompleteReadError when there are none any more."""
         while True:
             self._came.clear()
             with self._lock:

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRType, type_text
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import Envelope
-from zonecut.protocol.update import type_text
 from zonecut_bind.dialect import Operation
 from zonecut_bind.server import Server
 

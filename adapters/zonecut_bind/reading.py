@@ -7,13 +7,7 @@ from zonecut.protocol import envelope, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope, Record
-
-_ANSWER, _AUTHORITY, _ADDITIONAL = envelope.PREREQUISITE, envelope.UPDATE, envelope.ADDITIONAL
-
-AUTHORITATIVE = 0x0400
-"""The AA bit of the flags."""
-TRUNCATED = 0x0200
-"""The TC bit of the flags."""
+from zonecut.protocol.flags import AUTHORITATIVE, TRUNCATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +38,15 @@ def sight(child: bytes, zone: bytes, ns: Envelope, ds: Envelope) -> Sight:
         records.append(RR(owner, record.rtype, rdata))
         ttls[owner, record.rtype] = record.ttl
 
-    for record in ns.section(_ANSWER if own else _AUTHORITY):
+    for record in ns.section(envelope.ANSWER if own else envelope.AUTHORITY):
         if record.rtype == RRType.NS and ns.name(record.start) == child:
             take(child, record, envelope.read_name(ns.wire, record.rdata)[0].lower())
     served_here = own and bool(records)
     targets = {record.rdata for record in records if names.is_at_or_below(record.rdata, child)}
-    for record in ns.section(_ADDITIONAL):
+    for record in ns.section(envelope.ADDITIONAL):
         if record.rtype in (RRType.A, RRType.AAAA) and (owner := ns.name(record.start)) in targets:
             take(owner, record, ns.rdata(record))
-    for record in ds.section(_ANSWER):
+    for record in ds.section(envelope.ANSWER):
         if record.rtype == RRType.DS and ds.name(record.start) == child:
             take(child, record, ds.rdata(record))
     return Sight(
@@ -60,6 +54,8 @@ def sight(child: bytes, zone: bytes, ns: Envelope, ds: Envelope) -> Sight:
         of_parent=not served_here and not (ns.flags | ds.flags) & TRUNCATED,
         # RFC 8020; the SOA tells which of named's zones says so
         barren=ns.rcode == Rcode.NXDOMAIN
-        and any(record.rtype == RRType.SOA and ns.name(record.start) == zone for record in ns.section(_AUTHORITY)),
+        and any(
+            record.rtype == RRType.SOA and ns.name(record.start) == zone for record in ns.section(envelope.AUTHORITY)
+        ),
         ttls=ttls,
     )

@@ -13,8 +13,6 @@ from zonecut.protocol.envelope import Envelope, Record, read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset
 
-_ANSWER = envelope.PREREQUISITE
-
 SIGNING_STATE = 65534
 """The type of BIND's own record of how far it is with signing (option `sig-signing-type`)."""
 _HIDDEN = MADE_BY_SIGNER | {SIGNING_STATE}
@@ -33,7 +31,7 @@ _SERIAL = slice(-20, -16)
 def seen(answer: Envelope, name: bytes) -> tuple[RRset, ...]:
     """The RRsets in the answer to an ANY query, but for what a signer makes. Raises MalformedMessage."""
     found: dict[int, tuple[int, list[bytes]]] = {}
-    for record in answer.section(_ANSWER):
+    for record in answer.section(envelope.ANSWER):
         if record.rtype not in _HIDDEN and answer.name(record.start) == name:
             _, rdatas = found.setdefault(record.rtype, (record.ttl, []))
             rdatas.append(whole_rdata(answer, record))

@@ -7,14 +7,13 @@ from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import AUTHORITATIVE
 from zonecut_bind.answers import failure
 from zonecut_bind.connection import Connection
 from zonecut_bind.dialect import Operation
-from zonecut_bind.reading import AUTHORITATIVE
 from zonecut_bind.server import Server
 
 _SERIAL = Struct("!I")
-_ANSWER = envelope.PREREQUISITE
 EXISTS = (Rcode.NOERROR, Rcode.NXDOMAIN)
 """The response codes of a query about which the server says that it knows."""
 
@@ -29,7 +28,7 @@ def serial_in(answer: Envelope, zone: bytes, server: Server) -> int:
     if answer.rcode not in EXISTS:
         raise failure(answer, Operation.QUERY, server)
     try:
-        for record in answer.section(_ANSWER):
+        for record in answer.section(envelope.ANSWER):
             authoritative = record.rtype == RRType.SOA and answer.flags & AUTHORITATIVE
             if authoritative and answer.name(record.start) == zone:
                 return soa_serial(answer, record)

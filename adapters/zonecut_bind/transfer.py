@@ -25,7 +25,6 @@ from zonecut_bind.rrsets import whole_rdata
 from zonecut_bind.serial import soa_serial
 from zonecut_bind.server import Server
 
-_ANSWER = envelope.PREREQUISITE
 _NS, _DS, _A, _AAAA, _SOA = (int(t) for t in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA, RRType.SOA))
 
 
@@ -187,9 +186,9 @@ class Transfer:
 
     def _check_frame(self, answer: Envelope) -> bool:
         """True if this message is the last. Raises BackendUnavailable if the transfer does not begin with the SOA."""
-        soas = [record for record in answer.section(_ANSWER) if record.rtype == _SOA]
+        soas = [record for record in answer.section(envelope.ANSWER) if record.rtype == _SOA]
         if self.serial is None:
-            first = next(answer.section(_ANSWER), None)
+            first = next(answer.section(envelope.ANSWER), None)
             if first is None or first.rtype != _SOA or answer.name(first.start) != self._zone:
                 raise BackendUnavailable(f"{self._server} sent a transfer that is none of {names.to_text(self._zone)}")
             self.serial = soa_serial(answer, soas.pop(0))
@@ -217,6 +216,6 @@ def _whole_records(answer: Envelope) -> list[ResourceRecord]:
     """Its records but those of signatures and digests, RDATA whole and uncompressed. Raises MalformedMessage."""
     return [
         ResourceRecord(answer.name(each.start), each.rtype, each.ttl, whole_rdata(answer, each))
-        for each in answer.section(_ANSWER)
+        for each in answer.section(envelope.ANSWER)
         if each.rtype not in MADE_BY_SIGNER
     ]

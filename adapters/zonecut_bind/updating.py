@@ -27,7 +27,7 @@ from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.envelope import PREREQUISITE, Envelope, read_name
+from zonecut.protocol.envelope import ANSWER, Envelope, read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut_bind import updates
 from zonecut_bind.answers import CONFLICTS, failure
@@ -41,7 +41,6 @@ from zonecut_bind.server import Server
 from zonecut_bind.transfer import Transfer
 
 _LOG = logging.getLogger("zonecut.bind")
-_ANSWER = PREREQUISITE
 
 
 class UpdatingBackend(Backend):
@@ -249,7 +248,7 @@ class UpdatingBackend(Backend):
         rtypes = (RRType.SOA, RRType.NS)
         soa, ns = await self._ask_all([(message.query(0, self._zone, rtype), Operation.QUERY) for rtype in rtypes])
         try:
-            found = [read_name(ns.wire, each.rdata)[0] for each in ns.section(_ANSWER) if each.rtype == RRType.NS]
+            found = [read_name(ns.wire, each.rdata)[0] for each in ns.section(ANSWER) if each.rtype == RRType.NS]
         except MalformedMessage as error:
             raise BackendUnavailable(f"{self.dialect.name} sent an answer that {error.reason}") from error
         serial = serial_in(soa, self._zone, self._open_connection()[0])

@@ -14,9 +14,8 @@ from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import AUTHORITATIVE
 
-_ANSWER, _AUTHORITY, _ADDITIONAL = envelope.PREREQUISITE, envelope.UPDATE, envelope.ADDITIONAL
-_AUTHORITATIVE = 0x0400
 _WINDOW = 200
 """Questions on their way at a time: more than a socket's buffers hold would have both sides wait for each other."""
 
@@ -41,7 +40,7 @@ class Queries:
             (answer,) = await self._ask_all([(self._zone, RRType.SOA)])
         except MalformedMessage as error:
             raise BackendUnavailable(f"{self.server} sent an answer that {error.reason}") from error
-        if not (answer.flags & _AUTHORITATIVE and _at(answer, _ANSWER, RRType.SOA, self._zone)):
+        if not (answer.flags & AUTHORITATIVE and _at(answer, envelope.ANSWER, RRType.SOA, self._zone)):
             raise BackendMisconfigured(
                 f"{self.server} is not authoritative for {names.to_text(self._zone)}: look at `dns`"
             )
@@ -100,19 +99,19 @@ def shown(child: bytes, zone: bytes, ns: Envelope, ds: Envelope) -> Delegation |
     """
     if ns.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN) or ds.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
         return None
-    records = [RR(child, RRType.DS, ds.rdata(record)) for record in _at(ds, _ANSWER, RRType.DS, child)]
+    records = [RR(child, RRType.DS, ds.rdata(record)) for record in _at(ds, envelope.ANSWER, RRType.DS, child)]
     if not records and not _denied(ds, zone):
         return None
     if not _denied(ns, zone):
         targets = [
             RR(child, RRType.NS, envelope.read_name(ns.wire, record.rdata)[0].lower())
-            for record in _at(ns, _AUTHORITY, RRType.NS, child)
+            for record in _at(ns, envelope.AUTHORITY, RRType.NS, child)
         ]
-        if ns.flags & _AUTHORITATIVE or not targets:
+        if ns.flags & AUTHORITATIVE or not targets:
             return None
         named = {record.rdata for record in targets if names.is_at_or_below(record.rdata, child)}
         records += targets
-        for record in ns.section(_ADDITIONAL):
+        for record in ns.section(envelope.ADDITIONAL):
             if record.rtype in (RRType.A, RRType.AAAA) and (owner := ns.name(record.start)) in named:
                 records.append(RR(owner, record.rtype, ns.rdata(record)))
     return Delegation.of(child, records)
@@ -124,5 +123,5 @@ def _at(answer: Envelope, section: int, rtype: int, name: bytes) -> list[envelop
 
 def _denied(answer: Envelope, zone: bytes) -> bool:
     """True for a negative answer by the zone itself."""
-    nothing = next(iter(answer.section(_ANSWER)), None) is None
-    return bool(answer.flags & _AUTHORITATIVE) and nothing and bool(_at(answer, _AUTHORITY, RRType.SOA, zone))
+    nothing = next(iter(answer.section(envelope.ANSWER)), None) is None
+    return bool(answer.flags & AUTHORITATIVE) and nothing and bool(_at(answer, envelope.AUTHORITY, RRType.SOA, zone))

@@ -17,13 +17,13 @@ import dns.rdatatype
 
 from zonecut.plugin import BackendRejected, Change, Reading, Unreadable
 from zonecut.protocol import names, rrset
-from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.codepoints import RRType, type_text
 from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls, aaaa_from_text, ds_from_text
 from zonecut.protocol.dsync import from_generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.update import MAX_TTL, type_text
+from zonecut.protocol.update import MAX_TTL
 
 _ADDRESS_LENGTH = {RRType.A: 4, RRType.AAAA: 16}
 _TYPES = {RRType(rtype).text: int(rtype) for rtype in TYPES}

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from lab.process import LabError
+from zonecut.net.streams import framed
 
 _SILENCE = 60.0
 """Seconds after which a server that does not answer ends a benchmark."""
@@ -31,7 +32,7 @@ class Connection:
         self.socket.close()
 
     def send(self, request: bytes) -> None:
-        self.socket.sendall(len(request).to_bytes(2) + request)
+        self.socket.sendall(framed(request))
 
     def receive(self) -> bytes | None:
         """One answer, or None while it is not complete. Waits for octets. LabError when the server hangs up."""

@@ -19,6 +19,7 @@ import dns.tsig
 import dns.update
 
 from lab.ports import LOOPBACK, free_port
+from zonecut.net.streams import framed
 
 _LENGTH = Struct("!H")
 
@@ -65,7 +66,7 @@ class CarelessServer:
             self._carry_out(question, out)
             return
         with socket.create_connection((LOOPBACK, self._port)) as behind, behind.makefile("rb") as answers:
-            behind.sendall(_LENGTH.pack(len(wire)) + wire)
+            behind.sendall(framed(wire))
             is_transfer = question.question[0].rdtype == dns.rdatatype.AXFR
             soas = 0
             while length := answers.read(_LENGTH.size):
@@ -85,4 +86,4 @@ class CarelessServer:
         answer = dns.message.make_response(question)
         answer.set_rcode(said.rcode())
         wire = answer.to_wire()
-        out.write(_LENGTH.pack(len(wire)) + wire)
+        out.write(framed(wire))

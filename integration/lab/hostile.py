@@ -15,14 +15,15 @@ from typing import Any, Self
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
 from signer import Signer
+from zonecut.net.streams import framed
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Opcode
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope, walk
+from zonecut.protocol.flags import QUERY_RESPONSE, RECURSION_DESIRED
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_response, signatures
 
-_QR = 0x8000
-_KEPT = 0x7900
+_KEPT = 0xF << 11 | RECURSION_DESIRED
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Reply:
         if self.octets is not None:
             return self.octets
         asked = walk(request)
-        flags = _QR | asked.flags & _KEPT | self.flags | self.rcode & 0xF
+        flags = QUERY_RESPONSE | asked.flags & _KEPT | self.flags | self.rcode & 0xF
         opt = message.opt_record(self.options, flags=self.rcode >> 4 << 24) if asked.opt else b""
         head = asked.id.to_bytes(2) + flags.to_bytes(2) + len(asked.questions).to_bytes(2) + bytes(4)
         question = request[HEADER_LENGTH : asked.questions[-1].end] if asked.questions else b""
@@ -215,7 +216,7 @@ class _Stream(socketserver.StreamRequestHandler):
         if receiver.pause(reply.delay):
             return False
         if reply.framed:
-            octets = len(octets).to_bytes(2) + octets
+            octets = framed(octets)
         if not reply.drip:
             self.wfile.write(octets)
             return bool(octets)

@@ -12,11 +12,10 @@ from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, UPDATE, Envelope, read_name, read_options
+from zonecut.protocol.flags import QUERY_RESPONSE, TRUNCATED
 from zonecut.protocol.keys import Key, verifier
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import signatures
-
-_TRUNCATED = 0x0200
 
 # What is said
 
@@ -117,7 +116,7 @@ def truncated(manner: Manner) -> Manner:
 
 def always_truncated(manner: Manner) -> Manner:
     """With TC set, over TCP, too."""
-    return _altered(manner, flags=_TRUNCATED)
+    return _altered(manner, flags=TRUNCATED)
 
 
 def closing(_: Received) -> Sequence[Reply]:
@@ -140,7 +139,7 @@ def unframed(_: Received) -> Sequence[Reply]:
 
 def wrong_id(received: Received) -> Sequence[Reply]:
     """An unsigned response to another message."""
-    return (Reply(octets=_header(received.envelope.id ^ 1, 0x8000)),)
+    return (Reply(octets=_header(received.envelope.id ^ 1, QUERY_RESPONSE)),)
 
 
 def echoing(received: Received) -> Sequence[Reply]:
@@ -150,14 +149,14 @@ def echoing(received: Received) -> Sequence[Reply]:
 
 def other_question(received: Received) -> Sequence[Reply]:
     """A response about the root."""
-    flags = 0x8000 | received.envelope.flags
+    flags = QUERY_RESPONSE | received.envelope.flags
     octets = _header(received.envelope.id, flags, questions=1) + b"\0" + bytes((0, 6, 0, 1))
     return (Reply(octets=octets),)
 
 
 def huge(received: Received) -> Sequence[Reply]:
     """As long as a message can be, of the smallest records that there are: 5,957 of them, unsigned."""
-    flags = 0x8000 | received.envelope.flags
+    flags = QUERY_RESPONSE | received.envelope.flags
     count = (0xFFFF - HEADER_LENGTH) // 11
     head = received.envelope.id.to_bytes(2) + flags.to_bytes(2) + bytes(6) + count.to_bytes(2)
     return (Reply(octets=head + count * message.record(b"\0", 65280, RRClass.IN, 0)),)

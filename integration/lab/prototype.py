@@ -15,11 +15,12 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, ReceiverState, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import HEADER_LENGTH, UPDATE, Record, read_options
+from zonecut.protocol.flags import DNSSEC_OK, QUERY_RESPONSE
 from zonecut.protocol.keys import Key
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import sign_response
 
-_QR, _DO, _PAYLOAD = 0x8000, 0x8000, 4096
+_PAYLOAD = 4096
 _NOT_KNOWN = "SIG(0) key not known"
 _NOT_TRUSTED = "SIG(0) key known, but not yet trusted"
 _NO_UPLOADS = "unvalidated key upload not accepted; publish the KEY at the zone apex"
@@ -131,7 +132,7 @@ def _accepted(received: Received) -> Reply:
 
 
 def _refused(received: Received, rcode: int, code: int, text: str) -> Reply:
-    opt = _opt(ExtendedError(code, text).to_option(), (rcode >> 4) << 24 | _DO)
+    opt = _opt(ExtendedError(code, text).to_option(), (rcode >> 4) << 24 | DNSSEC_OK)
     return Reply(octets=_head(received, rcode & 0xF, 0, 1) + opt)
 
 
@@ -141,7 +142,7 @@ def _opt(options: bytes, ttl: int = 0) -> bytes:
 
 def _head(received: Received, rcode: int, authority: int, additional: int) -> bytes:
     envelope = received.envelope
-    flags = _QR | envelope.flags & 0x7800 | rcode
+    flags = QUERY_RESPONSE | envelope.flags & 0x7800 | rcode
     counts = (1).to_bytes(2) + bytes(2) + authority.to_bytes(2) + additional.to_bytes(2)
     question = received.wire[HEADER_LENGTH : envelope.questions[0].end]
     return envelope.id.to_bytes(2) + flags.to_bytes(2) + counts + question

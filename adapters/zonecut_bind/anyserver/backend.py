@@ -9,11 +9,10 @@ from collections.abc import Collection, Sequence
 
 from zonecut.plugin import BackendConflict, BackendContext, BackendError, BackendRejected, Change, Reading
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRType, type_text
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference
-from zonecut.protocol.update import type_text
 from zonecut_bind import compared, rrsets, updates
 from zonecut_bind.answers import CONFLICTS, failure
 from zonecut_bind.anyserver.conditions import Conditions, conditions, lost

@@ -14,14 +14,13 @@ from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import DNSSEC_OK
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import rrsets
 from zonecut_bind.dialect import Operation
 
 _LOG = logging.getLogger("zonecut.rfc2136")
 
-_ANSWER = envelope.PREREQUISITE
-_DNSSEC_OK = 0x8000
 _LOOKS, _BETWEEN_LOOKS = 30, 0.1  # seconds
 
 Ask = Callable[[Sequence[tuple[bytes, Operation]]], Awaitable[list[Envelope]]]
@@ -56,7 +55,7 @@ async def check_made_here(zone: bytes, there: Collection[int], where: str, ask: 
 
 async def _look(zone: bytes, kinds: Collection[int], ask: Ask) -> tuple[RRset, Mapping[int, frozenset[bytes]]]:
     """The SOA, and the records of these kinds that are made of it. Raises BackendUnavailable."""
-    option = message.opt_record(flags=_DNSSEC_OK)
+    option = message.opt_record(flags=DNSSEC_OK)
     rtypes = (int(RRType.SOA), *(each for each in kinds if each == ZONEMD))
     asked = [(message.query(0, zone, each, additional=[option]), Operation.QUERY) for each in rtypes]
     answers = await ask(asked)
@@ -64,5 +63,5 @@ async def _look(zone: bytes, kinds: Collection[int], ask: Ask) -> tuple[RRset, M
         (soa,) = (each for each in rrsets.seen(answers[0], zone) if each.rtype == RRType.SOA)
     except (MalformedMessage, ValueError):
         raise BackendUnavailable(f"the server shows no SOA of {names.to_text(zone)} that could be read") from None
-    records = [(each.rtype, answer.rdata(each)) for answer in answers for each in answer.section(_ANSWER)]
+    records = [(each.rtype, answer.rdata(each)) for answer in answers for each in answer.section(envelope.ANSWER)]
     return soa, {kind: frozenset(rdata for rtype, rdata in records if rtype == kind) for kind in kinds}

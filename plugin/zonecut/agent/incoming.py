@@ -7,10 +7,9 @@ from zonecut.agent.content import soa_serial
 from zonecut.agent.kept import TYPES, Kept, ZoneRecord
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRClass, RRType
-from zonecut.protocol.envelope import PREREQUISITE, Envelope, Record, read_name
+from zonecut.protocol.envelope import ANSWER, Envelope, Record, read_name
 from zonecut.protocol.errors import MalformedMessage
 
-_ANSWER = PREREQUISITE
 _SOA = int(RRType.SOA)
 _READ = frozenset((*map(int, TYPES), _SOA))
 _ONE_NAME = frozenset((int(RRType.NS), int(RRType.CNAME), int(RRType.DNAME)))
@@ -60,7 +59,7 @@ class Incoming:
 
     def take(self, envelope: Envelope) -> None:
         """The next message. Raises MalformedMessage, and StartOver for an IXFR that leads nowhere."""
-        records = [record for record in envelope.records if record.section == _ANSWER]
+        records = [record for record in envelope.records if record.section == ANSWER]
         if not records:
             raise MalformedMessage("a message of the transfer is empty")
         if self._phase is _Phase.FIRST:

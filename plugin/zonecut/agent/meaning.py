@@ -6,7 +6,7 @@ Whether the response may be believed is not asked here.
 from enum import StrEnum
 
 from zonecut.agent.response import Response, Signed
-from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
+from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode, rcode_text
 from zonecut.protocol.ede import ExtendedError, describe, tdns_codes
 from zonecut.protocol.foreigntext import quoted
 
@@ -121,7 +121,7 @@ def explain(response: Response, codepoints: CodePoints) -> str:
 
 def say(response: Response, codepoints: CodePoints) -> str:
     """Who answers what: the RCODE, and the extended errors with their texts."""
-    text = f"{response.address} answers {rcode_text(response.rcode)}"
+    text = f"{response.address} answers {rcode_text(response.rcode, of_signed=True)}"
     if response.truncated:
         text += ", truncated"
     for error in response.errors:
@@ -138,10 +138,3 @@ def _signature_text(response: Response) -> str:
         Signed.NONE: "not signed",
         Signed.WRONG: "with a signature that does not verify",
     }[response.signed]
-
-
-def rcode_text(rcode: int) -> str:
-    """The mnemonic of an RCODE in an answer to a signed message, or RCODE and its number."""
-    if rcode == Rcode.BADSIG:
-        return "BADSIG"
-    return Rcode(rcode).name if rcode in Rcode.__members__.values() else f"RCODE{rcode}"

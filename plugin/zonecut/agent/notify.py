@@ -4,12 +4,12 @@ Whoever sends one makes us look at the zone and nothing more: no signature is as
 """
 
 from zonecut.protocol.codepoints import Opcode, Rcode, RRClass, RRType
-from zonecut.protocol.envelope import QUERY_RESPONSE, opcode_of, walk
+from zonecut.protocol.envelope import opcode_of, walk
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import AUTHORITATIVE, QUERY_RESPONSE
 
 TYPES = frozenset((RRType.SOA, RRType.CDS, RRType.CSYNC))
 """What a NOTIFY may be about (RFC 1996 section 3.11, RFC 9859 section 4)."""
-_AUTHORITATIVE = 0x0400
 
 
 def zone_of(wire: bytes) -> bytes | Rcode:
@@ -32,7 +32,7 @@ def zone_of(wire: bytes) -> bytes | Rcode:
 
 def response(wire: bytes, rcode: Rcode) -> bytes:
     """The response to a request: its header and question (RFC 1996 section 3.7), or its header alone on FORMERR."""
-    flags = QUERY_RESPONSE | (opcode_of(wire) << 11) | (_AUTHORITATIVE if rcode == Rcode.NOERROR else 0) | rcode
+    flags = QUERY_RESPONSE | (opcode_of(wire) << 11) | (AUTHORITATIVE if rcode == Rcode.NOERROR else 0) | rcode
     if rcode == Rcode.FORMERR or opcode_of(wire) != Opcode.NOTIFY:
         return wire[:2] + flags.to_bytes(2) + bytes(8)
     end = walk(wire).questions[0].end

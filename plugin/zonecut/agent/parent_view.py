@@ -11,11 +11,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRType, rcode_text, type_text
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.update import type_text
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
-from zonecut.resolve.delegation import rcode_text
 from zonecut.resolve.reply import Reply, RRset
 
 MAX_SERVERS = 13

@@ -9,17 +9,15 @@ from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRType, rcode_text, type_text
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.update import type_text
-from zonecut.resolve.delegation import rcode_text
+from zonecut.protocol.flags import DNSSEC_OK
 from zonecut.resolve.failures import NoAnswer
 from zonecut.resolve.reply import Reply, read_reply
 from zonecut.resolve.transport import over_tcp
 
 _AT_ONCE = 8
-_DNSSEC_OK = 0x8000
 _ANSWERS = (Rcode.NOERROR, Rcode.NXDOMAIN)
 _TSIG_ERRORS = {int(Rcode.BADSIG): "BADSIG", int(Rcode.BADKEY): "BADKEY", int(Rcode.BADTIME): "BADTIME"}
 _ADVICE = {
@@ -65,7 +63,7 @@ class Primary:
 
     async def _exchange(self, name: bytes, rtype: int) -> Reply:
         identity = secrets.randbelow(0x10000)
-        query = message.query(identity, name, rtype, additional=[message.opt_record(flags=_DNSSEC_OK)])
+        query = message.query(identity, name, rtype, additional=[message.opt_record(flags=DNSSEC_OK)])
         if self.key is None:
             wire = await over_tcp(query, self.server.address, self.server.port, None)
         else:

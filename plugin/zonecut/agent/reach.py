@@ -13,14 +13,14 @@ from typing import Any
 
 from zonecut.agent.datagram import over_udp
 from zonecut.agent.delivery import Delivery, Exchange, Patience
-from zonecut.agent.meaning import explain, rcode_text
+from zonecut.agent.meaning import explain
 from zonecut.agent.party import Party
 from zonecut.agent.response import Response, read_response
 from zonecut.agent.stream import over_tcp
 from zonecut.agent.zone_view import has_route
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import message
-from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType, rcode_text
 from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
 
@@ -46,7 +46,7 @@ class Reached:
             "address": str(self.address),
             "transport": self.transport,
             "reached": self.response is not None,
-            "rcode": None if self.response is None else rcode_text(self.response.rcode),
+            "rcode": None if self.response is None else rcode_text(self.response.rcode, of_signed=True),
             "signed": None if self.response is None else self.response.signed.value,
             "by": None if self.response is None or self.response.by is None else self.response.by.tag,
             "reason": self.reason,

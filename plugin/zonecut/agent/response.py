@@ -12,8 +12,9 @@ from typing import Any
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol.codepoints import EDNS_OPTION_EDE, CodePoints, Rcode
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import QUERY_RESPONSE, Envelope, read_options, walk
+from zonecut.protocol.envelope import Envelope, read_options, walk
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import QUERY_RESPONSE, TRUNCATED
 from zonecut.protocol.keys import Key, UnusableKey, verifier
 from zonecut.protocol.keystate import KeyStateOption
 from zonecut.protocol.sig0 import Signature, Untimely, check_time, signatures, signed_data
@@ -24,8 +25,6 @@ FUDGE = 300
 """Seconds by which the receiver's clock may differ from ours."""
 MAX_VALIDITY = 86400
 """Seconds for which a response's signature may be valid."""
-
-_TRUNCATED = 0x0200
 
 
 class Signed(StrEnum):
@@ -97,7 +96,7 @@ def read_response(
         by=by,
         errors=errors,
         keystate=keystate,
-        truncated=bool(envelope.flags & _TRUNCATED),
+        truncated=bool(envelope.flags & TRUNCATED),
         edns=envelope.opt is not None,
         seconds=seconds,
     )

@@ -21,12 +21,9 @@ from zonecut.plugin.absolutepath import AbsolutePath
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.dnssec import DIGESTS
 from zonecut.protocol.keys import algorithm_number
 from zonecut.protocol.svcb import Method
-
-DIGESTS = frozenset((2, 4))
-"""DS digest types that are made: SHA-256 and SHA-384 (RFC 8624 section 3.3)."""
-
 
 FINGERPRINT_DIGITS = 32
 """Of a fingerprint as `Key.fingerprint` makes it, without the spaces."""

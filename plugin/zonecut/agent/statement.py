@@ -3,28 +3,27 @@
 Whether it is proven is another question: see `proof`.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha1, sha256, sha384
 from struct import Struct
-from typing import Any
 
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.settings import DsSettings
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import rdata_text
+from zonecut.protocol.dnssec import (
+    DIGEST_LENGTH,
+    DIGESTS,
+    MADE_DIGESTS,
+    REVOKED,
+    SEP,
+    ZONE_ALGORITHMS,
+    ZONE_KEY,
+    ds_digest,
+)
 from zonecut.protocol.keys import Key
-
-DIGESTS: dict[int, tuple[int, Callable[[bytes], Any]]] = {2: (32, sha256), 4: (48, sha384)}
-"""Digest types that a parent may be given, and their lengths in octets (RFC 8624 section 3.3)."""
-
-_KNOWN_DIGESTS: dict[int, Callable[[bytes], Any]] = {1: sha1, 2: sha256, 4: sha384}
-"""Those by which a DS that is there may name a key."""
-
-ALGORITHMS = frozenset((8, 10, 13, 14, 15, 16))
-"""DNSKEY algorithms with which a zone may be signed (RFC 8624 section 3.1, RFC 9905), and that are of any use."""
 
 CDS_DELETE = bytes(5)
 """CDS 0 0 0 00 (RFC 8078 section 4)."""
@@ -33,7 +32,6 @@ CDNSKEY_DELETE = b"\0\0\3\0\0"
 
 _DS_HEAD = Struct("!HBB")
 _DNSKEY_HEAD = Struct("!HBB")
-_ZONE_KEY, _REVOKED, _SEP = 0x0100, 0x0080, 0x0001
 
 
 class Unsuitable(Exception):
@@ -96,9 +94,7 @@ def names_key(zone: bytes, ds: bytes, dnskey: bytes) -> bool:
     if len(ds) <= _DS_HEAD.size or len(dnskey) <= _DNSKEY_HEAD.size:
         return False
     _, algorithm, digest_type = _DS_HEAD.unpack_from(ds)
-    if algorithm != dnskey[3] or digest_type not in _KNOWN_DIGESTS:
-        return False
-    return ds[_DS_HEAD.size :] == bytes(_KNOWN_DIGESTS[digest_type](zone + dnskey).digest())
+    return algorithm == dnskey[3] and ds[_DS_HEAD.size :] == ds_digest(digest_type, zone, dnskey)
 
 
 def algorithm_of(ds: bytes) -> int:
@@ -144,9 +140,7 @@ def _check_agreement(zone: bytes, cds: Collection[bytes], cdnskey: Collection[by
         for rdata in cds
         if not any(names_key(zone, rdata, key) for key in cdnskey)
         and (
-            len(rdata) <= _DS_HEAD.size
-            or rdata[3] in _KNOWN_DIGESTS
-            or (int.from_bytes(rdata[:2]), rdata[2]) not in tags
+            len(rdata) <= _DS_HEAD.size or rdata[3] in MADE_DIGESTS or (int.from_bytes(rdata[:2]), rdata[2]) not in tags
         )
     ]
     named = {(int.from_bytes(rdata[:2]), rdata[2]) for rdata in cds if len(rdata) > _DS_HEAD.size}
@@ -161,11 +155,11 @@ def _trouble_of_cds(rdata: bytes) -> str | None:
     if len(rdata) <= _DS_HEAD.size:
         return "it is too short"
     _, algorithm, digest_type = _DS_HEAD.unpack_from(rdata)
-    if algorithm not in ALGORITHMS:
-        return f"algorithm {algorithm} is none of {_listed(ALGORITHMS)}"
+    if algorithm not in ZONE_ALGORITHMS:
+        return f"algorithm {algorithm} is none of {_listed(ZONE_ALGORITHMS)}"
     if digest_type not in DIGESTS:
         return f"digest type {digest_type} is neither 2 (SHA-256) nor 4 (SHA-384) (RFC 8624 section 3.3)"
-    length = DIGESTS[digest_type][0]
+    length = DIGEST_LENGTH[digest_type]
     if len(rdata) != _DS_HEAD.size + length:
         return f"a digest of type {digest_type} has {length} octets"
     return None
@@ -178,13 +172,15 @@ def _from_dnskey(content: ZoneContent, digests: Iterable[int], notes: list[str])
         if len(rdata) <= _DNSKEY_HEAD.size:
             continue
         flags, protocol, algorithm = _DNSKEY_HEAD.unpack_from(rdata)
-        if not flags & _ZONE_KEY or not flags & _SEP or protocol != 3:
+        if not flags & ZONE_KEY or not flags & SEP or protocol != 3:
             continue
         tag = Key.from_rdata(content.zone, rdata).tag
-        if flags & _REVOKED:
+        if flags & REVOKED:
             notes.append(f"{zone} DNSKEY {tag} is left out: it is revoked (RFC 5011 section 2.1)")
-        elif algorithm not in ALGORITHMS:
-            notes.append(f"{zone} DNSKEY {tag} is left out: algorithm {algorithm} is none of {_listed(ALGORITHMS)}")
+        elif algorithm not in ZONE_ALGORITHMS:
+            notes.append(
+                f"{zone} DNSKEY {tag} is left out: algorithm {algorithm} is none of {_listed(ZONE_ALGORITHMS)}"
+            )
         else:
             found += [_made_ds(content.zone, rdata, tag, algorithm, digest_type) for digest_type in digests]
     if not found:
@@ -197,7 +193,7 @@ def _from_keys(zone: bytes, cdnskey: Iterable[bytes], digests: Iterable[int], no
     """The DS of CDNSKEY records (RFC 7344 section 3.2)."""
     found: list[bytes] = []
     for rdata in cdnskey:
-        if len(rdata) <= _DNSKEY_HEAD.size or not rdata[0] & (_ZONE_KEY >> 8) or rdata[2] != 3:
+        if len(rdata) <= _DNSKEY_HEAD.size or not rdata[0] & (ZONE_KEY >> 8) or rdata[2] != 3:
             notes.append(f"{names.to_text(zone)} CDNSKEY {rdata.hex()} is left out: it is no key of a zone")
             continue
         tag = Key.from_rdata(zone, rdata).tag
@@ -207,8 +203,9 @@ def _from_keys(zone: bytes, cdnskey: Iterable[bytes], digests: Iterable[int], no
 
 def _made_ds(zone: bytes, dnskey: bytes, tag: int, algorithm: int, digest_type: int) -> bytes:
     """RFC 4034 section 5.1.4: the digest of the owner name in canonical form and the DNSKEY's RDATA."""
-    digest = DIGESTS[digest_type][1](zone + dnskey).digest()
-    return _DS_HEAD.pack(tag, algorithm, digest_type) + bytes(digest)
+    digest = ds_digest(digest_type, zone, dnskey)
+    assert digest is not None
+    return _DS_HEAD.pack(tag, algorithm, digest_type) + digest
 
 
 def _signing(content: ZoneContent, found: Iterable[bytes], notes: list[str]) -> tuple[bytes, ...]:

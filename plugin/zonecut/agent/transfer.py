@@ -17,10 +17,10 @@ from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.tsig import NotAuthentic, sign, verify
 from zonecut.plugin.tsigkey import TsigKey
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import Rcode, RRClass, RRType
-from zonecut.protocol.envelope import QUERY_RESPONSE, Envelope, walk
+from zonecut.protocol.codepoints import Rcode, RRClass, RRType, rcode_text
+from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.resolve.delegation import rcode_text
+from zonecut.protocol.flags import QUERY_RESPONSE
 
 _PATIENCE = 30.0
 """Seconds for each message of a transfer."""

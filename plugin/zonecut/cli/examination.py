@@ -11,12 +11,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from zonecut.cli import session
-from zonecut.cli.render import rcode_text
 from zonecut.cli.signer import SignatureFinding, inspect, ring_keys
 from zonecut.plugin import BackendError
 from zonecut.protocol import codepoints as numbers
 from zonecut.protocol import ede, names
-from zonecut.protocol.codepoints import Opcode, Rcode
+from zonecut.protocol.codepoints import Opcode, Rcode, rcode_text
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
@@ -135,13 +134,13 @@ class _Examination:
         findings = self.findings
         findings.verdict = Verdict.REFUSED
         findings.rule, findings.reason = refusal.rule, refusal.reason
-        findings.rcode = rcode_text(refusal.rcode, is_update=refusal.rule != EDNS_VERSION)
+        findings.rcode = rcode_text(refusal.rcode, of_signed=refusal.rule != EDNS_VERSION)
         envelope = findings.envelope
         if envelope is None:
             return
         sent = walk(responder.respond(envelope, Answer.of(refusal))).rcode
         if sent != refusal.rcode:
-            findings.rcode += f" (sent as {rcode_text(sent)}: the request has no EDNS)"
+            findings.rcode += f" (sent as {rcode_text(sent, of_signed=True)}: the request has no EDNS)"
         if refusal.ede is not None and envelope.opt is not None:
             findings.ede = f"{refusal.ede} ({ede.describe(refusal.ede, self._codepoints)})"
 

@@ -9,13 +9,20 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from zonecut.protocol import ede, names
-from zonecut.protocol.codepoints import EDNS_OPTION_EDE, CodePoints, Opcode, Rcode, RRClass, RRType
+from zonecut.protocol.codepoints import (
+    EDNS_OPTION_EDE,
+    CodePoints,
+    Opcode,
+    RRClass,
+    RRType,
+    rcode_text,
+    type_text,
+)
 from zonecut.protocol.delegation import rdata_text
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import (
     ADDITIONAL,
     PREREQUISITE,
-    QUERY_RESPONSE,
     UPDATE,
     Envelope,
     Question,
@@ -24,20 +31,28 @@ from zonecut.protocol.envelope import (
     read_options,
 )
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import (
+    AUTHENTIC_DATA,
+    AUTHORITATIVE,
+    CHECKING_DISABLED,
+    DNSSEC_OK,
+    QUERY_RESPONSE,
+    RECURSION_AVAILABLE,
+    RECURSION_DESIRED,
+    TRUNCATED,
+)
 from zonecut.protocol.keys import Key, UnusableKey, algorithm_text
 from zonecut.protocol.sig0 import Signature, signatures
-from zonecut.protocol.update import type_text
 
 _FLAGS = (
     (QUERY_RESPONSE, "qr"),
-    (0x0400, "aa"),
-    (0x0200, "tc"),
-    (0x0100, "rd"),
-    (0x0080, "ra"),
-    (0x0020, "ad"),
-    (0x0010, "cd"),
+    (AUTHORITATIVE, "aa"),
+    (TRUNCATED, "tc"),
+    (RECURSION_DESIRED, "rd"),
+    (RECURSION_AVAILABLE, "ra"),
+    (AUTHENTIC_DATA, "ad"),
+    (CHECKING_DISABLED, "cd"),
 )
-_DNSSEC_OK = 0x8000
 _SECTIONS = ("ZONE", "PREREQUISITE", "UPDATE", "ADDITIONAL")
 _COUNTS = ("ZONE", "PREREQ", "UPDATE", "ADDITIONAL")
 _QUERY_SECTIONS = ("QUESTION", "ANSWER", "AUTHORITY", "ADDITIONAL")
@@ -65,16 +80,6 @@ def render(envelope: Envelope, codepoints: CodePoints) -> str:
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def rcode_text(rcode: int, *, is_update: bool = True) -> str:
-    """The name of an RCODE. 16 has two (RFC 6891 section 9, RFC 8945 section 5.3)."""
-    if rcode == Rcode.BADSIG and is_update:
-        return "BADSIG"
-    try:
-        return Rcode(rcode).name
-    except ValueError:
-        return f"RCODE{rcode}"
-
-
 def time_text(seconds: int) -> str:
     """A time of a signature, seconds since the epoch modulo 2**32, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -85,7 +90,7 @@ def _header(envelope: Envelope, is_update: bool) -> list[str]:
         opcode = Opcode(envelope.opcode).name
     except ValueError:
         opcode = f"OPCODE{envelope.opcode}"
-    status = rcode_text(envelope.rcode, is_update=is_update)
+    status = rcode_text(envelope.rcode, of_signed=is_update)
     flags = "".join(f" {text}" for bit, text in _FLAGS if envelope.flags & bit)
     counts = [len(envelope.questions), *(sum(1 for _ in envelope.section(each)) for each in (1, 2, 3))]
     titles = _COUNTS if is_update else _QUERY_COUNTS
@@ -97,7 +102,7 @@ def _header(envelope: Envelope, is_update: bool) -> list[str]:
 
 
 def _opt(envelope: Envelope, opt: Record, codepoints: CodePoints) -> list[str]:
-    flags = " do" if opt.ttl & _DNSSEC_OK else ""
+    flags = " do" if opt.ttl & DNSSEC_OK else ""
     lines = [
         ";; OPT PSEUDOSECTION:",
         f"; EDNS: version: {opt.ttl >> 16 & 0xFF}, flags:{flags}; udp: {opt.rclass}",

@@ -8,12 +8,12 @@ from zonecut.demo.child import Child
 from zonecut.demo.narrator import Narrator
 from zonecut.demo.stage import Stage
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode, ReceiverState
+from zonecut.protocol.codepoints import Rcode, ReceiverState, type_text
 from zonecut.protocol.keyfiles import file_stem
 from zonecut.protocol.keys import Key
 from zonecut.protocol.keystate import state_text
 from zonecut.protocol.rrset import rdata_text
-from zonecut.protocol.update import Action, Operation, type_text
+from zonecut.protocol.update import Action, Operation
 
 _IN_SHORT = (";; ->>HEADER<<-", "; EDE:", "; signed by")
 

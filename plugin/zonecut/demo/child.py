@@ -1,6 +1,5 @@
 """A child's side by hand: its key, and the UPDATEs and inquiries that it signs."""
 
-import hashlib
 import secrets
 import struct
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
+from zonecut.protocol.dnssec import SEP, ZONE_KEY, ds_digest
 from zonecut.protocol.keyfiles import write_pair
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.keystate import inquire
@@ -17,9 +17,6 @@ from zonecut.protocol.update import Action, Operation
 
 VALIDITY = 300
 """Seconds for which a signature counts."""
-
-_ZONE_KEY = 257  # RFC 4034 section 2.1.1: zone key and secure entry point
-_DIGESTS = {1: hashlib.sha1, 2: hashlib.sha256}
 
 
 class Child:
@@ -58,8 +55,9 @@ class Child:
 
 def next_ds(name: bytes, digest_type: int = 2) -> bytes:
     """DS RDATA of a key with which a zone might be signed next (RFC 4034 section 5.1.4)."""
-    key = KeyPair.generate(name, Algorithm.ECDSAP256SHA256, DEFAULT, _ZONE_KEY).key
-    digest = _DIGESTS[digest_type](name + key.rdata).digest()
+    key = KeyPair.generate(name, Algorithm.ECDSAP256SHA256, DEFAULT, ZONE_KEY | SEP).key
+    digest = ds_digest(digest_type, name, key.rdata)
+    assert digest is not None
     return struct.pack("!HBB", key.tag, key.algorithm, digest_type) + digest
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from struct import Struct
+from typing import Protocol
 
 _LENGTH = Struct("!H")
 
@@ -11,7 +12,14 @@ def framed(wire: bytes) -> bytes:
     return _LENGTH.pack(len(wire)) + wire
 
 
-async def read_framed(reader: asyncio.StreamReader) -> bytes:
+class ExactReader(Protocol):
+    """A stream, or what reads like one."""
+
+    async def readexactly(self, n: int, /) -> bytes:
+        """So many octets. Raises OSError or asyncio.IncompleteReadError."""
+
+
+async def read_framed(reader: ExactReader) -> bytes:
     """The next message of a stream. Raises OSError or asyncio.IncompleteReadError."""
     return await reader.readexactly(_LENGTH.unpack(await reader.readexactly(_LENGTH.size))[0])
 

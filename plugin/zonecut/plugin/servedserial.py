@@ -8,9 +8,8 @@ from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import AUTHORITATIVE
 
-_ANSWER = envelope.PREREQUISITE
-_AUTHORITATIVE = 0x0400
 _SHORTEST = 22
 """Octets of SOA RDATA of which both names are the root."""
 
@@ -26,8 +25,8 @@ async def served_serial(zone: bytes, server: Endpoint, patience: float) -> int:
             put(writer, framed(question))
             wire = await read_framed(reader)
         answer = envelope.walk(wire)
-        for record in answer.section(_ANSWER):
-            if record.rtype == RRType.SOA and answer.flags & _AUTHORITATIVE and answer.name(record.start) == zone:
+        for record in answer.section(envelope.ANSWER):
+            if record.rtype == RRType.SOA and answer.flags & AUTHORITATIVE and answer.name(record.start) == zone:
                 if record.end - record.rdata < _SHORTEST:
                     raise MalformedMessage("has an SOA record of a wrong length")
                 # five numbers at the end; the names before them may be compressed

@@ -65,6 +65,14 @@ OTHER_TYPES = {
 """Types that zonecut does nothing with, and that people know by mnemonics (IANA, "Resource Record (RR) TYPEs")."""
 
 
+def type_text(rtype: int) -> str:
+    """The mnemonic of a well-known type, else its RFC 3597 form."""
+    try:
+        return RRType(rtype).text
+    except ValueError:
+        return OTHER_TYPES.get(rtype, f"TYPE{rtype}")
+
+
 class RRClass(IntEnum):
     """Classes (RFC 1035 section 3.2.4; NONE and ANY as RFC 2136 uses them)."""
 
@@ -99,6 +107,16 @@ class Rcode(IntEnum):
     BADSIG = 16
     BADKEY = 17
     BADTIME = 18
+
+
+def rcode_text(rcode: int, *, of_signed: bool = False) -> str:
+    """The mnemonic of an RCODE, or RCODE and its number.
+
+    16 has two (RFC 6891 section 9, RFC 8945 section 5.3): BADSIG in the answer to a signed message, else BADVERS.
+    """
+    if of_signed and rcode == Rcode.BADSIG:
+        return "BADSIG"
+    return Rcode(rcode).name if rcode in Rcode.__members__.values() else f"RCODE{rcode}"
 
 
 class Algorithm(IntEnum):

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT, OTHER_TYPES, CodePoints, DsyncScheme, RRType
+from zonecut.protocol.codepoints import DEFAULT, OTHER_TYPES, CodePoints, DsyncScheme, RRType, type_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.update import type_text
 
 LABEL = b"\x06_dsync"
 """The label below which a parent publishes DSYNC records (RFC 9859 section 3)."""

@@ -16,9 +16,6 @@ from zonecut.protocol.names import MAX_NAME
 HEADER_LENGTH = 12
 MAX_MESSAGE = 65535
 
-QUERY_RESPONSE = 0x8000
-"""The QR bit of the flags: this is a response."""
-
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION_TAIL = struct.Struct("!HH")
 _RECORD_TAIL = struct.Struct("!HHIH")
@@ -26,7 +23,9 @@ _TYPE_OPT = int(RRType.OPT)
 _new = tuple.__new__
 
 ZONE, PREREQUISITE, UPDATE, ADDITIONAL = range(4)
-"""Sections of an UPDATE (RFC 2136 section 2); in a QUERY: question, answer, authority, additional."""
+"""Sections of an UPDATE (RFC 2136 section 2)."""
+QUESTION, ANSWER, AUTHORITY = ZONE, PREREQUISITE, UPDATE
+"""What stands in their places in any other message (RFC 1035 section 4.1); ADDITIONAL is the same in both."""
 SECTION_NAMES = ("zone", "prerequisite", "update", "additional")
 
 

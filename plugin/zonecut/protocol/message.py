@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from struct import Struct
 
 from zonecut.protocol.codepoints import Opcode, RRClass, RRType
+from zonecut.protocol.flags import AUTHORITATIVE
 
 _HEADER = Struct("!HHHHHH")
 _QUESTION_TAIL = Struct("!HH")
 _RECORD_TAIL = Struct("!HHIH")
 _OPTION_HEAD = Struct("!HH")
 
-_AUTHORITATIVE = 0x0400
 
 EDNS_PAYLOAD = 1232
 """The UDP payload size that we announce, in octets."""
@@ -52,7 +52,7 @@ def query(
 def notify(identity: int, name: bytes, qtype: int, additional: Sequence[bytes] = ()) -> bytes:
     """A NOTIFY: at `name` the RRset of this type is another one now (RFC 1996 section 3.7, RFC 9859 section 4)."""
     question = name + _QUESTION_TAIL.pack(qtype, RRClass.IN)
-    flags = Opcode.NOTIFY << 11 | _AUTHORITATIVE
+    flags = Opcode.NOTIFY << 11 | AUTHORITATIVE
     return _HEADER.pack(identity, flags, 1, 0, 0, len(additional)) + question + b"".join(additional)
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from zonecut.protocol import message, names
-from zonecut.protocol.codepoints import OTHER_TYPES, EdeCode, Rcode, RRClass, RRType
+from zonecut.protocol.codepoints import EdeCode, Rcode, RRClass, RRType, type_text
 from zonecut.protocol.delegation import RR, TYPES, Delegation, rdata_text
 from zonecut.protocol.envelope import PREREQUISITE, UPDATE, Envelope, Record, read_name
 from zonecut.protocol.errors import MalformedMessage, Refusal
@@ -352,11 +352,3 @@ _HOLDS: dict[Condition, Callable[[_RRsets, bytes, int], bool]] = {
 def _unmet(condition: Condition, owner: bytes, rtype: int) -> Refusal:
     what = names.to_text(owner) if rtype == RRType.ANY else f"{names.to_text(owner)} {type_text(rtype)}"
     return Refusal("prerequisite", f"{what}: the prerequisite '{condition.value}' does not hold", condition.rcode)
-
-
-def type_text(rtype: int) -> str:
-    """The mnemonic of a well-known type, else its RFC 3597 form."""
-    try:
-        return RRType(rtype).text
-    except ValueError:
-        return OTHER_TYPES.get(rtype, f"TYPE{rtype}")

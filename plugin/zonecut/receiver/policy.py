@@ -16,6 +16,7 @@ from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global
 from zonecut.protocol.codepoints import EdeCode, RRType
 from zonecut.protocol.delegation import Delegation, Ttls, rdata_text
+from zonecut.protocol.dnssec import DIGEST_LENGTH, DIGESTS, ZONE_ALGORITHMS
 from zonecut.protocol.errors import Refusal
 
 Ttl = NonNegativeInt
@@ -47,10 +48,10 @@ class Policy(BaseModel):
         "global", description="`global` refuses special-purpose addresses (RFC 6890)."
     )
     ds_digest_types: frozenset[int] = Field(
-        frozenset((2, 4)), description="Digest types that are accepted: 2 SHA-256, 4 SHA-384. SHA-1 (1) is not."
+        DIGESTS, description="Digest types that are accepted: 2 SHA-256, 4 SHA-384. SHA-1 (1) is not."
     )
     ds_algorithms: frozenset[int] = Field(
-        frozenset((8, 10, 13, 14, 15, 16)), description="DNSKEY algorithms that a DS may name (RFC 8624)."
+        ZONE_ALGORITHMS, description="DNSKEY algorithms that a DS may name (RFC 8624)."
     )
     going_insecure: Literal["allow", "deny", "hold"] = Field(
         "allow", description="May a child remove its last DS? `hold` has an operator decide: `zonecut change approve`."
@@ -96,9 +97,6 @@ class Complaint(NamedTuple):
 
 Complaints = Iterator[Complaint]
 Rule = Callable[[Rules, Delegation], Complaints]
-
-DIGEST_LENGTH = {1: 20, 2: 32, 3: 32, 4: 48}
-"""Octets of a DS digest by its type (RFC 3658, 4509, 5933, 6605)."""
 
 
 def check_child(rules: Rules, child: bytes) -> None:

@@ -12,13 +12,12 @@ from ipaddress import IPv4Address, IPv6Address
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
+from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType, type_text
 from zonecut.protocol.dsync import Dsync, parent_name, per_child_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keys import Key
 from zonecut.protocol.rrset import RRset, RRsetDifference
 from zonecut.protocol.svcb import Method, Svcb
-from zonecut.protocol.update import type_text
 
 APEX, WILDCARD = "apex", "wildcard"
 

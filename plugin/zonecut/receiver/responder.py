@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
-from zonecut.protocol.envelope import ADDITIONAL, HEADER_LENGTH, MAX_MESSAGE, QUERY_RESPONSE, Envelope
+from zonecut.protocol.envelope import ADDITIONAL, HEADER_LENGTH, MAX_MESSAGE, Envelope
 from zonecut.protocol.errors import Refusal
+from zonecut.protocol.flags import AUTHORITATIVE, QUERY_RESPONSE, RECURSION_DESIRED, TRUNCATED
 from zonecut.protocol.foreigntsig import UnknownTsigKey
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption
@@ -26,10 +27,8 @@ SOA_TIMES = (0, 3600, 600, 86400, 300)
 """Serial, refresh, retry, expire and minimum, in seconds, of the SOA that answers a client which looks for the zone."""
 
 _HEAD = Struct("!HHHHHH")
-_KEPT_FLAGS = 0x7900
+_KEPT_FLAGS = 0xF << 11 | RECURSION_DESIRED
 """The opcode, and RD, which a response copies whatever it means there (RFC 1035 section 4.1.1)."""
-_AUTHORITATIVE = 0x0400
-_TRUNCATED = 0x0200
 _UDP_WITHOUT_EDNS = 512
 
 
@@ -196,7 +195,7 @@ def assemble(envelope: Envelope, rcode: Rcode, options: bytes) -> bytes:
 
 def truncated(envelope: Envelope, rcode: Rcode) -> bytes:
     """The question alone, with TC set; without OPT, an RCODE above 15 becomes NOTAUTH."""
-    return _assemble(envelope, _TRUNCATED | (Rcode.NOTAUTH if rcode > 15 else rcode))
+    return _assemble(envelope, TRUNCATED | (Rcode.NOTAUTH if rcode > 15 else rcode))
 
 
 def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = False) -> bytes:
@@ -212,9 +211,9 @@ def answer_soa(envelope: Envelope, zone: bytes, target: bytes, *, udp: bool = Fa
     soa = message.record(zone, RRType.SOA, RRClass.IN, 0, rdata)
     at_apex = envelope.name(question.start) == zone
     opt = message.opt_record() if envelope.opt else b""
-    response = _assemble(envelope, _AUTHORITATIVE, record=soa, opt=opt, in_answer=at_apex)
+    response = _assemble(envelope, AUTHORITATIVE, record=soa, opt=opt, in_answer=at_apex)
     if udp and len(response) > len(envelope.wire) + MAX_GROWTH:
-        return _assemble(envelope, _AUTHORITATIVE | _TRUNCATED, opt=opt)
+        return _assemble(envelope, AUTHORITATIVE | TRUNCATED, opt=opt)
     return response
 
 

@@ -10,9 +10,8 @@ import structlog
 
 from zonecut.plugin.bootstrap import Presence, Security, Sighting
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import RRType
+from zonecut.protocol.codepoints import RRType, type_text
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.update import type_text
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 
 _log = structlog.get_logger(__name__)

@@ -23,13 +23,11 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from zonecut.protocol import names
+from zonecut.protocol.dnssec import DIGEST_LENGTH, DIGESTS, REVOKED, ZONE_ALGORITHMS
 from zonecut.protocol.regularfile import read_regular
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.reply import wire_name
-from zonecut.resolve.signatures import ALGORITHMS, RSA_BITS, is_usable
-
-DIGESTS = {2: 32, 4: 48}
-"""Digest types in use, SHA-256 and SHA-384, with their lengths in octets. SHA-1 counts as unknown (RFC 9905)."""
+from zonecut.resolve.signatures import RSA_BITS, is_usable
 
 # KSK-2017 and KSK-2024, as https://data.iana.org/root-anchors/root-anchors.xml publishes them (RFC 9718).
 _ROOT = """
@@ -41,7 +39,6 @@ _ROOT = """
 _STATE = re.compile(r";state=(\d+)(?:\s*\[\s*(\w+)\s*\])?", re.ASCII)
 _TRUSTED_STATES = frozenset(("2", "3"))
 """VALID and MISSING: RFC 5011 section 4.2 has a key that was not seen lately remain an anchor. ADDPEND is none yet."""
-_REVOKED = 0x0080
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +103,9 @@ def supported(records: Iterable[dns.rdata.Rdata]) -> tuple[DS, ...]:
         record
         for record in records
         if isinstance(record, DS)
-        and record.algorithm in ALGORITHMS
-        and DIGESTS.get(record.digest_type) == len(record.digest)
+        and record.algorithm in ZONE_ALGORITHMS
+        and record.digest_type in DIGESTS
+        and DIGEST_LENGTH[record.digest_type] == len(record.digest)
     )
 
 
@@ -134,7 +132,7 @@ def _record(tokenizer: dns.tokenizer.Tokenizer, first: dns.tokenizer.Token) -> t
     if not supported([ds]):
         raise ValueError(
             f"DS {ds.key_tag} {int(ds.algorithm)} {int(ds.digest_type)}: not supported; algorithms are"
-            f" {', '.join(map(str, sorted(ALGORITHMS)))}, digests are 2 (SHA-256) and 4 (SHA-384)"
+            f" {', '.join(map(str, sorted(ZONE_ALGORITHMS)))}, digests are 2 (SHA-256) and 4 (SHA-384)"
         )
     return wire_name(owner), ds
 
@@ -145,7 +143,7 @@ def _check_state(rdata: dns.rdata.Rdata) -> None:
     name = (state[2] or f"state {state[1]}") if state else ""
     tag = rdata.key_id() if isinstance(rdata, DNSKEY) else getattr(rdata, "key_tag", "")
     kind = dns.rdatatype.to_text(rdata.rdtype)
-    if isinstance(rdata, DNSKEY) and rdata.flags & _REVOKED:
+    if isinstance(rdata, DNSKEY) and rdata.flags & REVOKED:
         raise _NoAnchor(f"{kind} {tag} is revoked (RFC 5011 section 2.1), so it is no trust anchor")
     if state and state[1] not in _TRUSTED_STATES:
         raise _NoAnchor(f"{kind} {tag} is {name}: only keys that are VALID or MISSING are trust anchors (RFC 5011)")
@@ -155,8 +153,8 @@ def _digest(owner: dns.name.Name, key: DNSKEY) -> DS:
     if not is_usable(key):
         raise ValueError(
             f"the DNSKEY with tag {key.key_id()} is no anchor: it needs flags 256 or 257, protocol 3 and one of the"
-            f" algorithms {', '.join(map(str, sorted(ALGORITHMS)))}; RSA with {RSA_BITS.start} to {RSA_BITS.stop - 1}"
-            f" bits and an exponent below 2^32"
+            f" algorithms {', '.join(map(str, sorted(ZONE_ALGORITHMS)))}; RSA with"
+            f" {RSA_BITS.start} to {RSA_BITS.stop - 1} bits and an exponent below 2^32"
         )
     return dns.dnssec.make_ds(owner, key, "SHA256")
 

@@ -10,7 +10,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DS import DS
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol.codepoints import Rcode, rcode_text
 from zonecut.resolve.anchors import supported
 from zonecut.resolve.denial import Denial
 from zonecut.resolve.failures import Bogus, Undecided
@@ -90,8 +90,3 @@ def verify_alias(reply: Reply, name: bytes, zone: Zone, now: float, work: Work) 
     if verified.expanded:
         Denial.read(reply.authority, zone, now, work).check_expansion(name, verified, work)
     return NoCut(verified.ttl)
-
-
-def rcode_text(rcode: int) -> str:
-    """The mnemonic of a response code, or RCODE and its number."""
-    return Rcode(rcode).name if rcode in Rcode.__members__.values() else f"RCODE{rcode}"

@@ -8,11 +8,12 @@ from dns.rdtypes.ANY.NSEC import NSEC
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
 from zonecut.resolve import nsec, nsec3
 from zonecut.resolve.failures import Undecided
 from zonecut.resolve.nsec import Nsec, Proof
 from zonecut.resolve.nsec3 import Nsec3
-from zonecut.resolve.reply import RRset, type_text, wire_name
+from zonecut.resolve.reply import RRset, wire_name
 from zonecut.resolve.signatures import Verified, verify
 from zonecut.resolve.work import Work
 from zonecut.resolve.zone import Zone

@@ -7,20 +7,13 @@ import ssl
 from collections.abc import Sequence
 
 from zonecut.protocol import message
-from zonecut.protocol.codepoints import Rcode
-from zonecut.resolve.delegation import rcode_text
+from zonecut.protocol.codepoints import Rcode, rcode_text
+from zonecut.protocol.flags import DNSSEC_OK, TRUNCATED
 from zonecut.resolve.failures import NoAnswer
 from zonecut.resolve.nameserver import Nameserver, Transport
 from zonecut.resolve.reply import Reply, answers, read_reply
 from zonecut.resolve.transport import Https, over_tcp, over_udp, tls_context
 from zonecut.resolve.work import Limits, Work
-
-RECURSION_DESIRED = 0x0100
-CHECKING_DISABLED = 0x0010
-"""The resolver hands out what it thinks bogus, too: we validate (RFC 4035 section 3.2.2)."""
-AUTHENTIC_DATA = 0x0020
-"""In a query: the AD bit of the reply is understood (RFC 6840 section 5.7)."""
-_DNSSEC_OK = 0x8000
 
 _TRY_NEXT = frozenset((Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED))
 _ROUNDS = 2
@@ -39,7 +32,7 @@ class Path:
         """The reply to one query with EDNS and DO. Raises NoAnswer, which names the server."""
         # RFC 8484 section 4.1: identity 0 over HTTPS, where the connection tells the replies apart.
         identity = 0 if self._https else secrets.randbelow(0x10000)
-        opt = message.opt_record(flags=_DNSSEC_OK)
+        opt = message.opt_record(flags=DNSSEC_OK)
         query = message.query(identity, name, rtype, flags=flags, additional=[opt])
         try:
             wire = await self._exchange(query, identity, name, rtype)
@@ -55,7 +48,7 @@ class Path:
             return await self._https.exchange(query)
         if self.server.transport is Transport.UDP:
             wire = await over_udp(query, address, port, self._source, lambda data: answers(data, identity, name, rtype))
-            if not wire[2] & 0x02:
+            if not int.from_bytes(wire[2:4]) & TRUNCATED:
                 return wire
         return await over_tcp(query, address, port, self._source, self._tls, self.server.tls_name)
 

@@ -6,12 +6,12 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.CNAME import CNAME
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode
-from zonecut.resolve.delegation import rcode_text, verify_alias
+from zonecut.protocol.codepoints import Rcode, rcode_text, type_text
+from zonecut.resolve.delegation import verify_alias
 from zonecut.resolve.denial import Denial
 from zonecut.resolve.failures import Bogus, Undecided
 from zonecut.resolve.nsec import Proof
-from zonecut.resolve.reply import Reply, RRset, type_text, wire_name
+from zonecut.resolve.reply import Reply, RRset, wire_name
 from zonecut.resolve.signatures import label_count, verify
 from zonecut.resolve.values import Answer, Status, Verdict
 from zonecut.resolve.work import Work

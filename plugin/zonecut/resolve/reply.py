@@ -20,20 +20,17 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRClass
 from zonecut.protocol.envelope import (
     ADDITIONAL,
+    ANSWER,
+    AUTHORITY,
     HEADER_LENGTH,
-    PREREQUISITE,
-    QUERY_RESPONSE,
-    UPDATE,
     Envelope,
     Record,
     walk,
 )
 from zonecut.protocol.errors import MalformedMessage
+from zonecut.protocol.flags import AUTHENTIC_DATA, AUTHORITATIVE, QUERY_RESPONSE, TRUNCATED
 from zonecut.resolve.failures import NoAnswer
 
-_AUTHORITATIVE = 0x0400
-_TRUNCATED = 0x0200
-_AUTHENTIC = 0x0020
 _MAX_RECORDS = 512
 _ADDRESS_OCTETS = {int(RdataType.A): 4, int(RdataType.AAAA): 16}
 
@@ -104,11 +101,6 @@ class Reply:
         return next((owner for owner in owners if len(owners) == 1 and names.is_at_or_below(name, owner)), None)
 
 
-def type_text(rtype: int) -> str:
-    """The mnemonic of an RR type, or TYPE and its number."""
-    return dns.rdatatype.to_text(RdataType.make(rtype))
-
-
 def wire_name(name: dns.name.Name) -> bytes:
     """A name of dnspython as the core holds it: lower-case wire form."""
     return name.canonicalize().to_wire() or b""
@@ -132,7 +124,7 @@ def read_reply(wire: bytes, name: bytes, rtype: int) -> Reply:
             raise NoAnswer("no reply to a query")
         if not _repeats_question(envelope, name, rtype):
             raise NoAnswer("a reply to another question")
-        sections = [list(envelope.section(section)) for section in (PREREQUISITE, UPDATE)]
+        sections = [list(envelope.section(section)) for section in (ANSWER, AUTHORITY)]
         if sum(len(records) for records in sections) > _MAX_RECORDS:
             raise NoAnswer(f"more than {_MAX_RECORDS} records")
         answer, authority = (_rrsets(envelope, records) for records in sections)
@@ -142,9 +134,9 @@ def read_reply(wire: bytes, name: bytes, rtype: int) -> Reply:
     flags = envelope.flags
     return Reply(
         rcode=envelope.rcode,
-        authoritative=bool(flags & _AUTHORITATIVE),
-        truncated=bool(flags & _TRUNCATED),
-        authentic=bool(flags & _AUTHENTIC),
+        authoritative=bool(flags & AUTHORITATIVE),
+        truncated=bool(flags & TRUNCATED),
+        authentic=bool(flags & AUTHENTIC_DATA),
         answer=answer,
         authority=authority,
         addresses=addresses,

@@ -10,11 +10,11 @@ from dns.rdatatype import RdataType
 
 from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global_unicast
-from zonecut.protocol.codepoints import Rcode, RRType
+from zonecut.protocol.codepoints import Rcode, RRType, rcode_text
+from zonecut.protocol.flags import AUTHENTIC_DATA, CHECKING_DISABLED, RECURSION_DESIRED
 from zonecut.resolve.anchors import ROOT_ANCHORS, TrustAnchors
 from zonecut.resolve.continuity import zone_under
-from zonecut.resolve.delegation import rcode_text
-from zonecut.resolve.exchange import AUTHENTIC_DATA, CHECKING_DISABLED, RECURSION_DESIRED, Exchange, Path
+from zonecut.resolve.exchange import Exchange, Path
 from zonecut.resolve.failures import Bogus, NoAnswer, ResolveError, Undecided
 from zonecut.resolve.judgement import classify, failed, insecure, judge, silence, vouched
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers

@@ -18,12 +18,11 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from zonecut.protocol import names
+from zonecut.protocol.codepoints import type_text
+from zonecut.protocol.dnssec import REVOKED, ZONE_ALGORITHMS, ZONE_KEY
 from zonecut.resolve.failures import Bogus
-from zonecut.resolve.reply import RRset, type_text, wire_name
+from zonecut.resolve.reply import RRset, wire_name
 from zonecut.resolve.work import Work
-
-ALGORITHMS = frozenset((8, 10, 13, 14, 15, 16))
-"""RSA with SHA-256 and SHA-512, ECDSA P-256 and P-384, Ed25519, Ed448 (RFC 9904). SHA-1 is unknown (RFC 9905)."""
 
 _RSA = frozenset((8, 10))
 RSA_BITS = range(1024, 4096 + 1)
@@ -31,8 +30,6 @@ RSA_BITS = range(1024, 4096 + 1)
 2.1 would take 512 for RSASHA256."""
 _MAX_EXPONENT = 1 << 32
 """What verification costs grows with the exponent, and the zone chooses it."""
-_ZONE_KEY = 0x0100
-_REVOKED = 0x0080
 _MAX_REASONS = 3
 
 
@@ -49,7 +46,7 @@ class Verified:
 
 def is_usable(key: DNSKEY) -> bool:
     """True if this DNSKEY may sign a zone (RFC 4034 section 2.1, RFC 5011 section 2.1) in a way that we support."""
-    if not key.flags & _ZONE_KEY or key.flags & _REVOKED or key.protocol != 3 or key.algorithm not in ALGORITHMS:
+    if not key.flags & ZONE_KEY or key.flags & REVOKED or key.protocol != 3 or key.algorithm not in ZONE_ALGORITHMS:
         return False
     return key.algorithm not in _RSA or _is_strong_rsa(key.key)
 

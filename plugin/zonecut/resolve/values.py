@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode
-from zonecut.resolve.reply import Reply, type_text
+from zonecut.protocol.codepoints import Rcode, type_text
+from zonecut.resolve.reply import Reply
 
 
 class Verdict(StrEnum):

@@ -11,9 +11,9 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DS import DS
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import Rcode
+from zonecut.protocol.codepoints import Rcode, rcode_text
 from zonecut.resolve.anchors import TrustAnchors
-from zonecut.resolve.delegation import NoCut, SignedCut, judge_delegation, rcode_text
+from zonecut.resolve.delegation import NoCut, SignedCut, judge_delegation
 from zonecut.resolve.failures import Undecided
 from zonecut.resolve.reply import Reply
 from zonecut.resolve.work import Limits, Work
