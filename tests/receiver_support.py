@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zonecut.plugin import Backend, BackendConflict, BackendContext, Change
+from zonecut.plugin import Backend, BackendConflict, BackendContext, Change, Reading
 from zonecut.plugin.bootstrap import BootstrapMethod, Lookups, Presence, Security, Sighting
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
@@ -194,6 +194,24 @@ def strict(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         await write(changes)
 
     monkeypatch.setattr(here.backend, "write", strictly)
+
+
+def looked_at(here: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[bytes]]:
+    """The children that are looked at in the server from now on, together or each by itself."""
+    looks: list[list[bytes]] = []
+    read, unchanged = here.backend.read, here.backend.unchanged
+
+    async def read_noted(child: bytes) -> Reading:
+        looks.append([child])
+        return await read(child)
+
+    async def unchanged_noted(readings: Sequence[Reading]) -> frozenset[bytes]:
+        looks.append([each.delegation.child for each in readings])
+        return await unchanged(readings)
+
+    monkeypatch.setattr(here.backend, "read", read_noted)
+    monkeypatch.setattr(here.backend, "unchanged", unchanged_noted)
+    return looks
 
 
 @asynccontextmanager

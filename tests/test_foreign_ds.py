@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, replace_ns, site, strict
+from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, looked_at, replace_ns, site, strict
 from test_patch import rrset
 from trust_support import DS, stored_of
-from zonecut.plugin import Change, Reading
+from zonecut.plugin import Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
@@ -130,24 +130,17 @@ async def test_only_a_change_that_takes_out_the_last_ds_or_all_name_servers_cost
     async with site(directory) as here:
         await here.trust(CHILD)
         await here.zone.look_at(CHILD)
-        reads, read = 0, here.backend.read
-
-        async def counted(child: bytes) -> Reading:
-            nonlocal reads
-            reads += 1
-            return await read(child)
-
-        monkeypatch.setattr(here.backend, "read", counted)
+        looks = looked_at(here, monkeypatch)
         both = [message.add(CHILD, RRType.DS, 3600, OTHER_DS)]
         one = [message.delete_record(CHILD, RRType.DS, DS)]
         more = [message.add(CHILD, RRType.NS, 3600, names.from_text(A))]
         for updates in (more, both, one, replace_ns(CHILD, A, B)):
             assert (await change(here, *updates)).rcode == Rcode.NOERROR
-        assert reads == 0
+        assert looks == []
         assert (await change(here, *replace_ns(CHILD, "c.ns.example."))).rcode == Rcode.NOERROR
-        assert reads == 1
+        assert looks == [[CHILD]]
         assert (await change(here, NO_DS)).rcode == Rcode.NOERROR
-        assert reads == 2
+        assert looks == [[CHILD], [CHILD]]
 
 
 async def test_a_change_that_keeps_the_ds_as_it_believes_brings_none_back(directory: Path) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from zonecut.plugin import BackendRejected, BackendUnavailable, Change
+from zonecut.plugin import BackendRejected, BackendUnavailable, Change, Reading
+from zonecut.plugin.branches import plain
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
@@ -30,6 +31,12 @@ class BindBackend(UpdatingBackend):
         there: list[Delegation] = []
         await self._scan(there)
         return await self._permission.remarks(there)
+
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        """By prerequisites: those are about the parent zone, whatever else named serves."""
+        known = [each.delegation for each in plain(readings, self._zone, self._hidden)]
+        differing = await self.verify([Change(each, each) for each in known])
+        return frozenset(each.child for each in known).difference(differing)
 
     async def write(self, changes: Sequence[Change]) -> None:
         changes = [change for change in changes if change.before != change.after]

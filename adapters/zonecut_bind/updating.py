@@ -20,7 +20,7 @@ from zonecut.plugin import (
     Host,
     Reading,
 )
-from zonecut.plugin.branches import ChildFilter, hidden
+from zonecut.plugin.branches import ChildFilter, below, hidden
 from zonecut.plugin.naming import Naming
 from zonecut.plugin.tsig import tsig_octets
 from zonecut.plugin.tsigkey import KeyFileError, load_key
@@ -117,9 +117,8 @@ class UpdatingBackend(Backend):
             raise BackendUnavailable(f"{self.dialect.name} sent an answer that {error.reason}") from error
         if seen is None or not await self._is_proven(seen, above):
             return await self._read_by_transfer(child)
-        nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
         # what the child's own zone answers here has TTLs of that zone
-        return Reading(seen.delegation, enclosing, nested, seen.ttls if seen.of_parent else {})
+        return Reading(seen.delegation, enclosing, below(child, self._hidden), seen.ttls if seen.of_parent else {})
 
     def batch(self, changes: Sequence[Change]) -> int:
         return updates.fitting(changes, self._room() - updates.HEADER_OCTETS - len(self._zone))

@@ -113,6 +113,9 @@ class DatabaseBackend(Backend):
     async def read(self, child: bytes) -> Reading:
         return await self._reading(partial(self._tables.reading, child=child))
 
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        return await self._reading(partial(self._tables.unchanged, readings=readings))
+
     def batch(self, changes: Sequence[Change]) -> int:
         """A database has no limit; ours is what a second or two carry out."""
         room = _BATCH_RECORDS

@@ -118,6 +118,11 @@ class ZoneTables:
             self.check(connection)
         return found
 
+    def unchanged(self, connection: Connection, readings: Sequence[Reading]) -> frozenset[bytes]:
+        """Those of these children of whom the database has what was read."""
+        children = {each.delegation.child: each for each in readings}
+        return frozenset(child for child, was in children.items() if self.reading(connection, child) == was)
+
     def page(self, connection: Connection, after: str) -> tuple[list[Reading | Unreadable], str | None]:
         """The delegations of some children that follow a name in the order of the database, and the last of those.
 

@@ -82,6 +82,11 @@ class KnotBackend(Backend):
         reading = await self._in_turn(partial(zone.reading, child))
         return replace(reading, nested=self._deep.below(child))
 
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        zone, _ = self._open()
+        known = [each for each in readings if each.nested == self._deep.below(each.delegation.child)]
+        return await self._in_turn(partial(zone.unchanged, known))
+
     def batch(self, changes: Sequence[Change]) -> int:
         """knotd has no limit; ours is what a few tenths of a second carry out."""
         room = _BATCH_RECORDS

@@ -77,6 +77,15 @@ class Zone:
         there = Held.of([*nodes[:1], *glue])
         return Reading(there.delegation(child), enclosing, ttls=there.ttls)
 
+    def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        """Those of these children right below the apex whose delegation the zone holds as it was read."""
+        known = [each.delegation for each in readings if not self._between(each.delegation.child)]
+        if not known:
+            return frozenset()
+        with closing(self._connect()) as control:
+            there = Held.of(read(control, self._text, _owners(Change(each, each) for each in known)))
+        return frozenset(each.child for each in known if there.delegation(each.child) == each)
+
     def apex(self) -> tuple[int | None, frozenset[bytes]]:
         """The zone's serial (None where it is not to be seen), and the name servers of its apex."""
         with closing(self._connect()) as control:

@@ -21,7 +21,7 @@ from zonecut.plugin import (
     Reading,
     Unreadable,
 )
-from zonecut.plugin.branches import hidden
+from zonecut.plugin.branches import below, hidden
 from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.naming import Naming
 from zonecut.plugin.privatefile import PrivateFileError, read_word
@@ -140,13 +140,16 @@ class PowerDnsBackend(Backend):
         records = [RR(*key, rdata) for key, rrset in held.items() for rdata in rrset.rdatas]
         enclosing = next((name for name in above if found.rdatas(name, RRType.NS)), None)
         if ns:
-            nested = tuple(sorted(name for name in self._hidden if names.is_below(name, child)))
+            nested = below(child, self._hidden)
         else:
             # a delegation here would hide those below: only the whole zone tells
             nested = await repeated(lambda: reader.cuts_below(child))
         return Reading(
             Delegation.of(child, records), enclosing, nested, {key: rrset.ttl for key, rrset in held.items()}
         )
+
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        return await repeated(lambda: self._open()[1].unchanged(readings, self._hidden))
 
     def batch(self, changes: Sequence[Change]) -> int:
         return bodies.fitting(changes, self._options.batch_octets)
@@ -199,9 +202,8 @@ class PowerDnsBackend(Backend):
 
         PowerDNS exports in an order of its own: the records are sorted in a temporary file before the first comes.
         """
-        _, reader = self._open()
         senseless = Senseless(self._zone)
-        async with aclosing(reader.branches(senseless)) as branches:
+        async with aclosing(self._open()[1].branches(senseless)) as branches:
             async for branch in branches:
                 for reading in branch.readings():
                     yield senseless.in_stead_of(reading)
@@ -220,11 +222,10 @@ class PowerDnsBackend(Backend):
         return tuple(found)
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
-        _, reader = self._open()
         expected = {rrset.key: () for rrset in after} | {rrset.key: rrset.rdatas for rrset in before}
 
         async def items(_: bool) -> list[dict[str, Any]]:
-            found = await reader.at({owner for owner, _ in expected})
+            found = await self._open()[1].at({owner for owner, _ in expected})
             if differing := [key for key, rdatas in expected.items() if found.rdatas(*key) != rdatas]:
                 owners = dict.fromkeys(names.to_text(owner) for owner, _ in differing)
                 raise BackendConflict(f"PowerDNS holds other records than were expected at {', '.join(owners)}")
@@ -377,14 +378,12 @@ class PowerDnsBackend(Backend):
 
     async def _apex(self) -> tuple[None, frozenset[bytes]]:
         """The name servers of the apex. The serial tells nothing: pdnsutil and SQL change the zone without it."""
-        _, reader = self._open()
-        found = await repeated(lambda: reader.at((self._zone,)))
+        found = await repeated(lambda: self._open()[1].at((self._zone,)))
         return None, frozenset(found.rdatas(self._zone, RRType.NS))
 
     async def _cut(self, places: Sequence[bytes]) -> bytes | None:
         """The first of these names that is delegated."""
-        _, reader = self._open()
-        found = await repeated(lambda: reader.at(places))
+        found = await repeated(lambda: self._open()[1].at(places))
         return next((place for place in places if found.rdatas(place, RRType.NS)), None)
 
     async def _rescan(self) -> None:

@@ -11,8 +11,8 @@ from contextlib import aclosing, closing
 from itertools import compress
 from operator import not_
 
-from zonecut.plugin import Change
-from zonecut.plugin.branches import Branch, BranchReader, visible
+from zonecut.plugin import Change, Reading
+from zonecut.plugin.branches import Branch, BranchReader, plain, visible
 from zonecut.plugin.spool import Spool
 from zonecut.plugin.threads import to_its_end
 from zonecut.protocol.codepoints import RRType
@@ -55,6 +55,12 @@ class Reader:
         if not {owner for owner, _ in found.rrsets}.issuperset(owners):
             await self._api.check_soa()
         return found
+
+    async def unchanged(self, readings: Sequence[Reading], hidden: Iterable[bytes]) -> frozenset[bytes]:
+        """Those of these children of whom the database holds what was read; `hidden`: the delegations below others."""
+        known = [each.delegation for each in plain(readings, self._zone, hidden)]
+        differing = await self._differing_by_api([(each, each.in_domain_ns()) for each in known])
+        return frozenset(each.child for each in known).difference(differing)
 
     @property
     def trouble(self) -> str | None:

@@ -72,8 +72,12 @@ class WebhookBackend(Backend):
     async def read(self, child: bytes) -> Reading:
         if not names.is_below(child, self._zone):
             raise BackendRejected(f"{names.to_text(child)} is not below {self._zone_text}")
-        found = (await self._look_up([child]))[child]
-        return replace(found, delegation=visible(found.delegation))
+        return _as_seen((await self._look_up([child]))[child])
+
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        found = await self._look_up([each.delegation.child for each in readings])
+        same = (each for each in readings if _as_seen(found[each.delegation.child]) == each)
+        return frozenset(each.delegation.child for each in same)
 
     def batch(self, changes: Sequence[Change]) -> int:
         return documents.fitting(changes, self._options.batch, self._options.batch_octets)
@@ -213,6 +217,11 @@ class WebhookBackend(Backend):
             raise BackendMisconfigured(
                 f"{self._options.url}{path} sent something that cannot be understood: {reason}"
             ) from None
+
+
+def _as_seen(reading: Reading) -> Reading:
+    """Without glue that no NS names."""
+    return replace(reading, delegation=visible(reading.delegation))
 
 
 def _is_so(change: Change, held: Delegation) -> bool:

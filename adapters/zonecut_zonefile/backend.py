@@ -49,6 +49,9 @@ class ZonefileBackend(Backend):
     async def read(self, child: bytes) -> Reading:
         return await asyncio.to_thread(self._parent.reading, child)
 
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        return await asyncio.to_thread(self._parent.unchanged, readings)
+
     def batch(self, changes: Sequence[Change]) -> int:
         """All of them: a file has no limit."""
         return len(changes)

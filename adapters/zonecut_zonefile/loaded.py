@@ -55,6 +55,13 @@ class LoadedZone:
             self._refresh()
             return self._zone.reading(child)
 
+    def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        """Those of these children of whom the files hold what was read."""
+        with self._lock:
+            self._refresh()
+            same = (each for each in readings if self._zone.reading(each.delegation.child) == each)
+            return frozenset(each.delegation.child for each in same)
+
     def cuts(self) -> list[bytes]:
         """The names of all delegations."""
         with self._lock:

@@ -1,5 +1,6 @@
 """The Backend interface: how zonecut reads and writes the delegations of one parent zone on an authoritative server."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -181,7 +182,7 @@ class Withdrawal(StrEnum):
 class Backend(ABC):
     """One parent zone on one server.
 
-    All methods are called by one task at a time, except `read`, `hosts` and `progress`, which may overlap.
+    All methods are called by one task at a time, except `read`, `unchanged`, `hosts` and `progress`, which may overlap.
 
     Delegations are lower-case wire-form values; an adapter never judges them. It raises subclasses of BackendError
     and nothing else, and never waits for ever: each operation has a time limit of the adapter's own.
@@ -213,6 +214,18 @@ class Backend(ABC):
     @abstractmethod
     async def read(self, child: bytes) -> Reading:
         """What the server holds for `child` now; a Delegation without NS when it is not delegated."""
+
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        """Those of these children, each another one, for whom the server holds now what was read, in one go.
+
+        NS, DS and glue are certainly the same; whoever is left out may be unchanged as well, and is read by who has to
+        know. This one reads each child, all at a time: an adapter does better where one question answers for many.
+        """
+        found = await asyncio.gather(*(self.read(each.delegation.child) for each in readings), return_exceptions=True)
+        for each in found:
+            if isinstance(each, BaseException) and not isinstance(each, BackendError):
+                raise each
+        return frozenset(was.delegation.child for was, now in zip(readings, found, strict=True) if was == now)
 
     @abstractmethod
     def batch(self, changes: Sequence[Change]) -> int:

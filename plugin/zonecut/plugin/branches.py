@@ -153,3 +153,22 @@ class ChildFilter:
 def hidden(branch: Branch) -> Sequence[bytes]:
     """The delegations below the topmost one of a branch: they exist in the zone, but nobody can see them."""
     return branch.cuts[1:]
+
+
+def below(name: bytes, cuts: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Those of some delegations that lie below a name, sorted."""
+    return tuple(sorted(cut for cut in cuts if names.is_below(cut, name)))
+
+
+def plain(readings: Iterable[Reading], zone: bytes, cuts: Iterable[bytes]) -> list[Reading]:
+    """Those of delegations right below the apex, with the same of `cuts` below them as are known of now.
+
+    Of such a one all is known whose NS, DS and glue are: nothing can be above it.
+    """
+    return [
+        each
+        for each in readings
+        if each.delegation.is_delegated
+        and names.parent(each.delegation.child) == zone
+        and each.nested == below(each.delegation.child, cuts)
+    ]

@@ -17,12 +17,13 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyRoll
 from zonecut.receiver import policy
 from zonecut.receiver.case import Case, Standing
+from zonecut.receiver.deciding import Deciding
 from zonecut.receiver.decisions import Decisions
 from zonecut.receiver.duty import Duty
 from zonecut.receiver.inwork import Held, InWork
-from zonecut.receiver.judgement import check_place, needs_a_look
+from zonecut.receiver.judgement import check_place
 from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.neighbours import Weighed, weigh
+from zonecut.receiver.neighbours import weigh
 from zonecut.receiver.ordering import ChildOrder
 from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
@@ -81,6 +82,7 @@ class ParentZone:
         self._suspends = suspends
         self._ds_taken_out = ds_taken_out
         self._readings = Readings(rules.zone, backend, noticed, seen, monotonic)
+        self._deciding = Deciding(self._readings, lambda: self._settings.answer_within)
         self.listing = self._readings.listing
         self._order = ChildOrder(ledger)
         self._serials = Serials(rules.zone, backend, ledger, self._order)
@@ -91,7 +93,7 @@ class ParentZone:
             rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case, displaced
         )
         self.counts = self._in_work.counts
-        self._decisions = Decisions(rules.zone, ledger, self._in_work, self.writer, self._turns, self._decide_afresh)
+        self._decisions = Decisions(rules.zone, ledger, self._in_work, self.writer, self._turns, self._deciding.afresh)
         self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work, self._serials)
         self._recording = Recording()
         self._duty = Duty(rules.zone, "writer", "requests")
@@ -213,7 +215,8 @@ class ParentZone:
             async with self._turn(provenance, request, now, standing) as turn:
                 is_signed = provenance.key_id is not None
                 case = self._case(request, standing, is_signed)
-                weighed = await self._decide(case, signed=is_signed)
+                with self.writer.expecting():
+                    weighed = await self._deciding.decide(case, is_signed)
                 change = weighed.change
                 await case.look(change)
                 earlier = self._in_work.held(child)
@@ -366,32 +369,6 @@ class ParentZone:
     def _case(self, request: DelegationChange, standing: Standing, is_signed: bool) -> Case:
         taken_out = self._ds_taken_out if is_signed else None
         return Case(request, standing, self._backend, lambda: self.rules, self._checks, self._suspends, taken_out)
-
-    async def _decide(self, case: Case, *, signed: bool) -> Weighed:
-        """The change that a request makes of what the server holds. Raises Refusal, BackendError, StoreUnavailable.
-
-        What is believed is enough to accept a change, since the write is conditional on it, but for some of which see
-        `needs_a_look`; to refuse one, or to say that nothing is to be done, the server is asked as well. What is read
-        for a request that is refused has no effect on the child's keys, and a signed one does not get past what the
-        next look will mean for them.
-        """
-        believed = self._readings.believed(case.request.child, noticed=True)
-        if believed is not None:
-            with suppress(Refusal):
-                weighed = await case.weigh(believed)
-                if not needs_a_look(weighed.change):
-                    return weighed
-        return await self._decide_afresh(case, signed)
-
-    async def _decide_afresh(self, case: Case, signed: bool) -> Weighed:
-        """As `_decide`, on what the server holds now, whatever is believed."""
-        child = case.request.child
-        reading = await self._read(child)
-        if signed:
-            await case.check_suspicion(reading)
-        weighed = await case.weigh_anew(reading)
-        await self._readings.notice(child, reading)
-        return weighed
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble

@@ -11,6 +11,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.activity import Activity
 from zonecut.receiver.beliefs import Beliefs
+from zonecut.receiver.confirmations import Confirmations
 
 OPEN_RETRY = 5.0
 """Seconds between attempts to open a backend that was away when the receiver started."""
@@ -39,6 +40,7 @@ class Readings:
         self._noticed = noticed
         self._seen = seen
         self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
+        self._confirmations = Confirmations(zone, backend)
         self._activity = Activity()
         self._tried = asyncio.Event()
         self._is_open = False
@@ -70,6 +72,19 @@ class Readings:
         Nothing is where a delegation may be made above it at any time: no write is conditional on there being none.
         """
         return self._beliefs.of(child, noticed=noticed) if names.parent(child) == self._zone else None
+
+    def confirm(self, believed: Reading) -> asyncio.Future[bool]:
+        """Have it looked at, from now on and with others in one go, whether the server still holds what is believed."""
+        return self._confirmations.ask(believed)
+
+    async def still_holds(self, believed: Reading, confirmed: asyncio.Future[bool], patience: float) -> bool:
+        """Whether that is `confirmed` within so many seconds, and believed still.
+
+        What is believed has been noticed: nothing follows from such a look.
+        """
+        await asyncio.wait([confirmed], timeout=patience)
+        is_so = confirmed.done() and not confirmed.cancelled() and confirmed.result()
+        return is_so and self.believed(believed.delegation.child, noticed=True) == believed
 
     async def read(self, child: bytes, patience: float) -> Reading:
         """What the server holds for a child now: nothing follows from it for keys that are trusted.

@@ -39,7 +39,7 @@ _ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
 
 
 class SharedBackend(Backend):
-    """What the interface promises an adapter: only `read`, `hosts` and `progress` overlap with anything else."""
+    """What the interface promises an adapter: only `read`, `unchanged`, `hosts` and `progress` overlap."""
 
     def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:
         self._backend = backend
@@ -73,6 +73,10 @@ class SharedBackend(Backend):
     async def read(self, child: bytes) -> Reading:
         with self.health.watched():
             return await self._backend.read(child)
+
+    async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
+        with self.health.watched():
+            return await self._backend.unchanged(readings)
 
     def batch(self, changes: Sequence[Change]) -> int:
         return self._backend.batch(changes)

@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -55,6 +56,25 @@ class ReadingContract(ContractTests):
             await shows(backend, after)
             server.edit(remove=[(child, RRType.DS)])
             await shows(backend, Delegation(child, after.ns, (), after.glue))
+
+    async def test_what_was_read_is_confirmed_in_one_go_until_somebody_changes_it(self, server: ContractServer) -> None:
+        """Nothing is confirmed that is not so; who is left out is read."""
+        moved, lost, glued, same, below = map(self.name, ("child1", "child2", "child4", "child5", "below.child7"))
+        target = names.from_text("ns.elsewhere.test.")
+        async with opened(server) as backend:
+            known = [await backend.read(child) for child in (moved, lost, glued, same, below)]
+            assert await backend.unchanged([]) == frozenset()
+            assert {moved, lost, glued, same} <= await backend.unchanged(known) <= {moved, lost, glued, same, below}
+            host = known[2].delegation.glue[0].owner
+            server.edit([(moved, RRType.NS)], [ResourceRecord(moved, RRType.NS, 7200, target)])
+            server.edit([(lost, RRType.DS)])
+            server.edit([(host, RRType.A)], [ResourceRecord(host, RRType.A, 7200, IPv4Address("11.9.9.9").packed)])
+            before = known[2].delegation
+            address = RR(host, RRType.A, IPv4Address("11.9.9.9").packed)
+            kept = [each for each in before.records if (each.owner, each.rtype) != (host, RRType.A)]
+            await shows(backend, Delegation.of(glued, [*kept, address]))
+            assert same in await backend.unchanged(known) <= {same, below}
+            assert await backend.unchanged([Reading(self.full("child5"))]) == frozenset()
 
     async def test_the_delegation_around_a_name_is_told(self, server: ContractServer) -> None:
         async with opened(server) as backend:

@@ -139,10 +139,13 @@ class TroubleContract(ContractTests):
         async with opened(server) as backend:
             reading = asyncio.gather(*(backend.read(self.name(f"child{i % 10}")) for i in range(200)))
             before = Delegation(self.name("new"))
+            known = [await backend.read(self.name(f"child{i}")) for i in range(10)]
+            looking = asyncio.gather(*(backend.unchanged(known) for _ in range(5)))
             for _ in range(5):
                 await backend.write([Change(before, self.full("new"))])
                 await backend.write([Change(self.full("new"), before)])
             assert all(found.delegation.ns for found in await reading)
+            assert await looking == [{each.delegation.child for each in known}] * 5
 
 
 async def _open_and_write(backend: Backend, change: Change) -> None:
