@@ -53,9 +53,9 @@ def permitted(ruling: Ruling) -> tuple[bytes, ...] | None:
 
 
 def judged(read: Shown, held: str = "old", servers: list[ChildServer] | None = None, waited: float = HOUR) -> Ruling:
-    """The ruling on a zone whose parent has DS of these keys."""
-    parents = [parent_server(*held.split())]
-    return rule(look(read, everywhere(read) if servers is None else servers, parents), None, waited, now())
+    """The ruling on a zone whose parent has DS of these keys, at the second look that shows the same."""
+    seen = look(read, everywhere(read) if servers is None else servers, [parent_server(*held.split())])
+    return rule(seen, None, waited, now(), rule(seen, None, waited, now(NOW - 60)).going)
 
 
 def test_what_a_key_that_the_parent_names_has_signed_is_done() -> None:
@@ -167,6 +167,56 @@ def test_a_server_that_is_silent_is_waited_for_and_then_noted() -> None:
         assert (permitted(ruling) is not None) == done
         said = ruling.aim.notes if done else ruling.waits
         assert "ns.b.example. (192.0.2.1) shows nothing of the zone" in said[-1]
+
+
+# What goes while something stays
+
+
+def leaving(
+    read: Shown, servers: list[ChildServer] | None = None, going: Watch | None = None, time: float = NOW, *held: str
+) -> Ruling:
+    parents = [parent_server(*(held or ("old",)))]
+    return rule(look(read, everywhere(read) if servers is None else servers, parents), None, HOUR, now(time), going)
+
+
+def test_a_ds_goes_at_the_second_look_only_and_the_new_one_is_added_at_the_first() -> None:
+    both = tuple(sorted((ds("old"), ds("new"))))
+    first = leaving(ROLLED)
+    assert permitted(first) == both
+    assert first.look_at == NOW + 60
+    assert "two looks have to show that they are not needed" in first.waits[0]
+    soon = leaving(ROLLED, None, first.going, NOW + 59, "old", "new")
+    assert (permitted(soon), soon.look_at) == (both, NOW + 60)
+    # it runs from the first look that showed the same wish, whatever the parent has of it meanwhile
+    second = leaving(ROLLED, None, soon.going, NOW + 60, "old", "new")
+    assert (permitted(second), second.waits) == ((ds("new"),), ())
+
+
+def test_one_wrong_look_at_a_server_takes_no_ds_away() -> None:
+    """One of several behind an address lags, or somebody has answered in its place."""
+    ours, theirs = zone("a", cds=["a"]), zone("b")
+    wrong = leaving(ours, everywhere(ours), None, NOW, "a", "b")
+    assert permitted(wrong) == tuple(sorted((ds("a"), ds("b"))))
+    servers = [server(NS_A, ours), server(NS_B, theirs, "192.0.2.2")]
+    right = leaving(ours, servers, wrong.going, NOW + 60, "a", "b")
+    assert permitted(right) == tuple(sorted((ds("a"), ds("b"))))
+    assert right.going is None
+    again = leaving(ours, everywhere(ours), right.going, NOW + 120, "a", "b")
+    assert permitted(again) == tuple(sorted((ds("a"), ds("b"))))
+
+
+def test_two_looks_that_are_a_day_apart_do_not_count_as_two() -> None:
+    first = leaving(ROLLED)
+    later = leaving(ROLLED, None, first.going, NOW + 24 * HOUR)
+    assert permitted(later) == tuple(sorted((ds("old"), ds("new"))))
+
+
+def test_what_only_some_of_the_parent_s_servers_have_is_neither_added_nor_deleted_at_the_first_look() -> None:
+    parents = [parent_server("old"), parent_server("old", "evil", address="192.0.2.10")]
+    seen = look(OLD, everywhere(OLD), parents)
+    first = rule(seen, None, HOUR, now())
+    assert permitted(first) is None
+    assert permitted(rule(seen, None, HOUR, now(NOW + 60), first.going)) == (ds("old"),)
 
 
 GONE = zone("old", cds=[DELETE])

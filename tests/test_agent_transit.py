@@ -8,7 +8,7 @@ from proof_support import NOW, NS_A, NS_B, UNSIGNED, Shown, ds, look, now, paren
 from zonecut.agent.caches import MAX_SIGHTS, Sight, past_delegations, past_ds, remember
 from zonecut.agent.parent_view import ParentView, ServerView
 from zonecut.agent.proof import Ruling, rule
-from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.state import AgentState, Phase, Watch
 from zonecut.agent.zone_view import ChildServer
 
 DS_TTL, NS_TTL = 3600, 86400
@@ -37,9 +37,10 @@ def ruled(
     at: float,
     servers: Sequence[ChildServer] = (),
     past: Sequence[ChildServer] = (),
+    going: Watch | None = None,
 ) -> Ruling:
     made = replace(look(read, servers, [parent], now(at)), sights=tuple(sights), past=tuple(past))
-    return rule(made, None, 0.0, now(at))
+    return rule(made, None, 0.0, now(at), going)
 
 
 def test_a_new_server_waits_until_no_cache_has_the_ds_under_which_it_is_bogus() -> None:
@@ -73,11 +74,15 @@ def test_a_ds_stays_while_caches_may_have_a_server_that_needs_it() -> None:
     early = ruled(there, parent, sights, NOW + 2, servers, past)
     assert early.aim.delegation.ds == tuple(sorted(map(ds, BOTH)))
     assert "caches may have ns.a.example. (192.0.2.1) for a name server, for 86399 s more" in early.waits[0]
-    late = ruled(there, parent, sights, NOW + 1 + NS_TTL, servers)
+    last = ruled(there, parent, sights, NOW + NS_TTL - 60, servers, past)
+    late = ruled(there, parent, sights, NOW + 1 + NS_TTL, servers, going=last.going)
     assert late.aim.delegation.ds == (ds("gaining"),)
     # a server that is gone, or that is bogus whatever there is, is waited for by nobody
     for nothing in (server(NS_A, None), server(NS_A, zone("evil"))):
-        assert ruled(there, parent, sights, NOW + 2, servers, [nothing]).aim.delegation.ds == (ds("gaining"),)
+        first = ruled(there, parent, sights, NOW + 2, servers, [nothing])
+        assert len(first.waits) == 1
+        second = ruled(there, parent, sights, NOW + 62, servers, [nothing], first.going)
+        assert second.aim.delegation.ds == (ds("gaining"),)
 
 
 def test_the_first_ds_waits_while_caches_may_have_a_server_that_does_not_sign() -> None:

@@ -64,7 +64,7 @@ async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: 
     if not seen.missing:
         unsound = await find_unsound(place.resolver, content, place.settings.ds, view, now.time)
         spoke = proven_origin(content, aim, view, now.time) or state.spoke
-        return await _rest(place, replace(state, spoke=spoke, watch=None), own, parent, seen, unsound)
+        return await _rest(place, replace(state, spoke=spoke, watch=None, going=None), own, parent, seen, unsound)
     if parent.party is not None and state.sent != seen.digest and not _disagrees(seen, state, now):
         # whatever is signed, the zone's own servers have been asked
         look = Look(content, aim, view, (), seen.before)
@@ -120,7 +120,7 @@ async def judge(
     moment, quiet = now(), sorted(silent(look))
     silence = went_on(state.silence, " ".join(map(names.to_text, quiet)), moment) if quiet else None
     waited = 0.0 if silence is None else moment.time - silence.since
-    return replace(rule(look, state.watch, waited, moment), silence=silence)
+    return replace(rule(look, state.watch, waited, moment, state.going), silence=silence)
 
 
 def _ns_ttl(content: ZoneContent) -> int:
@@ -134,7 +134,7 @@ def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
     speaks = ruling.proven in (Origin.CDS, Origin.DNSKEY)
     notes = dict.fromkeys((*state.notes, *aim.notes, *aim.troubles, *ruling.waits))
     state = replace(state, spoke=ruling.proven if speaks else state.spoke, notes=tuple(notes))
-    return replace(state, watch=ruling.watch, silence=ruling.silence)
+    return replace(state, watch=ruling.watch, going=ruling.going, silence=ruling.silence)
 
 
 async def _without_change(

@@ -14,7 +14,7 @@ from zonecut.agent.machine import Now
 from zonecut.agent.parent_view import ParentView
 from zonecut.agent.state import Watch
 from zonecut.agent.statement import Origin, algorithm_of, is_delete, names_key
-from zonecut.agent.transit import check_caches, staying_ds
+from zonecut.agent.transit import Staying, check_caches, staying_ds
 from zonecut.agent.wanted import Wanted
 from zonecut.agent.witnesses import (
     Look,
@@ -55,11 +55,14 @@ class Ruling:
     proven: Origin | None = None
     """By what the zone has proven which DS there shall be."""
     silence: Watch | None = None
+    going: Watch | None = None
+    """That the same DS are to go, while others stay."""
 
 
-def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
+def rule(look: Look, watch: Watch | None, waited: float, now: Now, going: Watch | None = None) -> Ruling:
     """What may be signed of `look.aim`. `waited`: seconds for which the servers have been silent that are now."""
     aim, waits, look_at, proven = look.aim, list[str](), None, None
+    before, going = going, None
     changes_ds = aim.ds_known and any(set(each) != set(aim.delegation.ds) for each in look.shown)
     if aim.ds_known and not look.shown:
         aim = _without_ds(aim)
@@ -68,9 +71,12 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
         try:
             check_order(look, lambda content: not look.says_so(content), "DNSKEY, CDS or CDNSKEY", now)
             ds, notes, watch = _ds(look, watch, waited, now)
-            if (staying := staying_ds(look, ds, watch, now)) is not None:
-                ds, look_at = tuple(sorted({*ds, *staying.ds})), staying.at
-                waits.append(staying.reason)
+            going, leaving = _leaving(look, ds, before, now)
+            for stays in filter(None, (staying_ds(look, ds, watch, now), leaving)):
+                if not stays.ds:
+                    raise NotYet(stays.reason, watch, stays.at)
+                ds, look_at = tuple(sorted({*ds, *stays.ds})), min(look_at or stays.at, stays.at)
+                waits.append(stays.reason)
             proven = aim.origin
             aim = replace(aim, delegation=replace(aim.delegation, ds=ds), notes=(*aim.notes, *notes))
         except NotYet as lack:
@@ -91,7 +97,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now) -> Ruling:
             look_at = min(filter(None, (look_at, lack.at)), default=None)
         except Unproven as lack:
             aim = replace(aim, ns_known=False, troubles=(*aim.troubles, lack.reason))
-    return Ruling(aim, tuple(waits), watch, look_at, proven)
+    return Ruling(aim, tuple(waits), watch, look_at, proven, going=going)
 
 
 def proven_origin(content: ZoneContent, aim: Wanted, view: ParentView, now: float) -> Origin | None:
@@ -224,6 +230,26 @@ def _change(
         f"keys of algorithm {listed} have to be seen at all servers for as long as caches have the DNSKEY of before"
     )
     return final, tuple(notes), _seen_again(watch, _subject(f"algorithms {listed}", look), span, reason, now)
+
+
+def _leaving(look: Look, ds: tuple[bytes, ...], before: Watch | None, now: Now) -> tuple[Watch | None, Staying | None]:
+    """DS that go while others remain do so at the second look that shows the same: until then they stay.
+
+    One look at a server behind which there are several, or at whoever is on the way to it, takes none away. Where DS
+    are not in use any more, the zone was watched already. Empty `ds` of what stays: nothing is done meanwhile.
+    """
+    leaving = {each for held in look.shown for each in held} - set(ds)
+    if not ds or not leaving or not any(can_validate(held) for held in look.shown if held):
+        return None, None
+    subject = _subject(f"leaving {sha256(b''.join(sorted(leaving))).hexdigest()[:16]}", look)
+    tags = ", ".join(str(int.from_bytes(each[:2])) for each in sorted(leaving))
+    reason = f"before DS with key tag {tags} go, two looks have to show that they are not needed"
+    try:
+        return _seen_again(before, subject, now.settings.looks.again, reason, now), None
+    except NotYet as lack:
+        # what some servers of the parent do not have would be added there
+        is_everywhere = leaving <= set.intersection(*map(set, look.shown))
+        return lack.watch, Staying(tuple(sorted(leaving)) if is_everywhere else (), lack.reason, lack.at or now.time)
 
 
 def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:

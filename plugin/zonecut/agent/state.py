@@ -140,7 +140,7 @@ def _shifted(timed: _Timed, seconds: float) -> _Timed:
     return replace(timed, **{name: at + seconds for name in timed.MOMENTS if (at := getattr(timed, name))})
 
 
-WATCHES = ("watch", "disagreement", "silence")
+WATCHES = ("watch", "going", "disagreement", "silence")
 _LISTS = ("announced", "receiver_keys", "published", "copies", "notes", "milestones")
 
 _NUMBERS = ("attempts", "talks", "unheeded", "serial")
@@ -237,6 +237,8 @@ class AgentState:
     """By what the zone said which DS there shall be, when that was last proven: nothing else speaks in its place."""
     watch: Watch | None = None
     """What is being watched before the first DS goes to the parent, or the last one from there."""
+    going: Watch | None = None
+    """That DS of the parent are to go while others stay."""
     sights: tuple[Sight, ...] = ()
     """What the parent was seen to publish, for as long as caches may have it."""
     unsigned_until: float = 0.0
