@@ -193,11 +193,16 @@ def test_a_receiver_that_says_noerror_and_does_nothing_is_found_out() -> None:
     assert "NOERROR" in after.advice
 
 
-def test_what_is_held_is_tried_as_seldom_after_it_has_failed_again() -> None:
-    held = machine.hold(state(Phase.ASKING), "no", "do something", now())
-    again = machine.failed(held, "still no", now(5000.0))
-    assert (again.phase, again.resumes, again.advice) == (Phase.HELD, Phase.ASKING, "do something")
-    assert again.next_at >= 5000.0 + 0.75 * SETTINGS.check
+def test_what_is_held_is_tried_ever_more_seldom_while_it_fails_again() -> None:
+    held = again = machine.hold(state(Phase.ASKING), "no", "do something", now())
+    pauses = []
+    for _ in range(12):
+        time = again.next_at
+        again = machine.failed(again, "still no", now(time))
+        assert (again.phase, again.resumes, again.advice) == (Phase.HELD, Phase.ASKING, "do something")
+        pauses.append(again.next_at - time)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (SETTINGS.retry_first, SETTINGS.check)
     assert again.since == held.since
 
 

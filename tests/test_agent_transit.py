@@ -71,7 +71,8 @@ def test_a_ds_stays_while_caches_may_have_a_server_that_needs_it() -> None:
     servers, past = [server(NS_B, there, "192.0.2.2")], [server(NS_A, moving("losing", BOTH, NS_B))]
     sights = seen(shows(*BOTH, ns=[NS_B]), after=seen(shows(*BOTH)), at=NOW + 1)
     parent = shows(*BOTH, ns=[NS_B])
-    early = ruled(there, parent, sights, NOW + 2, servers, past)
+    first = ruled(there, parent, sights, NOW - 58, servers, past)
+    early = ruled(there, parent, sights, NOW + 2, servers, past, first.going)
     assert early.aim.delegation.ds == tuple(sorted(map(ds, BOTH)))
     assert "caches may have ns.a.example. (192.0.2.1) for a name server, for 86399 s more" in early.waits[0]
     last = ruled(there, parent, sights, NOW + NS_TTL - 60, servers, past)

@@ -158,7 +158,7 @@ async def _without_change(
 
 
 def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:
-    return machine.hold(state, "; ".join(troubles), aim.advice, now, resumes=Phase.OUT_OF_SYNC)
+    return machine.hold(state, "; ".join(troubles), aim.advice, now, resumes=Phase.OUT_OF_SYNC, soon=True)
 
 
 async def _rest(
@@ -172,10 +172,12 @@ async def _rest(
         state = replace(state, notes=(*state.notes, f"the receiver's key: {parent.party.reason}"))
     now = place.now()
     rested = machine.in_sync(state, seen.digest, seen.octets, now)
-    if unsound is not None and unsound.passes:
-        return machine.failed(replace(rested, attempts=state.attempts), unsound.reason, now, unsound.advice)
     if unsound is not None:
-        return machine.hold(rested, unsound.reason, unsound.advice, now, resumes=Phase.OUT_OF_SYNC)
+        # the parent has what the child says, and all is not well
+        rested = replace(rested, attempts=state.attempts, milestones=state.milestones)
+        if unsound.passes:
+            return machine.failed(rested, unsound.reason, now, unsound.advice)
+        return machine.hold(rested, unsound.reason, unsound.advice, now, resumes=Phase.OUT_OF_SYNC, soon=True)
     if state.phase is not Phase.IN_SYNC or state.differs_since is not None:
         await place.record("agent.in-sync", own, seconds=rested.took, delegation=seen.after.to_json())
         return rested

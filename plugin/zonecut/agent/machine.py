@@ -101,9 +101,9 @@ def _after_word(state: AgentState, word: int | None, text: str, heard: Heard, no
             return failed(known, said, now)
         case ReceiverState.INVALID:
             advice = "the key is broken for the parent: `zonecut child keygen --new`, then `child bootstrap`"
-            return hold(known, said, advice, now, resumes=Phase.ASKING)
+            return hold(known, said, advice, now, resumes=Phase.ASKING, soon=True)
         case ReceiverState.REFUSED:
-            return hold(known, said, "the parent's operator has to say why", now, resumes=Phase.ASKING)
+            return hold(known, said, "the parent's operator has to say why", now, resumes=Phase.ASKING, soon=True)
         case _:
             # it does not understand the question: find out by sending
             return _no_keystate(known, said, now)

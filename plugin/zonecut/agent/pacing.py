@@ -70,14 +70,21 @@ def move(state: AgentState, phase: Phase, reason: str, now: Now) -> AgentState:
 def failed(state: AgentState, reason: str, now: Now, advice: str = "") -> AgentState:
     """The step could not be taken: again later, later each time."""
     if state.phase is Phase.HELD:
-        return hold(state, reason, advice or state.advice, now)
+        # whether what held it still does is not known
+        return hold(state, reason, advice or state.advice, now, soon=True)
     attempts = state.attempts + 1
     return replace(state, reason=reason, advice=advice, attempts=attempts, next_at=now.later(attempts))
 
 
-def hold(state: AgentState, reason: str, advice: str, now: Now, *, resumes: Phase | None = None) -> AgentState:
-    """Somebody has to do something. It is tried again as seldom as the parent is checked."""
+def hold(
+    state: AgentState, reason: str, advice: str, now: Now, *, resumes: Phase | None = None, soon: bool = False
+) -> AgentState:
+    """Somebody has to do something. It is tried again as seldom as the parent is checked.
+
+    With `soon`, what holds it was seen once only, perhaps: it is looked at again after pauses that grow up to that.
+    """
     since = state.since if state.phase is Phase.HELD else now.time
+    attempts = state.attempts + 1 if soon else state.attempts
     return replace(
         state,
         phase=Phase.HELD,
@@ -85,7 +92,8 @@ def hold(state: AgentState, reason: str, advice: str, now: Now, *, resumes: Phas
         reason=reason,
         advice=advice,
         resumes=resumes or state.does,
-        next_at=now.next_look(),
+        attempts=attempts,
+        next_at=min(now.next_look(), now.later(attempts)) if soon else now.next_look(),
         quiet_until=0.0,
     )
 

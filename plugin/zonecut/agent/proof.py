@@ -14,7 +14,7 @@ from zonecut.agent.machine import Now
 from zonecut.agent.parent_view import ParentView
 from zonecut.agent.state import Watch
 from zonecut.agent.statement import Origin, algorithm_of, is_delete, names_key
-from zonecut.agent.transit import Staying, check_caches, staying_ds
+from zonecut.agent.transit import check_caches, staying_ds
 from zonecut.agent.wanted import Wanted
 from zonecut.agent.witnesses import (
     Look,
@@ -71,12 +71,12 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now, going: Watch 
         try:
             check_order(look, lambda content: not look.says_so(content), "DNSKEY, CDS or CDNSKEY", now)
             ds, notes, watch = _ds(look, watch, waited, now)
-            going, leaving = _leaving(look, ds, before, now)
-            for stays in filter(None, (staying_ds(look, ds, watch, now), leaving)):
-                if not stays.ds:
-                    raise NotYet(stays.reason, watch, stays.at)
-                ds, look_at = tuple(sorted({*ds, *stays.ds})), min(look_at or stays.at, stays.at)
-                waits.append(stays.reason)
+            going, lack = _leaving(look, ds, before, now)
+            if lack is not None:
+                raise NotYet(lack.reason, watch, lack.at)
+            if (staying := staying_ds(look, ds, watch, now)) is not None:
+                ds, look_at = tuple(sorted({*ds, *staying.ds})), staying.at
+                waits.append(staying.reason)
             proven = aim.origin
             aim = replace(aim, delegation=replace(aim.delegation, ds=ds), notes=(*aim.notes, *notes))
         except NotYet as lack:
@@ -232,11 +232,12 @@ def _change(
     return final, tuple(notes), _seen_again(watch, _subject(f"algorithms {listed}", look), span, reason, now)
 
 
-def _leaving(look: Look, ds: tuple[bytes, ...], before: Watch | None, now: Now) -> tuple[Watch | None, Staying | None]:
-    """DS that go while others remain do so at the second look that shows the same: until then they stay.
+def _leaving(look: Look, ds: tuple[bytes, ...], before: Watch | None, now: Now) -> tuple[Watch | None, NotYet | None]:
+    """DS go while others remain at the second look that shows the same; why not yet, at the first.
 
-    One look at a server behind which there are several, or at whoever is on the way to it, takes none away. Where DS
-    are not in use any more, the zone was watched already. Empty `ds` of what stays: nothing is done meanwhile.
+    One look at a server behind which there are several, or at whoever is on the way to it, takes none away. Until then
+    none is added either: a signer withdraws its CDS once it sees the new DS, and the old one would stay. Where the DS
+    that are there are of kinds not in use any more, the zone was watched already.
     """
     leaving = {each for held in look.shown for each in held} - set(ds)
     if not ds or not leaving or not any(can_validate(held) for held in look.shown if held):
@@ -247,9 +248,7 @@ def _leaving(look: Look, ds: tuple[bytes, ...], before: Watch | None, now: Now) 
     try:
         return _seen_again(before, subject, now.settings.looks.again, reason, now), None
     except NotYet as lack:
-        # what some servers of the parent do not have would be added there
-        is_everywhere = leaving <= set.intersection(*map(set, look.shown))
-        return lack.watch, Staying(tuple(sorted(leaving)) if is_everywhere else (), lack.reason, lack.at or now.time)
+        return lack.watch, lack
 
 
 def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:
