@@ -28,7 +28,7 @@ from zonecut.agent.witnesses import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.resolve import Verdict, can_validate, check_algorithms, check_dnskey_rrset, check_signed_under
+from zonecut.resolve import Verdict, Work, can_validate, check_algorithms, check_dnskey_rrset, check_signed_under
 
 _LOOKS = 2
 _LONGEST_GAP = 600.0
@@ -143,19 +143,21 @@ def _first(look: Look, asked: tuple[bytes, ...], watch: Watch | None, now: Now) 
     zone, span = look.zone, now.settings.looks.signed_for
     for server, content in everywhere(look, now):
         signed = content.signed_dnskey
-        why = check_algorithms(zone, signed, asked, now.time)
+        why = check_algorithms(zone, signed, asked, now.time, look.work)
         for rtype in (RRType.SOA, RRType.NS):
             found = content.rrset(rtype)
             if why is None:
                 why = (
                     "it cannot be seen"
                     if found is None
-                    else check_signed_under(zone, signed, found, asked, now.time, by_entry=False)
+                    else check_signed_under(zone, signed, found, asked, now.time, look.work, by_entry=False)
                 )
             span = max(span, found.ttl if found else 0)
         if why is None and look.aim.origin is Origin.CDS:
             why = (
-                why_unproven(content, Origin.CDS, [asked], now.time) if look.says_so(content) else "its CDS are others"
+                why_unproven(content, Origin.CDS, [asked], now.time, look.work)
+                if look.says_so(content)
+                else "its CDS are others"
             )
         if why is not None:
             raise NotYet(f"before its first DS, the zone has to be signed at {server}: {why}")
@@ -200,7 +202,7 @@ def _change(
     notes = heard_of(look, look.names, waited, now)
     kept: set[bytes] = set()
     for server, content in look.contents:
-        if check_dnskey_rrset(zone, content.signed_dnskey, asked, now.time) is None:
+        if check_dnskey_rrset(zone, content.signed_dnskey, asked, now.time, look.work) is None:
             continue
         keys = content.dnskey or ()
         needed = {ds for each in held for ds in each if any(names_key(zone, ds, key) for key in keys)} - set(asked)
@@ -217,7 +219,7 @@ def _change(
     if not every:
         raise NotYet("no server of the zone shows its DNSKEY: `primary` names one that does")
     for place, content in every:
-        if (why := check_algorithms(zone, content.signed_dnskey, final, now.time)) is not None:
+        if (why := check_algorithms(zone, content.signed_dnskey, final, now.time, look.work)) is not None:
             raise NotYet(f"with the DS that are asked for the zone would be bogus at {place}: {why}")
     common = set.intersection(*[set(map(algorithm_of, each)) for each in held])
     new = set(map(algorithm_of, final)) - common
@@ -259,7 +261,7 @@ def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:
     for content in (look.content, *(content for _, content in look.contents)):
         if not look.says_so(content) or content.dnskey is None:
             continue
-        why = why_unproven(content, origin, held, now.time)
+        why = why_unproven(content, origin, held, now.time, look.work)
         if why is None:
             return
         reasons.append(why)
@@ -281,7 +283,7 @@ def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
         sets.add(tuple(sorted(aim.delegation.ds)))
     own = look.content
     for ds in sorted(sets):
-        if own.dnskey and (why := _why_not_its_own(own, ds, now)) is not None:
+        if own.dnskey and (why := _why_not_its_own(own, ds, now, look.work)) is not None:
             raise Unproven(
                 f"no name server is added: the zone as it is read is bogus under the DS at the parent: {why};"
                 f" {_PROVIDERS}"
@@ -289,7 +291,7 @@ def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
         for server, content in look.contents:
             if server.server not in look.newcomers:
                 continue
-            if (why := check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time)) is not None:
+            if (why := check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time, look.work)) is not None:
                 raise Unproven(
                     f"the name server {server} is not added: under the DS at the parent the zone is bogus there: {why};"
                     f" {_PROVIDERS}"
@@ -298,12 +300,12 @@ def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
     check_caches(look, now)
 
 
-def _why_not_its_own(content: ZoneContent, ds: tuple[bytes, ...], now: Now) -> str | None:
+def _why_not_its_own(content: ZoneContent, ds: tuple[bytes, ...], now: Now, work: Work) -> str | None:
     """Why the NS of a signed zone are not proven under these DS, as far as signatures can be seen; None if they are."""
     found = content.rrset(RRType.NS)
     if found is None:
-        return check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now.time)
-    return check_signed_under(content.zone, content.signed_dnskey, found, ds, now.time, by_entry=False)
+        return check_dnskey_rrset(content.zone, content.signed_dnskey, ds, now.time, work)
+    return check_signed_under(content.zone, content.signed_dnskey, found, ds, now.time, work, by_entry=False)
 
 
 def longest_pause(now: Now) -> float:

@@ -34,7 +34,7 @@ def staying_ds(look: Look, ds: tuple[bytes, ...], watch: Watch | None, now: Now)
     held = [each for each in look.shown if each]
     for server in look.past if ds else ():
         content = server.content
-        if content is None or check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time) is None:
+        if content is None or check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time, look.work) is None:
             continue
         until = max(
             (each.ns_until for each in past_delegations(look.sights, now.time) if server.server in each.delegation.ns),
@@ -58,7 +58,7 @@ def check_caches(look: Look, now: Now) -> None:
         for server, content in look.contents:
             if server.server not in look.newcomers:
                 continue
-            if (why := check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time)) is not None:
+            if (why := check_dnskey_rrset(look.zone, content.signed_dnskey, ds, now.time, look.work)) is not None:
                 raise NotYet(
                     f"the name server {server} is not added yet: caches may have other DS for {until - now.time:.0f} s"
                     f" more, and under those the zone is bogus there: {why}",

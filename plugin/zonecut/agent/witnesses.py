@@ -1,7 +1,7 @@
 """What is seen of a child zone in one look, and who of its servers says it. Pure."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zonecut.agent.caches import Sight
 from zonecut.agent.content import ZoneContent
@@ -15,7 +15,10 @@ from zonecut.agent.zone_view import ChildServer, Standing
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.resolve import check_dnskey_rrset, check_signed_under
+from zonecut.resolve import Limits, Work, check_dnskey_rrset, check_signed_under
+
+_LIMITS = Limits(validations=8192, hashes=50_000)
+"""Of all checks of one look: an honest zone takes a few for each address of its servers, and fails none."""
 
 
 class Unproven(Exception):
@@ -55,6 +58,8 @@ class Look:
     """Name servers, and addresses of them, that were not asked because there are so many."""
     unsigned_until: float = 0.0
     """Until when caches may have answers from when the zone was not signed."""
+    work: Work = field(default_factory=lambda: Work(_LIMITS), compare=False, repr=False)
+    """What checking it all has cost: a server may lie so that it costs much."""
 
     @property
     def zone(self) -> bytes:
@@ -99,11 +104,17 @@ class Look:
         return (content.cds or (), content.cdnskey or ()) == (own.cds or (), own.cdnskey or ())
 
 
-def why_unproven(content: ZoneContent, origin: Origin, held: Collection[tuple[bytes, ...]], now: float) -> str | None:
+def why_unproven(
+    content: ZoneContent,
+    origin: Origin,
+    held: Collection[tuple[bytes, ...]],
+    now: float,
+    work: Work | None = None,
+) -> str | None:
     """Why a server's answers are not signed for under each of these DS RRsets, chain and all; None if they are."""
     zone, signed = content.zone, content.signed_dnskey
     for ds in held:
-        if (why := check_dnskey_rrset(zone, signed, ds, now)) is not None:
+        if (why := check_dnskey_rrset(zone, signed, ds, now, work)) is not None:
             return why
         if origin is not Origin.CDS:
             continue
@@ -113,7 +124,7 @@ def why_unproven(content: ZoneContent, origin: Origin, held: Collection[tuple[by
                 continue
             if found is None:
                 return f"{rtype.text}: its signatures cannot be seen"
-            if (why := check_signed_under(zone, signed, found, ds, now, by_entry=True)) is not None:
+            if (why := check_signed_under(zone, signed, found, ds, now, work, by_entry=True)) is not None:
                 return why
     return None
 

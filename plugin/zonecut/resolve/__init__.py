@@ -19,7 +19,7 @@ from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.nameserver import Nameserver, Transport, system_nameservers
 from zonecut.resolve.resolver import Resolver
 from zonecut.resolve.values import Addresses, Answer, Direct, Status, Verdict
-from zonecut.resolve.work import Limits
+from zonecut.resolve.work import Limits, Work
 
 __all__ = [
     "Addresses",
@@ -34,6 +34,7 @@ __all__ = [
     "Transport",
     "TrustAnchors",
     "Verdict",
+    "Work",
     "can_validate",
     "check_algorithms",
     "check_dnskey_rrset",

@@ -29,14 +29,18 @@ def check_dnskeys(direct: Direct, ds: Iterable[bytes], now: float, limits: Limit
     """
     if direct.reply is None:
         return direct.reason
-    return check_algorithms(direct.name, direct.reply.find(direct.name, RdataType.DNSKEY), tuple(ds), now, limits)
+    return check_algorithms(direct.name, direct.reply.find(direct.name, RdataType.DNSKEY), tuple(ds), now, Work(limits))
 
 
 def check_algorithms(
-    zone: bytes, found: RRset | None, ds: Collection[bytes], now: float, limits: Limits = _LIMITS
+    zone: bytes, found: RRset | None, ds: Collection[bytes], now: float, work: Work | None = None
 ) -> str | None:
-    """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none."""
-    if (reason := check_dnskey_rrset(zone, found, ds, now, limits)) is not None:
+    """As `check_dnskeys`, for the DNSKEY RRset of a zone with its signatures; None if there is none.
+
+    `work` is shared with other checks, and may be used up.
+    """
+    work = work or Work(_LIMITS)
+    if (reason := check_dnskey_rrset(zone, found, ds, now, work)) is not None:
         return reason
     of_algorithm: dict[int, list[bytes]] = {}
     for rdata in ds:
@@ -45,28 +49,35 @@ def check_algorithms(
     if len(of_algorithm) < 2:
         return None
     for algorithm, records in sorted(of_algorithm.items()):
-        if (reason := check_dnskey_rrset(zone, found, records, now, limits)) is not None:
+        if (reason := check_dnskey_rrset(zone, found, records, now, work)) is not None:
             return f"for the DS of algorithm {algorithm}: {reason}"
     return None
 
 
 def check_dnskey_rrset(
-    zone: bytes, found: RRset | None, ds: Iterable[bytes], now: float, limits: Limits = _LIMITS
+    zone: bytes, found: RRset | None, ds: Iterable[bytes], now: float, work: Work | None = None
 ) -> str | None:
     """The same without regard to algorithms: one DS that leads to a key which signs is enough."""
-    verified = zone_under(zone, found, ds, now, Work(limits))
+    verified = zone_under(zone, found, ds, now, work or Work(_LIMITS))
     return verified if isinstance(verified, str) else None
 
 
 def check_signed_under(
-    zone: bytes, keys: RRset | None, found: RRset, ds: Collection[bytes], now: float, *, by_entry: bool
+    zone: bytes,
+    keys: RRset | None,
+    found: RRset,
+    ds: Collection[bytes],
+    now: float,
+    work: Work | None = None,
+    *,
+    by_entry: bool,
 ) -> str | None:
     """Why an RRset at the apex of a zone is not proven by its DNSKEY RRset and these DS RDATA; None if it is.
 
     `by_entry`: signed by a key that one of the DS names, as CDS and CDNSKEY are (RFC 7344 section 4.1); otherwise any
     key of the zone will do (RFC 4035 section 5.3.1).
     """
-    work = Work(_LIMITS)
+    work = work or Work(_LIMITS)
     under = zone_under(zone, keys, ds, now, work)
     if isinstance(under, str) or keys is None:
         return under if isinstance(under, str) else f"{names.to_text(zone)} has no DNSKEY"

@@ -117,6 +117,7 @@ def _check(
         work.validate()
         if _verifies(rrset, signature, key, now):
             return None
+        work.fail()
     return f"{what} does not verify"
 
 

@@ -14,6 +14,10 @@ class Limits:
     queries: int = 48
     validations: int = 64
     """Signature verifications, about 0.1 ms each with the usual algorithms."""
+    failures: int = 64
+    """Those among them that may fail: an honest zone has none."""
+    keys: int = 64
+    """DNSKEYs of a zone that is looked at: each costs its key tag, and what its DS would be."""
     hashes: int = 12_800
     """Rounds of NSEC3 hashing, a microsecond each."""
     signatures: int = 8
@@ -31,12 +35,14 @@ class Limits:
 
 
 class Work:
-    """What one look-up has used up. Each method raises Undecided when there is nothing left."""
+    """What one look-up, or one look at all servers of a zone, has used up. Each method raises Undecided when there is
+    nothing left."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.queries = 0
         self.validations = 0
+        self.failures = 0
         self.hashes = 0
 
     def query(self) -> None:
@@ -48,6 +54,11 @@ class Work:
         self.validations += 1
         if self.validations > self.limits.validations:
             raise Undecided(f"takes more than {self.limits.validations} signature verifications")
+
+    def fail(self) -> None:
+        self.failures += 1
+        if self.failures > self.limits.failures:
+            raise Undecided(f"takes more than {self.limits.failures} signature verifications that fail")
 
     def hash(self, rounds: int) -> None:
         self.hashes += rounds

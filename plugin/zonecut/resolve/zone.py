@@ -11,7 +11,7 @@ from dns.rdtypes.ANY.DS import DS
 
 from zonecut.protocol import names
 from zonecut.resolve.anchors import supported
-from zonecut.resolve.failures import Bogus
+from zonecut.resolve.failures import Bogus, Undecided
 from zonecut.resolve.reply import RRset
 from zonecut.resolve.signatures import RSA_BITS, is_usable, verify
 from zonecut.resolve.work import Work
@@ -54,6 +54,8 @@ def verify_keys(
     tags = ", ".join(str(tag) for tag in sorted({record.key_tag for record in wanted}))
     if found is None:
         raise Bogus(f"{zone} has a DS (key tag {tags}) but no DNSKEY")
+    if len(found.rdatas) > work.limits.keys:
+        raise Undecided(f"{zone} has {len(found.rdatas)} DNSKEY, and no more than {work.limits.keys} are looked at")
     entries = entry_keys(apex, found, wanted, work)
     if not entries:
         others = (key for key in found.rdatas if isinstance(key, DNSKEY) and key not in _usable(found))
