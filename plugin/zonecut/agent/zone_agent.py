@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import defects, machine, pacing
+from zonecut.agent import damage, defects, machine, pacing
 from zonecut.agent.backoff import pause
 from zonecut.agent.content import ZoneContent
 from zonecut.agent.defects import defect
@@ -14,7 +14,7 @@ from zonecut.agent.outlook import word_of
 from zonecut.agent.party import NoParty
 from zonecut.agent.slots import Slot, Slots
 from zonecut.agent.source import SourceError
-from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.state import AgentState, DamagedState, Phase
 from zonecut.agent.stepping import act
 from zonecut.agent.workplace import Left, Workplace
 from zonecut.plugin import BackendError
@@ -134,7 +134,7 @@ class ZoneAgent:
             self._offset, self._ahead = self._clocks_apart(), 0.0
             if self._stored is not None:
                 # what was written down later than now was written by a clock that was ahead
-                written = AgentState.from_json(self._stored.document).decided_at
+                written = damage.read(self._stored.document).decided_at
                 self._ahead = max(written - self.place.clock(), 0.0)
         if self._stored is None:
             return machine.begin(self.place.now())
@@ -143,6 +143,14 @@ class ZoneAgent:
         if abs(jumped) < CLOCK_SET:
             return machine.shifted(state, -self._ahead)
         return machine.clock_set(machine.shifted(state, jumped - self._ahead), self.place.now())
+
+    async def load_what_is_left(self) -> AgentState:
+        """As `load`; what is kept and damaged is left out. Raises StoreUnavailable."""
+        try:
+            return await self.load()
+        except DamagedState:
+            assert self._stored is not None
+            return damage.salvage(self._stored.document, machine.begin(self.place.now()))
 
     async def save(self, state: AgentState) -> AgentState:
         """Keep where the zone stands now; the state as it was written down.

@@ -62,14 +62,14 @@ async def look(
 
 async def _learned(loaded: "Loaded", zone: bytes) -> "Learned":
     """What the zone's agent has learnt of its parent's side."""
+    from zonecut.agent import damage
     from zonecut.agent.learned import Learned
-    from zonecut.agent.state import AgentState
 
     if not session.has_store(loaded) or all(section.apex != zone for section in loaded.configuration.children):
         return Learned()
     async with session.open_store(loaded) as store:
         stored = await store.agents.get(zone)
-    state = None if stored is None else AgentState.from_json(stored.document)
+    state = None if stored is None else damage.read(stored.document)
     return Learned.of(state, loaded.configuration.codepoints.to_codepoints())
 
 

@@ -89,13 +89,13 @@ async def _publish(
 
 async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | None":
     """Where the zone's agent stands, if one has looked after it: it says which keys are in use."""
-    from zonecut.agent.state import AgentState
+    from zonecut.agent import damage
 
     if not session.has_store(loaded):
         return None
     async with session.open_store(loaded) as store:
         stored = await store.agents.get(section.apex)
-    return None if stored is None else AgentState.from_json(stored.document)
+    return None if stored is None else damage.read(stored.document)
 
 
 async def _look(

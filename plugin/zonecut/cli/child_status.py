@@ -68,15 +68,16 @@ async def seen(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[
 def _seen_of(
     loaded: "Loaded", section: "ChildSection", stored: "StoredAgent | None", store_trouble: str | None
 ) -> Seen | None:
+    from zonecut.agent import damage
     from zonecut.agent.outlook import Doubt, Outlook, outlook
     from zonecut.agent.state import AgentState, DamagedState, Phase
 
     if stored is None:
         return None
     try:
-        state = AgentState.from_json(stored.document)
+        state = damage.read(stored.document)
     except DamagedState as error:
-        advice = "`zonecut child bootstrap` begins anew with the keys that are there"
+        advice = "`zonecut child bootstrap` begins anew with what of it can be read, and the keys that are there"
         return Seen(AgentState(Phase.NO_KEY, 0.0, error.reason), Outlook(Doubt.FAILING, error.reason, advice))
     key_trouble = _key_trouble(loaded, section, state)
     return Seen(state, outlook(state, section.settings(), time.time(), key_trouble, store_trouble))

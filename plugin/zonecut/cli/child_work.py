@@ -45,7 +45,7 @@ async def work(
     anew: bool = False,
 ) -> "AgentState":
     """Change where the zone stands by `begin`, then take the steps that are due while `goes_on`; `tell` sees each.
-    With `anew`, what is kept and damaged is given up for a new beginning.
+    With `anew`, what is kept and damaged is left out, and the rest taken up.
 
     A daemon beside it may take some of the steps, or all. Raises StoreConflict when it was always faster before the
     beginning, StoreUnavailable, and whatever `begin` raises.
@@ -78,16 +78,6 @@ async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]"
 
 
 async def _begin_once(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]", anew: bool) -> "AgentState":
-    state = begin(await (_load_or_begin(agent) if anew else agent.load()))
+    state = begin(await (agent.load_what_is_left() if anew else agent.load()))
     await agent.save(state)
     return state
-
-
-async def _load_or_begin(agent: "ZoneAgent") -> "AgentState":
-    from zonecut.agent import machine
-    from zonecut.agent.state import DamagedState
-
-    try:
-        return await agent.load()
-    except DamagedState:
-        return machine.begin(agent.place.now())
