@@ -15,7 +15,8 @@ from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK, free_port
 from lab.zonecut import COMMAND
 from zonecut.agent.doctor import Report, Severity, diagnose
-from zonecut.agent.examination import PLAIN, examine
+from zonecut.agent.examination import PLAIN, Kept, examine
+from zonecut.agent.learned import Learned
 from zonecut.agent.settings import ParentSettings
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.protocol import names
@@ -104,7 +105,8 @@ class DoctorWorld(PlayedParent):
         """What the doctor says, without the command around it; `remembered` are keys of receivers that it has seen."""
         settings = PLAIN.model_copy(update={"parent": ParentSettings(addresses="any")})
         child = names.from_text(CHILD)
-        looks = examine(self.lookups, child, settings, port=self.port, parent_port=self.port, remembered=remembered)
+        kept = Kept(Learned(remembered), is_known=True)
+        looks = examine(self.lookups, child, settings, port=self.port, parent_port=self.port, kept=kept)
         return diagnose(asyncio.run(looks))
 
 

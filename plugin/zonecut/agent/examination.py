@@ -6,15 +6,18 @@ Nothing is sent that could change anything: no UPDATE, no NOTIFY, no signature.
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zonecut.agent.content import in_zone
 from zonecut.agent.discovery import Discovery, discover
+from zonecut.agent.learned import Learned
 from zonecut.agent.parent_view import ParentView, view_parent
 from zonecut.agent.party import MAX_RECEIVERS, NoParty, Party, find_parties
 from zonecut.agent.reach import KeyWord, Reached, reach, words
 from zonecut.agent.settings import ChildSettings, DsSettings
+from zonecut.agent.state import AgentState
+from zonecut.agent.statement import Origin
 from zonecut.agent.zone_view import MAX_SERVERS, ZoneView, has_route, view_zone
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
@@ -64,6 +67,27 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What the child's agent keeps: what it has learnt of the parent's side, and by what the zone has spoken.
+
+    `is_known`: it was read, or there is none. `reason` says why it could not be.
+    """
+
+    learned: Learned = field(default_factory=Learned)
+    spoke: Origin | None = None
+    is_known: bool = False
+    reason: str = ""
+
+    @classmethod
+    def of(cls, state: AgentState | None, codepoints: CodePoints = DEFAULT) -> "Kept":
+        spoke = None if state is None or state.spoke is None else Origin(state.spoke)
+        return cls(Learned.of(state, codepoints), spoke, is_known=True)
+
+
+NOTHING_KEPT = Kept()
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """What was seen at the time `now`, in seconds since 1970. No `parent`: the parent zone is not known.
 
@@ -90,6 +114,7 @@ class Examination:
     codepoints: CodePoints = DEFAULT
     by_backend: bool = False
     """The agent of the child reads the zone through its backend, and sees less of it than the world does."""
+    kept: Kept = NOTHING_KEPT
     unrouted: frozenset[str] = frozenset()
     """Addresses of the parent's servers to which this machine has no way."""
 
@@ -137,7 +162,7 @@ async def examine(
     *,
     port: int = 53,
     parent_port: int = 53,
-    remembered: Collection[Key] = (),
+    kept: Kept = NOTHING_KEPT,
     codepoints: CodePoints = DEFAULT,
     clock: Callable[[], float] = time.time,
 ) -> Examination:
@@ -156,7 +181,7 @@ async def examine(
     )
     receivers = asyncio.gather(
         *(
-            _receiver(resolver, replace(discovery, records=(record,)), record, settings, remembered, clock)
+            _receiver(resolver, replace(discovery, records=(record,)), record, settings, kept.learned.keys, clock)
             for record in discovery.updates[:MAX_RECEIVERS]
         )
     )
@@ -186,6 +211,7 @@ async def examine(
         settings=settings,
         codepoints=codepoints,
         unrouted=_unrouted(parent),
+        kept=kept,
     )
     tags = [each.tag for each in seen.published]
     asked = await asyncio.gather(*(_with_words(view, child, tags, codepoints, clock) for view in await receivers))

@@ -17,7 +17,7 @@ from zonecut.protocol.foreigntext import printable
 
 if TYPE_CHECKING:
     from zonecut.agent.doctor import Finding, Report, Section
-    from zonecut.agent.examination import Examination
+    from zonecut.agent.examination import Examination, Kept
     from zonecut.agent.settings import ChildSettings
     from zonecut.config import Loaded
     from zonecut.protocol.codepoints import CodePoints
@@ -61,6 +61,7 @@ def command(
 
     It needs no configuration and changes nothing: no UPDATE and no NOTIFY is sent. All name servers of both are asked
     and compared, DNSSEC is validated here, and an announced receiver is asked over UDP and TCP without a signature.
+    With --config, what is announced is held against what the child's agent remembers.
 
     Exit code 0: all is well. 3: something differs or needs attention. 1: it could not be found out.
 
@@ -73,7 +74,8 @@ def command(
     ports = _ports(loaded, child, port or 53)
     codepoints = _codepoints(loaded)
     made = _resolver(loaded, resolver, trust_anchors, settings)
-    seen = session.run(_examine(made, child, settings, ports, codepoints))
+    kept = session.run(_kept(loaded, child, codepoints))
+    seen = session.run(_examine(made, child, settings, ports, kept, codepoints))
     seen = replace(seen, by_backend=_reads_by_backend(loaded, child))
     report = _diagnose(seen)
     if as_json:
@@ -84,12 +86,37 @@ def command(
 
 
 async def _examine(
-    resolver: "Resolver", child: bytes, settings: "ChildSettings", ports: tuple[int, int], codepoints: "CodePoints"
+    resolver: "Resolver",
+    child: bytes,
+    settings: "ChildSettings",
+    ports: tuple[int, int],
+    kept: "Kept",
+    codepoints: "CodePoints",
 ) -> "Examination":
     from zonecut.agent.examination import examine
 
     port, parent_port = ports
-    return await examine(resolver, child, settings, port=port, parent_port=parent_port, codepoints=codepoints)
+    return await examine(
+        resolver, child, settings, port=port, parent_port=parent_port, kept=kept, codepoints=codepoints
+    )
+
+
+async def _kept(loaded: "Loaded | None", child: bytes, codepoints: "CodePoints") -> "Kept":
+    """What the child's agent of this configuration keeps, read and left as it is."""
+    from zonecut.agent import damage
+    from zonecut.agent.examination import NOTHING_KEPT, Kept
+    from zonecut.store import StoreError
+
+    if loaded is None or all(section.apex != child for section in loaded.configuration.children):
+        return NOTHING_KEPT
+    if not session.has_store(loaded):
+        return Kept(is_known=True)
+    try:
+        async with session.open_store(loaded) as store:
+            stored = await store.agents.get(child)
+        return Kept.of(None if stored is None else damage.read(stored.document), codepoints)
+    except StoreError as error:
+        return Kept(reason=error.reason)
 
 
 def _diagnose(seen: "Examination") -> "Report":

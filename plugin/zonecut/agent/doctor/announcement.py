@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.memory import judge_memory, judge_remembered_keys
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.doctor.words import judge_words, word_fact
 from zonecut.agent.examination import Examination, ReceiverView
@@ -19,7 +20,7 @@ from zonecut.resolve import Verdict
 
 def judge_announcement(seen: Examination) -> Section:
     facts = [("DSYNC", record.to_text(seen.codepoints)) for record in seen.discovery.records]
-    return Section("announcement", tuple(facts), tuple(_announced(seen)))
+    return Section("announcement", tuple(facts), (*_announced(seen), *judge_memory(seen)))
 
 
 def _announced(seen: Examination) -> Iterator[Finding]:
@@ -78,7 +79,14 @@ def judge_receiver(seen: Examination, view: ReceiverView) -> Section:
         ]
     facts += [(f"over {each.transport.upper()}", _reached_fact(each, seen.codepoints)) for each in view.reached]
     facts += [(f"of key {word.tag}", word_fact(word)) for word in view.words]
-    findings = [*_found(view), *_worth(view), *_methods(seen, view), *_reached(view), *judge_words(view)]
+    findings = [
+        *_found(view),
+        *_worth(view),
+        *judge_remembered_keys(seen, view),
+        *_methods(seen, view),
+        *_reached(view),
+        *judge_words(view),
+    ]
     return Section("receiver", tuple(facts), tuple(findings), names.to_text(view.record.target))
 
 

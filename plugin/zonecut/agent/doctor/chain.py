@@ -10,8 +10,8 @@ from dns.dnssectypes import DSDigest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from zonecut.agent.content import ZoneContent
-from zonecut.agent.doctor.delegation import SEEN_BY_NOBODY
 from zonecut.agent.doctor.findings import Finding, Severity, listed
+from zonecut.agent.doctor.sync import SEEN_BY_NOBODY
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination
 from zonecut.agent.statement import algorithm_of

@@ -1,4 +1,4 @@
-"""What the parent hands out, how the child's name servers do, and whether the two agree."""
+"""What the parent hands out, and how the child's name servers do."""
 
 from collections.abc import Container, Iterator, Sequence
 
@@ -7,20 +7,10 @@ from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, no
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.examination import Examination
 from zonecut.agent.parent_view import ParentView
-from zonecut.agent.wanted import Wanted, wanted
 from zonecut.agent.zone_view import ChildServer, Standing, comparable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation, Difference, rdata_text
-
-MAX_CHANGES = 20
-"""Records of a difference that are shown."""
-
-SEEN_BY_NOBODY = (
-    "the agent reads the zone through its backend, where neither DNSKEY nor the CDS that a server makes by itself can"
-    " be seen: give the child's entry a `primary`, and zonecut child sync does it"
-)
-_SYNC = "zonecut child sync does it where the parent takes UPDATEs; else the parent's registrar or operator has to"
+from zonecut.protocol.delegation import Delegation, rdata_text
 
 
 def judge_parent(seen: Examination) -> Section:
@@ -263,74 +253,3 @@ def _what_differs(content: ZoneContent, other: ZoneContent) -> str:
         "KEY": (content.key, other.key),
     }
     return " and ".join(name for name, (one, two) in pairs.items() if one != two) or "content"
-
-
-def judge_sync(seen: Examination) -> Section:
-    """Whether the parent holds what the child asks for."""
-    return Section("in sync", (), tuple(_sync_findings(seen)))
-
-
-def _sync_findings(seen: Examination) -> Iterator[Finding]:
-    content, held = seen.zone.newest, None if seen.parent is None else seen.parent.held
-    if content is not None and seen.parent is not None and seen.parent.is_hidden and seen.ds is not None:
-        # NS and glue of the parent cannot be seen; its DS can
-        held = Delegation(seen.child, content.ns, seen.ds, content.addresses)
-    if content is None or held is None:
-        missing = "what the child says" if content is None else "what the parent holds"
-        yield Finding(Tag.SYNC_UNKNOWN, Severity.UNKNOWN, f"{missing} is not known: the two cannot be compared")
-        return
-    if not held.is_delegated:
-        return
-    for server in held.in_domain_ns():
-        if not any(record.owner == server for record in held.glue):
-            yield Finding(
-                Tag.GLUE_MISSING,
-                Severity.PROBLEM,
-                f"the parent has no address for {names.to_text(server)}, which lies in the child zone",
-                "without glue nobody can find that server (RFC 9471)",
-                f"have the parent add its address: {_SYNC}",
-            )
-    asked = wanted(content, seen.settings, seen.now)
-    for trouble in asked.troubles:
-        yield Finding(
-            Tag.ZONE_UNSUITABLE,
-            Severity.PROBLEM,
-            f"the parent could not be given what the zone says: {trouble}",
-            "a parent that checks refuses this, and one that does not would break the zone",
-            "change the zone first",
-        )
-    if not asked.ns_known and not asked.ds_known:
-        return
-    what = "what the child asks for" if seen.parent and not seen.parent.is_hidden else "the DS that the child asks for"
-    yield from _differences(seen, held, asked, what)
-    for note in asked.notes:
-        yield Finding(Tag.RECORD_LEFT_OUT, Severity.NOTE, note)
-
-
-def _differences(seen: Examination, held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
-    difference = Difference.between(asked.beside(held), asked.asked([held]))
-    if not difference:
-        yield Finding(Tag.IN_SYNC, Severity.OK, f"the parent holds {what}")
-        return
-    kinds = (
-        (Tag.NS_DIFFER, (RRType.NS,), "name servers", "resolvers see one set first and another later (RFC 1034 4.2.2)"),
-        (Tag.GLUE_DIFFERS, (RRType.A, RRType.AAAA), "glue", "resolvers start with the parent's addresses"),
-        (Tag.DS_DIFFER, (RRType.DS,), "DS records", "the child asks by CDS for other DS records (RFC 7344)"),
-    )
-    for tag, rtypes, records, why in kinds:
-        changes = [
-            f"{sign} {record.to_text()}"
-            for sign, changed in (("-", difference.removed), ("+", difference.added))
-            for record in changed
-            if record.rtype in rtypes
-        ]
-        if changes:
-            more = [f"and {len(changes) - MAX_CHANGES} more"] if len(changes) > MAX_CHANGES else []
-            yield Finding(
-                tag,
-                Severity.WARNING,
-                f"the parent holds other {records} than the child asks for:\n"
-                + "\n".join([*changes[:MAX_CHANGES], *more]),
-                why,
-                SEEN_BY_NOBODY if tag is Tag.DS_DIFFER and seen.by_backend else f"have the parent change it: {_SYNC}",
-            )
