@@ -205,6 +205,9 @@ def test_a_key_that_the_agent_saw_validated_stays_the_measure(
     played.parents.override(UPDATER, "KEY", faults.broken_signatures)
     code, (told,) = own.json("child", "inquire", CHILD)
     assert (code, told["receiver"]["worth"]) == (0, "remembered")
+    # so it does for the doctor, who writes nothing
+    _, seen = own.json("doctor", CHILD)
+    assert [view["party"]["worth"] for view in seen["seen"]["receivers"]] == ["remembered"]
     receiver.play(manners.unsigned(manners.telling(4)))
     code, (told,) = own.json("child", "inquire", CHILD)
     assert (code, told["believed"]) == (1, False)
