@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +169,23 @@ def test_what_a_library_logs_is_one_json_line_of_the_same_log() -> None:
     (line,) = ended.stderr.splitlines()
     event = json.loads(line)
     assert (event["event"], event["level"], event["message"]) == ("log.zonecut.bind", "warning", "looking for x")
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_a_command_that_is_not_run_is_not_imported(argument: str) -> None:
+    program = (
+        f"import sys; from zonecut.cli import main; main(['{argument}']);"
+        "names = ('asyncio', 'sqlalchemy', 'dns', 'pydantic', 'structlog', 'zonecut.store', 'zonecut.cli.explain');"
+        "sys.exit(' '.join(name for name in names if name in sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("group", ["", "key", "parent", "child", "change", "store", "delegation"])
+def test_the_help_of_a_group_says_of_each_command_what_its_own_help_begins_with(house: House, group: str) -> None:
+    listed = house.bare(*group.split(), "--help").out.partition("Commands:")[2]
+    for line in re.findall(r"^  \S.*$", listed, re.MULTILINE):
+        name, text = line.split(maxsplit=1)
+        own = " ".join(house.bare(*group.split(), name, "--help").out.split())
+        assert text.removesuffix("...").strip()[:40] in own, name

@@ -1,4 +1,4 @@
-"""The command line: one module a command. What a command needs is imported when it runs, so that each starts fast."""
+"""The command line: one module a command, which is imported when that command is run."""
 
 import sys
 from collections.abc import Sequence
@@ -6,55 +6,14 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from zonecut.cli import (
-    audit,
-    change_approve,
-    change_done,
-    change_list,
-    change_reject,
-    change_show,
-    check_config,
-    child_bootstrap,
-    child_discover,
-    child_inquire,
-    child_keygen,
-    child_publish,
-    child_roll,
-    child_status,
-    child_sync,
-    delegation_export,
-    delegation_show,
-    demo,
-    doctor,
-    explain,
-    key_end,
-    key_import,
-    key_list,
-    key_reject,
-    key_retry,
-    key_revoke,
-    key_show,
-    key_trust,
-    parent_publish,
-    parent_roll,
-    parent_status,
-    parent_withdraw,
-    schema,
-    serve,
-    store_accept,
-    store_check,
-)
 from zonecut.cli.failures import report
+from zonecut.cli.lazy import group_of
 from zonecut.cli.version import VersionOption
 
 PROGRAM = "zonecut"
 
-
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
-
-
 app = typer.Typer(
+    cls=group_of(__name__, "serve", "check-config", "schema", "explain", "audit", "doctor", "demo"),
     help="Delegation management over DNS UPDATE, next to the authoritative server that you have.",
     no_args_is_help=True,
     add_completion=False,
@@ -68,60 +27,21 @@ app = typer.Typer(
 def _program(version: VersionOption = False) -> None: ...
 
 
-app.command("serve")(serve.command)
-app.command("check-config")(check_config.command)
-app.command("schema")(schema.command)
-app.command("explain")(explain.command)
-app.command("audit")(audit.command)
-app.command("doctor")(doctor.command)
-app.command("demo")(demo.command)
+def _group(name: str, text: str, *commands: str) -> None:
+    group = group_of(__name__, *commands, prefix=f"{name}_")
+    app.add_typer(typer.Typer(cls=group, help=text, no_args_is_help=True, rich_markup_mode=None), name=name)
 
-_keys = _group("The children's keys.")
-_keys.command("import")(key_import.command)
-_keys.command("list")(key_list.command)
-_keys.command("show")(key_show.command)
-_keys.command("trust")(key_trust.command)
-_keys.command("reject")(key_reject.command)
-_keys.command("retry")(key_retry.command)
-_keys.command("revoke")(key_revoke.command)
-_keys.command("end")(key_end.command)
-app.add_typer(_keys, name="key")
 
-_parents = _group("What the parent zones announce.")
-_parents.command("publish")(parent_publish.command)
-_parents.command("withdraw")(parent_withdraw.command)
-_parents.command("status")(parent_status.command)
-_parents.command("roll")(parent_roll.command)
-app.add_typer(_parents, name="parent")
-
-_children = _group("The child zones whose delegations we keep right.")
-_children.command("keygen")(child_keygen.command)
-_children.command("publish")(child_publish.command)
-_children.command("discover")(child_discover.command)
-_children.command("inquire")(child_inquire.command)
-_children.command("bootstrap")(child_bootstrap.command)
-_children.command("sync")(child_sync.command)
-_children.command("roll")(child_roll.command)
-_children.command("status")(child_status.command)
-app.add_typer(_children, name="child")
-
-_changes = _group("The changes that children made.")
-_changes.command("list")(change_list.command)
-_changes.command("show")(change_show.command)
-_changes.command("approve")(change_approve.command)
-_changes.command("reject")(change_reject.command)
-_changes.command("done")(change_done.command)
-app.add_typer(_changes, name="change")
-
-_stores = _group("What zonecut remembers.")
-_stores.command("check")(store_check.command)
-_stores.command("accept")(store_accept.command)
-app.add_typer(_stores, name="store")
-
-_delegations = _group("What the servers hold.")
-_delegations.command("show")(delegation_show.command)
-_delegations.command("export")(delegation_export.command)
-app.add_typer(_delegations, name="delegation")
+_group("key", "The children's keys.", "import", "list", "show", "trust", "reject", "retry", "revoke", "end")
+_group("parent", "What the parent zones announce.", "publish", "withdraw", "status", "roll")
+_group(
+    "child",
+    "The child zones whose delegations we keep right.",
+    *("keygen", "publish", "discover", "inquire", "bootstrap", "sync", "roll", "status"),
+)
+_group("change", "The changes that children made.", "list", "show", "approve", "reject", "done")
+_group("store", "What zonecut remembers.", "check", "accept")
+_group("delegation", "What the servers hold.", "show", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
 from zonecut.cli.times import parse_time
-
-if TYPE_CHECKING:
-    from zonecut.store import AuditRecord
+from zonecut.store import AuditRecord
 
 
 def _since(text: str) -> float:
@@ -42,7 +40,7 @@ def command(
     """
     loaded = session.load(config)
 
-    async def find() -> "Sequence[AuditRecord]":
+    async def find() -> Sequence[AuditRecord]:
         async with session.open_store(loaded) as store:
             return await store.audit.list(child=child, event=event, since=since, limit=limit)
 

@@ -1,14 +1,11 @@
 """What `change approve` and `change reject` have in common: an operator decides about one change."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.change_show import NumberArgument, Shown, say_change, say_change_json
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import StoredChange
+from zonecut.config import Loaded
+from zonecut.store import ChangeState, Decision, StoredChange
 
 __all__ = ["NumberArgument", "run"]
 
@@ -25,16 +22,14 @@ def run(number: int, reason: str, config: Path | None, as_json: bool, *, approve
     output.say(_follows(shown.change, approves=approves))
 
 
-async def _decide(loaded: "Loaded", number: int, reason: str, *, approves: bool) -> Shown:
-    from zonecut.store import Decision
+async def _decide(loaded: Loaded, number: int, reason: str, *, approves: bool) -> Shown:
 
     decision = Decision.APPROVED if approves else Decision.REJECTED
     async with session.open_store(loaded) as store:
         return await Shown.of(store, await store.decisions.decide(number, decision, actor.operator(), reason))
 
 
-def _follows(change: "StoredChange", *, approves: bool) -> str:
-    from zonecut.store import ChangeState
+def _follows(change: StoredChange, *, approves: bool) -> str:
 
     if approves:
         return (

@@ -1,18 +1,15 @@
 """`zonecut change done`: an operator has made a change by hand, and the zone shows it."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.change_show import NumberArgument, Shown, say_change, say_change_json
 from zonecut.cli.failures import Exit, Failure, UsageFailure
 from zonecut.cli.options import ConfigOption, JsonOption, ReasonOption
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.protocol.delegation import Difference
-    from zonecut.store import StoredChange
+from zonecut.config import Loaded
+from zonecut.plugin import Change
+from zonecut.protocol.delegation import Difference
+from zonecut.store import Decision, StoredChange
 
 
 def command(
@@ -45,9 +42,8 @@ def command(
     output.say("the zone holds it: it counts as applied within a second, or when the daemon starts")
 
 
-async def _confirm(loaded: "Loaded", number: int, reason: str) -> "tuple[Shown, Difference | None]":
+async def _confirm(loaded: Loaded, number: int, reason: str) -> tuple[Shown, Difference | None]:
     """The change after this, or what the zone lacks of it."""
-    from zonecut.store import Decision
 
     async with session.open_store(loaded) as store:
         change = await store.changes.get(number)
@@ -59,10 +55,8 @@ async def _confirm(loaded: "Loaded", number: int, reason: str) -> "tuple[Shown, 
         return await Shown.of(store, change), left
 
 
-async def _left(loaded: "Loaded", change: "StoredChange") -> "Difference | None":
+async def _left(loaded: Loaded, change: StoredChange) -> Difference | None:
     """What the zone lacks, and has too much, of a change; None if it holds it. Raises BackendError, UsageFailure."""
-    from zonecut.plugin import Change
-    from zonecut.protocol.delegation import Difference
 
     section = session.parent_at(loaded, change.zone)
     wanted = Change(change.before, change.after)

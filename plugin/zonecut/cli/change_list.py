@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,10 @@ from zonecut.cli.choices import ChangeStateChoice
 from zonecut.cli.heard import SILENT
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
 from zonecut.cli.reached import Reached
+from zonecut.config import Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import StoredChange, Waiting, ZoneConsumer, ZoneState
+from zonecut.protocol.delegation import Difference
+from zonecut.store import ChangeState, Decision, ServerState, StoredChange, Waiting, ZoneConsumer, ZoneState, timestamps
 
 
 def command(
@@ -79,15 +78,14 @@ class _Zone:
     """A parent zone as it stands; `now` in seconds since the epoch."""
 
     zone: bytes
-    state: "ZoneState | None"
-    waiting: "Waiting | None"
+    state: ZoneState | None
+    waiting: Waiting | None
     away: int
     suspect: int
     now: float
-    consumers: "Sequence[ZoneConsumer]" = ()
+    consumers: Sequence[ZoneConsumer] = ()
 
     def to_json(self) -> dict[str, Any]:
-        from zonecut.store import ServerState, timestamps
 
         state, waiting = self.state, self.waiting
         told = state is not None and (state.state is ServerState.STOPPED or self.now - state.seen_at < SILENT)
@@ -110,9 +108,8 @@ class _Zone:
 
 
 async def _find(
-    loaded: "Loaded", wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
-) -> "tuple[list[_Zone], list[Reached]]":
-    from zonecut.store import ChangeState
+    loaded: Loaded, wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
+) -> tuple[list[_Zone], list[Reached]]:
 
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
@@ -141,14 +138,12 @@ def _document(reached: Reached, now: float, hand: ByHand) -> dict[str, Any]:
     return {**change.to_json(), **reached.to_json(), "waiting_seconds": waits, "by_hand": hand.lines(change)}
 
 
-def _waits(change: "StoredChange") -> bool:
-    from zonecut.store import ChangeState
+def _waits(change: StoredChange) -> bool:
 
     return change.state is ChangeState.ACCEPTED
 
 
 def _add(table: output.Table, reached: Reached, now: float, hand: ByHand) -> None:
-    from zonecut.protocol.delegation import Difference
 
     change, document = reached.change, _document(reached, now, hand)
     difference = Difference.between(change.before, change.after)
@@ -166,9 +161,8 @@ def _add(table: output.Table, reached: Reached, now: float, hand: ByHand) -> Non
     )
 
 
-def _why(change: "StoredChange") -> str | None:
+def _why(change: StoredChange) -> str | None:
     """The reason; before it, of one that waits, what an operator has decided and the daemon has yet to do."""
-    from zonecut.store import Decision
 
     if not _waits(change) or change.verdict is None:
         return change.reason

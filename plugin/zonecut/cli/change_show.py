@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +11,12 @@ from zonecut.cli.change_by_hand import ByHand
 from zonecut.cli.failures import Failure
 from zonecut.cli.options import ConfigOption, JsonOption
 from zonecut.cli.reached import Reached
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.protocol.delegation import Delegation
-    from zonecut.store import Store, StoredChange, StoredKey
-
+from zonecut.cli.render import render
+from zonecut.config import Loaded
+from zonecut.protocol.delegation import Delegation, Difference
+from zonecut.protocol.envelope import walk
+from zonecut.protocol.errors import MalformedMessage
+from zonecut.store import ChangeState, Decision, Store, StoredChange, StoredKey
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The change's number, as in `change list`.")
@@ -46,20 +46,20 @@ def command(
 class Shown:
     """A change with what is told of it: the key that signed it, and who asked for the same before, the latest first."""
 
-    change: "StoredChange"
-    key: "StoredKey | None"
-    asked_before: "Sequence[StoredChange]"
+    change: StoredChange
+    key: StoredKey | None
+    asked_before: Sequence[StoredChange]
     reached: Reached
 
     @classmethod
-    async def of(cls, store: "Store", change: "StoredChange") -> "Shown":
+    async def of(cls, store: Store, change: StoredChange) -> "Shown":
         """Raises StoreUnavailable."""
         key = None if change.key_id is None else await store.keys.get(change.key_id)
         reached = Reached.among(change, await store.consumers.all())
         return cls(change, key, await store.decisions.askers(change), reached)
 
 
-async def _find(loaded: "Loaded", number: int) -> Shown:
+async def _find(loaded: Loaded, number: int) -> Shown:
     async with session.open_store(loaded) as store:
         change = await store.changes.get(number)
         if change is None:
@@ -67,9 +67,8 @@ async def _find(loaded: "Loaded", number: int) -> Shown:
         return await Shown.of(store, change)
 
 
-def say_change_json(shown: Shown, loaded: "Loaded") -> None:
+def say_change_json(shown: Shown, loaded: Loaded) -> None:
     """A change as one JSON document."""
-    from zonecut.protocol.delegation import Difference
 
     change = shown.change
     output.say_json(
@@ -85,9 +84,8 @@ def say_change_json(shown: Shown, loaded: "Loaded") -> None:
     )
 
 
-def say_change(shown: Shown, loaded: "Loaded") -> None:
+def say_change(shown: Shown, loaded: Loaded) -> None:
     """A change for people."""
-    from zonecut.protocol.delegation import Difference
 
     change, key = shown.change, shown.key
     document = change.to_json()
@@ -118,9 +116,8 @@ def say_change(shown: Shown, loaded: "Loaded") -> None:
         output.say_block(f"\nmessage\n{_indented(_rendered(change.message, loaded))}")
 
 
-def _advice(change: "StoredChange") -> str | None:
+def _advice(change: StoredChange) -> str | None:
     """What is left for an operator to do about a change; None where that is nothing."""
-    from zonecut.store import ChangeState, Decision
 
     if change.state is ChangeState.HELD:
         return f"zonecut change approve {change.id}, or zonecut change reject {change.id}"
@@ -129,10 +126,7 @@ def _advice(change: "StoredChange") -> str | None:
     return None
 
 
-def _rendered(message: bytes, loaded: "Loaded") -> str:
-    from zonecut.cli.render import render
-    from zonecut.protocol.envelope import walk
-    from zonecut.protocol.errors import MalformedMessage
+def _rendered(message: bytes, loaded: Loaded) -> str:
 
     try:
         return render(walk(message), loaded.configuration.codepoints.to_codepoints())
@@ -140,7 +134,7 @@ def _rendered(message: bytes, loaded: "Loaded") -> str:
         return f"{len(message)} octets that are no message: {error.reason}"
 
 
-def _records(delegation: "Delegation") -> str:
+def _records(delegation: Delegation) -> str:
     return "\n".join(record.to_text() for record in delegation.records) or "not delegated"
 
 

@@ -8,6 +8,8 @@ import typer
 from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.config import DEFAULT_PATH
+from zonecut.configfile import ConfigurationError
 
 
 def command(
@@ -24,8 +26,6 @@ def command(
 
     Example: zonecut check-config --strict --config /etc/zonecut/zonecut.yaml
     """
-    from zonecut.config import DEFAULT_PATH
-    from zonecut.configfile import ConfigurationError
 
     path = config or DEFAULT_PATH
     code = Exit.DONE

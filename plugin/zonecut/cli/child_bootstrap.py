@@ -1,17 +1,17 @@
 """`zonecut child bootstrap`: have a child zone's key trusted by its parent."""
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import typer
 
+from zonecut.agent import machine, pacing
+from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.state import AgentState, Phase
 from zonecut.cli import child_status, child_work, output, session
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.state import AgentState
-    from zonecut.config import ChildSection, Loaded
 
 
 def command(
@@ -37,11 +37,7 @@ def command(
     raise typer.Exit(_code(state))
 
 
-async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -> "AgentState":
-    from dataclasses import replace
-
-    from zonecut.agent import machine, pacing
-    from zonecut.agent.state import AgentState, Phase
+async def _bootstrap(loaded: Loaded, section: ChildSection, as_json: bool) -> AgentState:
 
     before = frozenset((Phase.NO_KEY, Phase.PUBLISHED, Phase.ASKING, Phase.BOOTSTRAPPING))
 
@@ -64,8 +60,7 @@ async def _bootstrap(loaded: "Loaded", section: "ChildSection", as_json: bool) -
     return state
 
 
-def _code(state: "AgentState") -> Exit:
-    from zonecut.agent.state import Phase
+def _code(state: AgentState) -> Exit:
 
     if state.phase in (Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC):
         return Exit.DONE
@@ -73,8 +68,7 @@ def _code(state: "AgentState") -> Exit:
     return Exit.DIFFERENT if waits or (not state.attempts and state.phase is not Phase.HELD) else Exit.FAILED
 
 
-def _say_plan(loaded: "Loaded", section: "ChildSection", as_json: bool) -> None:
-    from zonecut.agent.childkeys import ChildKeys
+def _say_plan(loaded: Loaded, section: ChildSection, as_json: bool) -> None:
 
     configuration = loaded.configuration
     if configuration.key_directory is None:

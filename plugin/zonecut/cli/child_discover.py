@@ -1,18 +1,15 @@
 """`zonecut child discover`: where a child zone's changes would go, and how that is found out."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
+from zonecut.agent.settings import ParentSettings
 from zonecut.cli import output, session
 from zonecut.cli.child_parent import Seen, party_fields, run_look
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, JsonOption
+from zonecut.config import Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.settings import ParentSettings
-    from zonecut.config import Loaded
+from zonecut.protocol.codepoints import RRType
 
 
 def command(zone: ChildZoneArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -36,14 +33,13 @@ def command(zone: ChildZoneArgument, config: ConfigOption = None, as_json: JsonO
     raise typer.Exit(Exit.DONE if found else Exit.FAILED)
 
 
-def _settings(loaded: "Loaded", zone: bytes) -> "ParentSettings":
-    from zonecut.agent.settings import ParentSettings
+def _settings(loaded: Loaded, zone: bytes) -> ParentSettings:
 
     sections = {section.apex: section for section in loaded.configuration.children}
     return sections[zone].parent if zone in sections else ParentSettings()
 
 
-def _say_json(seen: Seen, settings: "ParentSettings") -> None:
+def _say_json(seen: Seen, settings: ParentSettings) -> None:
     output.say_json(
         {
             "discovery": seen.discovery.to_json(),
@@ -53,8 +49,7 @@ def _say_json(seen: Seen, settings: "ParentSettings") -> None:
     )
 
 
-def _say(seen: Seen, settings: "ParentSettings", zone: bytes) -> None:
-    from zonecut.protocol.codepoints import RRType
+def _say(seen: Seen, settings: ParentSettings, zone: bytes) -> None:
 
     discovery = seen.discovery
     for step in discovery.steps:

@@ -1,22 +1,22 @@
 """`zonecut child inquire`: what the parent says of a child zone's keys."""
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
 
+from zonecut.agent.childkeys import ChildKeys, OwnKey
+from zonecut.agent.conversation import Conversation, Inquired, Patience, Result
+from zonecut.agent.party import Party
 from zonecut.cli import output, session
 from zonecut.cli.child_parent import WORTHS, look
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, JsonOption, KeyidOption
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.childkeys import OwnKey
-    from zonecut.agent.conversation import Inquired
-    from zonecut.agent.party import Party
-    from zonecut.config import ChildSection, Loaded
-
+from zonecut.protocol.codepoints import ReceiverState
+from zonecut.protocol.foreigntext import quoted
+from zonecut.protocol.keystate import state_text
 
 _MEANINGS = {
     0: "the receiver could not make sense of the question",
@@ -33,13 +33,12 @@ _MEANINGS = {
 
 
 class _Asked(NamedTuple):
-    own: "OwnKey"
-    party: "Party"
-    inquired: "Inquired"
+    own: OwnKey
+    party: Party
+    inquired: Inquired
 
     @property
     def is_trusted(self) -> bool:
-        from zonecut.protocol.codepoints import ReceiverState
 
         told = self.inquired.keystate
         return self.inquired.believed and told is not None and told.key_state == ReceiverState.TRUSTED
@@ -69,8 +68,7 @@ def command(
     raise typer.Exit(_code(asked))
 
 
-def _keys(loaded: "Loaded", section: "ChildSection", keyid: int | None) -> "tuple[OwnKey, ...]":
-    from zonecut.agent.childkeys import ChildKeys
+def _keys(loaded: Loaded, section: ChildSection, keyid: int | None) -> tuple[OwnKey, ...]:
 
     configuration = loaded.configuration
     assert configuration.key_directory is not None  # the configuration sees to that
@@ -84,8 +82,7 @@ def _keys(loaded: "Loaded", section: "ChildSection", keyid: int | None) -> "tupl
     return found
 
 
-async def _ask(loaded: "Loaded", section: "ChildSection", keys: "tuple[OwnKey, ...]") -> list[_Asked]:
-    from zonecut.agent.conversation import Conversation, Patience, Result
+async def _ask(loaded: Loaded, section: ChildSection, keys: tuple[OwnKey, ...]) -> list[_Asked]:
 
     seen = await look(loaded, section.apex, section.parent)
     if not seen.parties:
@@ -122,8 +119,6 @@ def _to_json(asked: _Asked) -> dict[str, object]:
 
 
 def _say(asked: _Asked) -> None:
-    from zonecut.protocol.foreigntext import quoted
-    from zonecut.protocol.keystate import state_text
 
     key, inquired, party = asked.own.key, asked.inquired, asked.party
     response, told = inquired.outcome.response, inquired.keystate

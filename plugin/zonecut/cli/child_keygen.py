@@ -1,18 +1,17 @@
 """`zonecut child keygen`: make a SIG(0) key for a child zone."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from zonecut.agent.childkeys import ChildKeys, OwnKey
 from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.config import ChildSection
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.childkeys import ChildKeys, OwnKey
-    from zonecut.config import ChildSection
-    from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.keys import algorithm_text
 
 NewOption = Annotated[bool, typer.Option("--new", help="Make another key although there is one.")]
 
@@ -31,7 +30,6 @@ def command(
 
     Example: zonecut child keygen child.parent.example.
     """
-    from zonecut.agent.childkeys import ChildKeys
 
     loaded = session.load(config)
     section = session.child_at(loaded, zone)
@@ -57,9 +55,7 @@ def command(
     output.say_block(_next(section, another=bool(before)) if made else "There is a key already; --new makes another.")
 
 
-def _say_plan(
-    section: "ChildSection", keys: "ChildKeys", found: "tuple[OwnKey, ...]", would: bool, as_json: bool
-) -> None:
+def _say_plan(section: ChildSection, keys: ChildKeys, found: tuple[OwnKey, ...], would: bool, as_json: bool) -> None:
     if as_json:
         output.say_json([_to_json(own, section, made=False) for own in found])
     elif would:
@@ -69,7 +65,7 @@ def _say_plan(
         output.say(f"{section.zone}: there is a key already: {found[-1].file}")
 
 
-def _to_json(own: "OwnKey", section: "ChildSection", *, made: bool) -> dict[str, Any]:
+def _to_json(own: OwnKey, section: ChildSection, *, made: bool) -> dict[str, Any]:
     key = own.key
     return {
         "zone": names.to_text(key.owner),
@@ -82,8 +78,7 @@ def _to_json(own: "OwnKey", section: "ChildSection", *, made: bool) -> dict[str,
     }
 
 
-def _say(own: "OwnKey", section: "ChildSection", codepoints: "CodePoints", *, made: bool) -> None:
-    from zonecut.protocol.keys import algorithm_text
+def _say(own: OwnKey, section: ChildSection, codepoints: CodePoints, *, made: bool) -> None:
 
     key = own.key
     fields: dict[str, object] = {
@@ -96,7 +91,7 @@ def _say(own: "OwnKey", section: "ChildSection", codepoints: "CodePoints", *, ma
     output.say(key.to_text(section.key.ttl))
 
 
-def _next(section: "ChildSection", *, another: bool) -> str:
+def _next(section: ChildSection, *, another: bool) -> str:
     zone = section.zone
     if another:
         return (

@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from zonecut.agent import damage
+from zonecut.agent.discovery import Discovery, discover
+from zonecut.agent.learned import Learned, find
+from zonecut.agent.party import NoParty, Party
+from zonecut.agent.settings import ParentSettings
 from zonecut.cli import session
-
-if TYPE_CHECKING:
-    from zonecut.agent.discovery import Discovery
-    from zonecut.agent.learned import Learned
-    from zonecut.agent.party import Party
-    from zonecut.agent.settings import ParentSettings
-    from zonecut.config import Loaded
-    from zonecut.protocol.codepoints import CodePoints
+from zonecut.config import Loaded
+from zonecut.protocol import names
+from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.keys import algorithm_text
+from zonecut.serve.resolvers import make_resolver
 
 WORTHS = {
     "pinned": "its fingerprint is one of `pins`",
@@ -29,23 +31,16 @@ WORTHS = {
 class Seen(NamedTuple):
     """The parent as a child zone sees it now. `reason` says why there is nobody to talk to, where that is so."""
 
-    discovery: "Discovery"
-    parties: "tuple[Party, ...]"
+    discovery: Discovery
+    parties: tuple[Party, ...]
     reason: str | None
 
 
-async def look(
-    loaded: "Loaded", zone: bytes, settings: "ParentSettings", clock: Callable[[], float] = time.time
-) -> Seen:
+async def look(loaded: Loaded, zone: bytes, settings: ParentSettings, clock: Callable[[], float] = time.time) -> Seen:
     """Search for the parent's receivers as the agent of `zone` does, by the resolver of the configuration.
 
     Raises ConfigurationError for a resolver that cannot be used, StoreUnusable.
     """
-    from zonecut.agent.discovery import discover
-    from zonecut.agent.learned import find
-    from zonecut.agent.party import NoParty
-    from zonecut.protocol import names
-    from zonecut.serve.resolvers import make_resolver
 
     codepoints = loaded.configuration.codepoints.to_codepoints()
     resolver = make_resolver(loaded, clock, settings.addresses)
@@ -60,10 +55,8 @@ async def look(
     return Seen(found.discovery, found.parties, None if found.parties else nobody)
 
 
-async def _learned(loaded: "Loaded", zone: bytes) -> "Learned":
+async def _learned(loaded: Loaded, zone: bytes) -> Learned:
     """What the zone's agent has learnt of its parent's side."""
-    from zonecut.agent import damage
-    from zonecut.agent.learned import Learned
 
     if not session.has_store(loaded) or all(section.apex != zone for section in loaded.configuration.children):
         return Learned()
@@ -73,14 +66,12 @@ async def _learned(loaded: "Loaded", zone: bytes) -> "Learned":
     return Learned.of(state, loaded.configuration.codepoints.to_codepoints())
 
 
-def run_look(loaded: "Loaded", zone: bytes, settings: "ParentSettings") -> Seen:
+def run_look(loaded: Loaded, zone: bytes, settings: ParentSettings) -> Seen:
     return asyncio.run(look(loaded, zone, settings))
 
 
-def party_fields(party: "Party", settings: "ParentSettings", codepoints: "CodePoints") -> dict[str, object]:
+def party_fields(party: Party, settings: ParentSettings, codepoints: CodePoints) -> dict[str, object]:
     """What there is to say of a receiver, for `output.say_fields`."""
-    from zonecut.protocol import names
-    from zonecut.protocol.keys import algorithm_text
 
     keys = [f"{key.tag} {algorithm_text(key.algorithm, codepoints)}  {key.fingerprint()}" for key in party.keys]
     methods = "not announced" if party.methods is None else ", ".join(party.methods) or "none that is known here"

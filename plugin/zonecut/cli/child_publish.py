@@ -1,21 +1,27 @@
 """`zonecut child publish`: put a child zone's KEY records where the parent looks for them."""
 
-from typing import TYPE_CHECKING
+import asyncio
+import time
 
 import typer
 
+from zonecut.agent import damage
+from zonecut.agent.content import ZoneContent
+from zonecut.agent.publishing import Publication
+from zonecut.agent.serials import advice_of, why_stale
+from zonecut.agent.state import AgentState
+from zonecut.agent.visibility import Visible, visible_at_apex, visible_below_signal
+from zonecut.agent.workplace import published_keys
 from zonecut.cli import actor, output, session
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.content import ZoneContent
-    from zonecut.agent.publishing import Publication
-    from zonecut.agent.state import AgentState
-    from zonecut.agent.visibility import Visible
-    from zonecut.config import ChildSection, Loaded
-    from zonecut.protocol.keys import Key
+from zonecut.protocol.keys import Key
+from zonecut.protocol.signalling import signalling_name
+from zonecut.serve.children import make_side
+from zonecut.serve.resolvers import make_resolver
+from zonecut.store import AuditEntry
 
 
 def command(
@@ -51,7 +57,7 @@ def command(
     raise typer.Exit(_code(publication, dry_run))
 
 
-def _code(publication: "Publication", dry_run: bool) -> Exit:
+def _code(publication: Publication, dry_run: bool) -> Exit:
     if publication.failed:
         return Exit.FAILED
     # what the operators of other name servers publish or not is theirs
@@ -59,12 +65,7 @@ def _code(publication: "Publication", dry_run: bool) -> Exit:
     return Exit.DIFFERENT if apex_by_hand or (dry_run and publication.differing) else Exit.DONE
 
 
-async def _publish(
-    loaded: "Loaded", section: "ChildSection", dry_run: bool
-) -> "tuple[Publication, tuple[Visible, ...]]":
-    from zonecut.agent.serials import advice_of, why_stale
-    from zonecut.agent.workplace import published_keys
-    from zonecut.serve.children import make_side
+async def _publish(loaded: Loaded, section: ChildSection, dry_run: bool) -> tuple[Publication, tuple[Visible, ...]]:
 
     side = make_side(loaded, section)
     try:
@@ -87,9 +88,8 @@ async def _publish(
     return publication, await _look(loaded, section, publication, content, wanted)
 
 
-async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | None":
+async def _state(loaded: Loaded, section: ChildSection) -> AgentState | None:
     """Where the zone's agent stands, if one has looked after it: it says which keys are in use."""
-    from zonecut.agent import damage
 
     if not session.has_store(loaded):
         return None
@@ -99,15 +99,9 @@ async def _state(loaded: "Loaded", section: "ChildSection") -> "AgentState | Non
 
 
 async def _look(
-    loaded: "Loaded", section: "ChildSection", publication: "Publication", content: "ZoneContent", keys: "list[Key]"
-) -> "tuple[Visible, ...]":
+    loaded: Loaded, section: ChildSection, publication: Publication, content: ZoneContent, keys: list[Key]
+) -> tuple[Visible, ...]:
     """Whether the world sees what is somebody else's to publish."""
-    import asyncio
-    import time
-
-    from zonecut.agent.visibility import visible_at_apex, visible_below_signal
-    from zonecut.protocol.signalling import signalling_name
-    from zonecut.serve.resolvers import make_resolver
 
     owners = {place.owner for place in publication.by_hand}
     if not owners:
@@ -121,8 +115,7 @@ async def _look(
     return tuple(await asyncio.gather(*looks))
 
 
-async def _record(loaded: "Loaded", section: "ChildSection", publication: "Publication") -> None:
-    from zonecut.store import AuditEntry
+async def _record(loaded: Loaded, section: ChildSection, publication: Publication) -> None:
 
     codepoints = loaded.configuration.codepoints.to_codepoints()
     detail = {"places": [place.to_json(codepoints) for place in publication.differing]}

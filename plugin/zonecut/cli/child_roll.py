@@ -1,17 +1,16 @@
 """`zonecut child roll`: give a child zone's agent a new key."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from zonecut.agent import rollstate
+from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.cli import child_status, child_work, output, session
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.state import AgentState
-    from zonecut.config import ChildSection, Loaded
 
 AbandonOption = Annotated[bool, typer.Option("--abandon", help="Give up a roll whose new key does not sign yet.")]
 
@@ -42,8 +41,7 @@ def command(
     raise typer.Exit(Exit.FAILED if state.attempts else Exit.DIFFERENT)
 
 
-async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abandon: bool, as_json: bool) -> "AgentState":
-    from zonecut.agent import rollstate
+async def _roll(loaded: Loaded, section: ChildSection, dry_run: bool, abandon: bool, as_json: bool) -> AgentState:
 
     async with child_work.agent_of(loaded, section) as agent:
         state = await agent.load()
@@ -52,12 +50,12 @@ async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abando
             _say_plan(state, section, as_json)
             return state
 
-        def begin(state: "AgentState") -> "AgentState":
+        def begin(state: AgentState) -> AgentState:
             _check(state, names.to_text(section.apex), abandon)  # a daemon may have taken it further since
             now = agent.place.now()
             return rollstate.abandon_roll(state, now) if abandon else rollstate.begin_roll(state, now)
 
-        def tell(state: "AgentState") -> None:
+        def tell(state: AgentState) -> None:
             if not as_json:
                 stage = "done" if state.roll is None else state.roll.stage.value
                 output.say(f"{stage}: {state.reason}")
@@ -65,9 +63,8 @@ async def _roll(loaded: "Loaded", section: "ChildSection", dry_run: bool, abando
         return await child_work.work(agent, begin, lambda state: state.roll is not None, tell)
 
 
-def _check(state: "AgentState", zone: str, abandon: bool) -> None:
+def _check(state: AgentState, zone: str, abandon: bool) -> None:
     """Raises Failure where there is nothing to roll."""
-    from zonecut.agent.state import Phase, Stage
 
     late = (Stage.DELETE, Stage.UNPUBLISH)
     if abandon and (state.roll is None or state.roll.stage in late):
@@ -76,7 +73,7 @@ def _check(state: "AgentState", zone: str, abandon: bool) -> None:
         raise Failure(f"{zone}: the parent has to trust a key before it is rolled; it is {state.phase.value} now")
 
 
-def _say_plan(state: "AgentState", section: "ChildSection", as_json: bool) -> None:
+def _say_plan(state: AgentState, section: ChildSection, as_json: bool) -> None:
     if as_json:
         return
     if state.roll is not None:

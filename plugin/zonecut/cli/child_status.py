@@ -4,20 +4,23 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
+from sqlalchemy import make_url
 
+from zonecut.agent import damage
+from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.outlook import Doubt, Outlook, outlook
+from zonecut.agent.state import AgentState, DamagedState, Phase
 from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, OptionalChildZoneArgument
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.outlook import Outlook
-    from zonecut.agent.state import AgentState
-    from zonecut.config import ChildSection, Loaded
-    from zonecut.store import Store, StoredAgent
+from zonecut.protocol.keys import UnusableKey
+from zonecut.store import Store, StoredAgent, StoreUnavailable
+from zonecut.store.timestamps import to_text
 
 _NOBODY = "no agent has looked after this zone yet"
 _BEGIN = "zonecut serve, or zonecut child bootstrap"
@@ -26,8 +29,8 @@ _BEGIN = "zonecut serve, or zonecut child bootstrap"
 class Seen(NamedTuple):
     """Where an agent was seen last, and what that says of its zone now."""
 
-    state: "AgentState"
-    outlook: "Outlook"
+    state: AgentState
+    outlook: Outlook
 
 
 def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -55,7 +58,7 @@ def command(zone: OptionalChildZoneArgument = None, config: ConfigOption = None,
     raise typer.Exit(code_of(each and each.outlook for each in found.values()))
 
 
-async def seen(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[bytes, Seen | None]":
+async def seen(loaded: Loaded, sections: tuple[ChildSection, ...]) -> dict[bytes, Seen | None]:
     """Where each of them stands; None: no agent has looked after it."""
     if not session.has_store(loaded):
         return dict.fromkeys(section.apex for section in sections)
@@ -66,11 +69,8 @@ async def seen(loaded: "Loaded", sections: "tuple[ChildSection, ...]") -> "dict[
 
 
 def _seen_of(
-    loaded: "Loaded", section: "ChildSection", stored: "StoredAgent | None", store_trouble: str | None
+    loaded: Loaded, section: ChildSection, stored: StoredAgent | None, store_trouble: str | None
 ) -> Seen | None:
-    from zonecut.agent import damage
-    from zonecut.agent.outlook import Doubt, Outlook, outlook
-    from zonecut.agent.state import AgentState, DamagedState, Phase
 
     if stored is None:
         return None
@@ -83,9 +83,8 @@ def _seen_of(
     return Seen(state, outlook(state, section.settings(), time.time(), key_trouble, store_trouble))
 
 
-async def _store_trouble(loaded: "Loaded", store: "Store") -> str | None:
+async def _store_trouble(loaded: Loaded, store: Store) -> str | None:
     """Why an agent could keep nothing now; None if it could, or if that cannot be told from here."""
-    from zonecut.store import StoreUnavailable
 
     if store.elsewhere is not None or _is_for_others(loaded):
         return None
@@ -96,9 +95,8 @@ async def _store_trouble(loaded: "Loaded", store: "Store") -> str | None:
     return None
 
 
-def _is_for_others(loaded: "Loaded") -> bool:
+def _is_for_others(loaded: Loaded) -> bool:
     """Whether the store is a file that this user may only read: the daemon's may write it all the same."""
-    from sqlalchemy import make_url
 
     url = make_url(loaded.configuration.store.url)
     if url.get_backend_name() != "sqlite" or not url.database:
@@ -109,10 +107,8 @@ def _is_for_others(loaded: "Loaded") -> bool:
     return not (os.access(path, os.W_OK) or is_mounted_read_only or path.stat().st_uid == os.geteuid())
 
 
-def _key_trouble(loaded: "Loaded", section: "ChildSection", state: "AgentState") -> str | None:
+def _key_trouble(loaded: Loaded, section: ChildSection, state: AgentState) -> str | None:
     """Why the key that signs cannot be used; None if it can, or there is none."""
-    from zonecut.agent.childkeys import ChildKeys
-    from zonecut.protocol.keys import UnusableKey
 
     configuration = loaded.configuration
     if state.key is None or configuration.key_directory is None:
@@ -127,13 +123,13 @@ def _key_trouble(loaded: "Loaded", section: "ChildSection", state: "AgentState")
     return None if own is not None else f"the files of key {state.key} are not in {keys.path}"
 
 
-def code_of(outlooks: "Iterable[Outlook | None]") -> Exit:
+def code_of(outlooks: Iterable[Outlook | None]) -> Exit:
     """DONE if all are in sync."""
     codes = {_code(each) for each in outlooks}
     return next((code for code in (Exit.DIFFERENT, Exit.FAILED) if code in codes), Exit.DONE)
 
 
-def _code(outlook: "Outlook | None") -> Exit:
+def _code(outlook: Outlook | None) -> Exit:
     if outlook is None:
         return Exit.DIFFERENT
     if outlook.is_doubtful:
@@ -141,9 +137,8 @@ def _code(outlook: "Outlook | None") -> Exit:
     return Exit.DONE if outlook.in_sync else Exit.DIFFERENT
 
 
-def to_json(zone: bytes, state: "AgentState") -> dict[str, object]:
+def to_json(zone: bytes, state: AgentState) -> dict[str, object]:
     """The state with times for people."""
-    from zonecut.agent.state import AgentState
 
     document = state.to_json()
     for name in ("announced", "announced_in", "receiver_keys", "published", "copies", "milestones", "talks"):
@@ -163,7 +158,6 @@ def _document(zone: bytes, found: Seen | None) -> dict[str, object]:
 
 
 def _time(seconds: float | None) -> str | None:
-    from zonecut.store.timestamps import to_text
 
     return to_text(seconds) if seconds else None
 
@@ -175,7 +169,7 @@ def _ago(seconds: float | None) -> str | None:
     return f"{_time(seconds)} ({ago:.0f} s ago)" if ago >= 0 else f"{_time(seconds)} (in {-ago:.0f} s)"
 
 
-def _say_all(found: "dict[bytes, Seen | None]") -> None:
+def _say_all(found: dict[bytes, Seen | None]) -> None:
     with output.Table("ZONE", "PHASE", "SINCE", "REASON") as table:
         for zone, each in found.items():
             if each is None:

@@ -3,24 +3,31 @@
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from zonecut.agent import machine, pacing
+from zonecut.agent.comparison import compare
+from zonecut.agent.keeping import judge, spoke_in
+from zonecut.agent.machine import Now, begin
+from zonecut.agent.parent_view import ParentView, view_parent
+from zonecut.agent.serials import advice_of, why_stale
+from zonecut.agent.soundness import Unsound, find_unsound, unseen
+from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.wanted import Wanted, wanted
+from zonecut.agent.witnesses import Look
+from zonecut.agent.zone_agent import ZoneAgent
 from zonecut.cli import child_status, child_work, output, session
+from zonecut.cli.child_parent import look
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ChildZoneArgument, ConfigOption, DryRunOption, JsonOption
+from zonecut.config import ChildSection, Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.agent.parent_view import ParentView
-    from zonecut.agent.soundness import Unsound
-    from zonecut.agent.state import AgentState
-    from zonecut.agent.wanted import Wanted
-    from zonecut.agent.zone_agent import ZoneAgent
-    from zonecut.config import ChildSection, Loaded
-    from zonecut.protocol.delegation import Delegation, Difference
-
+from zonecut.protocol.delegation import Delegation, Difference
+from zonecut.serve.children import make_side
+from zonecut.serve.resolvers import make_resolver
+from zonecut.store import StoreConflict
 
 SerialResetOption = Annotated[
     bool,
@@ -67,13 +74,13 @@ def command(
 class Plan(NamedTuple):
     """What the child wants, what the parent publishes, and what would be sent."""
 
-    wanted: "Wanted"
-    view: "ParentView"
-    after: "Delegation"
-    difference: "Difference"
+    wanted: Wanted
+    view: ParentView
+    after: Delegation
+    difference: Difference
     unseen: str | None = None
     """That the zone's source does not show which DS there shall be."""
-    unsound: "Unsound | None" = None
+    unsound: Unsound | None = None
     """What is wrong although both are in sync."""
     waits: tuple[str, ...] = ()
     """What has to be seen before the rest may be sent."""
@@ -122,18 +129,7 @@ class Plan(NamedTuple):
         }
 
 
-async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool) -> Plan:
-    from zonecut.agent.comparison import compare
-    from zonecut.agent.keeping import judge, spoke_in
-    from zonecut.agent.machine import Now, begin
-    from zonecut.agent.parent_view import view_parent
-    from zonecut.agent.serials import advice_of, why_stale
-    from zonecut.agent.soundness import find_unsound, unseen
-    from zonecut.agent.wanted import wanted
-    from zonecut.agent.witnesses import Look
-    from zonecut.protocol.delegation import Difference
-    from zonecut.serve.children import make_side
-    from zonecut.serve.resolvers import make_resolver
+async def _compare(loaded: Loaded, section: ChildSection, serial_reset: bool) -> Plan:
 
     settings = section.settings()
 
@@ -169,11 +165,10 @@ async def _compare(loaded: "Loaded", section: "ChildSection", serial_reset: bool
     return Plan(aim, view, after, difference, unseen(content, section.ds), unsound, waits)
 
 
-async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:
+async def _parent(loaded: Loaded, section: ChildSection) -> bytes:
     """The parent zone, from the configuration or found. Raises Failure."""
     if section.parent.zone is not None:
         return names.from_text(section.parent.zone)
-    from zonecut.cli.child_parent import look
 
     discovery = (await look(loaded, section.apex, section.parent)).discovery
     if discovery.parent is None:
@@ -181,7 +176,7 @@ async def _parent(loaded: "Loaded", section: "ChildSection") -> bytes:
     return discovery.parent
 
 
-async def _sync(loaded: "Loaded", section: "ChildSection", as_json: bool, serial_reset: bool) -> "AgentState":
+async def _sync(loaded: Loaded, section: ChildSection, as_json: bool, serial_reset: bool) -> AgentState:
     async with child_work.agent_of(loaded, section) as agent:
         if serial_reset:
             await agent.place.record("agent.serial-reset", serial=(await agent.load()).serial)
@@ -192,16 +187,15 @@ async def _sync(loaded: "Loaded", section: "ChildSection", as_json: bool, serial
 class _Run:
     """One agent's steps in a row, waiting only for the parent to publish what it has accepted."""
 
-    def __init__(self, agent: "ZoneAgent", quiet: bool, until: float, serial_reset: bool) -> None:
+    def __init__(self, agent: ZoneAgent, quiet: bool, until: float, serial_reset: bool) -> None:
         self._agent = agent
         self._serial_reset = serial_reset
         self._quiet = quiet
         self._until = until
         self._said = ""
 
-    async def to_its_end(self) -> "AgentState":
+    async def to_its_end(self) -> AgentState:
         """The state in which it ends. Raises StoreConflict when a daemon is always faster, StoreUnavailable."""
-        from zonecut.store import StoreConflict
 
         for attempt in range(child_work.CONFLICTS):
             try:
@@ -212,8 +206,7 @@ class _Run:
                 self._agent.reload()
         raise AssertionError("unreachable")
 
-    async def _steps(self) -> "AgentState":
-        from zonecut.agent import machine, pacing
+    async def _steps(self) -> AgentState:
 
         now = self._agent.place.now()
         # whatever it waits for: somebody asks now
@@ -233,12 +226,11 @@ class _Run:
             first = False
         return state
 
-    def _goes_on(self, state: "AgentState") -> bool:
-        from zonecut.agent.state import Phase
+    def _goes_on(self, state: AgentState) -> bool:
 
         return state.phase not in (Phase.IN_SYNC, Phase.HELD) and not state.attempts
 
-    def _say(self, state: "AgentState") -> None:
+    def _say(self, state: AgentState) -> None:
         line = f"{state.phase.value}: {state.reason}"
         if not self._quiet and line != self._said:
             output.say(line)
@@ -247,15 +239,13 @@ class _Run:
         self._said = line
 
 
-def _is_confirming(state: "AgentState") -> bool:
+def _is_confirming(state: AgentState) -> bool:
     """The receiver has accepted the change, and the parent's servers are looked at until they publish it."""
-    from zonecut.agent.state import Phase
 
     return state.phase is Phase.OUT_OF_SYNC and state.sent is not None
 
 
-def _code(state: "AgentState") -> Exit:
-    from zonecut.agent.state import Phase
+def _code(state: AgentState) -> Exit:
 
     if state.phase is Phase.IN_SYNC and not state.attempts:
         return Exit.DONE

@@ -3,15 +3,15 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
+from zonecut.agent.slots import Slots
+from zonecut.agent.state import AgentState
+from zonecut.agent.zone_agent import ZoneAgent
 from zonecut.cli import logs, session
 from zonecut.cli.logs import LogFormat
-
-if TYPE_CHECKING:
-    from zonecut.agent.state import AgentState
-    from zonecut.agent.zone_agent import ZoneAgent
-    from zonecut.config import ChildSection, Loaded
+from zonecut.config import ChildSection, Loaded
+from zonecut.serve import children
+from zonecut.store import StoreConflict
 
 MAX_STEPS = 24
 """A command takes no more steps than that: whatever it meets, it ends."""
@@ -20,12 +20,9 @@ CONFLICTS = 5
 
 
 @asynccontextmanager
-async def agent_of(loaded: "Loaded", section: "ChildSection") -> "AsyncIterator[ZoneAgent]":
+async def agent_of(loaded: Loaded, section: ChildSection) -> AsyncIterator[ZoneAgent]:
     """The agent of one zone, with the store open. Raises ConfigurationError, StoreUnusable."""
     logs.configure(LogFormat.AUTO, level="error")  # the command says what it does
-    from zonecut.agent.slots import Slots
-    from zonecut.agent.zone_agent import ZoneAgent
-    from zonecut.serve import children
 
     async with session.open_store(loaded) as store:
         shared = children.common(loaded, store)
@@ -37,20 +34,19 @@ async def agent_of(loaded: "Loaded", section: "ChildSection") -> "AsyncIterator[
 
 
 async def work(
-    agent: "ZoneAgent",
-    begin: "Callable[[AgentState], AgentState]",
-    goes_on: "Callable[[AgentState], bool]",
-    tell: "Callable[[AgentState], None]",
+    agent: ZoneAgent,
+    begin: Callable[[AgentState], AgentState],
+    goes_on: Callable[[AgentState], bool],
+    tell: Callable[[AgentState], None],
     *,
     anew: bool = False,
-) -> "AgentState":
+) -> AgentState:
     """Change where the zone stands by `begin`, then take the steps that are due while `goes_on`; `tell` sees each.
     With `anew`, what is kept and damaged is left out, and the rest taken up.
 
     A daemon beside it may take some of the steps, or all. Raises StoreConflict when it was always faster before the
     beginning, StoreUnavailable, and whatever `begin` raises.
     """
-    from zonecut.store import StoreConflict
 
     state = await _begin(agent, begin, anew)
     for _ in range(MAX_STEPS):
@@ -66,8 +62,7 @@ async def work(
     return state
 
 
-async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]", anew: bool) -> "AgentState":
-    from zonecut.store import StoreConflict
+async def _begin(agent: ZoneAgent, begin: Callable[[AgentState], AgentState], anew: bool) -> AgentState:
 
     for _ in range(CONFLICTS - 1):
         try:
@@ -77,7 +72,7 @@ async def _begin(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]"
     return await _begin_once(agent, begin, anew)
 
 
-async def _begin_once(agent: "ZoneAgent", begin: "Callable[[AgentState], AgentState]", anew: bool) -> "AgentState":
+async def _begin_once(agent: ZoneAgent, begin: Callable[[AgentState], AgentState], anew: bool) -> AgentState:
     state = begin(await (agent.load_what_is_left() if anew else agent.load()))
     await agent.save(state)
     return state

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zonecut.plugin import Backend, BackendMisconfigured, Reading
+from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Difference
-
-if TYPE_CHECKING:
-    from zonecut.plugin import Backend, Reading
-    from zonecut.store import ChildLedger, Store
+from zonecut.receiver.drift import drift
+from zonecut.store import ChildLedger, Store
 
 LOOKS = 3
 BETWEEN_LOOKS = 0.2
@@ -24,15 +24,14 @@ RECENT = 5.0
 class Comparison:
     """What the server holds, what the ledger says (None: nothing), and the difference, if it says what was applied."""
 
-    reading: "Reading"
-    ledger: "ChildLedger | None"
+    reading: Reading
+    ledger: ChildLedger | None
     difference: Difference | None
     unfit: tuple[str, ...] = ()
     """What the parent's rules have against it, where that was asked."""
 
     @classmethod
-    def of(cls, reading: "Reading", ledger: "ChildLedger | None") -> "Comparison":
-        from zonecut.receiver.drift import drift
+    def of(cls, reading: Reading, ledger: ChildLedger | None) -> "Comparison":
 
         if ledger is None:
             return cls(reading, None, None)
@@ -93,12 +92,11 @@ def _commented(difference: Difference) -> list[str]:
     return [f"; {line}" for line in difference.to_text().splitlines()]
 
 
-async def compare(store: "Store", backend: "Backend", readings: "Sequence[Reading]", since: float) -> list[Comparison]:
+async def compare(store: Store, backend: Backend, readings: Sequence[Reading], since: float) -> list[Comparison]:
     """Compare what was read after `since`, in seconds since the epoch, with the ledger.
 
     What differs although a change is just then on its way is looked at again. Raises StoreUnavailable, BackendError.
     """
-    from zonecut.plugin.branches import visible
 
     found = await _with_ledger(store, readings)
     for _ in range(LOOKS - 1):
@@ -116,9 +114,8 @@ async def compare(store: "Store", backend: "Backend", readings: "Sequence[Readin
     return found
 
 
-async def _read_again(backend: "Backend", reading: "Reading") -> "Reading":
+async def _read_again(backend: Backend, reading: Reading) -> Reading:
     """What the server holds now; where that makes no sense any more, what was read before. Raises BackendError."""
-    from zonecut.plugin import BackendMisconfigured
 
     try:
         return await backend.read(reading.delegation.child)
@@ -126,7 +123,7 @@ async def _read_again(backend: "Backend", reading: "Reading") -> "Reading":
         return reading
 
 
-async def _with_ledger(store: "Store", readings: "Sequence[Reading]") -> list[Comparison]:
+async def _with_ledger(store: Store, readings: Sequence[Reading]) -> list[Comparison]:
     children = [reading.delegation.child for reading in readings]
     ledgers = await store.ledgers.of(children)
     return [Comparison.of(reading, ledgers.get(child)) for child, reading in zip(children, readings, strict=True)]

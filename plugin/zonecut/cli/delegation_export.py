@@ -9,21 +9,22 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, Annotated
 
 import typer
 
 from zonecut.cli import output, owner, session
+from zonecut.cli.comparison import Comparison, compare
 from zonecut.cli.failures import Exit
+from zonecut.cli.listed import Listed
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
 from zonecut.cli.progress import ProgressLine
+from zonecut.config import Loaded, ParentSection
+from zonecut.plugin import Backend, Reading, Unreadable
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.cli.comparison import Comparison
-    from zonecut.config import Loaded, ParentSection
-    from zonecut.plugin import Backend, Reading, Unreadable
-    from zonecut.store import Store
+from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.policy import shortcomings
+from zonecut.store import Store
 
 BATCH = 500
 """Delegations that are compared at once, and so in memory."""
@@ -82,8 +83,8 @@ class _Count:
 
 
 async def _export(
-    loaded: "Loaded",
-    section: "ParentSection",
+    loaded: Loaded,
+    section: ParentSection,
     file: IO[str] | None,
     count: _Count,
     *,
@@ -95,7 +96,7 @@ async def _export(
         async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
             with output.JsonArray(file) if as_json else nullcontext() as array:
 
-                def tell(unreadable: "Unreadable") -> None:
+                def tell(unreadable: Unreadable) -> None:
                     if array is not None:
                         array.add({"zone": names.to_text(section.apex), **unreadable.to_json()})
                     else:
@@ -115,7 +116,7 @@ async def _export(
                     _advance(count, progress, comparison)
 
 
-def _advance(count: _Count, progress: ProgressLine, comparison: "Comparison") -> None:
+def _advance(count: _Count, progress: ProgressLine, comparison: Comparison) -> None:
     count.all += 1
     count.differing += bool(comparison.difference)
     count.unfit += bool(comparison.unfit)
@@ -123,18 +124,14 @@ def _advance(count: _Count, progress: ProgressLine, comparison: "Comparison") ->
 
 
 async def _compared(
-    section: "ParentSection", store: "Store", backend: "Backend", tell: "Callable[[Unreadable], None]"
-) -> "AsyncIterator[Comparison]":
+    section: ParentSection, store: Store, backend: Backend, tell: Callable[[Unreadable], None]
+) -> AsyncIterator[Comparison]:
     """All that the server lists, then what else the ledger knows of; `tell` is called with what cannot be read."""
-    from zonecut.cli.comparison import compare
-    from zonecut.cli.listed import Listed
-    from zonecut.plugin import Reading
-    from zonecut.protocol.delegation import Delegation
 
     since = time()
     with Listed() as listed:
 
-        def tell_listed(unreadable: "Unreadable") -> None:
+        def tell_listed(unreadable: Unreadable) -> None:
             if unreadable.child is not None:
                 listed.add([unreadable.child])
             tell(unreadable)
@@ -150,9 +147,8 @@ async def _compared(
                     yield comparison
 
 
-async def _checked(section: "ParentSection", compared: "AsyncIterator[Comparison]") -> "AsyncIterator[Comparison]":
+async def _checked(section: ParentSection, compared: AsyncIterator[Comparison]) -> AsyncIterator[Comparison]:
     """The same, with what the zone's policy has against each."""
-    from zonecut.receiver.policy import shortcomings
 
     rules = section.rules()
     async for comparison in compared:
@@ -161,8 +157,7 @@ async def _checked(section: "ParentSection", compared: "AsyncIterator[Comparison
         yield replace(comparison, unfit=unfit)
 
 
-async def _batches(backend: "Backend", tell: "Callable[[Unreadable], None]") -> "AsyncIterator[Sequence[Reading]]":
-    from zonecut.plugin import Unreadable
+async def _batches(backend: Backend, tell: Callable[[Unreadable], None]) -> AsyncIterator[Sequence[Reading]]:
 
     batch: list[Reading] = []
     async for reading in backend.children():

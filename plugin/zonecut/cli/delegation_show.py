@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 from time import time
-from typing import TYPE_CHECKING
 
 import typer
 
 from zonecut.cli import output, session
+from zonecut.cli.comparison import Comparison, compare
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ChildArgument, ConfigOption, JsonOption
-
-if TYPE_CHECKING:
-    from zonecut.cli.comparison import Comparison
-    from zonecut.config import Loaded, ParentSection
-    from zonecut.store import Watch
+from zonecut.config import Loaded, ParentSection
+from zonecut.store import Watch, timestamps
 
 
 def command(child: ChildArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -43,9 +40,8 @@ def command(child: ChildArgument, config: ConfigOption = None, as_json: JsonOpti
     raise typer.Exit(Exit.DIFFERENT if comparison.difference else Exit.DONE)
 
 
-def _remarks(watch: "Watch | None") -> Iterator[str]:
+def _remarks(watch: Watch | None) -> Iterator[str]:
     """What of somebody else's doing keeps the child's changes out."""
-    from zonecut.store import timestamps
 
     if watch is not None and watch.ds_gone_since is not None:
         yield (
@@ -60,8 +56,7 @@ def _remarks(watch: "Watch | None") -> Iterator[str]:
         )
 
 
-async def _compare(loaded: "Loaded", section: "ParentSection", child: bytes) -> "tuple[Comparison, Watch | None]":
-    from zonecut.cli.comparison import compare
+async def _compare(loaded: Loaded, section: ParentSection, child: bytes) -> tuple[Comparison, Watch | None]:
 
     async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
         since = time()

@@ -4,10 +4,15 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from zonecut import demo
 from zonecut.cli import output
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.cli.render import render
+from zonecut.protocol.codepoints import DEFAULT
+from zonecut.protocol.envelope import walk
 
 
 class DemoChoice(StrEnum):
@@ -36,9 +41,6 @@ def command(
 
     Example: zonecut demo --adapter zonefile
     """
-    from rich.console import Console
-
-    from zonecut import demo
 
     console = Console(stderr=as_json, highlight=False)
     report = demo.run(adapter.value, console, _rendered, keep=keep)
@@ -48,8 +50,5 @@ def command(
 
 
 def _rendered(message: bytes) -> str:
-    from zonecut.cli.render import render
-    from zonecut.protocol.codepoints import DEFAULT
-    from zonecut.protocol.envelope import walk
 
     return render(walk(message), DEFAULT)

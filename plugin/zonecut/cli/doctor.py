@@ -5,23 +5,25 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from zonecut.agent import damage
+from zonecut.agent.doctor import Finding, Report, Section, Severity, diagnose
+from zonecut.agent.examination import NOTHING_KEPT, PLAIN, Examination, Kept, examine
+from zonecut.agent.settings import ChildSettings
 from zonecut.cli import output, owner, session
 from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ChildArgument, JsonOption
+from zonecut.config import Loaded
 from zonecut.protocol import names
+from zonecut.protocol.addresses import is_global_unicast
+from zonecut.protocol.codepoints import DEFAULT, CodePoints
 from zonecut.protocol.foreigntext import printable
-
-if TYPE_CHECKING:
-    from zonecut.agent.doctor import Finding, Report, Section
-    from zonecut.agent.examination import Examination, Kept
-    from zonecut.agent.settings import ChildSettings
-    from zonecut.config import Loaded
-    from zonecut.protocol.codepoints import CodePoints
-    from zonecut.resolve import Resolver
+from zonecut.resolve import ROOT_ANCHORS, Nameserver, ResolveError, Resolver, TrustAnchors
+from zonecut.serve.resolvers import make_resolver
+from zonecut.store import StoreError
 
 _MAX_FACTS = 40
 """Of one section, that the page shows."""
@@ -86,14 +88,13 @@ def command(
 
 
 async def _examine(
-    resolver: "Resolver",
+    resolver: Resolver,
     child: bytes,
-    settings: "ChildSettings",
+    settings: ChildSettings,
     ports: tuple[int, int],
-    kept: "Kept",
-    codepoints: "CodePoints",
-) -> "Examination":
-    from zonecut.agent.examination import examine
+    kept: Kept,
+    codepoints: CodePoints,
+) -> Examination:
 
     port, parent_port = ports
     return await examine(
@@ -101,11 +102,8 @@ async def _examine(
     )
 
 
-async def _kept(loaded: "Loaded | None", child: bytes, codepoints: "CodePoints") -> "Kept":
+async def _kept(loaded: Loaded | None, child: bytes, codepoints: CodePoints) -> Kept:
     """What the child's agent of this configuration keeps, read and left as it is."""
-    from zonecut.agent import damage
-    from zonecut.agent.examination import NOTHING_KEPT, Kept
-    from zonecut.store import StoreError
 
     if loaded is None or all(section.apex != child for section in loaded.configuration.children):
         return NOTHING_KEPT
@@ -119,39 +117,35 @@ async def _kept(loaded: "Loaded | None", child: bytes, codepoints: "CodePoints")
         return Kept(reason=error.reason)
 
 
-def _diagnose(seen: "Examination") -> "Report":
-    from zonecut.agent.doctor import diagnose
+def _diagnose(seen: Examination) -> Report:
 
     return diagnose(seen)
 
 
-def code_of(report: "Report") -> Exit:
-    from zonecut.agent.doctor import Severity
+def code_of(report: Report) -> Exit:
 
     if report.severity in (Severity.PROBLEM, Severity.WARNING):
         return Exit.DIFFERENT
     return Exit.FAILED if report.severity is Severity.UNKNOWN else Exit.DONE
 
 
-def _load(config: Path | None) -> "Loaded | None":
+def _load(config: Path | None) -> Loaded | None:
     return None if config is None else session.load(config)
 
 
-def _codepoints(loaded: "Loaded | None") -> "CodePoints":
-    from zonecut.protocol.codepoints import DEFAULT
+def _codepoints(loaded: Loaded | None) -> CodePoints:
 
     return DEFAULT if loaded is None else loaded.configuration.codepoints.to_codepoints()
 
 
-def _ports(loaded: "Loaded | None", child: bytes, port: int) -> tuple[int, int]:
+def _ports(loaded: Loaded | None, child: bytes, port: int) -> tuple[int, int]:
     """Those of the child's name servers and of its parent's, for which an entry of the configuration counts."""
     sections = () if loaded is None else loaded.configuration.children
     return port, next((section.parent.port for section in sections if section.apex == child), port)
 
 
-def _settings(loaded: "Loaded | None", child: bytes, any_address: bool) -> "ChildSettings":
+def _settings(loaded: Loaded | None, child: bytes, any_address: bool) -> ChildSettings:
     """Those of the child's entry, if there is one, without a receiver that is not announced."""
-    from zonecut.agent.examination import PLAIN
 
     sections = () if loaded is None else loaded.configuration.children
     settings = next((section.settings() for section in sections if section.apex == child), PLAIN)
@@ -161,19 +155,16 @@ def _settings(loaded: "Loaded | None", child: bytes, any_address: bool) -> "Chil
     return settings.model_copy(update={"parent": settings.parent.model_copy(update=changes)})
 
 
-def _reads_by_backend(loaded: "Loaded | None", child: bytes) -> bool:
+def _reads_by_backend(loaded: Loaded | None, child: bytes) -> bool:
     """Whether an agent of this configuration reads the zone through its backend."""
     sections = () if loaded is None else loaded.configuration.children
     return any(section.apex == child and section.primary is None for section in sections)
 
 
 def _resolver(
-    loaded: "Loaded | None", texts: list[str] | None, anchors: Path | None, settings: "ChildSettings"
-) -> "Resolver":
+    loaded: Loaded | None, texts: list[str] | None, anchors: Path | None, settings: ChildSettings
+) -> Resolver:
     """As the options say, else the configuration, else this machine. Raises UsageFailure."""
-    from zonecut.protocol.addresses import is_global_unicast
-    from zonecut.resolve import ROOT_ANCHORS, Nameserver, ResolveError, Resolver, TrustAnchors
-    from zonecut.serve.resolvers import make_resolver
 
     reach = settings.parent.addresses
     if loaded is not None and not texts and anchors is None:
@@ -199,7 +190,7 @@ def _any(address: str) -> bool:
     return True
 
 
-def _say(seen: "Examination", report: "Report") -> None:
+def _say(seen: Examination, report: Report) -> None:
     width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
     lines = [f"{names.to_text(seen.child)}  {report.verdict}"]
     for section in report.sections:
@@ -207,7 +198,7 @@ def _say(seen: "Examination", report: "Report") -> None:
     output.say_lines(lines)
 
 
-def _section_lines(section: "Section", width: int) -> list[str]:
+def _section_lines(section: Section, width: int) -> list[str]:
     lines = [f"{section.title.upper()} {section.subject}".rstrip()]
     for finding in section.by_severity:
         lines += _finding_lines(finding, width)
@@ -219,7 +210,7 @@ def _section_lines(section: "Section", width: int) -> list[str]:
     return lines
 
 
-def _finding_lines(finding: "Finding", width: int) -> list[str]:
+def _finding_lines(finding: Finding, width: int) -> list[str]:
     seen, *changes = finding.seen.splitlines()
     lines = _wrapped(f"  {finding.severity.value.ljust(9)}", f"{seen}  [{finding.tag.value}]", width)
     lines += [f"             {change}" for change in changes]

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zonecut.cli import session
 from zonecut.cli.signer import SignatureFinding, inspect, ring_keys
+from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import BackendError
 from zonecut.protocol import codepoints as numbers
 from zonecut.protocol import ede, names
@@ -36,11 +37,7 @@ from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.responder import Answer
 from zonecut.receiver.trust import check_taken_in, check_upload, refused_rolls, roll_of
 from zonecut.receiver.watching import Watching
-from zonecut.store import SETTLED, ChangeState, KeyState, RingKey, StoreError, StoreRestored
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded, ParentSection
-    from zonecut.store import Store
+from zonecut.store import SETTLED, ChangeState, KeyState, RingKey, Store, StoreError, StoreRestored
 
 
 class Verdict(StrEnum):
@@ -97,7 +94,7 @@ class _Stop(Exception):
     """The examination ends here without a refusal."""
 
 
-async def examine(wire: bytes, now: float, loaded: "Loaded | None") -> Findings:
+async def examine(wire: bytes, now: float, loaded: Loaded | None) -> Findings:
     """Walk a message as far as it gets. `now` in seconds; without a configuration only what needs none is done."""
     examination = _Examination(wire, now, loaded)
     findings = examination.findings
@@ -117,7 +114,7 @@ async def examine(wire: bytes, now: float, loaded: "Loaded | None") -> Findings:
 
 
 class _Examination:
-    def __init__(self, wire: bytes, now: float, loaded: "Loaded | None") -> None:
+    def __init__(self, wire: bytes, now: float, loaded: Loaded | None) -> None:
         self._wire = wire
         self._now = now
         self._loaded = loaded
@@ -160,7 +157,7 @@ class _Examination:
             async with session.open_store(self._loaded) as store:
                 await self._go(envelope, store)
 
-    async def _go(self, envelope: Envelope, store: "Store | None") -> None:
+    async def _go(self, envelope: Envelope, store: Store | None) -> None:
         await self._inspect(envelope, store)
         heard = hear(envelope, self._zones(envelope), self._limits, self._inquiries, self._codepoints, _count)
         if isinstance(heard, SoaQuery):
@@ -172,7 +169,7 @@ class _Examination:
         else:
             await self._update(heard, store)
 
-    async def _tell_key_state(self, envelope: Envelope, query: KeyStateQuery, store: "Store | None") -> None:
+    async def _tell_key_state(self, envelope: Envelope, query: KeyStateQuery, store: Store | None) -> None:
         child, asked = query.child, query.asked
         self._pass(f"admission: a KeyState inquiry about key {asked.key_id} of {names.to_text(child)}")
         if self._loaded is None:
@@ -192,7 +189,7 @@ class _Examination:
         text = state_text(told.key_state)
         self._accept(f"KeyState is answered: {text}{f' ({told.extra_text})' if told.extra_text else ''}")
 
-    async def _update(self, admitted: Admitted, store: "Store | None") -> None:
+    async def _update(self, admitted: Admitted, store: Store | None) -> None:
         self._pass(f"admission: an UPDATE of {names.to_text(admitted.zone)} by {names.to_text(admitted.signer)}")
         if self._loaded is None:
             self._leave_out("the keys, the rules and the server of the parent zone: there is no configuration")
@@ -231,7 +228,7 @@ class _Examination:
             await self._judge(store, request, section, rules)
 
     async def _upload(
-        self, request: KeyUpload, authenticated: Authenticated, section: "ParentSection", store: "Store | None"
+        self, request: KeyUpload, authenticated: Authenticated, section: ParentSection, store: Store | None
     ) -> None:
         key = authenticated.key
         if authenticated.is_trusted:
@@ -258,7 +255,7 @@ class _Examination:
         self.findings.verdict, self.findings.rcode = Verdict.ACCEPTED, rcode_text(Rcode.NOERROR)
         self.findings.reason = reason
 
-    def _rules(self, section: "ParentSection") -> policy.Rules:
+    def _rules(self, section: ParentSection) -> policy.Rules:
         assert self._loaded is not None
         return section.rules(each.apex for each in self._loaded.configuration.parents)
 
@@ -268,10 +265,10 @@ class _Examination:
         # any could be ours
         return frozenset((zone_of(envelope) if envelope.opcode == Opcode.UPDATE else names.ROOT,))
 
-    async def _keys(self, owner: bytes, store: "Store | None") -> tuple[RingKey, ...]:
+    async def _keys(self, owner: bytes, store: Store | None) -> tuple[RingKey, ...]:
         return ring_keys(() if store is None else await store.keys.find(owner), self._codepoints)
 
-    async def _inspect(self, envelope: Envelope, store: "Store | None") -> None:
+    async def _inspect(self, envelope: Envelope, store: Store | None) -> None:
         """Note what is to be said about each signature, whatever else is wrong."""
         try:
             signed = signatures(envelope, self._codepoints.signature_type)
@@ -283,7 +280,7 @@ class _Examination:
                 self._wire, signed, keys, int(self._now), self._settings, self._codepoints
             )
 
-    async def _check_repeated(self, store: "Store", authenticated: Authenticated) -> None:
+    async def _check_repeated(self, store: Store, authenticated: Authenticated) -> None:
         async for each in store.changes.identities(self._now):
             if each.identity == authenticated.identity and each.state is not ChangeState.FAILED:
                 self._accept(f"it was accepted before as change {each.change_id}; nothing is applied again")
@@ -291,7 +288,7 @@ class _Examination:
         self._pass("replay: not accepted before")
 
     async def _judge(
-        self, store: "Store", request: DelegationChange, section: "ParentSection", rules: policy.Rules
+        self, store: Store, request: DelegationChange, section: ParentSection, rules: policy.Rules
     ) -> None:
         assert self._loaded is not None
         zones = frozenset(each.apex for each in self._loaded.configuration.parents)
@@ -312,7 +309,7 @@ class _Examination:
         self._accept(None if why is None else f"accepted and held: it waits for an operator: {why}")
 
     async def _check_order(
-        self, store: "Store", provenance: Provenance, request: DelegationChange | KeyRoll, section: "ParentSection"
+        self, store: Store, provenance: Provenance, request: DelegationChange | KeyRoll, section: ParentSection
     ) -> None:
         ledger = Ledger(store, section.apex)
         order = ChildOrder(ledger)

@@ -2,18 +2,20 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from zonecut import config as configuration
 from zonecut.cli import output, session
+from zonecut.cli.capture import read_capture
+from zonecut.cli.examination import Findings, Verdict, examine
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.cli.render import render
 from zonecut.cli.times import parse_time
-
-if TYPE_CHECKING:
-    from zonecut.cli.examination import Findings
-    from zonecut.config import Loaded
+from zonecut.config import Loaded
+from zonecut.protocol.codepoints import DEFAULT
 
 
 def _time(text: str) -> float:
@@ -48,8 +50,6 @@ def command(
 
     Example: zonecut explain update.bin --time 1795498700
     """
-    from zonecut.cli.capture import read_capture
-    from zonecut.cli.examination import Verdict, examine
 
     wire = read_capture(file)
     loaded = _configuration(config)
@@ -63,25 +63,22 @@ def command(
     raise typer.Exit(Exit.FAILED if findings.verdict in (Verdict.REFUSED, Verdict.IGNORED) else Exit.DONE)
 
 
-def _configuration(config: Path | None) -> "Loaded | None":
+def _configuration(config: Path | None) -> Loaded | None:
     """The configuration, None if there is none in the usual place and no other was named."""
-    from zonecut.config import DEFAULT_PATH
 
-    if config is None and not DEFAULT_PATH.exists():
+    if config is None and not configuration.DEFAULT_PATH.exists():
         return None
     return session.load(config)
 
 
-def _rendered(findings: "Findings", loaded: "Loaded | None") -> str | None:
-    from zonecut.cli.render import render
-    from zonecut.protocol.codepoints import DEFAULT
+def _rendered(findings: Findings, loaded: Loaded | None) -> str | None:
 
     if findings.envelope is None:
         return None
     return render(findings.envelope, loaded.configuration.codepoints.to_codepoints() if loaded else DEFAULT)
 
 
-def _say(findings: "Findings", loaded: "Loaded | None", octets: int) -> None:
+def _say(findings: Findings, loaded: Loaded | None, octets: int) -> None:
     output.say_block(_rendered(findings, loaded) or f";; {octets} octets that are no message")
     _title("signed by")
     for finding in findings.signatures:

@@ -1,17 +1,16 @@
 """`zonecut key end`: an operator says that delegations are gone for good: the trust in their children's keys ends."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ConfigOption, DryRunOption, JsonOption, OptionalChildArgument, ReasonOption, name_of
+from zonecut.config import Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import Watch
+from zonecut.receiver.absence import is_proven
+from zonecut.store import Watch
 
 PAGE = 1000
 
@@ -45,7 +44,7 @@ def command(
 
 
 async def _end(
-    loaded: "Loaded", child: bytes | None, gone: bytes | None, reason: str, *, dry_run: bool, as_json: bool
+    loaded: Loaded, child: bytes | None, gone: bytes | None, reason: str, *, dry_run: bool, as_json: bool
 ) -> Exit:
     ended: list[dict[str, object]] = []
     async with session.open_store(loaded) as store:
@@ -62,9 +61,8 @@ async def _end(
     return Exit.DONE
 
 
-async def _gone(loaded: "Loaded", zone: bytes) -> "list[Watch]":
+async def _gone(loaded: Loaded, zone: bytes) -> list[Watch]:
     """What was away for the whole period, and is not there now."""
-    from zonecut.receiver.absence import is_proven
 
     section = session.parent_at(loaded, zone)
     found = []

@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from zonecut.cli import actor, output, owner, session
-from zonecut.cli.failures import Exit
+from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ConfigOption, JsonOption, ReasonOption
 from zonecut.cli.progress import ProgressLine
+from zonecut.config import Loaded
 from zonecut.protocol.errors import Refusal
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.protocol.keys import Key
-    from zonecut.store import Store, StoredKey
+from zonecut.protocol.keyfiles import read_ended, read_public
+from zonecut.protocol.keys import Key, UnusableKey, check_usable
+from zonecut.receiver import policy
+from zonecut.receiver.trust import upload_of
+from zonecut.store import InvalidTransition, KeyState, QuotaExceeded, Store, StoredKey
 
 CHUNK = 200
 """Files whose keys the store commits together."""
@@ -47,7 +48,7 @@ def command(
     raise typer.Exit(session.run(_import(session.load(config), files, trust, reason, as_json)))
 
 
-async def _import(loaded: "Loaded", given: Sequence[Path], trust: bool, reason: str, as_json: bool) -> Exit:
+async def _import(loaded: Loaded, given: Sequence[Path], trust: bool, reason: str, as_json: bool) -> Exit:
     importer = _Importer(loaded, trust, reason)
     paths, count = importer.find(given)
     documents: list[dict[str, Any]] = []
@@ -71,7 +72,7 @@ async def _import(loaded: "Loaded", given: Sequence[Path], trust: bool, reason: 
     return Exit.FAILED if importer.errors else Exit.DONE
 
 
-def _add_row(table: output.Table, stored: "StoredKey") -> None:
+def _add_row(table: output.Table, stored: StoredKey) -> None:
     key = stored.key
     document = stored.to_json()
     table.add(document["owner"], key.tag, key.algorithm, stored.state.value, key.fingerprint())
@@ -80,7 +81,7 @@ def _add_row(table: output.Table, stored: "StoredKey") -> None:
 class _Importer:
     """Takes files in; what is wrong with any of them is collected in `errors`, what is only odd in `warnings`."""
 
-    def __init__(self, loaded: "Loaded", trust: bool, reason: str) -> None:
+    def __init__(self, loaded: Loaded, trust: bool, reason: str) -> None:
         self._loaded = loaded
         self._codepoints = loaded.configuration.codepoints.to_codepoints()
         self._trust = trust
@@ -109,19 +110,15 @@ class _Importer:
             self._error(path, "holds no file K*.key")
         yield from inside
 
-    async def take(self, store: "Store", paths: Sequence[Path]) -> list[tuple[Path, "StoredKey"]]:
+    async def take(self, store: Store, paths: Sequence[Path]) -> list[tuple[Path, StoredKey]]:
         """Take the keys of some files in; those that are in the store now."""
         with owner.as_caller():
             keys = [(path, key) for path in paths if (key := self._read(path)) is not None]
         added = await asyncio.gather(*(self._add(store, path, key) for path, key in keys))
         return [(path, stored) for (path, _), stored in zip(keys, added, strict=True) if stored is not None]
 
-    def _read(self, path: Path) -> "Key | None":
+    def _read(self, path: Path) -> Key | None:
         """The key in a file, if it may become a key of ours."""
-        from zonecut.cli.failures import UsageFailure
-        from zonecut.protocol.keyfiles import read_ended, read_public
-        from zonecut.protocol.keys import UnusableKey, check_usable
-        from zonecut.receiver import policy
 
         try:
             if path.suffix == ".private":
@@ -143,8 +140,7 @@ class _Importer:
             return key
         return None
 
-    async def _add(self, store: "Store", path: Path, key: "Key") -> "StoredKey | None":
-        from zonecut.store import InvalidTransition, KeyState, QuotaExceeded
+    async def _add(self, store: Store, path: Path, key: Key) -> StoredKey | None:
 
         try:
             if not self._trust:
@@ -155,9 +151,8 @@ class _Importer:
             self._error(path, error.reason)
             return None
 
-    async def _begin(self, store: "Store", key: "Key") -> "StoredKey":
+    async def _begin(self, store: Store, key: Key) -> StoredKey:
         """Take a key in as if it had been uploaded: the zone's methods run."""
-        from zonecut.receiver.trust import upload_of
 
         section = session.parent_of(self._loaded, key.owner)
         automatic = bool(self._loaded.methods[section.apex])

@@ -1,16 +1,17 @@
 """`zonecut key list`: the keys in the store."""
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.choices import KeyStateChoice
 from zonecut.cli.options import ConfigOption, JsonOption, OptionalChildArgument
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
+from zonecut.config import Loaded
+from zonecut.protocol import names
+from zonecut.protocol.keys import algorithm_text
+from zonecut.store import KeyState
 
 
 def command(
@@ -26,10 +27,7 @@ def command(
     session.run(_list(session.load(config), child, state, as_json))
 
 
-async def _list(loaded: "Loaded", child: bytes | None, state: KeyStateChoice | None, as_json: bool) -> None:
-    from zonecut.protocol import names
-    from zonecut.protocol.keys import algorithm_text
-    from zonecut.store import KeyState
+async def _list(loaded: Loaded, child: bytes | None, state: KeyStateChoice | None, as_json: bool) -> None:
 
     codepoints = loaded.configuration.codepoints.to_codepoints()
     table = output.Table("OWNER", "TAG", "ALGORITHM", "STATE", "METHOD", "FINGERPRINT")

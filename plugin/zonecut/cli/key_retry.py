@@ -3,7 +3,6 @@
 import sys
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.failures import Failure
@@ -17,11 +16,10 @@ from zonecut.cli.options import (
     KeyidOption,
     ReasonOption,
 )
+from zonecut.config import Loaded, ParentSection
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded, ParentSection
-    from zonecut.store import StoredKey
+from zonecut.receiver.trust import upload_of
+from zonecut.store import InvalidTransition, StoredKey
 
 _TRUST = "an operator trusts it anew: zonecut key trust"
 _HINTS = {
@@ -60,14 +58,12 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Retried:
-    keys: list["StoredKey"]
+    keys: list[StoredKey]
     text: str
     """What happens next."""
 
 
-async def _retry(loaded: "Loaded", child: bytes, keyid: int | None, fingerprint: str | None, reason: str) -> _Retried:
-    from zonecut.receiver.trust import upload_of
-    from zonecut.store import InvalidTransition
+async def _retry(loaded: Loaded, child: bytes, keyid: int | None, fingerprint: str | None, reason: str) -> _Retried:
 
     section = session.parent_of(loaded, child)
     zone = names.to_text(section.apex)
@@ -93,7 +89,7 @@ async def _retry(loaded: "Loaded", child: bytes, keyid: int | None, fingerprint:
         return _Retried(retried, _what_happens(loaded, section, is_running=await is_served(store, section.apex)))
 
 
-def _what_happens(loaded: "Loaded", section: "ParentSection", *, is_running: bool) -> str:
+def _what_happens(loaded: Loaded, section: ParentSection, *, is_running: bool) -> str:
     methods = ", ".join(kind.name for kind, _ in loaded.methods[section.apex])
     when = "within a second" if is_running else "as soon as zonecut serve runs"
     ends = "it waits for an operator" if "manual" in section.bootstrap_names else "its validation has failed"

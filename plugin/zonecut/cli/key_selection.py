@@ -1,18 +1,14 @@
 """Which of a child's keys a command is about."""
 
-from typing import TYPE_CHECKING
-
 from zonecut.cli.choices import KeyStateChoice
 from zonecut.cli.failures import Failure, UsageFailure
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.store import Store, StoredKey
+from zonecut.store import Store, StoredKey
 
 
 async def matching(
-    store: "Store", child: bytes, keyid: int | None, fingerprint: str | None = None
-) -> tuple["StoredKey", ...]:
+    store: Store, child: bytes, keyid: int | None, fingerprint: str | None = None
+) -> tuple[StoredKey, ...]:
     """The keys of a child with that tag and that beginning of the fingerprint. Raises Failure if there is none."""
     found = [
         stored
@@ -26,7 +22,7 @@ async def matching(
     return tuple(found)
 
 
-async def the_one(store: "Store", child: bytes, keyid: int | None, fingerprint: str | None) -> "StoredKey":
+async def the_one(store: Store, child: bytes, keyid: int | None, fingerprint: str | None) -> StoredKey:
     """The one key that is meant. Raises UsageFailure, listing the candidates, if it is not clear which.
 
     Where nothing is said of the key, those that were revoked are not meant: nothing can be done with them any more.
@@ -44,5 +40,5 @@ async def the_one(store: "Store", child: bytes, keyid: int | None, fingerprint: 
     )
 
 
-def _digits(stored: "StoredKey") -> str:
+def _digits(stored: StoredKey) -> str:
     return stored.key.fingerprint().replace(" ", "")

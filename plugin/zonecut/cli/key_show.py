@@ -1,14 +1,11 @@
 """`zonecut key show`: all about a child's keys."""
 
-from typing import TYPE_CHECKING
-
 from zonecut.cli import output, session
 from zonecut.cli.key_selection import matching
 from zonecut.cli.options import ChildArgument, ConfigOption, FingerprintOption, JsonOption, KeyidOption
-
-if TYPE_CHECKING:
-    from zonecut.protocol.codepoints import CodePoints
-    from zonecut.store import Bootstrap, StoredKey
+from zonecut.protocol.codepoints import CodePoints
+from zonecut.protocol.keys import algorithm_text
+from zonecut.store import Bootstrap, StoredKey
 
 
 def command(
@@ -28,7 +25,7 @@ def command(
     """
     loaded = session.load(config)
 
-    async def find() -> list[tuple["StoredKey", "Bootstrap | None"]]:
+    async def find() -> list[tuple[StoredKey, Bootstrap | None]]:
         async with session.open_store(loaded) as store:
             found = await matching(store, child, keyid, fingerprint)
             return [(stored, await store.bootstraps.get(stored.id)) for stored in found]
@@ -49,7 +46,7 @@ def command(
             say_bootstrap(bootstrap)
 
 
-def say_bootstrap(bootstrap: "Bootstrap") -> None:
+def say_bootstrap(bootstrap: Bootstrap) -> None:
     """Write how far a key is on its way to trust."""
     document = bootstrap.to_json()
     waits = "an operator" if bootstrap.manual else f"attempt {bootstrap.attempts + 1} at {document['next_at']}"
@@ -69,9 +66,8 @@ def say_bootstrap(bootstrap: "Bootstrap") -> None:
     )
 
 
-def say_key(stored: "StoredKey", codepoints: "CodePoints") -> None:
+def say_key(stored: StoredKey, codepoints: CodePoints) -> None:
     """Write all about a key for people."""
-    from zonecut.protocol.keys import algorithm_text
 
     document = stored.to_json()
     output.say_fields(

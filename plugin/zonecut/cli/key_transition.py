@@ -1,16 +1,15 @@
 """What `key trust` and `key revoke` have in common: one key goes into another state."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.choices import KeyStateChoice
 from zonecut.cli.key_selection import the_one
 from zonecut.cli.key_show import say_key
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import StoredKey
+from zonecut.config import Loaded
+from zonecut.protocol import names
+from zonecut.protocol.keys import check_usable
+from zonecut.store import InvalidTransition, KeyState, StoredKey
 
 
 def run(
@@ -32,11 +31,8 @@ def run(
 
 
 async def _change(
-    loaded: "Loaded", state: KeyStateChoice, child: bytes, keyid: int | None, fingerprint: str | None, reason: str
-) -> "StoredKey":
-    from zonecut.protocol import names
-    from zonecut.protocol.keys import check_usable
-    from zonecut.store import InvalidTransition, KeyState
+    loaded: Loaded, state: KeyStateChoice, child: bytes, keyid: int | None, fingerprint: str | None, reason: str
+) -> StoredKey:
 
     async with session.open_store(loaded) as store:
         stored = await the_one(store, child, keyid, fingerprint)

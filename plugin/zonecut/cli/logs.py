@@ -9,6 +9,7 @@ from enum import StrEnum
 from io import UnsupportedOperation
 from typing import Any, TextIO
 
+from zonecut.cli.without_rich import structlog
 from zonecut.protocol.foreigntext import clip, printable
 
 _TRACES = ("exception", "stack")
@@ -28,9 +29,6 @@ def configure(form: LogFormat, stream: TextIO | None = None, level: str = "info"
 
     What is below `level` is left out: a command that tells what it does itself asks for errors only.
     """
-    _import_without_rich()
-    import structlog
-
     lines = _Lines(stream := stream or sys.stderr)
     console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and stream.isatty())
     renderers: list[Any]
@@ -103,8 +101,6 @@ class _Lines:
     log = debug = info = warn = warning = err = error = fatal = critical = exception = failure = msg
 
     def _tell(self) -> None:
-        import structlog
-
         lost, self._lost = self._lost, 0
         structlog.get_logger().error("log.lost", lines=lost)
 
@@ -113,22 +109,9 @@ class _Forwarder(logging.Handler):
     """Gives what adapters, asyncio and other libraries log by the standard library to the same log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        import structlog
-
         trace = {"exc_info": record.exc_info} if record.exc_info else {}
         log = structlog.get_logger()
         log.log(record.levelno, f"log.{record.name}", message=record.getMessage(), **trace)
-
-
-def _import_without_rich() -> None:
-    """Import structlog so that it does not find rich, whose tracebacks would cost a daemon 5 MB of memory."""
-    if "structlog" in sys.modules or "rich" in sys.modules:
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    try:
-        import structlog  # noqa: F401
-    finally:
-        del sys.modules["rich"]
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode

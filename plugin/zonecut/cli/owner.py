@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from zonecut.cli.failures import UsageFailure
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
+from zonecut.config import Loaded
 
 _MAX_LINKS = 40
 
@@ -74,7 +74,7 @@ def owner_of(path: Path, *, is_file: bool = False) -> Owner | None:
     return None
 
 
-def take_identity(loaded: "Loaded") -> None:
+def take_identity(loaded: Loaded) -> None:
     """As root, act from now on as the owner of the directories of store and keys. Raises UsageFailure."""
     owner = _owner(loaded)
     if owner is None:
@@ -89,7 +89,7 @@ def take_identity(loaded: "Loaded") -> None:
     os.seteuid(owner.uid)
 
 
-def refuse_root(loaded: "Loaded") -> None:
+def refuse_root(loaded: Loaded) -> None:
     """Raise UsageFailure where root would run a daemon in directories of somebody else: it cannot come back to read
     its configuration again, to listen on a port, or to open what was replaced."""
     owner = _owner(loaded)
@@ -143,11 +143,9 @@ def as_writer(path: Path) -> Iterator[None]:
             os.setgroups(groups)
 
 
-def _owner(loaded: "Loaded") -> Owner | None:
+def _owner(loaded: Loaded) -> Owner | None:
     if os.geteuid() != 0:
         return None
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
 
     found: list[Owner] = []
     try:

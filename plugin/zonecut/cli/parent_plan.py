@@ -2,28 +2,25 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from zonecut.cli import actor, output, session
 from zonecut.cli.failures import Failure
+from zonecut.config import Loaded, ParentSection
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded, ParentSection
-    from zonecut.protocol.keys import Key
-    from zonecut.protocol.rrset import RRsetDifference
-    from zonecut.receiver.announcer import Announcer
-    from zonecut.receiver.keydirectory import Identities
-    from zonecut.receiver.publication import Announcement
-    from zonecut.store import Store
+from zonecut.protocol.keys import Key
+from zonecut.protocol.rrset import RRsetDifference
+from zonecut.receiver.announcer import Announcer
+from zonecut.receiver.keydirectory import Identities, LostKey
+from zonecut.receiver.publication import Announcement
+from zonecut.serve import daemon
+from zonecut.store import AuditEntry, Store
 
 
 class Parent:
     """One parent zone of a configuration, for a command."""
 
-    def __init__(self, loaded: "Loaded", zone: bytes) -> None:
+    def __init__(self, loaded: Loaded, zone: bytes) -> None:
         """Raises UsageFailure for a zone that is not configured."""
-        from zonecut.serve import daemon
 
         self.loaded = loaded
         self.section: ParentSection = session.parent_at(loaded, zone)
@@ -39,9 +36,8 @@ class Parent:
         return names.to_text(self.announcement.target)
 
     @asynccontextmanager
-    async def announcer(self) -> "AsyncIterator[Announcer]":
+    async def announcer(self) -> AsyncIterator[Announcer]:
         """The zone's server, opened. Raises BackendError."""
-        from zonecut.receiver.announcer import Announcer
 
         async with session.open_backend(self.loaded, self.section) as backend:
             yield Announcer(backend, self.announcement, self.identities.directory)
@@ -68,12 +64,10 @@ class Parent:
             if had is not None:
                 self.identities.directory.check(had)
 
-    async def _key_before(self, store: "Store") -> "Key | None":
+    async def _key_before(self, store: Store) -> Key | None:
         return (await store.receiver_keys.all()).get(self.announcement.target)
 
-    async def _replace(self, store: "Store", had: "Key") -> None:
-        from zonecut.receiver.keydirectory import LostKey
-        from zonecut.store import AuditEntry
+    async def _replace(self, store: Store, had: Key) -> None:
 
         try:
             self.identities.directory.check(had)
@@ -94,7 +88,7 @@ class Parent:
         )
         await store.audit.record(entry)
 
-    def say_difference(self, difference: "RRsetDifference") -> None:
+    def say_difference(self, difference: RRsetDifference) -> None:
         """The difference for people: a line a record, and before it what else they should know."""
         text = difference.to_text(self.announcement.codepoints)
         if self.announcement.holds_target and not self.announcement.addresses:
@@ -103,9 +97,8 @@ class Parent:
             output.say(f"; {self.target} lies outside the zone: only the DSYNC records are ours")
         output.say_block(text.rstrip("\n") if text else f"; {self.zone}: nothing to change")
 
-    async def record(self, event: str, difference: "RRsetDifference") -> None:
+    async def record(self, event: str, difference: RRsetDifference) -> None:
         """Note in the audit trail what an operator had written, if anything."""
-        from zonecut.store import AuditEntry
 
         if not difference:
             return

@@ -1,7 +1,7 @@
 """`zonecut parent publish`: write the records that announce the receiver."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,7 @@ from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, DryRunOption, JsonOption, ZoneArgument
 from zonecut.cli.parent_plan import Parent
-
-if TYPE_CHECKING:
-    from zonecut.protocol.rrset import RRsetDifference
+from zonecut.protocol.rrset import RRsetDifference
 
 
 def command(
@@ -48,7 +46,7 @@ def command(
     raise typer.Exit(Exit.DIFFERENT if dry_run and is_different else Exit.DONE)
 
 
-async def _publish(parent: Parent, new_key: bool, dry_run: bool, as_json: bool) -> "RRsetDifference":
+async def _publish(parent: Parent, new_key: bool, dry_run: bool, as_json: bool) -> RRsetDifference:
     target = parent.announcement.target
     if not dry_run:
         await parent.ensure_key(replaces=new_key)

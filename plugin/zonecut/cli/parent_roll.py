@@ -1,7 +1,6 @@
 """`zonecut parent roll`: give the receiver a new key."""
 
 import time
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,10 +8,9 @@ from zonecut.cli import output, session
 from zonecut.cli.failures import Exit, Failure, UsageFailure
 from zonecut.cli.options import ConfigOption, DryRunOption, JsonOption, ZoneArgument
 from zonecut.cli.parent_plan import Parent
-
-if TYPE_CHECKING:
-    from zonecut.protocol.rrset import RRsetDifference
-    from zonecut.receiver.identity import Identity
+from zonecut.protocol.rrset import RRsetDifference
+from zonecut.receiver.identity import Identity
+from zonecut.receiver.keydirectory import RollUnderWay
 
 
 def command(
@@ -53,7 +51,7 @@ def command(
     raise typer.Exit(Exit.DIFFERENT if dry_run else Exit.DONE)
 
 
-async def _roll(parent: Parent, dry_run: bool) -> "tuple[Identity | None, RRsetDifference | None]":
+async def _roll(parent: Parent, dry_run: bool) -> tuple[Identity | None, RRsetDifference | None]:
     target = parent.announcement.target
     directory = parent.identities.directory
     identity = directory.find(target)
@@ -64,7 +62,6 @@ async def _roll(parent: Parent, dry_run: bool) -> "tuple[Identity | None, RRsetD
         await parent.check_key()
         return identity, None
     await parent.ensure_key()
-    from zonecut.receiver.keydirectory import RollUnderWay
 
     async with parent.announcer() as announcer:
         # what caches hold of the old RRset, they hold for its TTL, whatever the configuration says now

@@ -1,7 +1,7 @@
 """`zonecut parent status`: what the zone's server announces, and what it should."""
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
 
@@ -9,17 +9,15 @@ from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
 from zonecut.cli.parent_plan import Parent
-
-if TYPE_CHECKING:
-    from zonecut.protocol.rrset import RRset, RRsetDifference
-    from zonecut.receiver.identity import Identity
+from zonecut.protocol.rrset import RRset, RRsetDifference
+from zonecut.receiver.identity import Identity
 
 
 class _Status(NamedTuple):
     now: float
-    identity: "Identity | None"
-    held: "tuple[RRset, ...]"
-    difference: "RRsetDifference"
+    identity: Identity | None
+    held: tuple[RRset, ...]
+    difference: RRsetDifference
 
 
 def command(zone: ZoneArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:

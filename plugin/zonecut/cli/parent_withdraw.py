@@ -1,16 +1,12 @@
 """`zonecut parent withdraw`: remove the records that announce the receiver."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, DryRunOption, JsonOption, ZoneArgument
 from zonecut.cli.parent_plan import Parent
-
-if TYPE_CHECKING:
-    from zonecut.protocol.rrset import RRsetDifference
+from zonecut.protocol.rrset import RRsetDifference
 
 
 def command(
@@ -40,7 +36,7 @@ def command(
     raise typer.Exit(Exit.DIFFERENT if dry_run and difference else Exit.DONE)
 
 
-async def _withdraw(parent: Parent, dry_run: bool, as_json: bool) -> "RRsetDifference":
+async def _withdraw(parent: Parent, dry_run: bool, as_json: bool) -> RRsetDifference:
     identity = parent.identities.directory.find(parent.announcement.target)
     async with parent.announcer() as announcer:
         difference = announcer.present(await announcer.held(), identity)

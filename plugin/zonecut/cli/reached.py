@@ -2,28 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from zonecut.store import StoredChange, ZoneConsumer
+from zonecut.store import ChangeState, StoredChange, ZoneConsumer
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
     """A change, and the consumers of its zone; none for a server whose content is the zone."""
 
-    change: "StoredChange"
-    consumers: "Sequence[ZoneConsumer]"
+    change: StoredChange
+    consumers: Sequence[ZoneConsumer]
 
     @classmethod
-    def among(cls, change: "StoredChange", consumers: "Mapping[bytes, Sequence[ZoneConsumer]]") -> "Reached":
+    def among(cls, change: StoredChange, consumers: Mapping[bytes, Sequence[ZoneConsumer]]) -> "Reached":
         """`consumers`: of all zones."""
         return cls(change, consumers.get(change.zone, ()))
 
     @property
     def in_zone(self) -> bool | None:
         """Whether it is in every consumer's zone; None where nobody says, or it is not applied."""
-        from zonecut.store import ChangeState
 
         number = self.change.history_number
         if self.change.state is not ChangeState.APPLIED or number is None or not self.consumers:

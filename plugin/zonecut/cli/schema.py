@@ -1,7 +1,9 @@
 """`zonecut schema`: the JSON Schema of the configuration."""
 
+from zonecut import config as configuration
 from zonecut.cli import output
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.plugin.registry import create_manager
 
 
 def command(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -11,7 +13,5 @@ def command(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     Example: zonecut schema > zonecut.schema.json
     """
-    from zonecut import config as configuration
-    from zonecut.plugin.registry import create_manager
 
     output.say_json(configuration.schema(create_manager()))

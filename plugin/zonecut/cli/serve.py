@@ -1,21 +1,22 @@
 """`zonecut serve`: the daemon."""
 
 import asyncio
+import ctypes
 import gc
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import pluggy
 import typer
 
+from zonecut import config as configuration
 from zonecut.cli import logs, owner
 from zonecut.cli.logs import LogFormat
 from zonecut.cli.options import ConfigOption
-
-if TYPE_CHECKING:
-    import pluggy
-
-    from zonecut.config import Loaded
-
+from zonecut.config import Loaded
+from zonecut.plugin.registry import create_manager
+from zonecut.serve import daemon
+from zonecut.store.lock import locked
 
 _M_MMAP_THRESHOLD = -3
 _LARGE = 1 << 20
@@ -35,8 +36,6 @@ def command(
     """
     # before the parts that log are imported
     logs.configure(LogFormat.JSON if as_json else log_format)
-    from zonecut import config as configuration
-    from zonecut.plugin.registry import create_manager
 
     manager = create_manager()
     loaded = configuration.load(config or configuration.DEFAULT_PATH, manager)
@@ -45,9 +44,7 @@ def command(
         runner.run(_serve(loaded, manager))
 
 
-async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
-    from zonecut.serve import daemon
-    from zonecut.store.lock import locked
+async def _serve(loaded: Loaded, manager: pluggy.PluginManager) -> None:
 
     # What is imported by now stays, and nearly all that a request makes dies without the collector: to look for cycles
     # as often as Python does by default takes a tenth of the time.
@@ -62,13 +59,12 @@ async def _serve(loaded: "Loaded", manager: "pluggy.PluginManager") -> None:
 def _give_memory_back() -> None:
     """Have glibc give what is large back to the system once it is free, as the copy of a zone file that a change makes:
     by itself it stops doing so after the first time (mallopt(3), M_MMAP_THRESHOLD). Other C libraries do as they do."""
-    import ctypes
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     """uvloop's loop where the extra `speed` is installed, else asyncio's own."""
     try:
         import uvloop

@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from zonecut import config
 from zonecut.cli import output, owner
 from zonecut.cli.failures import UsageFailure
+from zonecut.config import ChildSection, Loaded, ParentSection
+from zonecut.plugin import Backend, BackendContext
+from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import ChildSection, Loaded, ParentSection
-    from zonecut.plugin import Backend
-    from zonecut.store import Store
-    from zonecut.store.lock import Holder
+from zonecut.serve import daemon
+from zonecut.store import Store
+from zonecut.store.lock import Holder, holder
+from zonecut.store.mark import MarkFile
 
 _Result = TypeVar("_Result")
 
@@ -24,25 +29,22 @@ def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     return asyncio.run(work)
 
 
-def load(path: Path | None) -> "Loaded":
+def load(path: Path | None) -> Loaded:
     """The configuration in a file, by default the usual one. Raises ConfigurationError, UsageFailure.
 
     Root acts as the user of the daemon from here on: see `owner`.
     """
-    from zonecut import config
-    from zonecut.plugin.registry import create_manager
 
     loaded = config.load(path or config.DEFAULT_PATH, create_manager())
     owner.take_identity(loaded)
     return loaded
 
 
-def open_store(loaded: "Loaded") -> "Store":
+def open_store(loaded: Loaded) -> Store:
     """The store of a configuration, to be used with `async with`. Raises StoreUnusable.
 
     Whoever works on a copy of the one that a daemon has is told so.
     """
-    from zonecut.serve import daemon
 
     store = daemon.open_store(loaded)
     if store.elsewhere is not None:
@@ -50,7 +52,7 @@ def open_store(loaded: "Loaded") -> "Store":
     return store
 
 
-def parent_of(loaded: "Loaded", child: bytes) -> "ParentSection":
+def parent_of(loaded: Loaded, child: bytes) -> ParentSection:
     """The configured parent zone that is nearest above a child. Raises UsageFailure."""
     above = [section for section in loaded.configuration.parents if names.is_below(child, section.apex)]
     if not above:
@@ -59,7 +61,7 @@ def parent_of(loaded: "Loaded", child: bytes) -> "ParentSection":
     return max(above, key=lambda section: len(section.apex))
 
 
-def parent_at(loaded: "Loaded", zone: bytes) -> "ParentSection":
+def parent_at(loaded: Loaded, zone: bytes) -> ParentSection:
     """The configured parent zone of that name. Raises UsageFailure."""
     for section in loaded.configuration.parents:
         if section.apex == zone:
@@ -68,7 +70,7 @@ def parent_at(loaded: "Loaded", zone: bytes) -> "ParentSection":
     raise UsageFailure(f"{names.to_text(zone)} is no configured parent zone (those are: {known})")
 
 
-def child_at(loaded: "Loaded", zone: bytes) -> "ChildSection":
+def child_at(loaded: Loaded, zone: bytes) -> ChildSection:
     """The configured child zone of that name. Raises UsageFailure."""
     for section in loaded.configuration.children:
         if section.apex == zone:
@@ -77,9 +79,8 @@ def child_at(loaded: "Loaded", zone: bytes) -> "ChildSection":
     raise UsageFailure(f"{names.to_text(zone)} is no configured child zone (those are: {known})")
 
 
-def make_backend(loaded: "Loaded", section: "ParentSection") -> "Backend":
+def make_backend(loaded: Loaded, section: ParentSection) -> Backend:
     """The server of a parent zone, not opened."""
-    from zonecut.plugin import BackendContext
 
     adapter, options = loaded.backends[section.apex]
     context = BackendContext(section.apex, section.policy.ttl.to_ttls(), loaded.configuration.key_directory)
@@ -87,7 +88,7 @@ def make_backend(loaded: "Loaded", section: "ParentSection") -> "Backend":
 
 
 @asynccontextmanager
-async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIterator[Backend]":
+async def open_backend(loaded: Loaded, section: ParentSection) -> AsyncIterator[Backend]:
     """The server of a parent zone, opened. Raises BackendError."""
     backend = make_backend(loaded, section)
     try:
@@ -97,24 +98,17 @@ async def open_backend(loaded: "Loaded", section: "ParentSection") -> "AsyncIter
         await backend.close()
 
 
-def daemon_of(loaded: "Loaded") -> "Holder | None":
+def daemon_of(loaded: Loaded) -> Holder | None:
     """The zonecut serve that has the store of a configuration; None where none has it, or that cannot be seen."""
-    from sqlalchemy import make_url
-
-    from zonecut.store.lock import holder
 
     return holder(Path(make_url(loaded.configuration.store.url).database or ""))
 
 
-def has_store(loaded: "Loaded") -> bool:
+def has_store(loaded: Loaded) -> bool:
     """False if the store would have to be made first: who only looks makes none.
 
     True for one that is gone, too: opening it says so.
     """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from zonecut.store.mark import MarkFile
 
     try:
         url = make_url(loaded.configuration.store.url)

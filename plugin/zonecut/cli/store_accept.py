@@ -1,7 +1,7 @@
 """`zonecut store accept`: an operator takes a restored store for what counts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,11 +9,9 @@ from zonecut.cli import actor, output, session
 from zonecut.cli.failures import Failure
 from zonecut.cli.options import ConfigOption, JsonOption
 from zonecut.cli.store_findings import Held, Waiting, waiting
+from zonecut.config import Loaded
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import ChangeState
+from zonecut.store import ChangeState, Settlement, timestamps
 
 _LOST = (
     "the store was restored from a backup, so what was changed since is not known: it was not written; "
@@ -46,8 +44,7 @@ def command(
     _say(floor, settled, as_json)
 
 
-async def _accept(loaded: "Loaded", anyway: bool) -> "tuple[float, list[tuple[Waiting, ChangeState]]]":
-    from zonecut.store import ChangeState, Settlement
+async def _accept(loaded: Loaded, anyway: bool) -> tuple[float, list[tuple[Waiting, ChangeState]]]:
 
     daemon = session.daemon_of(loaded) if anyway else None
     if daemon is not None:
@@ -79,8 +76,7 @@ async def _accept(loaded: "Loaded", anyway: bool) -> "tuple[float, list[tuple[Wa
         return await store.restores.accept(actor.operator(), settlements, held, fudge), settled
 
 
-def _say(floor: float, settled: "Sequence[tuple[Waiting, ChangeState]]", as_json: bool) -> None:
-    from zonecut.store import timestamps
+def _say(floor: float, settled: Sequence[tuple[Waiting, ChangeState]], as_json: bool) -> None:
 
     since = timestamps.to_text(floor)
     if as_json:

@@ -1,16 +1,13 @@
 """`zonecut store check`: whether a store is whole, and the one that was here; what a restore would do."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from zonecut.cli import output, session
 from zonecut.cli.failures import Exit, Failure
 from zonecut.cli.options import ConfigOption, JsonOption
 from zonecut.cli.store_findings import Findings, Waiting, find
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
+from zonecut.config import Loaded
+from zonecut.store import KeyState, timestamps
 
 _WRITTEN = "written, unless the server holds something else by then"
 
@@ -39,7 +36,7 @@ def command(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     raise typer.Exit(Exit.DIFFERENT if findings.restored else Exit.DONE)
 
 
-async def _check(loaded: "Loaded") -> Findings:
+async def _check(loaded: Loaded) -> Findings:
     async with session.open_store(loaded) as store:
         return await find(loaded, store)
 
@@ -52,7 +49,6 @@ def _outcome(findings: Findings, waiting: Waiting) -> str:
 
 
 def _document(url: str, findings: Findings) -> dict[str, object]:
-    from zonecut.store import timestamps
 
     restored = findings.restored
     return {
@@ -68,7 +64,6 @@ def _document(url: str, findings: Findings) -> dict[str, object]:
 
 
 def _say(url: str, findings: Findings) -> None:
-    from zonecut.store import KeyState, timestamps
 
     restored, trusted = findings.restored, findings.keys.get(KeyState.TRUSTED, 0)
     output.say_fields(

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zonecut.cli import session
+from zonecut.config import Loaded
+from zonecut.plugin import BackendError
 from zonecut.protocol import names
-
-if TYPE_CHECKING:
-    from zonecut.config import Loaded
-    from zonecut.store import ChangeState, KeyState, Restored, Store, StoredChange
+from zonecut.store import ChangeState, KeyState, Restored, Store, StoredChange
 
 
 class Held(StrEnum):
@@ -26,7 +25,7 @@ class Held(StrEnum):
 class Waiting:
     """A change that waits, and what the server holds; `why` says why that is not known."""
 
-    change: "StoredChange"
+    change: StoredChange
     held: Held
     why: str = ""
 
@@ -35,12 +34,11 @@ class Waiting:
         return self.held is Held.AFTER
 
     @property
-    def once_accepted(self) -> "ChangeState":
+    def once_accepted(self) -> ChangeState:
         """What becomes of it when a store that was restored is accepted: nothing is written unseen.
 
         Where the server holds what it started from, an operator may still approve it.
         """
-        from zonecut.store import ChangeState
 
         states = {Held.AFTER: ChangeState.APPLIED, Held.BEFORE: ChangeState.HELD}
         return states.get(self.held, ChangeState.FAILED)
@@ -59,11 +57,11 @@ class Findings:
     """What there is to be known of a store."""
 
     damage: Sequence[str]
-    restored: "Restored | None"
+    restored: Restored | None
     floor: float | None
-    keys: "dict[KeyState, int]"
+    keys: dict[KeyState, int]
     waiting: Sequence[Waiting]
-    held: "Sequence[StoredChange]"
+    held: Sequence[StoredChange]
     """What waits for an operator."""
 
 
@@ -71,9 +69,8 @@ MOST_HELD = 1000
 """Changes that wait for an operator, of which a check tells: the latest ones."""
 
 
-async def find(loaded: "Loaded", store: "Store") -> Findings:
+async def find(loaded: Loaded, store: Store) -> Findings:
     """Read the store, and for what waits in it the servers. Raises StoreUnavailable."""
-    from zonecut.store import ChangeState
 
     return Findings(
         await store.statistics.damage(),
@@ -85,7 +82,7 @@ async def find(loaded: "Loaded", store: "Store") -> Findings:
     )
 
 
-async def waiting(loaded: "Loaded", store: "Store") -> list[Waiting]:
+async def waiting(loaded: Loaded, store: Store) -> list[Waiting]:
     """The changes that wait, oldest first, each beside what its server holds. Raises StoreUnavailable."""
     unsettled = await store.changes.unsettled()
     found: dict[int, Waiting] = {}
@@ -95,8 +92,7 @@ async def waiting(loaded: "Loaded", store: "Store") -> list[Waiting]:
     return [found[change.id] for change in unsettled]
 
 
-async def _beside(loaded: "Loaded", zone: bytes, changes: "Sequence[StoredChange]") -> list[Waiting]:
-    from zonecut.plugin import BackendError
+async def _beside(loaded: Loaded, zone: bytes, changes: Sequence[StoredChange]) -> list[Waiting]:
 
     section = next((each for each in loaded.configuration.parents if each.apex == zone), None)
     if section is None:

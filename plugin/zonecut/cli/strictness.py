@@ -5,24 +5,33 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from time import monotonic
+from typing import Any
 
+from zonecut.agent.content import SourceError
+from zonecut.agent.settings import ChildSection
+from zonecut.agent.soundness import signed_unseen
+from zonecut.agent.source import Source
 from zonecut.cli import session
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
-
-    from zonecut.agent.settings import ChildSection
-    from zonecut.agent.source import Source
-    from zonecut.config import Loaded
-    from zonecut.plugin.endpoint import Endpoint
+from zonecut.config import Loaded
+from zonecut.configfile import ConfigurationError
+from zonecut.plugin import BackendError
+from zonecut.plugin.endpoint import Endpoint
+from zonecut.protocol.keys import UnusableKey
+from zonecut.receiver.tally import Tally
+from zonecut.serve.children import make_side
+from zonecut.serve.hook import Hook
+from zonecut.serve.listeners import CannotListen
+from zonecut.serve.resolvers import NoResolver, make_resolver
+from zonecut.serve.worlds import make_world
+from zonecut.store import StoreError
 
 PATIENCE = 20.0
 """Seconds in which a child zone has to be read."""
 
 
-async def problems(loaded: "Loaded") -> list[str]:
+async def problems(loaded: Loaded) -> list[str]:
     """What cannot be opened, one line each, with the key of the configuration that names it."""
     found = [*_listening(loaded), *_looking(loaded)]
     async for problem in _opening(loaded):
@@ -30,12 +39,7 @@ async def problems(loaded: "Loaded") -> list[str]:
     return found
 
 
-def _listening(loaded: "Loaded") -> list[str]:
-    from time import monotonic
-
-    from zonecut.receiver.tally import Tally
-    from zonecut.serve.hook import Hook
-    from zonecut.serve.listeners import CannotListen
+def _listening(loaded: Loaded) -> list[str]:
 
     receiver = loaded.configuration.receiver
     found: list[str] = []
@@ -51,7 +55,7 @@ def _listening(loaded: "Loaded") -> list[str]:
     return found
 
 
-def _is_foreign(endpoint: "Endpoint") -> bool:
+def _is_foreign(endpoint: Endpoint) -> bool:
     """Whether nobody could listen there; that somebody does is as it should be beside a daemon."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -61,11 +65,8 @@ def _is_foreign(endpoint: "Endpoint") -> bool:
     return False
 
 
-def _looking(loaded: "Loaded") -> list[str]:
+def _looking(loaded: Loaded) -> list[str]:
     """What look-ups need: resolvers, trust anchors. Without any resolver, keys are not looked for, and no more."""
-    from zonecut.configfile import ConfigurationError
-    from zonecut.serve.resolvers import NoResolver, make_resolver
-    from zonecut.serve.worlds import make_world
 
     found: list[str] = []
     for section in loaded.configuration.parents:
@@ -88,9 +89,7 @@ def _looking(loaded: "Loaded") -> list[str]:
     return list(dict.fromkeys(found))
 
 
-async def _opening(loaded: "Loaded") -> AsyncIterator[str]:
-    from zonecut.plugin import BackendError
-    from zonecut.store import StoreError
+async def _opening(loaded: Loaded) -> AsyncIterator[str]:
 
     try:
         async with session.open_store(loaded) as store:
@@ -110,12 +109,8 @@ async def _opening(loaded: "Loaded") -> AsyncIterator[str]:
             yield f"children[{place}]: {child.zone}: {reason}"
 
 
-async def _of_child(loaded: "Loaded", child: "ChildSection") -> AsyncIterator[str]:
+async def _of_child(loaded: Loaded, child: ChildSection) -> AsyncIterator[str]:
     """What of a child zone's side cannot be read or written: the zone, the servers of its backends, its keys."""
-    from zonecut.configfile import ConfigurationError
-    from zonecut.plugin import BackendError
-    from zonecut.protocol.keys import UnusableKey
-    from zonecut.serve.children import make_side
 
     try:
         side = make_side(loaded, child)
@@ -141,7 +136,7 @@ async def _of_child(loaded: "Loaded", child: "ChildSection") -> AsyncIterator[st
         yield f"its key: {error}"
 
 
-async def _within(work: "Coroutine[Any, Any, Sequence[str]]", otherwise: str) -> "Sequence[str]":
+async def _within(work: Coroutine[Any, Any, Sequence[str]], otherwise: str) -> Sequence[str]:
     try:
         async with asyncio.timeout(PATIENCE):
             return await work
@@ -149,12 +144,7 @@ async def _within(work: "Coroutine[Any, Any, Sequence[str]]", otherwise: str) ->
         return (f"{otherwise} within {PATIENCE:g} s",)
 
 
-async def _of_zone(loaded: "Loaded", child: "ChildSection", source: "Source") -> "Sequence[str]":
-    from zonecut.agent.content import SourceError
-    from zonecut.agent.soundness import signed_unseen
-    from zonecut.configfile import ConfigurationError
-    from zonecut.plugin import BackendError
-    from zonecut.serve.resolvers import make_resolver
+async def _of_zone(loaded: Loaded, child: ChildSection, source: Source) -> Sequence[str]:
 
     try:
         content = await source.content()
