@@ -17,14 +17,12 @@ class ByHand:
 
     def lines(self, change: StoredChange) -> str | None:
         """Input of nsupdate for a change that waits; None for any other, and where zonecut writes the zone."""
-
         if change.state is not ChangeState.ACCEPTED or change.decision is Decision.REJECTED:
             return None
         backend = self._backend(change.zone)
         return None if backend is None else backend.by_hand([Change(change.before, change.after)])
 
     def _backend(self, zone: bytes) -> Backend | None:
-
         if zone not in self._backends:
             self._backends[zone] = None
             for section in self._loaded.configuration.parents:

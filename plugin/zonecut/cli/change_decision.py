@@ -23,14 +23,12 @@ def run(number: int, reason: str, config: Path | None, as_json: bool, *, approve
 
 
 async def _decide(loaded: Loaded, number: int, reason: str, *, approves: bool) -> Shown:
-
     decision = Decision.APPROVED if approves else Decision.REJECTED
     async with session.open_store(loaded) as store:
         return await Shown.of(store, await store.decisions.decide(number, decision, actor.operator(), reason))
 
 
 def _follows(change: StoredChange, *, approves: bool) -> str:
-
     if approves:
         return (
             "it is judged again on what the server holds now, and written: within a second, or when the daemon starts;"

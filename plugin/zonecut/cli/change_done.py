@@ -44,7 +44,6 @@ def command(
 
 async def _confirm(loaded: Loaded, number: int, reason: str) -> tuple[Shown, Difference | None]:
     """The change after this, or what the zone lacks of it."""
-
     async with session.open_store(loaded) as store:
         change = await store.changes.get(number)
         if change is None:
@@ -57,7 +56,6 @@ async def _confirm(loaded: Loaded, number: int, reason: str) -> tuple[Shown, Dif
 
 async def _left(loaded: Loaded, change: StoredChange) -> Difference | None:
     """What the zone lacks, and has too much, of a change; None if it holds it. Raises BackendError, UsageFailure."""
-
     section = session.parent_at(loaded, change.zone)
     wanted = Change(change.before, change.after)
     async with session.open_backend(loaded, section) as backend:

@@ -86,7 +86,6 @@ class _Zone:
     consumers: Sequence[ZoneConsumer] = ()
 
     def to_json(self) -> dict[str, Any]:
-
         state, waiting = self.state, self.waiting
         told = state is not None and (state.state is ServerState.STOPPED or self.now - state.seen_at < SILENT)
         reason = "" if state is None else state.reason
@@ -110,7 +109,6 @@ class _Zone:
 async def _find(
     loaded: Loaded, wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
 ) -> tuple[list[_Zone], list[Reached]]:
-
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
         away, suspect = await store.watches.all_away(), await store.watches.all_suspect()
@@ -139,12 +137,10 @@ def _document(reached: Reached, now: float, hand: ByHand) -> dict[str, Any]:
 
 
 def _waits(change: StoredChange) -> bool:
-
     return change.state is ChangeState.ACCEPTED
 
 
 def _add(table: output.Table, reached: Reached, now: float, hand: ByHand) -> None:
-
     change, document = reached.change, _document(reached, now, hand)
     difference = Difference.between(change.before, change.after)
     table.add(
@@ -163,7 +159,6 @@ def _add(table: output.Table, reached: Reached, now: float, hand: ByHand) -> Non
 
 def _why(change: StoredChange) -> str | None:
     """The reason; before it, of one that waits, what an operator has decided and the daemon has yet to do."""
-
     if not _waits(change) or change.verdict is None:
         return change.reason
     if change.reason is None:

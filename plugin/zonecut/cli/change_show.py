@@ -69,7 +69,6 @@ async def _find(loaded: Loaded, number: int) -> Shown:
 
 def say_change_json(shown: Shown, loaded: Loaded) -> None:
     """A change as one JSON document."""
-
     change = shown.change
     output.say_json(
         {
@@ -86,7 +85,6 @@ def say_change_json(shown: Shown, loaded: Loaded) -> None:
 
 def say_change(shown: Shown, loaded: Loaded) -> None:
     """A change for people."""
-
     change, key = shown.change, shown.key
     document = change.to_json()
     signer = None if key is None else f"key tag {key.key.tag}, now {key.state.value}, {key.key.fingerprint()}"
@@ -118,7 +116,6 @@ def say_change(shown: Shown, loaded: Loaded) -> None:
 
 def _advice(change: StoredChange) -> str | None:
     """What is left for an operator to do about a change; None where that is nothing."""
-
     if change.state is ChangeState.HELD:
         return f"zonecut change approve {change.id}, or zonecut change reject {change.id}"
     if change.state is ChangeState.ACCEPTED and change.decision is Decision.APPROVED and change.next_at is not None:
@@ -127,7 +124,6 @@ def _advice(change: StoredChange) -> str | None:
 
 
 def _rendered(message: bytes, loaded: Loaded) -> str:
-
     try:
         return render(walk(message), loaded.configuration.codepoints.to_codepoints())
     except MalformedMessage as error:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zonecut.cli import output, session
+from zonecut.cli import output, session, strictness
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
 from zonecut.config import DEFAULT_PATH
@@ -26,7 +26,6 @@ def command(
 
     Example: zonecut check-config --strict --config /etc/zonecut/zonecut.yaml
     """
-
     path = config or DEFAULT_PATH
     code = Exit.DONE
     problems: list[str] = []
@@ -36,8 +35,6 @@ def command(
         problems, code = error.problems, Exit.USAGE
     else:
         if strict:
-            from zonecut.cli import strictness
-
             problems = session.run(strictness.problems(loaded))
             code = Exit.FAILED if problems else Exit.DONE
     _say(path, problems, as_json)

@@ -38,7 +38,6 @@ def command(
 
 
 async def _bootstrap(loaded: Loaded, section: ChildSection, as_json: bool) -> AgentState:
-
     before = frozenset((Phase.NO_KEY, Phase.PUBLISHED, Phase.ASKING, Phase.BOOTSTRAPPING))
 
     async with child_work.agent_of(loaded, section) as agent:
@@ -61,7 +60,6 @@ async def _bootstrap(loaded: Loaded, section: ChildSection, as_json: bool) -> Ag
 
 
 def _code(state: AgentState) -> Exit:
-
     if state.phase in (Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC):
         return Exit.DONE
     waits = state.phase is Phase.BOOTSTRAPPING and state.uploaded
@@ -69,7 +67,6 @@ def _code(state: AgentState) -> Exit:
 
 
 def _say_plan(loaded: Loaded, section: ChildSection, as_json: bool) -> None:
-
     configuration = loaded.configuration
     if configuration.key_directory is None:
         raise Failure("keys.directory is not configured")

@@ -34,7 +34,6 @@ def command(zone: ChildZoneArgument, config: ConfigOption = None, as_json: JsonO
 
 
 def _settings(loaded: Loaded, zone: bytes) -> ParentSettings:
-
     sections = {section.apex: section for section in loaded.configuration.children}
     return sections[zone].parent if zone in sections else ParentSettings()
 
@@ -50,7 +49,6 @@ def _say_json(seen: Seen, settings: ParentSettings) -> None:
 
 
 def _say(seen: Seen, settings: ParentSettings, zone: bytes) -> None:
-
     discovery = seen.discovery
     for step in discovery.steps:
         output.say(f"{names.to_text(step.name)} {RRType(step.answer.rtype).text}")

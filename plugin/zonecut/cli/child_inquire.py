@@ -39,7 +39,6 @@ class _Asked(NamedTuple):
 
     @property
     def is_trusted(self) -> bool:
-
         told = self.inquired.keystate
         return self.inquired.believed and told is not None and told.key_state == ReceiverState.TRUSTED
 
@@ -69,7 +68,6 @@ def command(
 
 
 def _keys(loaded: Loaded, section: ChildSection, keyid: int | None) -> tuple[OwnKey, ...]:
-
     configuration = loaded.configuration
     assert configuration.key_directory is not None  # the configuration sees to that
     own = ChildKeys(configuration.key_directory, section.apex, configuration.codepoints.to_codepoints())
@@ -83,7 +81,6 @@ def _keys(loaded: Loaded, section: ChildSection, keyid: int | None) -> tuple[Own
 
 
 async def _ask(loaded: Loaded, section: ChildSection, keys: tuple[OwnKey, ...]) -> list[_Asked]:
-
     seen = await look(loaded, section.apex, section.parent)
     if not seen.parties:
         raise Failure(f"{section.zone}: nobody to ask: {seen.reason}")
@@ -119,7 +116,6 @@ def _to_json(asked: _Asked) -> dict[str, object]:
 
 
 def _say(asked: _Asked) -> None:
-
     key, inquired, party = asked.own.key, asked.inquired, asked.party
     response, told = inquired.outcome.response, inquired.keystate
     signed = "no answer" if response is None else response.signed.value

@@ -30,7 +30,6 @@ def command(
 
     Example: zonecut child keygen child.parent.example.
     """
-
     loaded = session.load(config)
     section = session.child_at(loaded, zone)
     configuration = loaded.configuration
@@ -79,7 +78,6 @@ def _to_json(own: OwnKey, section: ChildSection, *, made: bool) -> dict[str, Any
 
 
 def _say(own: OwnKey, section: ChildSection, codepoints: CodePoints, *, made: bool) -> None:
-
     key = own.key
     fields: dict[str, object] = {
         "file": own.file,

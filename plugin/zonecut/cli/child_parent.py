@@ -41,7 +41,6 @@ async def look(loaded: Loaded, zone: bytes, settings: ParentSettings, clock: Cal
 
     Raises ConfigurationError for a resolver that cannot be used, StoreUnusable.
     """
-
     codepoints = loaded.configuration.codepoints.to_codepoints()
     resolver = make_resolver(loaded, clock, settings.addresses)
     parent = None if settings.zone is None else names.from_text(settings.zone)
@@ -57,7 +56,6 @@ async def look(loaded: Loaded, zone: bytes, settings: ParentSettings, clock: Cal
 
 async def _learned(loaded: Loaded, zone: bytes) -> Learned:
     """What the zone's agent has learnt of its parent's side."""
-
     if not session.has_store(loaded) or all(section.apex != zone for section in loaded.configuration.children):
         return Learned()
     async with session.open_store(loaded) as store:
@@ -72,7 +70,6 @@ def run_look(loaded: Loaded, zone: bytes, settings: ParentSettings) -> Seen:
 
 def party_fields(party: Party, settings: ParentSettings, codepoints: CodePoints) -> dict[str, object]:
     """What there is to say of a receiver, for `output.say_fields`."""
-
     keys = [f"{key.tag} {algorithm_text(key.algorithm, codepoints)}  {key.fingerprint()}" for key in party.keys]
     methods = "not announced" if party.methods is None else ", ".join(party.methods) or "none that is known here"
     return {

@@ -66,7 +66,6 @@ def _code(publication: Publication, dry_run: bool) -> Exit:
 
 
 async def _publish(loaded: Loaded, section: ChildSection, dry_run: bool) -> tuple[Publication, tuple[Visible, ...]]:
-
     side = make_side(loaded, section)
     try:
         keys = side.keys.all()
@@ -90,7 +89,6 @@ async def _publish(loaded: Loaded, section: ChildSection, dry_run: bool) -> tupl
 
 async def _state(loaded: Loaded, section: ChildSection) -> AgentState | None:
     """Where the zone's agent stands, if one has looked after it: it says which keys are in use."""
-
     if not session.has_store(loaded):
         return None
     async with session.open_store(loaded) as store:
@@ -102,7 +100,6 @@ async def _look(
     loaded: Loaded, section: ChildSection, publication: Publication, content: ZoneContent, keys: list[Key]
 ) -> tuple[Visible, ...]:
     """Whether the world sees what is somebody else's to publish."""
-
     owners = {place.owner for place in publication.by_hand}
     if not owners:
         return ()
@@ -116,7 +113,6 @@ async def _look(
 
 
 async def _record(loaded: Loaded, section: ChildSection, publication: Publication) -> None:
-
     codepoints = loaded.configuration.codepoints.to_codepoints()
     detail = {"places": [place.to_json(codepoints) for place in publication.differing]}
     async with session.open_store(loaded) as store:

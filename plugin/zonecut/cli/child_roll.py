@@ -42,7 +42,6 @@ def command(
 
 
 async def _roll(loaded: Loaded, section: ChildSection, dry_run: bool, abandon: bool, as_json: bool) -> AgentState:
-
     async with child_work.agent_of(loaded, section) as agent:
         state = await agent.load()
         _check(state, names.to_text(section.apex), abandon)
@@ -65,7 +64,6 @@ async def _roll(loaded: Loaded, section: ChildSection, dry_run: bool, abandon: b
 
 def _check(state: AgentState, zone: str, abandon: bool) -> None:
     """Raises Failure where there is nothing to roll."""
-
     late = (Stage.DELETE, Stage.UNPUBLISH)
     if abandon and (state.roll is None or state.roll.stage in late):
         raise Failure(f"{zone}: there is no roll that could be given up")

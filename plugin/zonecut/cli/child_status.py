@@ -71,7 +71,6 @@ async def seen(loaded: Loaded, sections: tuple[ChildSection, ...]) -> dict[bytes
 def _seen_of(
     loaded: Loaded, section: ChildSection, stored: StoredAgent | None, store_trouble: str | None
 ) -> Seen | None:
-
     if stored is None:
         return None
     try:
@@ -85,7 +84,6 @@ def _seen_of(
 
 async def _store_trouble(loaded: Loaded, store: Store) -> str | None:
     """Why an agent could keep nothing now; None if it could, or if that cannot be told from here."""
-
     if store.elsewhere is not None or _is_for_others(loaded):
         return None
     try:
@@ -97,7 +95,6 @@ async def _store_trouble(loaded: Loaded, store: Store) -> str | None:
 
 def _is_for_others(loaded: Loaded) -> bool:
     """Whether the store is a file that this user may only read: the daemon's may write it all the same."""
-
     url = make_url(loaded.configuration.store.url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
@@ -109,7 +106,6 @@ def _is_for_others(loaded: Loaded) -> bool:
 
 def _key_trouble(loaded: Loaded, section: ChildSection, state: AgentState) -> str | None:
     """Why the key that signs cannot be used; None if it can, or there is none."""
-
     configuration = loaded.configuration
     if state.key is None or configuration.key_directory is None:
         return None
@@ -139,7 +135,6 @@ def _code(outlook: Outlook | None) -> Exit:
 
 def to_json(zone: bytes, state: AgentState) -> dict[str, object]:
     """The state with times for people."""
-
     document = state.to_json()
     for name in ("announced", "announced_in", "receiver_keys", "published", "copies", "milestones", "talks"):
         del document[name]
@@ -158,7 +153,6 @@ def _document(zone: bytes, found: Seen | None) -> dict[str, object]:
 
 
 def _time(seconds: float | None) -> str | None:
-
     return to_text(seconds) if seconds else None
 
 

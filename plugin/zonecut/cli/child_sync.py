@@ -130,7 +130,6 @@ class Plan(NamedTuple):
 
 
 async def _compare(loaded: Loaded, section: ChildSection, serial_reset: bool) -> Plan:
-
     settings = section.settings()
 
     def now() -> Now:
@@ -196,7 +195,6 @@ class _Run:
 
     async def to_its_end(self) -> AgentState:
         """The state in which it ends. Raises StoreConflict when a daemon is always faster, StoreUnavailable."""
-
         for attempt in range(child_work.CONFLICTS):
             try:
                 return await self._steps()
@@ -207,7 +205,6 @@ class _Run:
         raise AssertionError("unreachable")
 
     async def _steps(self) -> AgentState:
-
         now = self._agent.place.now()
         # whatever it waits for: somebody asks now
         state = replace(machine.noticed(pacing.asked_for(await self._agent.load()), now), next_at=now.time)
@@ -227,7 +224,6 @@ class _Run:
         return state
 
     def _goes_on(self, state: AgentState) -> bool:
-
         return state.phase not in (Phase.IN_SYNC, Phase.HELD) and not state.attempts
 
     def _say(self, state: AgentState) -> None:
@@ -241,12 +237,10 @@ class _Run:
 
 def _is_confirming(state: AgentState) -> bool:
     """The receiver has accepted the change, and the parent's servers are looked at until they publish it."""
-
     return state.phase is Phase.OUT_OF_SYNC and state.sent is not None
 
 
 def _code(state: AgentState) -> Exit:
-
     if state.phase is Phase.IN_SYNC and not state.attempts:
         return Exit.DONE
     waits = state.phase is Phase.BOOTSTRAPPING and state.uploaded  # for the parent's side, which is its own affair

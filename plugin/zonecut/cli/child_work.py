@@ -47,7 +47,6 @@ async def work(
     A daemon beside it may take some of the steps, or all. Raises StoreConflict when it was always faster before the
     beginning, StoreUnavailable, and whatever `begin` raises.
     """
-
     state = await _begin(agent, begin, anew)
     for _ in range(MAX_STEPS):
         if not goes_on(state) or state.next_at > time.time():
@@ -63,7 +62,6 @@ async def work(
 
 
 async def _begin(agent: ZoneAgent, begin: Callable[[AgentState], AgentState], anew: bool) -> AgentState:
-
     for _ in range(CONFLICTS - 1):
         try:
             return await _begin_once(agent, begin, anew)

@@ -32,7 +32,6 @@ class Comparison:
 
     @classmethod
     def of(cls, reading: Reading, ledger: ChildLedger | None) -> "Comparison":
-
         if ledger is None:
             return cls(reading, None, None)
         applied = None if ledger.applied is None else ledger.applied.after
@@ -97,7 +96,6 @@ async def compare(store: Store, backend: Backend, readings: Sequence[Reading], s
 
     What differs although a change is just then on its way is looked at again. Raises StoreUnavailable, BackendError.
     """
-
     found = await _with_ledger(store, readings)
     for _ in range(LOOKS - 1):
         doubtful = [place for place, each in enumerate(found) if each.may_pass(since)]
@@ -116,7 +114,6 @@ async def compare(store: Store, backend: Backend, readings: Sequence[Reading], s
 
 async def _read_again(backend: Backend, reading: Reading) -> Reading:
     """What the server holds now; where that makes no sense any more, what was read before. Raises BackendError."""
-
     try:
         return await backend.read(reading.delegation.child)
     except BackendMisconfigured:

@@ -127,7 +127,6 @@ async def _compared(
     section: ParentSection, store: Store, backend: Backend, tell: Callable[[Unreadable], None]
 ) -> AsyncIterator[Comparison]:
     """All that the server lists, then what else the ledger knows of; `tell` is called with what cannot be read."""
-
     since = time()
     with Listed() as listed:
 
@@ -149,7 +148,6 @@ async def _compared(
 
 async def _checked(section: ParentSection, compared: AsyncIterator[Comparison]) -> AsyncIterator[Comparison]:
     """The same, with what the zone's policy has against each."""
-
     rules = section.rules()
     async for comparison in compared:
         delegation = comparison.reading.delegation
@@ -158,7 +156,6 @@ async def _checked(section: ParentSection, compared: AsyncIterator[Comparison]) 
 
 
 async def _batches(backend: Backend, tell: Callable[[Unreadable], None]) -> AsyncIterator[Sequence[Reading]]:
-
     batch: list[Reading] = []
     async for reading in backend.children():
         if isinstance(reading, Unreadable):

@@ -42,7 +42,6 @@ def command(child: ChildArgument, config: ConfigOption = None, as_json: JsonOpti
 
 def _remarks(watch: Watch | None) -> Iterator[str]:
     """What of somebody else's doing keeps the child's changes out."""
-
     if watch is not None and watch.ds_gone_since is not None:
         yield (
             f"its DS were taken out by somebody else (seen {timestamps.to_text(watch.ds_gone_since)}): by "
@@ -57,7 +56,6 @@ def _remarks(watch: Watch | None) -> Iterator[str]:
 
 
 async def _compare(loaded: Loaded, section: ParentSection, child: bytes) -> tuple[Comparison, Watch | None]:
-
     async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:
         since = time()
         (found,) = await compare(store, backend, [await backend.read(child)], since)

@@ -41,7 +41,6 @@ def command(
 
     Example: zonecut demo --adapter zonefile
     """
-
     console = Console(stderr=as_json, highlight=False)
     report = demo.run(adapter.value, console, _rendered, keep=keep)
     if as_json:
@@ -50,5 +49,4 @@ def command(
 
 
 def _rendered(message: bytes) -> str:
-
     return render(walk(message), DEFAULT)

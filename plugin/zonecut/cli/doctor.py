@@ -95,7 +95,6 @@ async def _examine(
     kept: Kept,
     codepoints: CodePoints,
 ) -> Examination:
-
     port, parent_port = ports
     return await examine(
         resolver, child, settings, port=port, parent_port=parent_port, kept=kept, codepoints=codepoints
@@ -104,7 +103,6 @@ async def _examine(
 
 async def _kept(loaded: Loaded | None, child: bytes, codepoints: CodePoints) -> Kept:
     """What the child's agent of this configuration keeps, read and left as it is."""
-
     if loaded is None or all(section.apex != child for section in loaded.configuration.children):
         return NOTHING_KEPT
     if not session.has_store(loaded):
@@ -118,12 +116,10 @@ async def _kept(loaded: Loaded | None, child: bytes, codepoints: CodePoints) -> 
 
 
 def _diagnose(seen: Examination) -> Report:
-
     return diagnose(seen)
 
 
 def code_of(report: Report) -> Exit:
-
     if report.severity in (Severity.PROBLEM, Severity.WARNING):
         return Exit.DIFFERENT
     return Exit.FAILED if report.severity is Severity.UNKNOWN else Exit.DONE
@@ -134,7 +130,6 @@ def _load(config: Path | None) -> Loaded | None:
 
 
 def _codepoints(loaded: Loaded | None) -> CodePoints:
-
     return DEFAULT if loaded is None else loaded.configuration.codepoints.to_codepoints()
 
 
@@ -146,7 +141,6 @@ def _ports(loaded: Loaded | None, child: bytes, port: int) -> tuple[int, int]:
 
 def _settings(loaded: Loaded | None, child: bytes, any_address: bool) -> ChildSettings:
     """Those of the child's entry, if there is one, without a receiver that is not announced."""
-
     sections = () if loaded is None else loaded.configuration.children
     settings = next((section.settings() for section in sections if section.apex == child), PLAIN)
     changes: dict[str, object] = {"receiver": None}
@@ -165,7 +159,6 @@ def _resolver(
     loaded: Loaded | None, texts: list[str] | None, anchors: Path | None, settings: ChildSettings
 ) -> Resolver:
     """As the options say, else the configuration, else this machine. Raises UsageFailure."""
-
     reach = settings.parent.addresses
     if loaded is not None and not texts and anchors is None:
         return make_resolver(loaded, time.time, reach)

@@ -50,7 +50,6 @@ def command(
 
     Example: zonecut explain update.bin --time 1795498700
     """
-
     wire = read_capture(file)
     loaded = _configuration(config)
     now = time.time() if at is None else at
@@ -65,14 +64,12 @@ def command(
 
 def _configuration(config: Path | None) -> Loaded | None:
     """The configuration, None if there is none in the usual place and no other was named."""
-
     if config is None and not configuration.DEFAULT_PATH.exists():
         return None
     return session.load(config)
 
 
 def _rendered(findings: Findings, loaded: Loaded | None) -> str | None:
-
     if findings.envelope is None:
         return None
     return render(findings.envelope, loaded.configuration.codepoints.to_codepoints() if loaded else DEFAULT)

@@ -10,6 +10,5 @@ SILENT = 60.0
 
 async def is_served(store: Store, zone: bytes) -> bool:
     """Whether `zonecut serve` seems to run for a parent zone. Raises StoreUnavailable."""
-
     state = (await store.zones.all()).get(zone)
     return state is not None and state.state is not ServerState.STOPPED and time() - state.seen_at < SILENT

@@ -63,7 +63,6 @@ async def _end(
 
 async def _gone(loaded: Loaded, zone: bytes) -> list[Watch]:
     """What was away for the whole period, and is not there now."""
-
     section = session.parent_at(loaded, zone)
     found = []
     async with session.open_store(loaded) as store, session.open_backend(loaded, section) as backend:

@@ -119,7 +119,6 @@ class _Importer:
 
     def _read(self, path: Path) -> Key | None:
         """The key in a file, if it may become a key of ours."""
-
         try:
             if path.suffix == ".private":
                 raise UnusableKey("holds the private part, which stays with the child; give the .key file")
@@ -141,7 +140,6 @@ class _Importer:
         return None
 
     async def _add(self, store: Store, path: Path, key: Key) -> StoredKey | None:
-
         try:
             if not self._trust:
                 return await self._begin(store, key)
@@ -153,7 +151,6 @@ class _Importer:
 
     async def _begin(self, store: Store, key: Key) -> StoredKey:
         """Take a key in as if it had been uploaded: the zone's methods run."""
-
         section = session.parent_of(self._loaded, key.owner)
         automatic = bool(self._loaded.methods[section.apex])
         now = time.time()

@@ -28,7 +28,6 @@ def command(
 
 
 async def _list(loaded: Loaded, child: bytes | None, state: KeyStateChoice | None, as_json: bool) -> None:
-
     codepoints = loaded.configuration.codepoints.to_codepoints()
     table = output.Table("OWNER", "TAG", "ALGORITHM", "STATE", "METHOD", "FINGERPRINT")
     async with session.open_store(loaded) as store:

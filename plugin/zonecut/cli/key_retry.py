@@ -64,7 +64,6 @@ class _Retried:
 
 
 async def _retry(loaded: Loaded, child: bytes, keyid: int | None, fingerprint: str | None, reason: str) -> _Retried:
-
     section = session.parent_of(loaded, child)
     zone = names.to_text(section.apex)
     if not loaded.methods[section.apex]:

@@ -68,7 +68,6 @@ def say_bootstrap(bootstrap: Bootstrap) -> None:
 
 def say_key(stored: StoredKey, codepoints: CodePoints) -> None:
     """Write all about a key for people."""
-
     document = stored.to_json()
     output.say_fields(
         f"{document['owner']} key tag {stored.key.tag}",

@@ -33,7 +33,6 @@ def run(
 async def _change(
     loaded: Loaded, state: KeyStateChoice, child: bytes, keyid: int | None, fingerprint: str | None, reason: str
 ) -> StoredKey:
-
     async with session.open_store(loaded) as store:
         stored = await the_one(store, child, keyid, fingerprint)
         if state is KeyStateChoice.TRUSTED:

@@ -21,7 +21,6 @@ class Parent:
 
     def __init__(self, loaded: Loaded, zone: bytes) -> None:
         """Raises UsageFailure for a zone that is not configured."""
-
         self.loaded = loaded
         self.section: ParentSection = session.parent_at(loaded, zone)
         self.announcement: Announcement = loaded.configuration.announcement(self.section)
@@ -38,7 +37,6 @@ class Parent:
     @asynccontextmanager
     async def announcer(self) -> AsyncIterator[Announcer]:
         """The zone's server, opened. Raises BackendError."""
-
         async with session.open_backend(self.loaded, self.section) as backend:
             yield Announcer(backend, self.announcement, self.identities.directory)
 
@@ -68,7 +66,6 @@ class Parent:
         return (await store.receiver_keys.all()).get(self.announcement.target)
 
     async def _replace(self, store: Store, had: Key) -> None:
-
         try:
             self.identities.directory.check(had)
         except LostKey:
@@ -99,7 +96,6 @@ class Parent:
 
     async def record(self, event: str, difference: RRsetDifference) -> None:
         """Note in the audit trail what an operator had written, if anything."""
-
         if not difference:
             return
         detail = difference.to_json(self.announcement.codepoints)

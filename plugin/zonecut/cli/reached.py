@@ -22,7 +22,6 @@ class Reached:
     @property
     def in_zone(self) -> bool | None:
         """Whether it is in every consumer's zone; None where nobody says, or it is not applied."""
-
         number = self.change.history_number
         if self.change.state is not ChangeState.APPLIED or number is None or not self.consumers:
             return None

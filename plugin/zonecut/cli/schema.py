@@ -13,5 +13,4 @@ def command(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     Example: zonecut schema > zonecut.schema.json
     """
-
     output.say_json(configuration.schema(create_manager()))

@@ -59,7 +59,6 @@ async def _serve(loaded: Loaded, manager: pluggy.PluginManager) -> None:
 def _give_memory_back() -> None:
     """Have glibc give what is large back to the system once it is free, as the copy of a zone file that a change makes:
     by itself it stops doing so after the first time (mallopt(3), M_MMAP_THRESHOLD). Other C libraries do as they do."""
-
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 

@@ -34,7 +34,6 @@ def load(path: Path | None) -> Loaded:
 
     Root acts as the user of the daemon from here on: see `owner`.
     """
-
     loaded = config.load(path or config.DEFAULT_PATH, create_manager())
     owner.take_identity(loaded)
     return loaded
@@ -45,7 +44,6 @@ def open_store(loaded: Loaded) -> Store:
 
     Whoever works on a copy of the one that a daemon has is told so.
     """
-
     store = daemon.open_store(loaded)
     if store.elsewhere is not None:
         output.complain(store.elsewhere)
@@ -81,7 +79,6 @@ def child_at(loaded: Loaded, zone: bytes) -> ChildSection:
 
 def make_backend(loaded: Loaded, section: ParentSection) -> Backend:
     """The server of a parent zone, not opened."""
-
     adapter, options = loaded.backends[section.apex]
     context = BackendContext(section.apex, section.policy.ttl.to_ttls(), loaded.configuration.key_directory)
     return adapter.create(context, options)
@@ -100,7 +97,6 @@ async def open_backend(loaded: Loaded, section: ParentSection) -> AsyncIterator[
 
 def daemon_of(loaded: Loaded) -> Holder | None:
     """The zonecut serve that has the store of a configuration; None where none has it, or that cannot be seen."""
-
     return holder(Path(make_url(loaded.configuration.store.url).database or ""))
 
 
@@ -109,7 +105,6 @@ def has_store(loaded: Loaded) -> bool:
 
     True for one that is gone, too: opening it says so.
     """
-
     try:
         url = make_url(loaded.configuration.store.url)
     except ArgumentError:

@@ -45,7 +45,6 @@ def command(
 
 
 async def _accept(loaded: Loaded, anyway: bool) -> tuple[float, list[tuple[Waiting, ChangeState]]]:
-
     daemon = session.daemon_of(loaded) if anyway else None
     if daemon is not None:
         raise Failure(
@@ -77,7 +76,6 @@ async def _accept(loaded: Loaded, anyway: bool) -> tuple[float, list[tuple[Waiti
 
 
 def _say(floor: float, settled: Sequence[tuple[Waiting, ChangeState]], as_json: bool) -> None:
-
     since = timestamps.to_text(floor)
     if as_json:
         changes = [each.to_json(state.value) for each, state in settled]

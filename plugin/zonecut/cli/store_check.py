@@ -49,7 +49,6 @@ def _outcome(findings: Findings, waiting: Waiting) -> str:
 
 
 def _document(url: str, findings: Findings) -> dict[str, object]:
-
     restored = findings.restored
     return {
         "url": url,
@@ -64,7 +63,6 @@ def _document(url: str, findings: Findings) -> dict[str, object]:
 
 
 def _say(url: str, findings: Findings) -> None:
-
     restored, trusted = findings.restored, findings.keys.get(KeyState.TRUSTED, 0)
     output.say_fields(
         url,

@@ -39,7 +39,6 @@ class Waiting:
 
         Where the server holds what it started from, an operator may still approve it.
         """
-
         states = {Held.AFTER: ChangeState.APPLIED, Held.BEFORE: ChangeState.HELD}
         return states.get(self.held, ChangeState.FAILED)
 
@@ -71,7 +70,6 @@ MOST_HELD = 1000
 
 async def find(loaded: Loaded, store: Store) -> Findings:
     """Read the store, and for what waits in it the servers. Raises StoreUnavailable."""
-
     return Findings(
         await store.statistics.damage(),
         store.restored,
@@ -93,7 +91,6 @@ async def waiting(loaded: Loaded, store: Store) -> list[Waiting]:
 
 
 async def _beside(loaded: Loaded, zone: bytes, changes: Sequence[StoredChange]) -> list[Waiting]:
-
     section = next((each for each in loaded.configuration.parents if each.apex == zone), None)
     if section is None:
         why = f"{names.to_text(zone)} is no configured parent zone"

@@ -40,7 +40,6 @@ async def problems(loaded: Loaded) -> list[str]:
 
 
 def _listening(loaded: Loaded) -> list[str]:
-
     receiver = loaded.configuration.receiver
     found: list[str] = []
     try:
@@ -67,7 +66,6 @@ def _is_foreign(endpoint: Endpoint) -> bool:
 
 def _looking(loaded: Loaded) -> list[str]:
     """What look-ups need: resolvers, trust anchors. Without any resolver, keys are not looked for, and no more."""
-
     found: list[str] = []
     for section in loaded.configuration.parents:
         looks_for_keys = bool(loaded.methods[section.apex]) or section.trust.on_demand
@@ -90,7 +88,6 @@ def _looking(loaded: Loaded) -> list[str]:
 
 
 async def _opening(loaded: Loaded) -> AsyncIterator[str]:
-
     try:
         async with session.open_store(loaded) as store:
             if store.restored:
@@ -111,7 +108,6 @@ async def _opening(loaded: Loaded) -> AsyncIterator[str]:
 
 async def _of_child(loaded: Loaded, child: ChildSection) -> AsyncIterator[str]:
     """What of a child zone's side cannot be read or written: the zone, the servers of its backends, its keys."""
-
     try:
         side = make_side(loaded, child)
     except ConfigurationError as error:
@@ -145,7 +141,6 @@ async def _within(work: Coroutine[Any, Any, Sequence[str]], otherwise: str) -> S
 
 
 async def _of_zone(loaded: Loaded, child: ChildSection, source: Source) -> Sequence[str]:
-
     try:
         content = await source.content()
     except (SourceError, BackendError) as error:
