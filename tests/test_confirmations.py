@@ -51,10 +51,10 @@ async def test_who_comes_while_a_look_is_under_way_waits_for_the_next_one() -> N
     first, moved = reading(1), reading(2)
     server = Slow(first, moved)
     confirmations = Confirmations(ZONE, server)
-    early = [confirmations.ask(first), confirmations.ask(moved)]
+    early = [confirmations.ask(first, 9), confirmations.ask(moved, 9)]
     await asyncio.sleep(0.01)
     server.held.discard(moved)
-    late = [confirmations.ask(moved), confirmations.ask(first)]
+    late = [confirmations.ask(moved, 9), confirmations.ask(first, 9)]
     await server.let()
     # they came before it was changed
     assert [each.result() for each in early] == [True, True]
@@ -68,7 +68,7 @@ async def test_so_many_are_looked_at_in_one_go_and_nobody_is_forgotten() -> None
     everybody = [reading(number) for number in range(2 * MOST + 1)]
     server = Slow(*everybody)
     confirmations = Confirmations(ZONE, server)
-    answers = [confirmations.ask(each) for each in everybody]
+    answers = [confirmations.ask(each, 9) for each in everybody]
     await server.let(3)
     assert [each.result() for each in answers] == [True] * len(everybody)
     assert [len(each) for each in server.asked] == [MOST, MOST, 1]
@@ -80,11 +80,11 @@ async def test_nothing_is_confirmed_by_a_look_that_fails_and_the_next_one_is_as_
     confirmations = Confirmations(ZONE, server)
     for error in (BackendUnavailable("away"), KeyError("a defect")):
         server.fails = [error]
-        answer, given_up = confirmations.ask(one), confirmations.ask(one)
+        answer, given_up = confirmations.ask(one, 9), confirmations.ask(one, 9)
         given_up.cancel()
         await server.let()
         assert answer.result() is False
-    again = confirmations.ask(one)
+    again = confirmations.ask(one, 9)
     await server.let()
     assert again.result() is True
 

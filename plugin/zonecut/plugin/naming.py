@@ -131,6 +131,8 @@ class Naming:
         self._apex: Collection[bytes] = ()
         self._looking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._patient: asyncio.Task[None] | None = None
+        """Done when the look that waits is, or has been waited for long enough by who needs no proof."""
         self._not_before = float("-inf")
         """What the look that waits has to prove."""
 
@@ -215,12 +217,15 @@ class Naming:
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._look_after(self._looking))
             self._waiting.add_done_callback(_seen)
-        look = self._waiting
+            self._patient = asyncio.ensure_future(_patiently(self._waiting))
+        look, patient = self._waiting, self._patient
         if not_before is not None:
             self._not_before = max(self._not_before, not_before)
             await asyncio.shield(look)
             return
-        await asyncio.wait([look], timeout=_PATIENCE)
+        # one timer for all that wait for the same look
+        assert patient is not None
+        await asyncio.shield(patient)
         if look.done() or self._listed is None:
             await asyncio.shield(look)
 
@@ -235,6 +240,10 @@ class Naming:
         is_due = time.monotonic() >= self._again_at or self._began < not_before
         if listed is None or (not known and is_due):
             await self._scan()
+
+
+async def _patiently(look: "asyncio.Task[None]") -> None:
+    await asyncio.wait([look], timeout=_PATIENCE)
 
 
 def _seen(look: "asyncio.Task[None]") -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 _IPV4_OCTETS, _IPV6_OCTETS = 4, 16
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_GLOBAL_UNICAST = 0b001
+"""How the first octet of all that is global unicast begins: 2000::/3."""
 
 SPECIAL_PURPOSE: Mapping[IPv4Network | IPv6Network, bool] = {
     ip_network(block): reachable
@@ -79,7 +80,7 @@ def is_global(octets: bytes) -> bool:
     if len(octets) == _IPV4_OCTETS:
         if octets[0] not in _SPECIAL_FIRST_OCTETS:
             return True
-    elif len(octets) != _IPV6_OCTETS or octets[0] >> 5 != _GLOBAL_UNICAST.network_address.packed[0] >> 5:
+    elif len(octets) != _IPV6_OCTETS or octets[0] >> 5 != _GLOBAL_UNICAST:
         return False
     elif octets[:2] not in _SPECIAL_FIRST_OCTET_PAIRS:
         return True

@@ -40,11 +40,11 @@ class Deciding:
         before, confirmed = believed.delegation, None
         if needs_a_look(Change(before, case.request.apply(before))):
             # beside the weighing, which may have a question to the server as well
-            confirmed = self._readings.confirm(believed)
+            confirmed = self._readings.confirm(believed, self._patience())
         weighed = await case.weigh(believed)
         if needs_a_look(weighed.change):
-            confirmed = confirmed or self._readings.confirm(believed)
-            if not await self._readings.still_holds(believed, confirmed, self._patience()):
+            is_so = await (confirmed or self._readings.confirm(believed, self._patience()))
+            if not is_so or not self._readings.believes(believed):
                 return None
             await case.check_standing()  # that took time
         return weighed

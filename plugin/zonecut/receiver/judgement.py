@@ -19,8 +19,10 @@ def check_place(child: bytes, reading: Reading) -> None:
         raise Refusal("child-delegated", f"{names.to_text(child)} is not delegated", ede=EdeCode.PROHIBITED)
 
 
-def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> Delegation:
-    """The delegation that results. Raises Refusal for the first thing that is in its way.
+def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> tuple[Delegation, tuple[str, ...]]:
+    """The delegation that results, and its shortcomings, none of them worse than it was.
+
+    Raises Refusal for the first thing that is in its way.
 
     The order is RFC 2136 section 3: prerequisites, then the update section as a whole; then policy.
     """
@@ -29,8 +31,7 @@ def judge(rules: policy.Rules, request: DelegationChange, reading: Reading) -> D
     check_place(request.child, reading)
     check_prerequisites(request.prerequisites, before)
     after = policy.without_orphans(before, request.apply(before), rules.shared)
-    policy.check(rules, before, after)
-    return after
+    return after, policy.check(rules, before, after)
 
 
 def needs_a_look(change: Change) -> bool:

@@ -25,10 +25,14 @@ _TOLD = 3
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What a request makes of a delegation, and, in words, which addresses stay although it would have them go."""
+    """What a request makes of a delegation, and, in words, which addresses stay although it would have them go.
+
+    `noted`: what the rules have against what comes of it, none of which it makes worse.
+    """
 
     change: Change
     kept: str = ""
+    noted: tuple[str, ...] = ()
 
     def with_kept(self, reason: str) -> str:
         """A reason why it waits, with what stays whatever an operator decides."""
@@ -60,7 +64,8 @@ async def _weigh(
     before = reading.delegation
     asked = _addressed(request) | {each.owner for each in request.prerequisites if each.owner != request.child}
     try:
-        change = Change(before, judge(rules, request, reading))
+        after, noted = judge(rules, request, reading)
+        change = Change(before, after)
         hosts = _dropped(before, change.after) | (asked | set(change.after.in_domain_ns())).difference(before.ns)
     except Refusal as refusal:
         if refusal.rule not in ABOUT_HOSTS and not asked.difference(before.ns):
@@ -72,13 +77,13 @@ async def _weigh(
     else:
         shared = await _shared(backend, request.child, hosts, not_before)
         if not shared:
-            return Weighed(change)
+            return Weighed(change, "", noted)
     # what stands there is part of what the child changes; a host of its own it has as it was read
     addresses = {host: known.addresses for host, known in shared.items()}
     held = Delegation.of(before.child, {*before.records, *(rr for rrs in addresses.values() for rr in rrs)})
-    after = judge(replace(rules, shared=frozenset(shared)), request, replace(reading, delegation=held))
+    after, noted = judge(replace(rules, shared=frozenset(shared)), request, replace(reading, delegation=held))
     _check_nested(reading, after, shared)
-    return Weighed(Change(held, after), _words(request, before, after, shared))
+    return Weighed(Change(held, after), _words(request, before, after, shared), noted)
 
 
 def _check_nested(reading: Reading, after: Delegation, shared: Mapping[bytes, Host]) -> None:

@@ -242,7 +242,7 @@ class ParentZone:
         if outcome.rcode:
             await self._look_again(child)
         else:
-            tell_accepted(self.rules, change_id, change, provenance, settled)
+            tell_accepted(self.zone, change_id, change, weighed.noted, provenance, settled)
             if weighed.kept:
                 by = provenance.actor, provenance.source, provenance.key_tag
                 tell_kept(self._ledger, self.zone, child, change_id, weighed.kept, *by)

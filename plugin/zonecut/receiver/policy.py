@@ -6,7 +6,7 @@ else, or from mending that step by step. But where a good one was, a good one ha
 it never becomes all that there is.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -133,17 +133,19 @@ def check_place(child: bytes, enclosing: bytes | None) -> None:
         raise _unfit("child-below-delegation", child, f"lies below the delegation of {names.to_text(enclosing)}")
 
 
-def check(rules: Rules, before: Delegation, after: Delegation) -> None:
-    """Raise Refusal for the first rule that the change from `before` to `after` breaks, or breaks more than before."""
-    for name, rule in RULES.items():
-        found = tuple(rule(rules, after))
-        if not found:
-            continue
-        stood = {complaint.subject: complaint.by for complaint in rule(rules, before)}
-        for complaint in found:
+def check(rules: Rules, before: Delegation, after: Delegation) -> tuple[str, ...]:
+    """The shortcomings of `after`, none of which is worse than it was in `before`.
+
+    Raises Refusal for the first rule that the change breaks, or breaks more than before.
+    """
+    found = _against(rules, after)
+    for name, complaints in found.items():
+        stood = {complaint.subject: complaint.by for complaint in RULES[name](rules, before)}
+        for complaint in complaints:
             if complaint.by > stood.get(complaint.subject, 0):
                 raise _prohibited(name, complaint.text)
     check_going_insecure(rules, before, after)
+    return _texts(found)
 
 
 def check_going_insecure(rules: Rules, before: Delegation, after: Delegation) -> None:
@@ -176,7 +178,22 @@ def shortcomings(rules: Rules, delegation: Delegation) -> tuple[str, ...]:
 
     None of it is held against a change that does not make it worse.
     """
-    return tuple(f"{name}: {complaint.text}" for name, rule in RULES.items() for complaint in rule(rules, delegation))
+    return _texts(_against(rules, delegation))
+
+
+def _against(rules: Rules, delegation: Delegation) -> dict[str, tuple[Complaint, ...]]:
+    """What is against a delegation, by the names of the rules that have something, in their order."""
+    found: dict[str, tuple[Complaint, ...]] = {}
+    for name, rule in RULES.items():
+        if name == "ns-good" and _SPOILS_NS.isdisjoint(found):
+            continue  # it asks those rules once more, and has nothing to say without them
+        if complaints := tuple(rule(rules, delegation)):
+            found[name] = complaints
+    return found
+
+
+def _texts(found: Mapping[str, Iterable[Complaint]]) -> tuple[str, ...]:
+    return tuple(f"{name}: {complaint.text}" for name, complaints in found.items() for complaint in complaints)
 
 
 def _prohibited(rule: str, reason: str) -> Refusal:
@@ -314,6 +331,9 @@ RULES: dict[str, Rule] = {
     "ns-good": _ns_good,
 }
 """The rules by their stable names, in the order in which they are asked."""
+
+_SPOILS_NS = frozenset(("ns-names", "glue-for-ns", "glue-global"))
+"""The rules by which a name server cannot be used."""
 
 
 def _ns_text(delegation: Delegation) -> str:

@@ -73,18 +73,13 @@ class Readings:
         """
         return self._beliefs.of(child, noticed=noticed) if names.parent(child) == self._zone else None
 
-    def confirm(self, believed: Reading) -> asyncio.Future[bool]:
-        """Have it looked at, from now on and with others in one go, whether the server still holds what is believed."""
-        return self._confirmations.ask(believed)
+    def confirm(self, believed: Reading, patience: float) -> asyncio.Future[bool]:
+        """Whether a look that begins from now on shows within so many seconds what is believed: one for all who ask."""
+        return self._confirmations.ask(believed, patience)
 
-    async def still_holds(self, believed: Reading, confirmed: asyncio.Future[bool], patience: float) -> bool:
-        """Whether that is `confirmed` within so many seconds, and believed still.
-
-        What is believed has been noticed: nothing follows from such a look.
-        """
-        await asyncio.wait([confirmed], timeout=patience)
-        is_so = confirmed.done() and not confirmed.cancelled() and confirmed.result()
-        return is_so and self.believed(believed.delegation.child, noticed=True) == believed
+    def believes(self, noticed: Reading) -> bool:
+        """Whether that is what is believed of a child still, and noticed: then nothing follows from seeing it again."""
+        return self.believed(noticed.delegation.child, noticed=True) == noticed
 
     async def read(self, child: bytes, patience: float) -> Reading:
         """What the server holds for a child now: nothing follows from it for keys that are trusted.

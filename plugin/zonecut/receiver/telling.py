@@ -1,16 +1,15 @@
 """What the log says of a change that was accepted, and how often of what fails again and again."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
 
 from zonecut.plugin import Change
 from zonecut.protocol import names
-from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
-from zonecut.receiver.policy import Rules, shortcomings
 from zonecut.receiver.provenance import Provenance
 from zonecut.store import AuditEntry
 
@@ -23,23 +22,31 @@ def is_told(failures: int) -> bool:
 
 
 def tell_accepted(
-    rules: Rules, change_id: int, change: Change, provenance: Provenance, settled: "asyncio.Future[Outcome]"
+    zone: bytes,
+    change_id: int,
+    change: Change,
+    noted: Sequence[str],
+    provenance: Provenance,
+    settled: "asyncio.Future[Outcome]",
 ) -> None:
-    """A change is in the ledger; where it is not settled yet, its end is told when it comes."""
+    """A change is in the ledger; where it is not settled yet, its end is told when it comes.
+
+    `noted`: what the rules have against a delegation that it made no worse.
+    """
     old, new = set(change.before.records), set(change.after.records)  # counted only: the ledger has them
     _log.info(
         "change.applied" if settled.done() else "change.accepted",
-        zone=names.to_text(rules.zone),
+        zone=names.to_text(zone),
         child=names.to_text(change.child),
         change=change_id,
         key=provenance.key_tag,
         source=provenance.source,
         removed=len(old - new),
         added=len(new - old),
-        **_noted(rules, change.after),
+        **({"noted": noted} if noted else {}),
     )
     if not settled.done():
-        tell_end(rules.zone, change.child, change_id, settled)
+        tell_end(zone, change.child, change_id, settled)
 
 
 def tell_end(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
@@ -54,12 +61,6 @@ def tell_kept(
     event = "change.address-kept"
     _log.warning(event, zone=names.to_text(zone), child=names.to_text(child), change=change_id, reason=kept)
     ledger.tell(AuditEntry(event, actor, source, zone, child, key_tag, None, {"change": change_id, "reason": kept}))
-
-
-def _noted(rules: Rules, delegation: Delegation) -> dict[str, tuple[str, ...]]:
-    """What the rules have against a delegation that a change made no worse; nothing where it is right."""
-    noted = shortcomings(rules, delegation)
-    return {"noted": noted} if noted else {}
 
 
 def _tell_late(zone: bytes, child: bytes, change_id: int, settled: "asyncio.Future[Outcome]") -> None:
