@@ -214,6 +214,16 @@ def test_one_wrong_look_at_a_server_takes_no_ds_away() -> None:
     assert permitted(again) is None
 
 
+def test_ds_that_cannot_be_validated_begin_no_watch_anew() -> None:
+    """Whoever forges others at each look would have the old one stay for ever."""
+    going = None
+    for time, forged in ((NOW, "evil"), (NOW + 60, "ecdsa")):
+        parents = [parent_server("old"), parent_server(forged, verdict=Verdict.BOGUS, address="192.0.2.10")]
+        ruling = rule(look(ROLLED, everywhere(ROLLED), parents), None, HOUR, now(time), going)
+        going = ruling.going
+    assert permitted(ruling) == (ds("new"),)
+
+
 def test_two_looks_that_are_a_day_apart_do_not_count_as_two() -> None:
     later = leaving(ROLLED, None, leaving(ROLLED).going, NOW + 24 * HOUR)
     assert permitted(later) is None

@@ -241,8 +241,9 @@ def _leaving(look: Look, ds: tuple[bytes, ...], before: Watch | None, now: Now) 
     none is added either: a signer withdraws its CDS once it sees the new DS, and the old one would stay. Where the DS
     that are there are of kinds not in use any more, the zone was watched already.
     """
-    leaving = {each for held in look.shown for each in held} - set(ds)
-    if not ds or not leaving or not any(can_validate(held) for held in look.shown if held):
+    held = [server.ds for server in look.parent.servers if server.ds and _is_believed(server.verdict)]
+    leaving = {each for there in held for each in there} - set(ds)
+    if not ds or not leaving or not any(map(can_validate, held)):
         return None, None
     subject = _subject(f"leaving {sha256(b''.join(sorted(leaving))).hexdigest()[:16]}", look)
     tags = ", ".join(str(int.from_bytes(each[:2])) for each in sorted(leaving))
