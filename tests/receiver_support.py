@@ -330,7 +330,7 @@ async def site(
             responder,
             Sweep(ZONE, store, zone.look_at, watching, trust_settings),
             watching,
-            Consumers(ZONE, backend, store, 900.0, clock),
+            Consumers(ZONE, backend, store, 900.0, clock, clock),
             on_demand if trust_settings.on_demand else None,
         )
         requests = Requests(replay, keys, limits, signatures.fudge, DEFAULT, tally, clock)

@@ -87,6 +87,24 @@ def test_what_is_in_the_tables_is_told_from_what_is_in_the_zone(house: House) ->
     assert house.zonecut("change", "show", second, "--json").document["not_in_zone_of"] == ["west"]
 
 
+def test_a_consumer_that_failed_or_is_above_the_history_has_nothing_in_its_zone_for_certain(house: House) -> None:
+    number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
+
+    async def settle(*consumers: ZoneConsumer) -> None:
+        async with house.store() as store:
+            await store.consumers.record(ZONE, consumers)
+            await store.changes.settle_many([Settlement(number, ChangeState.APPLIED, None, 1, None, 17)])
+
+    failed, above = ZoneConsumer(ZONE, "west", 18, 19, failed=True), ZoneConsumer(ZONE, "above", 20, 19)
+    asyncio.run(settle(failed, above, ZoneConsumer(ZONE, "east", 18, 19)))
+    (change,) = listed(house)
+    assert (change["reached"], change["in_zone_of"]) == ("tables", ["east"])
+    assert change["not_in_zone_of"] == ["above", "west"]
+    text = house.zonecut("change", "list").out
+    told = "applied, in the tables at 17 (above at 20, above what is in the tables, west failed at 18)"
+    assert told in text
+
+
 def test_what_waits_is_listed_with_how_long_how_often_and_why(house: House) -> None:
     number = recorded(house, LESS, now_held(), ChangeState.ACCEPTED)
     done = recorded(house, LESS, now_held(), ChangeState.FAILED)

@@ -10,13 +10,15 @@ import structlog
 
 from receiver_support import Clock
 from test_writer import Server
-from zonecut.plugin import Consumer, Progress
+from zonecut.plugin import BackendError, BackendRejected, BackendUnavailable, Consumer, Progress
 from zonecut.protocol import names
 from zonecut.receiver.consumers import Consumers, Watermarks
 from zonecut.store import Store, ZoneConsumer
 
 ZONE = names.from_text("parent.example.")
 PATIENCE = 900.0
+EPOCH = 1_000_000.0
+"""By how much a moment is more in seconds since the epoch."""
 
 
 class Marks:
@@ -24,7 +26,7 @@ class Marks:
 
     def __init__(self, *earlier: ZoneConsumer) -> None:
         self.marks = Watermarks()
-        self.marks.recall(earlier)
+        self.marks.recall(earlier, EPOCH)
         self.time = 10_000.0
 
     def look(self, number: int, last: int, *, after: float = 10.0, **about: Any) -> str:
@@ -99,14 +101,33 @@ def test_a_number_above_the_history_is_said() -> None:
     assert marks.look(9, 9) == ""
 
 
+def test_since_when_one_stands_still_is_known_after_a_start_whatever_it_has_written_since() -> None:
+    since = EPOCH + 10_000.0 - PATIENCE + 100
+    marks = Marks(ZoneConsumer(ZONE, "east", 7, 9, highest=7, standing_since=since))
+    assert marks.look(7, 9, idle=1.0, owing=PATIENCE) == ""
+    assert marks.look(7, 9, after=100.0, idle=1.0, owing=PATIENCE).startswith("consumer east, at 7 of 9, has not")
+    # nor does a clock that was wrong put it off
+    marks = Marks(ZoneConsumer(ZONE, "east", 7, 9, highest=7, standing_since=EPOCH + 1e9))
+    assert marks.look(7, 9) == ""
+    assert marks.look(7, 9, after=PATIENCE).startswith("consumer east, at 7 of 9, has not")
+
+
 class Tables(Server):
     """A server of which others make the zone."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: Progress | None = Progress(9)
+        self.told: Progress | Exception | None = Progress(9)
+        self.numbered: BackendError | None = None
+
+    async def history_number(self) -> int:
+        if self.numbered:
+            raise self.numbered
+        return 9
 
     async def progress(self) -> Progress | None:
+        if isinstance(self.told, Exception):
+            raise self.told
         return self.told
 
 
@@ -118,7 +139,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_they_are_recorded_and_told_once_when_an_alarm_begins_and_ends(store: Store) -> None:
     tables, clock = Tables(), Clock()
-    consumers = Consumers(ZONE, tables, store, PATIENCE, clock)
+    consumers = Consumers(ZONE, tables, store, PATIENCE, clock, clock)
     with structlog.testing.capture_logs() as log:
         await consumers.look()
         assert (consumers.now, await store.consumers.all()) == ((), {})
@@ -145,3 +166,72 @@ async def test_they_are_recorded_and_told_once_when_an_alarm_begins_and_ends(sto
     ]
     assert log[0]["log_level"] == "warning"
     assert log[0]["reason"] == "consumer west, at 8 of 9, says that it failed: no room"
+
+
+async def test_an_alarm_outlives_a_restart_until_what_it_is_about_is_over(store: Store) -> None:
+    tables, time = Tables(), Clock()
+    uptime = Clock()
+
+    async def started() -> Consumers:
+        """A new process, on a machine that may have been started anew as well."""
+        uptime.now = 5.0
+        consumers = Consumers(ZONE, tables, store, PATIENCE, uptime, time)
+        await consumers.recall()
+        return consumers
+
+    async def looked(consumers: Consumers, *progress: Progress) -> dict[str, str]:
+        for tables.told in progress:
+            uptime.now, time.now = uptime.now + 10, time.now + 10
+            await consumers.look()
+        return {each.name: each.alarm for each in consumers.now}
+
+    back = Progress(9, (Consumer("back", 3), Consumer("slow", 8, idle=0.0)))
+    told = await looked(await started(), Progress(9, (Consumer("back", 7), Consumer("slow", 8))), back)
+    assert "was at 7 before" in told["back"]
+    assert told["slow"] == ""
+    # it goes on writing that it stands where it stands
+    time.now += PATIENCE
+    consumers = await started()
+    told = await looked(consumers, back)
+    assert "was at 7 before" in told["back"]
+    assert "at 8 of 9, has not taken up" in told["slow"]
+    # a step ends neither, and where the tables were then ends both: as without the restart
+    told = await looked(await started(), Progress(12, (Consumer("back", 6), Consumer("slow", 8, idle=0.0))))
+    assert "was at 7 before" in told["back"]
+    assert "has not taken up" in told["slow"]
+    told = await looked(await started(), Progress(12, (Consumer("back", 7), Consumer("slow", 9, idle=0.0))))
+    assert told == {"back": "", "slow": ""}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (BackendRejected("a row makes no sense"), "a row makes no sense"),
+        (ValueError("x"), "internal error (ValueError)"),
+    ],
+)
+async def test_consumers_who_cannot_be_seen_are_an_alarm_unless_the_server_is_away(
+    store: Store, trouble: Exception, told: str
+) -> None:
+    tables, clock = Tables(), Clock()
+    consumers = Consumers(ZONE, tables, store, PATIENCE, clock, clock)
+    tables.told = Progress(9, (Consumer("east", 9),))
+    await consumers.look()
+    tables.told = trouble
+    with structlog.testing.capture_logs() as log:
+        for _ in range(3):
+            await consumers.look()
+        (alarm,) = consumers.alarms
+        assert alarm.startswith(f"the consumers of this zone are not seen: {told}")
+        assert [each.name for each in consumers.now] == ["east"]
+        tables.told = Progress(9)
+        await consumers.look()
+        assert consumers.alarms == ()
+    assert [each["event"] for each in log if each["event"] != "zone.consumers.defect"] == [
+        "zone.consumers.unseen",
+        "zone.consumers.unseen.over",
+    ]
+    assert len(log) <= 3
+    tables.told = tables.numbered = BackendUnavailable("connection refused")
+    await consumers.look()
+    assert consumers.alarms == ()

@@ -165,6 +165,16 @@ async def test_a_server_that_says_no_is_there(bench: Bench, error: BackendError)
     assert (await bench.goes("write", error)).state is ServerState.READY
 
 
+@pytest.mark.parametrize("error", [BackendConflict("other"), BackendRejected("no"), BackendLater("not yet")])
+async def test_a_server_that_cannot_be_opened_is_not_ready_whatever_it_says(bench: Bench, error: BackendError) -> None:
+    for _ in range(2):
+        state = await bench.goes("open", error)
+        passes = isinstance(error, BackendLater)
+        assert state.state is (ServerState.AWAY if passes else ServerState.MISCONFIGURED)
+        assert state.reason == error.reason
+    assert (await bench.goes("open")).state is ServerState.READY
+
+
 async def test_every_transaction_is_told_with_its_size_and_its_end(bench: Bench) -> None:
     await bench.goes("open")
     for error in (None, BackendConflict("x"), BackendRejected("x"), BackendLater("x"), AWAY, REFUSED):

@@ -1,4 +1,7 @@
-"""The Backend for tables: two threads, so that those who read never wait for a lock that somebody else holds."""
+"""The Backend for tables: threads of their own for those who read, who write, and who only want to be informed.
+
+So nobody who reads waits for a lock that somebody holds on a row, and nobody at all for one on the consumers' table.
+"""
 
 import asyncio
 import logging
@@ -36,6 +39,7 @@ T = TypeVar("T")
 class _Threads(NamedTuple):
     reading: DatabaseThread
     writing: DatabaseThread
+    informing: DatabaseThread
 
 
 class DatabaseBackend(Backend):
@@ -45,13 +49,14 @@ class DatabaseBackend(Backend):
         self._options = options
         self._tables = ZoneTables(context.zone, context.ttls)
         self._threads: _Threads | None = None
-        self._remarks: tuple[str, ...] = ()
-        self._knows_consumers = False
+        self._lacking: tuple[str, ...] = ()
+        self._unseen: tuple[str, ...] = ()
+        self._has_consumers = False
 
     async def open(self) -> None:
         await self.close()
         database, timeout = database_of(self._options), self._options.timeout
-        threads = _Threads(*(DatabaseThread(database, timeout, write=write) for write in (False, True)))
+        threads = _Threads(*(DatabaseThread(database, timeout, write=write) for write in (False, True, False)))
         self._threads = threads
 
         try:
@@ -60,46 +65,60 @@ class DatabaseBackend(Backend):
                 await threads.writing.run(schema.make)
             await threads.reading.run(self._check)
             await threads.reading.run(self._tables.check_made)
-            if await threads.reading.run(schema.lacks_index):
-                await self._make_index(threads)
+            await self._make_what_is_new(threads)
             await self._look_for_consumers(threads)
         except BaseException:
             await self.close()
             raise
 
-    async def _make_index(self, threads: _Threads) -> None:
-        try:
-            await threads.writing.run(schema.make_index)
-        except BackendError as error:
-            # it works without, and slowly; the tables may be another role's
-            _LOG.warning(
-                "an index is missing (%s): have the tables' owner do this: %s", error.reason, schema.MAKING_INDEX
-            )
+    async def _make_what_is_new(self, threads: _Threads) -> None:
+        """What tables of an earlier zonecut lack: it works without, and worse."""
+        self._lacking = ()
+        for addition in await threads.reading.run(schema.lacking):
+            try:
+                await threads.writing.run(addition.make)
+            except BackendError as error:
+                # the tables may be another role's
+                cure = " ".join(addition.making.split())
+                missing = f"{addition.what} is missing ({error.reason}): have the tables' owner do this: {cure}"
+                self._lacking = (*self._lacking, missing)
+                _LOG.warning("%s", missing)
 
     async def _look_for_consumers(self, threads: _Threads) -> None:
-        """Tables of an earlier zonecut have no table of them, or none that we may read: it works without."""
-        self._remarks, self._knows_consumers = (), False
-        if not await threads.reading.run(consumers.exist):
-            try:
-                await threads.writing.run(consumers.make)
-            except BackendError as error:
-                # another one may have been faster; and somebody's long transaction keeps no zone from opening
-                if not await threads.reading.run(consumers.exist):
-                    making = await threads.reading.run(lambda connection: consumers.making(connection.dialect.name))
-                    return self._remark(error, f"have the tables' owner do this: {' '.join(making.split())}")
+        """Tables of an earlier zonecut have no table of them, or none that we may read: it works without.
+
+        So it does whatever is wrong with that table or in it.
+        """
+        self._unseen, self._has_consumers = (), True
         try:
-            await threads.reading.run(self._tables.progress)
+            if not await threads.informing.run(consumers.exist):
+                await self._make_consumers(threads)
+            if self._has_consumers:
+                await threads.informing.run(self._tables.progress)
         except BackendMisconfigured as error:
-            return self._remark(error, f"GRANT {consumers.GRANTS} to zonecut's role")
-        self._knows_consumers = True
-        return None
+            self._has_consumers = False
+            self._remark(error, f"GRANT {consumers.GRANTS} to zonecut's role")
+        except BackendError as error:
+            # it is looked at again; a lock that somebody holds on it ends
+            ends = type(error) is BackendUnavailable
+            self._remark(error, f"it is tried again; {consumers.TABLE} may be locked" if ends else consumers.CURE)
+
+    async def _make_consumers(self, threads: _Threads) -> None:
+        try:
+            await threads.writing.run(consumers.make)
+        except BackendError as error:
+            # another one may have been faster; and somebody's long transaction keeps no zone from opening
+            if not await threads.informing.run(consumers.exist):
+                making = await threads.informing.run(lambda connection: consumers.making(connection.dialect.name))
+                self._has_consumers = False
+                self._remark(error, f"have the tables' owner do this: {' '.join(making.split())}")
 
     def _remark(self, error: BackendError, cure: str) -> None:
-        self._remarks = (f"nobody is told how far the zone follows the tables ({error.reason}): {cure}",)
-        _LOG.warning("%s", self._remarks[0])
+        self._unseen = (f"nobody is told how far the zone follows the tables ({error.reason}): {cure}",)
+        _LOG.warning("%s", self._unseen[0])
 
     def remarks(self) -> Sequence[str]:
-        return self._remarks
+        return (*self._lacking, *self._unseen)
 
     def _check(self, connection: Connection) -> None:
         schema.check(connection)
@@ -147,8 +166,20 @@ class DatabaseBackend(Backend):
     async def serial(self) -> int:
         return await self._reading(self._tables.serial)
 
+    async def history_number(self) -> int:
+        return await self._reading(self._tables.number)
+
     async def progress(self) -> Progress:
-        return await self._reading(self._tables.progress if self._knows_consumers else self._tables.number)
+        if not self._has_consumers:
+            return Progress(await self.history_number())
+        try:
+            found = await self._open().informing.run(self._tables.progress)
+        except BackendError as error:
+            if type(error) is BackendUnavailable:
+                raise
+            raise consumers.unreadable(error) from error
+        self._unseen = ()
+        return found
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         return await self._reading(partial(self._tables.rrsets, places=names))

@@ -1,8 +1,10 @@
 """The version of the tables: made where there are none, refused where a newer zonecut made them."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.resources import files
 
 from sqlalchemy import Connection, inspect, select, text
@@ -14,8 +16,12 @@ from zonecut_database.tables import RECORDS, SCHEMA, ZONES
 
 VERSION = 1
 _SERVERS = "zonecut_records_servers"
-MAKING_INDEX = f"CREATE INDEX IF NOT EXISTS {_SERVERS} ON zonecut_records (zone, rdata) WHERE type = 'NS'"
-"""What makes the index without which each look for those who name a host takes the longer the larger the zone is."""
+_MAKING_INDEX = f"CREATE INDEX IF NOT EXISTS {_SERVERS} ON zonecut_records (zone, rdata) WHERE type = 'NS'"
+_NOTING_TRUNCATE = re.compile(r"^CREATE OR REPLACE FUNCTION zonecut_note_truncate.*", re.DOTALL | re.MULTILINE)
+_NOTES_TRUNCATE = (
+    "SELECT EXISTS (SELECT FROM pg_trigger"
+    " WHERE tgrelid = CAST('zonecut_records' AS regclass) AND tgname = 'zonecut_truncate')"
+)
 _MAKING = 0x7A6F6E65637574
 """PostgreSQL's advisory lock under which the tables are made."""
 _MAKING_ON_MARIADB = "concat('zonecut.', sha1(database()))"
@@ -89,16 +95,32 @@ def _alone(connection: Connection) -> Iterator[None]:
             connection.execute(text(f"SELECT release_lock({_MAKING_ON_MARIADB})"))
 
 
-def lacks_index(connection: Connection) -> bool:
-    """True for tables that were made before there was an index of the hosts that NS records name."""
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What is new in the tables, and which an earlier zonecut did not make."""
+
+    what: str
+    making: str
+    """The statements for it."""
+
+    def make(self, connection: Connection) -> None:
+        """Make it, in a writing transaction that is not over yet."""
+        connection.exec_driver_sql(self.making, execution_options={"no_parameters": True})
+
+
+def lacking(connection: Connection) -> list[Addition]:
+    """What these tables lack. On MariaDB nothing: zonecut has known it since there was all of it."""
     if connection.dialect.name == "mariadb":
-        return False  # zonecut has known it since there was one
-    return _SERVERS not in {index["name"] for index in inspect(connection).get_indexes(RECORDS.name)}
-
-
-def make_index(connection: Connection) -> None:
-    """Make that index, in a writing transaction that is not over yet."""
-    connection.exec_driver_sql(MAKING_INDEX)
+        return []
+    found = []
+    if _SERVERS not in {index["name"] for index in inspect(connection).get_indexes(RECORDS.name)}:
+        # without it, each look for those who name a host takes the longer the larger the zone is
+        found.append(Addition("an index", _MAKING_INDEX))
+    if connection.dialect.name == "postgresql" and not connection.execute(text(_NOTES_TRUNCATE)).scalar():
+        noting = _NOTING_TRUNCATE.search(script("postgresql"))
+        assert noting is not None
+        found.append(Addition("a trigger that notes TRUNCATE", noting[0].strip()))
+    return found
 
 
 def check(connection: Connection) -> None:

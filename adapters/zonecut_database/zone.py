@@ -1,5 +1,6 @@
 """One parent zone's rows: operations on a connection. They block, and let the database's errors through."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -31,12 +32,14 @@ from zonecut.plugin import (
 from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE, MNEMONICS, made_elsewhere
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Ttls
+from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.rrset import RRset
 from zonecut_database import consumers
 from zonecut_database.held import Edit, Held, Row, Senseless, Stored, edit, owners
 from zonecut_database.tables import IS_DEEP, RECORDS, ZONES, by_index
 from zonecut_database.text import owner_of, record_of
 
+_LOG = logging.getLogger("zonecut.database")
 _CHUNK = 500
 """Names, ids or rows in one statement."""
 _PAGE = 2000
@@ -50,6 +53,8 @@ _IMPATIENCE = 100
 """Milliseconds to wait for a row, once the zone's lock is ours: shorter than PostgreSQL takes to look for deadlocks."""
 _IS_NS = RECORDS.c.type == literal_column("'NS'")
 """Written out, so that the index of such rows is used."""
+_SENSELESS = 100
+"""Rows that make no sense: so many are looked past for one host, and told of in the log."""
 _ADDING = "INSERT INTO zonecut_zones (zone) VALUES ('{}')"
 
 _T = TypeVar("_T")
@@ -63,6 +68,7 @@ class ZoneTables:
         self._text = names.to_text(zone)
         self._ttls = ttls
         self._in_zone = RECORDS.c.zone == self._text
+        self._skipped: set[str] = set()
 
     def check(self, connection: Connection) -> None:
         """Raises BackendMisconfigured unless the database has the zone: what is missing says nothing without it."""
@@ -73,14 +79,14 @@ class ZoneTables:
 
         Raises BackendMisconfigured where there is no such zone.
         """
-        return self.number(connection).number % 2**32
+        return self.number(connection) % 2**32
 
-    def number(self, connection: Connection) -> Progress:
-        """The number of the last change of a row, and nobody who follows. Raises BackendMisconfigured."""
+    def number(self, connection: Connection) -> int:
+        """The number of the last change of a row. Raises BackendMisconfigured where there is no such zone."""
         row = connection.execute(select(ZONES.c.serial).where(ZONES.c.zone == self._text)).first()
         if row is None:
             self._refuse()
-        return Progress(int(row.serial))
+        return int(row.serial)
 
     def progress(self, connection: Connection) -> Progress:
         """The same, and how far those are who follow. Raises BackendMisconfigured."""
@@ -163,11 +169,7 @@ class ZoneTables:
         """Who names these hosts, and their addresses."""
         naming: dict[bytes, list[bytes]] = {host: [] for host in hosts}
         for host in hosts:
-            named = (
-                select(RECORDS.c.owner).distinct().where(self._in_zone, _IS_NS, RECORDS.c.rdata == names.to_text(host))
-            )
-            for owner in connection.execute(by_index(named.limit(MAX_NAMED_BY), "servers")).scalars():
-                naming[host].append(names.from_text(owner))
+            naming[host].extend(self._naming(connection, names.to_text(host)))
         addresses: dict[bytes, list[RR]] = {host: [] for host in hosts}
         for row in self._rows(connection, RECORDS.c.owner, hosts):
             if row.type in ("A", "AAAA"):
@@ -175,6 +177,40 @@ class ZoneTables:
                     record = record_of(row.owner, row.type, row.rdata)
                     addresses[record.owner].append(record)
         return {host: Host(tuple(sorted(naming[host])), tuple(sorted(addresses[host]))) for host in hosts}
+
+    def _naming(self, connection: Connection, host: str) -> list[bytes]:
+        """Those whose NS name a host, some of them. An owner that makes no sense is none, and is told in the log.
+
+        Raises BackendMisconfigured for so many of those that the others are not found among them.
+        """
+        named = select(RECORDS.c.owner).distinct().where(self._in_zone, _IS_NS, RECORDS.c.rdata == host)
+        senseless: list[str] = []
+        while len(senseless) <= _SENSELESS:
+            rest = named.where(RECORDS.c.owner.not_in(senseless)).limit(MAX_NAMED_BY)
+            owners = connection.execute(by_index(rest, "servers")).scalars().all()
+            found = []
+            for owner in owners:
+                try:
+                    found.append(owner_of(owner))
+                except ValueError as error:
+                    senseless.append(owner)
+                    self._skip(f"{owner} NS {host}", error)
+            if len(found) == len(owners) or len(owners) < MAX_NAMED_BY:
+                return found
+        raise BackendMisconfigured(
+            f"{self._text} in the database: more than {_SENSELESS} rows that name {host} make no sense, such as that of"
+            f" {quoted(senseless[0])}: delete them"
+        )
+
+    def _skip(self, row: str, error: ValueError) -> None:
+        if row not in self._skipped and len(self._skipped) < _SENSELESS:
+            self._skipped.add(row)
+            _LOG.warning(
+                "%s in the database: the row %s makes no sense, and counts for nothing (%s): mend or delete it",
+                self._text,
+                quoted(row),
+                error,
+            )
 
     def commit(self, connection: Connection, changes: Sequence[Change]) -> None:
         """Write all of these changes, in a transaction that is not over yet."""

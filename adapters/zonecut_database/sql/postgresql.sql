@@ -138,3 +138,23 @@ CREATE TRIGGER zonecut_delete AFTER DELETE ON zonecut_records
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION zonecut_note_rows();
 CREATE TRIGGER zonecut_update AFTER UPDATE ON zonecut_records
     REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION zonecut_note_update();
+
+-- TRUNCATE has no rows for a trigger: those that there are go, all of them.
+CREATE OR REPLACE FUNCTION zonecut_note_truncate() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    WITH counted AS (SELECT zone, count(*) AS rows FROM zonecut_records GROUP BY zone),
+    moved AS (
+        UPDATE zonecut_zones SET serial = serial + rows FROM counted WHERE zonecut_zones.zone = counted.zone
+        RETURNING counted.zone, serial - rows AS last
+    )
+    INSERT INTO zonecut_history (zone, serial, at, author, action, child, owner, type, ttl, rdata)
+        SELECT zone, last + row_number() OVER (PARTITION BY zone ORDER BY id), statement_timestamp(), session_user,
+            'removed', child, owner, type, ttl, rdata
+        FROM zonecut_records JOIN moved USING (zone);
+    PERFORM pg_notify('zonecut', zone) FROM (SELECT DISTINCT zone FROM zonecut_records) AS touched;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER zonecut_truncate BEFORE TRUNCATE ON zonecut_records
+    FOR EACH STATEMENT EXECUTE FUNCTION zonecut_note_truncate();

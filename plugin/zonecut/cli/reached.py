@@ -25,7 +25,7 @@ class Reached:
         number = self.change.history_number
         if self.change.state is not ChangeState.APPLIED or number is None or not self.consumers:
             return None
-        return all(each.number >= number for each in self.consumers)
+        return all(each.has(number) for each in self.consumers)
 
     def to_json(self) -> dict[str, Any]:
         """`reached`, and those in whose zone it is, and those in whose it is not."""
@@ -34,8 +34,8 @@ class Reached:
             return {"reached": None, "in_zone_of": [], "not_in_zone_of": []}
         return {
             "reached": "zone" if in_zone else "tables",
-            "in_zone_of": [each.name for each in self.consumers if each.number >= number],
-            "not_in_zone_of": [each.name for each in self.consumers if each.number < number],
+            "in_zone_of": [each.name for each in self.consumers if each.has(number)],
+            "not_in_zone_of": [each.name for each in self.consumers if not each.has(number)],
         }
 
     def to_text(self) -> str:
@@ -44,9 +44,15 @@ class Reached:
         if number is None or in_zone is None:
             return state
         there, behind = (
-            ", ".join(f"{each.name} at {each.number}" for each in self.consumers if (each.number >= number) is wanted)
-            for wanted in (True, False)
+            ", ".join(_at(each) for each in self.consumers if each.has(number) is wanted) for wanted in (True, False)
         )
         if in_zone:
             return f"{state}, in the zone ({there})"
         return f"{state}, in the tables at {number} ({behind})" + (f"; in the zone of {there}" if there else "")
+
+
+def _at(consumer: "ZoneConsumer") -> str:
+    if consumer.failed:
+        return f"{consumer.name} failed at {consumer.number}"
+    above = ", above what is in the tables" if consumer.number > consumer.history_number else ""
+    return f"{consumer.name} at {consumer.number}{above}"

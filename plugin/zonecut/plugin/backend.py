@@ -182,7 +182,8 @@ class Withdrawal(StrEnum):
 class Backend(ABC):
     """One parent zone on one server.
 
-    All methods are called by one task at a time, except `read`, `unchanged`, `hosts` and `progress`, which may overlap.
+    All methods are called by one task at a time, except `read`, `unchanged`, `hosts`, `history_number` and `progress`,
+    which may overlap.
 
     Delegations are lower-case wire-form values; an adapter never judges them. It raises subclasses of BackendError
     and nothing else, and never waits for ever: each operation has a time limit of the adapter's own.
@@ -314,11 +315,19 @@ class Backend(ABC):
         """
         return None
 
+    async def history_number(self) -> int | None:
+        """The number of the last change that is written: `progress` without those who make the zone.
+
+        At least that of each change that `verify` has found before. None where `progress` is None. Nothing that they
+        wrote, and no lock of theirs, keeps anybody from knowing it. Raises BackendUnavailable.
+        """
+        return None
+
     async def progress(self) -> Progress | None:
         """How far those have come who make the zone of what is written here, at most MAX_CONSUMERS of them.
 
-        None, as here, where what is written is in the zone. The number is at least that of each change that `verify`
-        has found before. Raises BackendUnavailable.
+        None, as here, where what is written is in the zone. Those beyond them are one more, who is as far as the last
+        of them. Nothing else waits for it. Raises BackendError, which says what is in the way of knowing that.
         """
         return None
 

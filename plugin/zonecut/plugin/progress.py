@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MAX_CONSUMERS = 32
-"""So many of those are told of who make the zone of what is written, the first by their names."""
+"""So many of those are told of one by one who make the zone of what is written, the first by their names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ says how far he has come, and whoever says nothing is not missed.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -39,10 +39,18 @@ class Watermarks:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
-    def recall(self, earlier: Iterable[ZoneConsumer]) -> None:
-        """What a process before us saw."""
+    def recall(self, earlier: Iterable[ZoneConsumer], epoch: float) -> None:
+        """What a process before us saw. `epoch`: by how much a moment is more in seconds since the epoch."""
         for each in earlier:
-            self._seen[each.name] = _Seen(each.number, each.number)
+            standing = None if each.standing_since is None else each.standing_since - epoch
+            highest = each.number if each.highest is None else each.highest
+            self._seen[each.name] = _Seen(each.number, highest, standing, each.owed)
+
+    def noted(self, consumer: ZoneConsumer, epoch: float) -> ZoneConsumer:
+        """The same with what the next process has to know of him."""
+        seen = self._seen[consumer.name]
+        standing = None if seen.standing_since is None else seen.standing_since + epoch
+        return replace(consumer, highest=seen.highest, owed=seen.owed, standing_since=standing)
 
     def alarms(self, progress: Progress, now: float, patience: float) -> dict[str, str]:
         """What is wrong with each consumer, empty where nothing is; `now` and `patience` in seconds."""
@@ -54,6 +62,9 @@ class Watermarks:
             if seen is None:
                 seen = _Seen(consumer.number, consumer.number)
             self._seen[consumer.name] = seen
+            if seen.standing_since is not None:
+                # a clock that was wrong puts no beginning into the future
+                seen.standing_since = min(seen.standing_since, now)
             self._note(seen, consumer, progress.number, now, is_known=is_known)
             found[consumer.name] = _alarm(seen, consumer, progress.number, now, patience)
         return found
@@ -103,24 +114,34 @@ class Consumers:
         store: Store,
         patience: float,
         monotonic: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
-        """`patience`: for how many seconds one may stand still while there is something to be taken up."""
+        """`patience`: for how many seconds one may stand still while there is something to be taken up.
+
+        `clock` is in seconds since the epoch.
+        """
         self._zone = zone
         self._backend = backend
         self._store = store
         self.patience = patience
         self._monotonic = monotonic
+        # once: a beginning that is recorded does not move with the clock
+        self._epoch = clock() - monotonic()
         self._marks = Watermarks()
         self._troubles: dict[str, Trouble] = {}
         self._recorded: tuple[ZoneConsumer, ...] | None = None
         self._unrecorded = Trouble("zone.consumers.unrecorded", zone=names.to_text(zone))
+        self._unseen = Trouble("zone.consumers.unseen", zone=names.to_text(zone))
+        self._blind = ""
+        """Why they cannot be looked at, although the server is there."""
         self.now: tuple[ZoneConsumer, ...] = ()
         """All of them, as they were at the last look."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """What is wrong with them, in sentences."""
-        return tuple(each.alarm for each in self.now if each.alarm)
+        blind = (self._blind,) if self._blind else ()
+        return (*blind, *(each.alarm for each in self.now if each.alarm))
 
     async def run(self) -> None:
         """Look at them until cancelled."""
@@ -128,22 +149,35 @@ class Consumers:
         while True:
             try:
                 if not recalled:
-                    self._marks.recall((await self._store.consumers.all()).get(self._zone, ()))
+                    await self.recall()
                     recalled = True
                 await self.look()
                 self._unrecorded.over()
-            except BackendError:
-                pass  # whatever else asks the server tells
             except StoreUnavailable as error:
                 self._unrecorded.again(error.reason)
-            except Exception:
-                # a defect of an adapter: nobody stops writing since nobody looks
-                _log.exception("zone.consumers.defect", zone=names.to_text(self._zone))
             await asyncio.sleep(PERIOD)
 
+    async def recall(self) -> None:
+        """Take over what a process before us saw. Raises StoreUnavailable."""
+        self._marks.recall((await self._store.consumers.all()).get(self._zone, ()), self._epoch)
+
     async def look(self) -> None:
-        """Look at them once. Raises BackendError, StoreUnavailable."""
-        progress = await self._backend.progress() or Progress(0)
+        """Look at them once. What keeps them from being seen is an alarm. Raises StoreUnavailable."""
+        try:
+            progress = await self._backend.progress() or Progress(0)
+        except BackendError as error:
+            # where the server is away altogether, whatever else asks it tells
+            if await self._is_there():
+                self._be_blind(error.reason)
+            return
+        except Exception as error:
+            # a defect of an adapter: nobody stops writing since nobody looks
+            if not self._blind:
+                _log.exception("zone.consumers.defect", zone=names.to_text(self._zone))
+            self._be_blind(f"internal error ({type(error).__name__}), see the log")
+            return
+        self._blind = ""
+        self._unseen.over()
         alarms = self._marks.alarms(progress, self._monotonic(), self.patience)
         self.now = tuple(
             ZoneConsumer(
@@ -151,10 +185,23 @@ class Consumers:
             )
             for each in progress.consumers
         )
+        self.now = tuple(self._marks.noted(each, self._epoch) for each in self.now)
         self._tell()
         if self.now != self._recorded:
             await self._store.consumers.record(self._zone, self.now)
             self._recorded = self.now
+
+    async def _is_there(self) -> bool:
+        try:
+            await self._backend.history_number()
+        except BackendError:
+            return False
+        return True
+
+    def _be_blind(self, reason: str) -> None:
+        """They are as they were at the last look, for all that we know."""
+        self._blind = f"the consumers of this zone are not seen: {reason}"
+        self._unseen.again(reason)
 
     def _tell(self) -> None:
         """In the log: when it begins, and when it is over; also of one who is gone."""

@@ -1,11 +1,11 @@
 """How a change ends: as applied or failed, recorded in the ledger, told in the log and to whoever waits for it."""
 
-from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
 from zonecut.plugin import Backend, BackendError, BackendUnavailable, Change, Withdrawal
+from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
@@ -97,10 +97,16 @@ class Endings:
 
     async def number(self, *held: Pending) -> None:
         """Note by which number of its history the server holds these; others may make the zone of it."""
-        with suppress(BackendError):  # whatever asks next tells
-            progress = await self._backend.progress()
-            for pending in held:
-                pending.history_number = None if progress is None else progress.number
+        try:
+            number = await self._backend.history_number()
+        except BackendError:
+            return  # whatever asks next tells
+        except Exception:
+            # it only informs: no defect of an adapter there keeps a change from ending
+            _log.exception("change.number.defect", zone=names.to_text(self._zone))
+            return
+        for pending in held:
+            pending.history_number = number
 
     async def leave_nothing(self, pending: Pending) -> None:
         """Have the server forget what it may have yet to decide of a change that it holds. Raises BackendError.

@@ -132,5 +132,5 @@ def make_zone(parts: ZoneParts, backend: Backend) -> ServedZone:
             codepoints,
             clock=parts.clock,
         )
-    consumers = Consumers(apex, backend, parts.store, section.consumers_within, parts.monotonic)
+    consumers = Consumers(apex, backend, parts.store, section.consumers_within, parts.monotonic, parts.clock)
     return ServedZone(delegations.zone, trust, bootstrapper, responder, sweep, watching, consumers, on_demand)

@@ -44,12 +44,12 @@ class Health:
         return self.state.state is ServerState.READY
 
     @contextmanager
-    def watched(self, *, writing: bool = False) -> Iterator[None]:
-        """Take notice of what becomes of one operation."""
+    def watched(self, *, writing: bool = False, opening: bool = False) -> Iterator[None]:
+        """Take notice of what becomes of one operation. One that opens it has succeeded, or the server is not ready."""
         try:
             yield
         except BackendError as error:
-            if isinstance(error, BackendUnavailable) and not isinstance(error, BackendLater):
+            if opening or (isinstance(error, BackendUnavailable) and not isinstance(error, BackendLater)):
                 self._failed(error, writing=writing)
             else:
                 # a conflict, a rejection: it is there
@@ -69,10 +69,11 @@ class Health:
             self._ready_since = self._clock()
             self._changed.set()
 
-    def _failed(self, error: BackendUnavailable, *, writing: bool) -> None:
+    def _failed(self, error: BackendError, *, writing: bool) -> None:
         self._heard.set()
         before = self.state
-        state = ServerState.MISCONFIGURED if isinstance(error, BackendMisconfigured) else ServerState.AWAY
+        passes = isinstance(error, BackendUnavailable) and not isinstance(error, BackendMisconfigured)
+        state = ServerState.AWAY if passes else ServerState.MISCONFIGURED
         known = self._writing if writing else self._reading
         since = known.since if known and known.state is not ServerState.OPENING else self._clock()
         trouble = ZoneState(self._zone, state, since, error.reason)

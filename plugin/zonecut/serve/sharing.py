@@ -39,7 +39,7 @@ _ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
 
 
 class SharedBackend(Backend):
-    """What the interface promises an adapter: only `read`, `unchanged`, `hosts` and `progress` overlap."""
+    """What the interface promises an adapter: of what it does, only some kinds of reading overlap."""
 
     def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:
         self._backend = backend
@@ -51,7 +51,7 @@ class SharedBackend(Backend):
         """Set while the backend is open."""
 
     async def open(self) -> None:
-        with self.health.watched():
+        with self.health.watched(opening=True):
             async with self._turn:
                 await self._backend.open()
         self.opened.set()
@@ -123,6 +123,10 @@ class SharedBackend(Backend):
         async with self._turn:
             with self.health.watched():
                 return await self._backend.serial()
+
+    async def history_number(self) -> int | None:
+        """Not watched, like `progress`."""
+        return await self._backend.history_number()
 
     async def progress(self) -> Progress | None:
         """Not watched: most servers are not asked for anything, and are as they are."""

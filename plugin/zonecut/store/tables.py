@@ -238,6 +238,9 @@ zone_consumers = Table(
     Column("alarm", Text, nullable=False),
     Column("history_number", BigInteger, nullable=False),
     Column("seen_at", Double, nullable=False),
+    Column("highest", BigInteger),
+    Column("owed", BigInteger),
+    Column("standing_since", Double),
 )
 
 zone_serials = Table(

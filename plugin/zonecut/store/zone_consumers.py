@@ -18,6 +18,9 @@ class ZoneConsumer:
 
     `history_number` is the last one that is written. `alarm` says what is wrong with him; empty where nothing is.
     `seen_at` is when the daemon last saw it, in seconds since the epoch.
+
+    What the daemon's next process has to know: up to where he once was (`highest`), up to where he has to come before
+    his alarm for standing still is over (`owed`), and since when he stands still, in seconds since the epoch.
     """
 
     zone: bytes
@@ -28,6 +31,16 @@ class ZoneConsumer:
     reason: str = ""
     alarm: str = ""
     seen_at: float = 0.0
+    highest: int | None = None
+    owed: int | None = None
+    standing_since: float | None = None
+
+    def has(self, number: int) -> bool:
+        """Whether all up to this number is in his zone, for all that he can know of it.
+
+        One that failed serves who knows what, and one that is above the history has made his zone of another one.
+        """
+        return not self.failed and number <= self.number <= self.history_number
 
     @property
     def behind(self) -> int:
@@ -82,6 +95,9 @@ def _row(each: ZoneConsumer) -> dict[str, Any]:
         "reason": each.reason,
         "alarm": each.alarm,
         "seen_at": each.seen_at,
+        "highest": each.highest,
+        "owed": each.owed,
+        "standing_since": each.standing_since,
     }
 
 
@@ -98,6 +114,9 @@ def _all(connection: Connection) -> dict[bytes, list[ZoneConsumer]]:
                 row.reason,
                 row.alarm,
                 row.seen_at,
+                row.highest,
+                row.owed,
+                row.standing_since,
             )
         )
     return found

@@ -67,7 +67,7 @@ class WritingContract(ContractTests):
             assert (before is None) == (written is None) == (not server.consume("maker", 0))
             if before is None or written is None:
                 return
-            assert before.number < written.number
+            assert before.number < written.number == await backend.history_number()
             assert (before.consumers, written.consumers) == ((), ())
             for number, failure in ((before.number, ""), (written.number, ""), (before.number, "no room")):
                 server.consume("maker", number, failure)
