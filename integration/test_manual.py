@@ -1,5 +1,7 @@
 """Zonecut in front of a zone that people change: what is to be done is told, and counts when the zone shows it."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 from lab.named import Named
 from lab.nsupdate import nsupdate
 from lab.process import until
+from lab.standing import StandingServer
 from lab.zonecut import CommandFailed
 from lab.zones import PARENT, ParentZone
 from signer import Signer, ds
@@ -27,9 +30,11 @@ class ByHand(Named):
     """A named whose zone zonecut only reads."""
 
     look = 300
+    reached_at: str | None = None
 
     def backend(self) -> dict[str, Any]:
-        return {"adapter": "manual", "server": self.server, "tsig": str(self.tsig_file), "look": self.look}
+        server = self.reached_at or self.server
+        return {"adapter": "manual", "server": server, "tsig": str(self.tsig_file), "look": self.look}
 
 
 SIGNERS = [Signer.generate(f"child{number}") for number in range(3)]
@@ -124,6 +129,46 @@ async def test_after_an_edit_only_what_has_changed_is_transferred(tmp_path: Path
         log = (named.directory / "named.log").read_text()
         assert log.count("IXFR started") == 4
         assert log.count("AXFR started") == 1
+
+
+async def test_a_zone_that_was_put_back_is_read_at_once(tmp_path: Path) -> None:
+    """A server answers a question with a later serial than its own by its SOA alone (RFC 1995 section 2)."""
+    with ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3)) as named:
+        options = ManualOptions(server=named.server, tsig=named.tsig_file)
+        backend = ManualBackend(BackendContext(names.from_text(PARENT), Ttls(60, 60, 60)), options)
+        await backend.open()
+        kept = named.zone_file(PARENT).read_text()
+        for number in range(3):
+            named.nsupdate(f"update add {CHILD} 60 NS ns{number}.by.hand.")
+        assert len((await backend.read(names.from_text(CHILD))).delegation.ns) == 5
+        named.kill()
+        for journal in named.directory.glob("*.jnl"):
+            journal.unlink()
+        named.zone_file(PARENT).write_text(kept)
+        named.start()
+        async with asyncio.timeout(2):
+            assert len((await backend.read(names.from_text(CHILD))).delegation.ns) == 2
+        await backend.close()
+
+
+def test_children_are_answered_while_a_transfer_stands_still_and_it_is_told_why(tmp_path: Path) -> None:
+    signer, named = Signer.generate("child0"), ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3))
+    with StandingServer(named.port) as standing:
+        named.reached_at = standing.server
+        with World(tmp_path, server=named, keys=[signer]) as world:
+            standing.goes_on.clear()
+            named.nsupdate(f"update add x.{PARENT} 60 TXT x")
+            for _ in range(2):
+                began = time.monotonic()
+                assert world.tcp(signer.fresh()).rcode == "SERVFAIL"
+                assert time.monotonic() - began < 2.5
+            (zone,) = world.zonecut.cli("change", "list")["zones"]
+            assert zone["state"] == "away"
+            assert "a transfer of parent.test. is under way, and takes longer" in zone["reason"]
+            standing.goes_on.set()
+            until(lambda: world.tcp(signer.fresh()).rcode == "NOERROR", timeout=8, what="it is read again")
+            (zone,) = world.zonecut.cli("change", "list")["zones"]
+            assert zone["state"] == "ready"
 
 
 def test_what_nobody_makes_may_be_rejected(world: World) -> None:

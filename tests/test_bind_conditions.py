@@ -10,11 +10,11 @@ from zonecut.net.streams import framed
 from zonecut.plugin import BackendRejected, Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRClass, RRType
-from zonecut.protocol.delegation import RR, Delegation
+from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.envelope import PREREQUISITE, UPDATE, Envelope, walk
 from zonecut.protocol.rrset import ResourceRecord, RRset
-from zonecut_bind import compared
-from zonecut_bind.anyserver.conditions import Conditions, conditions, lost
+from zonecut_bind import compared, updates
+from zonecut_bind.anyserver.conditions import Ask, Conditions, Place, conditions, places, said, worth
 from zonecut_bind.dialect import Operation
 from zonecut_bind.draining import Drain
 
@@ -57,7 +57,7 @@ def unsupported(asked: list[tuple[int, int, bytes]]) -> int:
     return Rcode.NOTIMP if any(rclass == RRClass.IN for rclass, _, _ in asked) else exact(asked)
 
 
-def tried(judge: Judge, targets: Sequence[bytes] = TWO) -> Conditions | None:
+def asking(judge: Judge) -> Ask:
     async def ask(asked: Sequence[tuple[bytes, Operation]]) -> list[Envelope]:
         answers = []
         for wire, operation in asked:
@@ -73,7 +73,11 @@ def tried(judge: Judge, targets: Sequence[bytes] = TWO) -> Conditions | None:
             answers.append(walk(wire[:2] + bytes([0xA8, judge(said)]) + wire[4:]))
         return answers
 
-    return asyncio.run(conditions(ZONE, CHILD, targets, ask))
+    return ask
+
+
+def tried(judge: Judge, targets: Sequence[bytes] = TWO) -> Conditions | None:
+    return asyncio.run(conditions(ZONE, Place(CHILD, RRType.NS, tuple(targets)), asking(judge)))
 
 
 @pytest.mark.parametrize(
@@ -103,10 +107,82 @@ def test_an_rrset_of_one_record_does_not_show_whether_it_is_compared_as_a_whole(
 
 @pytest.mark.parametrize("found", [Conditions.COARSE, Conditions.NONE])
 def test_what_is_lost_is_told_with_the_cure(found: Conditions) -> None:
-    said = lost(found, "the server at 192.0.2.1:53", ZONE)
-    assert "parent.example." in said
-    assert "overwritten" in said
-    assert "use an adapter for this kind of server" in said
+    words = said(found, "the server at 192.0.2.1:53", ZONE)
+    assert "parent.example." in words
+    assert "overwritten" in words
+    assert "use an adapter for this kind of server" in words
+
+
+def test_what_is_not_known_of_prerequisites_is_told_as_not_known_and_what_is_well_is_not_told() -> None:
+    words = said(None, "the server at 192.0.2.1:53", ZONE)
+    assert "is not known" in words
+    assert "two name servers" in words
+    assert "tried again" in words
+    assert said(Conditions.EXACT, "the server at 192.0.2.1:53", ZONE) == ""
+
+
+def gone(asked: list[tuple[int, int, bytes]]) -> int:
+    """Of an RRset that somebody has taken away: prerequisites are looked at all the same."""
+    absent = any(rclass == RRClass.NONE and not rdata for rclass, _, rdata in asked)
+    return Rcode.NOERROR if absent or not asked else Rcode.NXRRSET
+
+
+def octets(asked: list[tuple[int, int, bytes]]) -> int:
+    """Of an RRset with a name in capitals, where octets are compared."""
+    return Rcode.NXRRSET if any(rclass == RRClass.IN for rclass, _, _ in asked) else coarse(asked)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        (gone, exact, Conditions.EXACT),
+        (octets, exact, Conditions.EXACT),
+        (octets, each_record, Conditions.COARSE),
+        (gone, octets, None),
+        (nothing, nothing, Conditions.NONE),
+        (refused, refused, None),
+    ],
+)
+def test_one_rrset_that_is_not_as_it_was_shown_decides_nothing_about_the_server(
+    first: Judge, second: Judge, found: Conditions | None
+) -> None:
+    judges = {Place(CHILD, RRType.NS, TWO): first, Place(CHILD, RRType.NS, TWO[::-1]): second}
+    asks = iter([asking(judge) for judge in judges.values()])
+
+    async def ask(asked: Sequence[tuple[bytes, Operation]]) -> list[Envelope]:
+        return await next(asks)(asked)
+
+    assert asyncio.run(worth(ZONE, list(judges), ask)) is found
+
+
+def test_it_is_tried_on_the_largest_rrsets_of_each_type_and_on_the_apex() -> None:
+    one = Delegation.of(CHILD, [RR(CHILD, RRType.NS, each) for each in TWO])
+    host = names.from_text("ns1.two.parent.example.")
+    addresses = (b"\x0b\0\0\1", b"\x0b\0\0\2", b"\x0b\0\0\3")
+    two = Delegation.of(
+        names.parent(host), [RR(names.parent(host), RRType.NS, host), *(RR(host, RRType.A, each) for each in addresses)]
+    )
+    assert places(ZONE, [OTHER], [one, two]) == [
+        Place(host, RRType.A, addresses),
+        Place(CHILD, RRType.NS, tuple(sorted(TWO))),
+        Place(ZONE, RRType.NS, (OTHER,)),
+        Place(names.parent(host), RRType.NS, (host,)),
+    ]
+
+
+def test_only_the_ns_that_a_server_does_not_know_again_are_not_compared() -> None:
+    """Those of other children in the same UPDATE are, and so is what else stands at that child."""
+    others = Delegation(names.from_text("other.parent.example."), TWO)
+    before = Delegation.of(CHILD, [RR(CHILD, RRType.NS, OTHER), RR(CHILD, RRType.DS, b"\0\1\r\2" + bytes(32))])
+    changes = [Change(each, Delegation(each.child, (HOST,))) for each in (before, others)]
+    message = walk(updates.write_message(ZONE, changes, Ttls(), loosely=[CHILD]))
+    stated = [(message.name(each.start), each.rtype, message.rdata(each)) for each in message.section(PREREQUISITE)]
+    assert stated == [
+        (CHILD, RRType.NS, b""),
+        (CHILD, RRType.DS, before.ds[0]),
+        *[(others.child, RRType.NS, target) for target in others.ns],
+        (others.child, RRType.DS, b""),
+    ]
 
 
 BEFORE = Delegation.of(CHILD, [RR(CHILD, RRType.NS, HOST), RR(HOST, RRType.A, b"\x0b\0\0\1")])

@@ -121,12 +121,33 @@ async def test_a_transfer_of_another_zone_is_none() -> None:
         await taken((0, 1), [sent(1, SOA.replace("parent", "other")), MESSAGES[3]])
 
 
+@pytest.mark.parametrize(
+    ("last", "why"),
+    [
+        ((SOA.replace(" 7 ", " 8 "),), "begins with the SOA of serial 7 and ends with that of 8"),
+        ((SOA.replace("parent.example. 60", "x.parent.example. 60", 1),), r"has an SOA of x\.parent\.example\."),
+        ((SOA.replace(" 7 ", " 7 1"),), "ends with another SOA than it begins with"),
+        ((SOA, SOA.replace(" 7 ", " 8 ")), "goes on after its last SOA"),
+        ((SOA, "d.parent.example. 60 IN NS ns.xx.test."), "goes on after its last SOA"),
+    ],
+)
+async def test_a_transfer_that_does_not_end_with_the_soa_that_it_begins_with_is_refused(
+    last: Sequence[str], why: str
+) -> None:
+    with pytest.raises(BackendUnavailable, match=rf"none of parent\.example\. \(RFC 5936 section 2.2\): it {why}"):
+        await taken((0, 1), [MESSAGES[0], sent(1, *last)])
+
+
 def soa(serial: int) -> ResourceRecord:
     return ResourceRecord(ZONE, RRType.SOA, 60, b"\0\0" + serial.to_bytes(4) + bytes(16))
 
 
 def a(number: int) -> ResourceRecord:
     return ResourceRecord(names.from_text("www.parent.example."), RRType.A, 60, bytes([11, 0, 0, number]))
+
+
+def replace_owner(record: ResourceRecord, owner: str) -> ResourceRecord:
+    return record._replace(owner=names.from_text(owner))
 
 
 def increments(*records: ResourceRecord) -> Increments:
@@ -152,7 +173,30 @@ def test_a_zone_that_has_not_changed_is_told_by_its_soa_alone() -> None:
     assert found.differences == []
 
 
-@pytest.mark.parametrize("records", [(soa(9), a(1)), (soa(9), soa(8)), (soa(9), soa(9)), (a(1),)])
+@pytest.mark.parametrize("serial", [6, 7 - 2**31 + 1 + 2**32])
+def test_a_server_that_has_an_earlier_version_than_ours_says_so_by_its_soa_alone(serial: int) -> None:
+    """RFC 1995 section 2: a zone that was put back, or one of several servers that lags."""
+    found = increments(soa(serial))
+    assert found.is_complete
+    assert not found.is_whole
+    assert found.differences == []
+
+
+OTHERS = replace_owner(soa(9), "other.parent.example.")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (soa(9), a(1)),
+        (soa(9), soa(8)),
+        (soa(9), soa(9)),
+        (a(1),),
+        (OTHERS,),
+        (soa(9), soa(7), a(1), soa(9), OTHERS),
+        (soa(9), soa(7), a(1), soa(9), soa(10)),
+    ],
+)
 def test_a_server_that_sends_the_whole_zone_instead_is_recognized(records: tuple[ResourceRecord, ...]) -> None:
     assert increments(*records).is_whole
 

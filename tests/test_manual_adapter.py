@@ -168,3 +168,109 @@ def test_a_mirror_shows_delegations_their_place_and_who_names_a_host() -> None:
         mirror.close()
 
     asyncio.run(look())
+
+
+class _Server:
+    """A server of one zone that transfers what a test says, when it says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.serial = 6
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.wholes = 0
+        self.trouble: BackendUnavailable | None = None
+
+    def mirror(self, patience: float = 1.5) -> Mirror:
+        return Mirror(ZONE, lambda: _Served(self), 300, patience=patience, monotonic=lambda: self.now)
+
+
+class _Served(Transfer):
+    def __init__(self, server: _Server) -> None:
+        self.server = server
+        self.serial = server.serial
+
+    async def since(self, soa: ResourceRecord) -> Sequence[Difference] | None:
+        return None
+
+    async def everything(self) -> AsyncGenerator[Sequence[ResourceRecord], None]:
+        self.server.wholes += 1
+        await self.server.answers.wait()
+        if self.server.trouble:
+            raise self.server.trouble
+        yield [version(self.server.serial), record("child", RRType.NS, names.from_text(f"ns{self.server.serial}."))]
+
+
+def shown(mirror: Mirror) -> str:
+    (server,) = mirror.read(CHILD).delegation.ns
+    return names.to_text(server)
+
+
+async def test_a_zone_that_was_put_back_is_transferred_anew_at_once_and_that_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = _Server()
+    with closing(server.mirror()) as mirror:
+        await mirror.refresh(6)
+        server.serial, server.now = 1, 60.0
+        await mirror.refresh(1)
+        assert shown(mirror) == "ns1."
+        assert server.wholes == 2
+        (told,) = caplog.messages
+        assert "parent.example. went back from 6 to 1: it was put back, or one of several servers lags" in told
+
+
+async def test_a_server_that_lags_behind_the_other_one_costs_no_transfer_at_each_look() -> None:
+    server = _Server()
+    with closing(server.mirror()) as mirror:
+        await mirror.refresh(6)
+        for look in range(600):
+            # whoever is asked for the serial lags at every second look; who transfers does not
+            server.now = float(look)
+            await mirror.refresh(5 if look % 2 else 6)
+            assert shown(mirror) == "ns6."
+        assert server.wholes < 12
+        server.now += 600
+        server.serial = 5
+        await mirror.refresh(5)
+        assert shown(mirror) == "ns5.", "later on, a serial that goes back counts at once again"
+
+
+async def test_a_serial_that_was_asked_for_before_the_last_transfer_did_not_go_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = _Server()
+    with closing(server.mirror()) as mirror:
+        server.now = 2.0
+        await mirror.refresh(6)
+        await mirror.refresh(5, asked=1.0)
+        assert server.wholes == 1
+        assert caplog.messages == []
+
+
+async def test_nobody_waits_for_a_transfer_that_stands_still_and_it_goes_on_for_whoever_asks_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = _Server()
+    with closing(server.mirror(patience=0.05)) as mirror:
+        await mirror.refresh(6)
+        server.serial = 7
+        server.answers.clear()
+        outcomes = await asyncio.gather(*(mirror.refresh(7) for _ in range(5)), return_exceptions=True)
+        assert {type(each) for each in outcomes} == {BackendUnavailable}
+        assert all("takes longer than an answer may wait" in str(each) for each in outcomes)
+        assert shown(mirror) == "ns6.", "what it has is of then, and is there"
+        await mirror.refresh(6)
+        server.answers.set()
+        await mirror.refresh(7)
+        assert shown(mirror) == "ns7."
+        assert server.wholes == 2, "one transfer for all of them"
+        server.serial, server.trouble = 8, BackendUnavailable("the server sent a transfer that is none")
+        for _ in range(2):
+            with pytest.raises(BackendUnavailable, match="transfer that is none"):
+                await mirror.refresh(8)
+        await mirror.refresh(7)
+        assert shown(mirror) == "ns7."
+        assert caplog.messages == [
+            "parent.example. cannot be brought up to date: the server sent a transfer that is none"
+        ]

@@ -30,7 +30,7 @@ class BindBackend(UpdatingBackend):
         await check_made(self._zone, server, self._ask_all)
         there: list[Delegation] = []
         await self._scan(there)
-        return await self._permission.remarks(there)
+        return await self._remarks_on(there)
 
     async def unchanged(self, readings: Sequence[Reading]) -> frozenset[bytes]:
         """By prerequisites: those are about the parent zone, whatever else named serves."""
@@ -66,6 +66,7 @@ class BindBackend(UpdatingBackend):
             )
         if answer.rcode != Rcode.NOERROR:
             raise failure(answer, Operation.UPDATE, server)
+        self._may_be_over()
         await self._naming.wrote(changes)
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:

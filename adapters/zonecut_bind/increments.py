@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.rrset import ResourceRecord
+from zonecut.protocol.sig0 import later
 
 _SOA = int(RRType.SOA)
 _SERIAL = slice(-20, -16)
@@ -26,9 +27,10 @@ class Difference:
 
 
 class Increments:
-    """What has changed since the zone had this SOA."""
+    """What has changed since the zone had this SOA; nothing, where the server has no later version."""
 
     def __init__(self, known: ResourceRecord) -> None:
+        self._zone = known.owner
         self._known = serial_of(known)
         self._newest: int | None = None
         self._at: int | None = None
@@ -54,19 +56,28 @@ class Increments:
 
     def _take(self, record: ResourceRecord) -> None:
         self._count += 1
-        if self._newest is None:
-            self._newest = self._at = serial_of(record) if record.rtype == _SOA else None
-            self.is_complete, self.is_whole = self._newest == self._known, self._newest is None
-        elif not self._found and (record.rtype != _SOA or serial_of(record) != self._known):
+        is_soa = record.rtype == _SOA
+        if (is_soa and record.owner != self._zone) or self._count > _MOST:
             self.is_whole = True
-        elif record.rtype != _SOA:
+        elif self._newest is None:
+            self._begin(record)
+        elif not self._found and (not is_soa or serial_of(record) != self._known):
+            self.is_whole = True
+        elif not is_soa:
             (self._found[-1].added if self._adding else self._found[-1].removed).append(record)
         elif self._found and not self._adding:
             self._adding, self._at = True, serial_of(record)
             self._found[-1].added.append(record)
         elif self._found and self._at == self._newest:
-            self.is_complete = True
+            self.is_complete, self.is_whole = serial_of(record) == self._newest, serial_of(record) != self._newest
         else:
             self._adding = False
             self._found.append(Difference([record]))
-        self.is_whole |= self._count > _MOST
+
+    def _begin(self, record: ResourceRecord) -> None:
+        """Where we have the server's version or a later one, it answers with its SOA alone (RFC 1995 section 2)."""
+        if record.rtype != _SOA:
+            self.is_whole = True
+            return
+        self._newest = self._at = serial_of(record)
+        self.is_complete = not later(self._newest, self._known)

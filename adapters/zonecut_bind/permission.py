@@ -5,7 +5,6 @@ take, and a key that may write some types only. named looks at permissions first
 last: an UPDATE whose prerequisite never holds tells them apart.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from zonecut.plugin import BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
@@ -15,8 +14,6 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut_bind.dialect import Operation
 from zonecut_bind.server import Server
-
-_LOG = logging.getLogger("zonecut.bind")
 
 _DELEGATION = (RRType.NS, RRType.DS, RRType.A, RRType.AAAA)
 _EXAMPLE = b"\x0czonecut-asks"
@@ -39,7 +36,7 @@ class Permission:
         self._admitted = False
 
     async def remarks(self, there: Sequence[Delegation]) -> tuple[str, ...]:
-        """What the key lacks to write delegations: the types, and the cure; in the log, too.
+        """What the key lacks to write delegations: the types, and the cure.
 
         `there` are delegations that the zone has, of which some are looked at: a policy may grant their names alone.
         """
@@ -57,10 +54,7 @@ class Permission:
                 refused = await self._refused(_places(granted))
                 place = f"of {names.to_text(granted.child)}"
             lacking = self._lacks(refused, place) if refused else ""
-        if not lacking:
-            return ()
-        _LOG.warning("%s", lacking)
-        return (lacking,)
+        return (lacking,) if lacking else ()
 
     async def _granted(self, there: Sequence[Delegation]) -> Delegation | None:
         """The first of these delegations whose NS the key may write."""

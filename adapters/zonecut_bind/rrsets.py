@@ -24,6 +24,8 @@ _NAME_AT_START = frozenset((RRType.NS, RRType.CNAME, RRType.DNAME, 12))
 _NAME_AFTER_TWO = 15
 """MX. Beside it PTR, NS, CNAME and SOA are the types of today whose names may be compressed (RFC 3597 section 4)."""
 
+_NUMBERS = 20
+"""Octets of an SOA after its names."""
 _SERIAL = slice(-20, -16)
 """Where the serial stands in SOA RDATA (RFC 1035 section 3.3.13)."""
 
@@ -39,18 +41,18 @@ def seen(answer: Envelope, name: bytes) -> tuple[RRset, ...]:
 
 
 def whole_rdata(answer: Envelope, record: Record) -> bytes:
-    """The RDATA with its names uncompressed, and lower-case where the name is all there is."""
+    """The RDATA with its names uncompressed, and in lower case (RFC 4034 section 6.2) but for those of an SOA."""
     wire, start, end = answer.wire, record.rdata, record.end
     if record.rtype in _NAME_AT_START:
         name, at = read_name(wire, start)
         rdata = name.lower()
     elif record.rtype == _NAME_AFTER_TWO:
         name, at = read_name(wire, start + 2)
-        rdata = wire[start : start + 2] + name
+        rdata = wire[start : start + 2] + name.lower()
     elif record.rtype == RRType.SOA:
         server, at = read_name(wire, start)
         mailbox, at = read_name(wire, at)
-        rdata, at = server + mailbox + wire[at:end], end
+        rdata, at = server + mailbox + wire[at:end], at + _NUMBERS
     else:
         return wire[start:end]
     if at != end:

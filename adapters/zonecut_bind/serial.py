@@ -1,6 +1,7 @@
 """The serial of a zone, as its server has it."""
 
 from struct import Struct
+from typing import NamedTuple
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.protocol import envelope, message, names
@@ -31,7 +32,7 @@ def serial_in(answer: Envelope, zone: bytes, server: Server) -> int:
         for record in answer.section(envelope.ANSWER):
             authoritative = record.rtype == RRType.SOA and answer.flags & AUTHORITATIVE
             if authoritative and answer.name(record.start) == zone:
-                return soa_serial(answer, record)
+                return soa_data(answer, record).serial
     except MalformedMessage as error:
         raise BackendUnavailable(f"{server} sent an answer that {error.reason}") from error
     view = "" if server.key is None else f", and at which view the key {server.key_name} reaches"
@@ -40,11 +41,19 @@ def serial_in(answer: Envelope, zone: bytes, server: Server) -> int:
     )
 
 
-def soa_serial(answer: Envelope, record: Record) -> int:
-    """The serial number in an SOA record. Raises MalformedMessage."""
-    _, at = envelope.read_name(answer.wire, record.rdata)
-    _, at = envelope.read_name(answer.wire, at)
+class SoaData(NamedTuple):
+    """The RDATA of an SOA record (RFC 1035 section 3.3.13), names in lower case."""
+
+    names: tuple[bytes, bytes]
+    serial: int
+    times: bytes
+
+
+def soa_data(answer: Envelope, record: Record) -> SoaData:
+    """What an SOA record holds. Raises MalformedMessage."""
+    server, at = envelope.read_name(answer.wire, record.rdata)
+    mailbox, at = envelope.read_name(answer.wire, at)
     if at + 20 != record.end:
         raise MalformedMessage("has an SOA record of a wrong length")
     serial: int = _SERIAL.unpack_from(answer.wire, at)[0]
-    return serial
+    return SoaData((server.lower(), mailbox.lower()), serial, answer.wire[at + 4 : record.end])

@@ -13,7 +13,7 @@ from zonecut.plugin.tsig import NotAuthentic, Signed, is_signed, sign, unsigned,
 from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRClass, RRType
-from zonecut.protocol.envelope import Envelope
+from zonecut.protocol.envelope import Envelope, Record
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import ResourceRecord
 from zonecut_bind.answers import doubtful, failure
@@ -22,7 +22,7 @@ from zonecut_bind.dialect import Operation
 from zonecut_bind.draining import Drain
 from zonecut_bind.increments import Difference, Increments
 from zonecut_bind.rrsets import whole_rdata
-from zonecut_bind.serial import soa_serial
+from zonecut_bind.serial import SoaData, soa_data
 from zonecut_bind.server import Server
 
 _NS, _DS, _A, _AAAA, _SOA = (int(t) for t in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA, RRType.SOA))
@@ -44,6 +44,7 @@ class Transfer:
         self._server = server
         self._zone = zone
         self._sorts = sorts
+        self._first: SoaData | None = None
         self.serial: int | None = None
         self.made: set[int] = set()
 
@@ -185,14 +186,44 @@ class Transfer:
             waiting.clear()
 
     def _check_frame(self, answer: Envelope) -> bool:
-        """True if this message is the last. Raises BackendUnavailable if the transfer does not begin with the SOA."""
-        soas = [record for record in answer.section(envelope.ANSWER) if record.rtype == _SOA]
-        if self.serial is None:
-            first = next(answer.section(envelope.ANSWER), None)
-            if first is None or first.rtype != _SOA or answer.name(first.start) != self._zone:
-                raise BackendUnavailable(f"{self._server} sent a transfer that is none of {names.to_text(self._zone)}")
-            self.serial = soa_serial(answer, soas.pop(0))
-        return bool(soas)
+        """True if this message is the last (RFC 5936 section 2.2): it ends with the SOA that the first begins with.
+
+        Raises BackendUnavailable for a transfer that begins or ends otherwise, or goes on after its end.
+        """
+        complete = False
+        for record in answer.section(envelope.ANSWER):
+            if complete:
+                raise self._none_of_it("goes on after its last SOA")
+            if self._first is None:
+                if record.rtype != _SOA or answer.name(record.start) != self._zone:
+                    raise self._none_of_it("does not begin with its SOA")
+                self._first = soa_data(answer, record)
+                self.serial = self._first.serial
+            elif record.rtype == _SOA:
+                self._check_last(answer, record)
+                complete = True
+        if self._first is None:
+            raise self._none_of_it("begins with a message without records")
+        return complete
+
+    def _check_last(self, answer: Envelope, record: Record) -> None:
+        owner, last = answer.name(record.start), soa_data(answer, record)
+        assert self._first is not None
+        if owner != self._zone:
+            raise self._none_of_it(f"has an SOA of {names.to_text(owner)}")
+        if last.serial != self._first.serial:
+            raise self._none_of_it(
+                f"begins with the SOA of serial {self._first.serial} and ends with that of {last.serial}: it changed "
+                "meanwhile, or is not of one server"
+            )
+        if last != self._first:
+            raise self._none_of_it("ends with another SOA than it begins with")
+
+    def _none_of_it(self, how: str) -> BackendUnavailable:
+        text = names.to_text(self._zone)
+        return BackendUnavailable(
+            f"{self._server} sent a transfer that is none of {text} (RFC 5936 section 2.2): it {how}"
+        )
 
     def _records(self, answer: Envelope) -> list[ResourceRecord]:
         wire = answer.wire

@@ -4,7 +4,7 @@ A write states `before` in its prerequisites and replaces the RRsets that differ
 changes nothing. Messages are made with ID 0; signing gives them theirs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from zonecut.plugin import Change
@@ -26,17 +26,25 @@ _RECORD_OCTETS = 10
 """Of a record without its owner and RDATA."""
 
 
-def write_message(zone: bytes, changes: Iterable[Change], ttls: Ttls, *, by_value: bool = True) -> bytes:
+def write_message(
+    zone: bytes, changes: Iterable[Change], ttls: Ttls, *, by_value: bool = True, loosely: Collection[bytes] = ()
+) -> bytes:
     """The UPDATE that carries out all these changes if the zone holds each `before`, and nothing otherwise.
 
-    Not `by_value`: if it holds RRsets where each `before` does, whatever is in them.
+    Not `by_value`: if it holds RRsets where each `before` does, whatever is in them. So it is for the NS of the
+    children that are taken `loosely`.
     """
     prerequisites: list[bytes] = []
     updates: list[bytes] = []
     for change in changes:
         before, after = change.before, change.after
         # Glue owners that only `after` has are left out: what lies there now is orphan glue, and is replaced.
-        prerequisites += holds(before) if by_value else _exists(before)
+        if not by_value:
+            prerequisites += _exists(before)
+        elif change.child in loosely:
+            prerequisites += _holds_beside_ns(before)
+        else:
+            prerequisites += holds(before)
         updates += _replacements(before, after, ttls)
     return message.update(0, zone, prerequisites, updates)
 
@@ -72,6 +80,13 @@ def holds(delegation: Delegation) -> tuple[bytes, ...]:
     keys += [(owner, rtype) for owner in glue_owners(delegation) for rtype in _AT_GLUE]
     present = [message.rrset_holds(*record) for record in delegation.records]
     return (*present, *[message.rrset_absent(*key) for key in keys if key not in rrsets])
+
+
+def _holds_beside_ns(delegation: Delegation) -> Iterator[bytes]:
+    """Prerequisites: as `holds`, but of NS only that there are such, or none."""
+    if delegation.ns:
+        yield message.rrset_exists(delegation.child, _NS)
+    yield from holds(delegation)[len(delegation.ns) :]
 
 
 def _exists(delegation: Delegation) -> Iterator[bytes]:

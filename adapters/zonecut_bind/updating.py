@@ -5,9 +5,10 @@ Delegations are read by query, proven and verified by UPDATEs of prerequisites a
 
 import asyncio
 import logging
+import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from zonecut.plugin import (
     Backend,
@@ -42,6 +43,11 @@ from zonecut_bind.transfer import Transfer
 
 _LOG = logging.getLogger("zonecut.bind")
 
+_NOT_SOONER = 30.0
+"""Seconds after a look around before which an UPDATE that is taken gives no reason for another."""
+_SHARE = 50
+"""The same, in times of what the look took."""
+
 
 class UpdatingBackend(Backend):
     """One parent zone on one server that takes UPDATEs."""
@@ -61,6 +67,8 @@ class UpdatingBackend(Backend):
         self._scanned: int | None = None
         self._made: frozenset[int] = frozenset()
         self._remarks: tuple[str, ...] = ()
+        self._look_soon = asyncio.Event()
+        self._not_sooner = float("-inf")
         self._naming = Naming(self._zone, self._apex, self._scan, self._topmost_cut, self.read)
 
     async def open(self) -> None:
@@ -73,9 +81,10 @@ class UpdatingBackend(Backend):
         server = Server(host, port, key, self._options.timeout, self.dialect, self._transfer_timeout)
         self._connected = server, Connection(server)
         self._permission = Permission(self._zone, server, self._ask_all)
+        self._not_sooner = float("-inf")
         try:
             await self.serial()
-            self._remarks = await self._get_to_know(server)
+            self._remark(await self._get_to_know(server))
         except BaseException:
             await self.close()
             raise
@@ -88,6 +97,24 @@ class UpdatingBackend(Backend):
     @abstractmethod
     async def _get_to_know(self, server: Server) -> tuple[str, ...]:
         """List the zone by `_scan` and find out what the server does; what to remark. Raises BackendError."""
+
+    async def _remarks_on(self, there: Sequence[Delegation]) -> tuple[str, ...]:
+        """What to remark of a server that was got to know; `there` are delegations of the zone. Raises BackendError."""
+        return await self._permission.remarks(there)
+
+    def _remark(self, remarks: tuple[str, ...]) -> None:
+        for each in remarks:
+            if each not in self._remarks:
+                _LOG.warning("%s", each)
+        for each in self._remarks:
+            if each not in remarks:
+                _LOG.info("it is not so any more that %s", each)
+        self._remarks = remarks
+
+    def _may_be_over(self) -> None:
+        """Have it looked at soon whether what was remarked is still so: the server has taken an UPDATE."""
+        if self._remarks and time.monotonic() >= self._not_sooner:
+            self._look_soon.set()
 
     async def close(self) -> None:
         task, self._rescanning = self._rescanning, None
@@ -215,10 +242,9 @@ class UpdatingBackend(Backend):
 
     def _holds(self, answer: Envelope) -> bool:
         """True if the prerequisites hold, False if not. Raises for any other answer."""
-        if answer.rcode == Rcode.NOERROR:
-            return True
-        if answer.rcode in CONFLICTS:
-            return False
+        if answer.rcode == Rcode.NOERROR or answer.rcode in CONFLICTS:
+            self._may_be_over()
+            return answer.rcode == Rcode.NOERROR
         if answer.rcode == Rcode.REFUSED:
             raise self._permission.shut_out()
         raise failure(answer, Operation.UPDATE, self._open_connection()[0])
@@ -274,12 +300,27 @@ class UpdatingBackend(Backend):
 
     async def _rescan(self) -> None:
         while True:
-            await asyncio.sleep(self._options.rescan)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.rescan):
+                    await self._look_soon.wait()
+            self._look_soon.clear()
+            began, self._not_sooner = time.monotonic(), float("inf")
             try:
-                if not self.serial_rises or await self.serial() != self._scanned:
-                    await self._scan()
+                await self._look_around()
             except BackendError as error:
                 _LOG.warning("looking for hidden delegations of %s: %s", names.to_text(self._zone), error.reason)
             except Exception:
                 # a defect is no reason not to look again
                 _LOG.exception("looking for hidden delegations of %s", names.to_text(self._zone))
+            now = time.monotonic()
+            self._not_sooner = now + max(_NOT_SOONER, _SHARE * (now - began))
+
+    async def _look_around(self) -> None:
+        """See what has changed in the zone by other hands, and whether what was remarked is still so."""
+        if not self._remarks:
+            if not self.serial_rises or await self.serial() != self._scanned:
+                await self._scan()
+            return
+        there: list[Delegation] = []
+        await self._scan(there)
+        self._remark(await self._remarks_on(there))

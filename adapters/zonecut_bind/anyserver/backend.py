@@ -5,6 +5,7 @@ whole RRsets, whether signatures are its own. A transfer has the last word.
 """
 
 import logging
+import time
 from collections.abc import Collection, Sequence
 
 from zonecut.plugin import BackendConflict, BackendContext, BackendError, BackendRejected, Change, Reading
@@ -15,7 +16,7 @@ from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference
 from zonecut_bind import compared, rrsets, updates
 from zonecut_bind.answers import CONFLICTS, failure
-from zonecut_bind.anyserver.conditions import Conditions, conditions, lost
+from zonecut_bind.anyserver.conditions import Conditions, places, refused, said, shows_worth, worth
 from zonecut_bind.anyserver.made import check_made_here
 from zonecut_bind.dialect import ANY_SERVER, Operation
 from zonecut_bind.mirror import Mirror
@@ -24,8 +25,9 @@ from zonecut_bind.server import Server
 from zonecut_bind.transfer import Transfer
 from zonecut_bind.updating import UpdatingBackend
 
-_LOG = logging.getLogger("zonecut.rfc2136")
 _NS = int(RRType.NS)
+_LOG = logging.getLogger("zonecut.bind")
+_REMARKS = 10
 _KNOWN = frozenset(map(int, (RRType.SOA, RRType.NS, RRType.A, RRType.AAAA)))
 """Types that every server knows."""
 
@@ -41,6 +43,8 @@ class AnyServerBackend(UpdatingBackend):
         super().__init__(context, options)
         self._conditions: Conditions | None = None
         self._patience = options.transfer_timeout
+        self._refused: dict[bytes, str] = {}
+        """What to remark of children of whose records the server refuses what it holds, until they are replaced."""
         self._mirror = Mirror(self._zone, self._transfer, options.rescan)
 
     async def close(self) -> None:
@@ -55,27 +59,32 @@ class AnyServerBackend(UpdatingBackend):
         there: list[Delegation] = []
         await self._scan(there)
         await check_made_here(self._zone, self._made, str(server), self._ask_all)
-        self._conditions = await self._tried(there)
-        if self._conditions not in (None, Conditions.EXACT):
-            there = []
-            await self._scan(there)  # somebody may have edited just what it was tried on
-            self._conditions = await self._tried(there)
-        if self._conditions is Conditions.NONE:
-            # what cannot be made conditional is not tried on real names
-            there = []
-        remarks = await self._permission.remarks(there)
-        if self._conditions not in (None, Conditions.EXACT):
-            found = lost(self._conditions, str(server), self._zone)
-            _LOG.warning("%s", found)
-            return (*remarks, found)
-        return remarks
+        return await self._remarks_on(there)
+
+    async def _remarks_on(self, there: Sequence[Delegation]) -> tuple[str, ...]:
+        found = await self._tried(there)
+        if found in (Conditions.COARSE, Conditions.NONE):
+            again: list[Delegation] = []
+            await self._scan(again)  # somebody may have edited just what it was tried on
+            there, found = again, await self._tried(again)
+        self._conditions = found
+        # what cannot be made conditional is not tried on real names
+        remarks = await self._permission.remarks([] if found is Conditions.NONE else there)
+        about = said(found, str(self._open_connection()[0]), self._zone)
+        return (*remarks, about) if about else remarks
 
     async def _tried(self, there: Sequence[Delegation]) -> Conditions | None:
-        """What prerequisites are worth, on the delegation with the most name servers, or the apex."""
+        """What prerequisites are worth, on RRsets of these delegations, which a transfer has just shown."""
         _, apex = await self._apex()
-        places = [(each.child, each.ns) for each in there] + [(self._zone, tuple(sorted(apex)))]
-        owner, targets = max(places, key=lambda place: len(place[1]))
-        return await conditions(self._zone, owner, targets, self._ask_all)
+        return await worth(self._zone, places(self._zone, apex, there), self._ask_all)
+
+    def remarks(self) -> Sequence[str]:
+        return (*super().remarks(), *self._refused.values())
+
+    def _may_be_over(self) -> None:
+        # of a server that does not keep to prerequisites every UPDATE is taken
+        if self._conditions in (Conditions.EXACT, None):
+            super()._may_be_over()
 
     # Reading
 
@@ -93,8 +102,9 @@ class AnyServerBackend(UpdatingBackend):
 
     async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
         places = compared.places(names, self._zone)
+        asked = time.monotonic()
         # asked for all the time by who only wants to know whether the server is there
-        await self._mirror.refresh(await self.serial())
+        await self._mirror.refresh(await self.serial(), asked=asked)
         return compared.rrsets_at(names, self._zone, self._mirror.at(places))
 
     # Writing
@@ -105,17 +115,18 @@ class AnyServerBackend(UpdatingBackend):
             return
         if broken := compared.senseless(changes):
             raise BackendRejected.telling("; ".join(broken.values()), tuple(broken))
-        if self._conditions is None:
-            self._conditions = await self._tried([change.before for change in changes])
-        by_value = self._conditions is Conditions.EXACT
-        if not by_value:
+        by_value = self._conditions in (Conditions.EXACT, None)
+        if self._conditions is not Conditions.EXACT:
             await self._compare(changes)
         answer = await self._update(updates.write_message(self._zone, changes, self._ttls, by_value=by_value))
         if answer.rcode in CONFLICTS and by_value:
-            await self._compare(changes)
-            # it holds what was expected of it, and compares it in a way of its own
-            answer = await self._update(updates.write_message(self._zone, changes, self._ttls, by_value=False))
+            answer = await self._write_after_conflict(changes)
         if answer.rcode == Rcode.NOERROR:
+            for change in changes:
+                if change.before.ns != change.after.ns:
+                    self._refused.pop(change.child, None)
+            if self._conditions is None and any(shows_worth(change.after) for change in changes):
+                self._look_soon.set()
             await self._naming.wrote(changes)
             return
         if answer.rcode in CONFLICTS:
@@ -125,9 +136,30 @@ class AnyServerBackend(UpdatingBackend):
             raise BackendRejected.telling("; ".join(aliases.values()), tuple(aliases))
         raise await self._refusal(answer, sorted(updates.touched(changes)))
 
+    async def _write_after_conflict(self, changes: Sequence[Change]) -> Envelope:
+        """The answer to the same UPDATE where the server holds, after all, what was expected of it."""
+        await self._compare(changes)
+        befores = [Change(change.before, change.before) for change in changes]
+        odd = await super().verify(befores)
+        answer = await self._update(updates.write_message(self._zone, changes, self._ttls, loosely=odd))
+        if answer.rcode in CONFLICTS:
+            await self._compare(changes)
+            # it holds what was expected of it, and compares it in a way of its own
+            odd = tuple(change.child for change in changes)
+            answer = await self._update(updates.write_message(self._zone, changes, self._ttls, by_value=False))
+        if answer.rcode == Rcode.NOERROR:
+            self._remark_refused([change.before for change in changes if change.child in odd])
+        return answer
+
+    def _remark_refused(self, delegations: Sequence[Delegation]) -> None:
+        for each in delegations:
+            if len(self._refused) < _REMARKS and each.child not in self._refused:
+                self._refused[each.child] = refused(str(self._open_connection()[0]), each)
+                _LOG.warning("%s", self._refused[each.child])
+
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
-        by_value = self._conditions is Conditions.EXACT
-        if not by_value:
+        by_value = self._conditions in (Conditions.EXACT, None)
+        if self._conditions is not Conditions.EXACT:
             await self._compare_rrsets(before, after)
         answer = await self._update(rrsets.replace_message(self._zone, before, after, by_value=by_value))
         if answer.rcode in CONFLICTS and by_value:
@@ -146,10 +178,13 @@ class AnyServerBackend(UpdatingBackend):
         """The answer to an UPDATE that is sent once: one that was lost may have been a success."""
         _, connection = self._open_connection()
         try:
-            return await connection.ask(wire, Operation.UPDATE, repeatable=False)
+            answer = await connection.ask(wire, Operation.UPDATE, repeatable=False)
         except BaseException:
             self._naming.doubt()
             raise
+        if answer.rcode != Rcode.REFUSED:
+            self._may_be_over()
+        return answer
 
     async def _compare(self, changes: Sequence[Change]) -> None:
         """Raises BackendConflict, with those that differ, unless the zone holds each `before`."""

@@ -1,5 +1,6 @@
 """The Backend for a zone that people change: it reads by transfer, and says what is to be done and whether it is."""
 
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
@@ -57,7 +58,7 @@ class ManualBackend(Backend):
         server = Server(host, port, key, options.timeout, PRIMARY, options.transfer_timeout)
         self._connected = server, Connection(server)
         try:
-            await self._look()
+            await self._mirror.refresh(await self.serial(), patiently=True)
         except BaseException:
             await self.close()
             raise
@@ -159,7 +160,9 @@ class ManualBackend(Backend):
 
     async def _look(self, not_before: float | None = None) -> None:
         """Have the mirror show the zone as it is."""
-        await self._mirror.refresh(await self.serial(), float("-inf") if not_before is None else not_before)
+        asked = time.monotonic()
+        oldest = float("-inf") if not_before is None else not_before
+        await self._mirror.refresh(await self.serial(), oldest, asked=asked)
 
     def _host(self, host: bytes) -> Host:
         addresses = (RR(each.owner, each.rtype, each.rdata) for each in self._mirror.at([host]))
