@@ -274,3 +274,24 @@ async def test_nobody_waits_for_a_transfer_that_stands_still_and_it_goes_on_for_
         assert caplog.messages == [
             "parent.example. cannot be brought up to date: the server sent a transfer that is none"
         ]
+
+
+async def test_who_needs_proof_waits_as_long_as_the_whole_zone_takes() -> None:
+    server = _Server()
+
+    async def transferred(after: float, seconds: float) -> None:
+        await asyncio.sleep(after)
+        server.now += seconds
+        server.answers.set()
+
+    with closing(server.mirror(patience=0.05)) as mirror:
+        server.answers.clear()
+        await asyncio.gather(mirror.refresh(6, patiently=True), transferred(0.0, 3.0))
+        server.answers.clear()
+        server.serial = 7
+        with pytest.raises(BackendUnavailable, match="takes longer"):
+            await mirror.refresh(7)
+        with pytest.raises(BackendUnavailable, match="takes longer"):
+            await mirror.refresh(7)
+        await asyncio.gather(mirror.refresh(7, server.now), transferred(0.2, 0.0))
+        assert server.wholes == 2

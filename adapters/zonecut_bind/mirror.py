@@ -21,6 +21,8 @@ from zonecut_bind.transfer import Transfer
 _LOG = logging.getLogger("zonecut.bind")
 
 _CACHE_KIB = 4096
+_FOR_PROOF = 10.0
+"""Seconds for which a whole zone is waited for at most."""
 _BACK_AT_FIRST = 5.0
 """Seconds; it doubles each time that a serial goes back again."""
 _NS, _SOA = int(RRType.NS), int(RRType.SOA)
@@ -52,6 +54,7 @@ class Mirror:
         self._database: sqlite3.Connection | None = None
         self._serial: int | None = None
         self._made = float("-inf")
+        self._took = 0.0
         self._renewed_at = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._trouble: str | None = None
@@ -84,7 +87,7 @@ class Mirror:
         `not_before`: it is as the zone was then or later, whatever the serial says. `asked`: when the server was asked
         for the serial; both on the clock of `monotonic`. `patiently`: wait as long as it takes.
         """
-        until = self._monotonic() + self._patience
+        until = self._monotonic() + self._patience_for(not_before)
         while not self._shows(serial, not_before, asked):
             task, is_ours = self._renewing, False
             if task is None:
@@ -110,6 +113,10 @@ class Mirror:
         # it was brought up to date since; or one of several servers lags, and it was that one which was asked
         known = asked < self._renewed_at or self._monotonic() < self._back_at + self._back_for
         return known and later(self._serial, serial)
+
+    def _patience_for(self, not_before: float) -> float:
+        """Who needs proof has the whole zone transferred: where that takes its time, nothing else would ever do."""
+        return self._patience if not_before == float("-inf") else max(self._patience, min(2 * self._took, _FOR_PROOF))
 
     def _is_old(self, not_before: float) -> bool:
         return self._monotonic() - self._made > self._longest or self._made < not_before
@@ -162,6 +169,7 @@ class Mirror:
             raise
         self._drop()
         self._database, self._serial, self._made = database, transfer.serial, began
+        self._took = self._monotonic() - began
 
     async def _follow(self) -> bool:
         """Bring it up to date by what has changed; False where that cannot be told, or does not fit."""
