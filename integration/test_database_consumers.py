@@ -144,7 +144,7 @@ async def test_a_lock_on_their_table_costs_nobody_else_anything(on_postgresql: P
             await write(backend, "new")
             await backend.read(name("new"))
             assert time.monotonic() - started < 0.4
-            with pytest.raises(BackendUnavailable, match="somebody else's transaction holds a lock"):
+            with pytest.raises(BackendUnavailable, match=r"from zonecut_consumers .*holds a lock.*tried again"):
                 await looking
             async with opened(registry, timeout=1.0) as another:
                 (remark,) = another.remarks()
@@ -158,7 +158,7 @@ async def test_a_lock_on_their_table_costs_nobody_else_anything(on_postgresql: P
 async def test_a_table_that_goes_is_told_by_its_name_and_missed_by_nobody(registry: Registry) -> None:
     async with opened(registry) as backend:
         registry.execute(("DROP TABLE zonecut_consumers", ()))
-        with pytest.raises(BackendMisconfigured, match="cannot be read from zonecut_consumers"):
+        with pytest.raises(BackendMisconfigured, match=r"cannot be read from zonecut_consumers .*GRANT SELECT ON"):
             await backend.progress()
         await write(backend, "new")
 

@@ -175,8 +175,6 @@ class DatabaseBackend(Backend):
         try:
             found = await self._open().informing.run(self._tables.progress)
         except BackendError as error:
-            if type(error) is BackendUnavailable:
-                raise
             raise consumers.unreadable(error) from error
         self._unseen = ()
         return found

@@ -12,7 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from zonecut.plugin import MAX_CONSUMERS, BackendError, BackendMisconfigured, BackendRejected, Consumer, Progress
+from zonecut.plugin import (
+    MAX_CONSUMERS,
+    BackendError,
+    BackendMisconfigured,
+    BackendRejected,
+    BackendUnavailable,
+    Consumer,
+    Progress,
+)
 from zonecut.protocol.foreigntext import MAX_REASON, clip
 from zonecut_database import schema
 from zonecut_database.failures import is_forbidden
@@ -96,11 +104,16 @@ def _progress(connection: Connection, zone: str) -> Progress:
     return Progress(int(first.number), (*found.values(), *others))
 
 
-def unreadable(error: BackendError) -> BackendMisconfigured:
-    """The error to raise where they cannot be read although the database is there: with the cure."""
-    return BackendMisconfigured(
-        f"how far the zone follows the tables cannot be read from {TABLE} ({error.reason}): {CURE}"
-    )
+def unreadable(error: BackendError) -> BackendError:
+    """The error to raise where they cannot be read: with the cure."""
+    cure = CURE
+    if isinstance(error, BackendMisconfigured):
+        cure = (
+            f"GRANT {GRANTS} to zonecut's role; if it is gone, zonecut makes it at its start, or the tables' owner does"
+        )
+    elif isinstance(error, BackendUnavailable):
+        cure = "it is tried again; it may be locked"
+    return type(error)(f"how far the zone follows the tables cannot be read from {TABLE} ({error.reason}): {cure}")
 
 
 def _statement(dialect: str) -> str:
