@@ -14,7 +14,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver import policy
 from zonecut.receiver.approval import beyond
-from zonecut.receiver.neighbours import Weighed, weigh
+from zonecut.receiver.neighbours import Naming, Weighed, weigh
 
 if TYPE_CHECKING:
     from zonecut.receiver.checks.conduct import Checks
@@ -61,11 +61,13 @@ class Case:
         checks: "Checks | None",
         suspends: Callable[[bytes, Reading, int], Awaitable[bool]],
         ds_taken_out: Callable[[bytes, Reading], Awaitable[bool]] | None = None,
+        coming: Naming = lambda _: {},
     ) -> None:
         """`rules` gives those that count now; `checks` is None where all of them are off.
 
         `suspends` says whether a reading makes its child suspect; `ds_taken_out` whether the DS that it is without must
-        not come back by this request: None for one that is not the child's own.
+        not come back by this request: None for one that is not the child's own. `coming` tells what accepted changes
+        name.
         """
         self.request = request
         self._backend = backend
@@ -76,12 +78,13 @@ class Case:
         self._checks = checks
         self._suspends = suspends
         self._ds_taken_out = ds_taken_out
+        self._coming = coming
         self.is_signed = ds_taken_out is not None
         """Whether it is the child's own."""
 
     async def weigh(self, reading: Reading) -> Weighed:
         """What the request makes of a reading. Raises Refusal, BackendError, StoreUnavailable."""
-        weighed = await weigh(self._backend, self._rules(), self.request, reading)
+        weighed = await weigh(self._backend, self._rules(), self.request, reading, coming=self._coming)
         if (
             self._ds_taken_out is not None
             and weighed.change.after.ds

@@ -6,7 +6,7 @@ once, and an operator with them.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zonecut.plugin import Backend, Change, Host, Reading
@@ -17,6 +17,9 @@ from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange
 from zonecut.receiver.judgement import ABOUT_HOSTS, judge
 from zonecut.receiver.policy import Rules
+
+Naming = Callable[[Collection[bytes]], Mapping[bytes, Sequence[bytes]]]
+"""The children that come to name each of these hosts by changes which are accepted and not yet written."""
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
 _TOLD = 3
@@ -45,21 +48,27 @@ async def weigh(
     request: DelegationChange,
     reading: Reading,
     monotonic: Callable[[], float] = time.monotonic,
+    coming: Naming = lambda _: {},
 ) -> Weighed:
     """The change that a request makes of a reading. Raises Refusal, BackendError.
 
     The server is asked who names a host only where a change takes one out of the child's name servers, makes one of
     them, or gives addresses to one that is none of them. A refusal is final, so it is not given on what was known of
-    that before: `monotonic` is the backend's clock.
+    that before: `monotonic` is the backend's clock. `coming` is asked, too.
     """
     try:
-        return await _weigh(backend, rules, request, reading, None)
+        return await _weigh(backend, rules, request, reading, None, coming)
     except Refusal:
-        return await _weigh(backend, rules, request, reading, monotonic())
+        return await _weigh(backend, rules, request, reading, monotonic(), coming)
 
 
 async def _weigh(
-    backend: Backend, rules: Rules, request: DelegationChange, reading: Reading, not_before: float | None
+    backend: Backend,
+    rules: Rules,
+    request: DelegationChange,
+    reading: Reading,
+    not_before: float | None,
+    coming: Naming,
 ) -> Weighed:
     before = reading.delegation
     asked = _addressed(request) | {each.owner for each in request.prerequisites if each.owner != request.child}
@@ -71,11 +80,11 @@ async def _weigh(
         if refusal.rule not in ABOUT_HOSTS and not asked.difference(before.ns):
             raise
         hosts = asked | set(before.in_domain_ns()) | set(request.apply(before).in_domain_ns())
-        shared = await _shared(backend, request.child, hosts, not_before)
+        shared = await _shared(backend, request.child, hosts, not_before, coming)
         if not shared:
             raise
     else:
-        shared = await _shared(backend, request.child, hosts, not_before)
+        shared = await _shared(backend, request.child, hosts, not_before, coming)
         if not shared:
             return Weighed(change, "", noted)
     # what stands there is part of what the child changes; a host of its own it has as it was read
@@ -114,11 +123,20 @@ def _addressed(request: DelegationChange) -> set[bytes]:
     }
 
 
-async def _shared(backend: Backend, child: bytes, hosts: set[bytes], not_before: float | None) -> Mapping[bytes, Host]:
-    """Those of these hosts that others than the child name; as it was at `not_before` or later."""
+async def _shared(
+    backend: Backend, child: bytes, hosts: set[bytes], not_before: float | None, coming: Naming
+) -> Mapping[bytes, Host]:
+    """Those of these hosts that others than the child name, or come to name; as it was at `not_before` or later."""
     if not hosts:
         return {}
-    known = await backend.hosts(sorted(hosts), not_before=not_before, shared=True)
+    named = coming(hosts)
+    # a server may leave out a host that nobody else names yet
+    known = dict(await backend.hosts(sorted(hosts.difference(named)), not_before=not_before, shared=True))
+    if named:
+        there = await backend.hosts(sorted(named), not_before=not_before)
+        for host, children in named.items():
+            found = there.get(host, Host())
+            known[host] = replace(found, named_by=tuple(dict.fromkeys((*found.named_by, *children))))
     return {host: each for host, each in known.items() if any(owner != child for owner in each.named_by)}
 
 

@@ -196,11 +196,11 @@ class ParentZone:
         policy.check_child(self.rules, request.child)
         reading = self._readings.believed(request.child) or await self._read(request.child)
         try:
-            return (await weigh(self._backend, self.rules, request, reading)).change
+            return (await weigh(self._backend, self.rules, request, reading, coming=self.writer.claims.naming)).change
         except Refusal:
             # the server has the last word on a no
             reading = await self._read(request.child)
-            return (await weigh(self._backend, self.rules, request, reading)).change
+            return (await weigh(self._backend, self.rules, request, reading, coming=self.writer.claims.naming)).change
 
     async def change(
         self, provenance: Provenance, request: DelegationChange, now: float, standing: Standing
@@ -368,7 +368,10 @@ class ParentZone:
 
     def _case(self, request: DelegationChange, standing: Standing, is_signed: bool) -> Case:
         taken_out = self._ds_taken_out if is_signed else None
-        return Case(request, standing, self._backend, lambda: self.rules, self._checks, self._suspends, taken_out)
+        coming = self.writer.claims.naming
+        return Case(
+            request, standing, self._backend, lambda: self.rules, self._checks, self._suspends, taken_out, coming
+        )
 
     def _trouble(self, what: str, reason: str | None = None) -> str:
         trouble = reason or self.writer.trouble or self.trouble

@@ -1,6 +1,7 @@
 """Whether the word behind a change still counts when it is about to be written: no change outlives its key.
 
-One whose key was revoked, or which an operator rejected, ends here, and nothing of it stays on the server.
+One whose key was revoked, or which an operator rejected, ends here, and nothing of it stays on the server. One that would
+take the addresses of a host which another one, accepted since, names is judged again.
 """
 
 import time
@@ -11,6 +12,7 @@ import structlog
 from zonecut.plugin import BackendError, BackendUnavailable, Reading
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.batches import Result
+from zonecut.receiver.claims import Claims
 from zonecut.receiver.endings import Endings
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.telling import is_told
@@ -34,14 +36,18 @@ class Word:
         waits: Waits,
         read: Callable[[Pending], Awaitable[Reading]],
         doubt: Callable[[], Awaitable[str | None]],
+        claims: Claims,
+        judge_again: Callable[[Pending, Reading, str, Result], Awaitable[None]],
     ) -> None:
         """`read` tells what the server holds for a change's child now; `doubt` why nothing is to be written that an
-        earlier process accepted."""
+        earlier process accepted; `judge_again` settles a change, or takes it to the server, as it is judged now."""
         self._zone = zone
         self._endings = endings
         self._waits = waits
         self._read = read
         self._doubt = doubt
+        self._claims = claims
+        self._judge_again = judge_again
 
     async def still_counts(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Those whose word still counts; the others end, or come again where that is not known. Raises BackendError."""
@@ -62,6 +68,9 @@ class Word:
                     continue
             if pending.resumed and (why := pending.doubt or doubt) is not None:
                 await self._hold(pending, why, result)
+                continue
+            if (needed := self._claims.needed(pending)) is not None:
+                await self._judge_again(pending, await self._read(pending), needed, result)
                 continue
             rest.append(pending)
         return rest

@@ -134,7 +134,6 @@ class WriteQueue:
         self._coming = 0
         self._most = 0
         self._gathered = asyncio.Event()
-        self._taken: Sequence[Pending] = ()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._aside)
@@ -169,8 +168,7 @@ class WriteQueue:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._gathered.wait()
-        self._taken = self._next(most, fitting)
-        return list(self._taken)
+        return self._next(most, fitting)
 
     def _next(self, most: int, fitting: Callable[[Sequence[Change]], int]) -> list[Pending]:
         if self._waiting[0].suspect:
@@ -204,14 +202,8 @@ class WriteQueue:
         found = self._aside.get(child)
         return None if found is None else found[0]
 
-    def will_name(self, host: bytes) -> bool:
-        """True if a change that is not known to be written makes a host a name server of its child, or keeps it one."""
-        waiting = (*self._taken, *self._waiting, *(pending for pending, _ in self._aside.values()))
-        return any(host in pending.change.after.ns for pending in waiting)
-
     def done(self) -> None:
         """What was taken is settled or was given back."""
-        self._taken = ()
         if not self._waiting:
             self._work.clear()
             self._empty.set()

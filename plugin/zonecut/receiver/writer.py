@@ -28,6 +28,7 @@ from zonecut.protocol.errors import Refusal
 from zonecut.receiver.aftercare import Aftercare
 from zonecut.receiver.batches import HOPELESS, Result, missing, named, split
 from zonecut.receiver.case import Suspect
+from zonecut.receiver.claims import Claims
 from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
@@ -76,16 +77,21 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
-        self.aftercare = Aftercare(zone, backend, ledger.record, ledger.given, coming=self._queue.will_name)
+        self.claims = Claims()
+        self.aftercare = Aftercare(zone, backend, ledger.record, ledger.given, coming=self.claims.will_name)
         self._endings = Endings(zone, backend, ledger)
         self._serials = serials
-        self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt)
+        again = self._judge_again
+        self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt, self.claims, again)
         self._looks = Looks(self._looked)
         self.trouble: str | None = None
         """Why the server does not take anything now; None while it does."""
 
     def put(self, pending: Pending) -> None:
         """Take over a change that the ledger holds."""
+        self.claims.add(pending)
+        for other in self.claims.affected(pending):
+            self._queue.hurry(other.child)  # what it takes is needed now
         self._queue.put(pending)
 
     def expecting(self) -> AbstractContextManager[None]:
