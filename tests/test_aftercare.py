@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
-from zonecut.plugin import BackendUnavailable, Change, Host
+from zonecut.plugin import BackendLater, BackendUnavailable, Change, Host
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.aftercare import Aftercare
+from zonecut.receiver.byhand import ByHand
 from zonecut.receiver.ledger import Ledger
-from zonecut.store import AuditEntry, StoreUnavailable
+from zonecut.store import AuditEntry, Chore, StoreUnavailable
 
 HOST = names.from_text("ns1.child.parent.example.")
 HELD = (RR(HOST, RRType.A, IPv4Address("1.1.1.2").packed),)
@@ -262,7 +263,7 @@ async def test_an_address_that_nobody_needed_comes_back_when_somebody_names_its_
 async def test_an_address_stays_while_a_change_waits_that_names_its_host(here: Site) -> None:
     dropped, _ = await kept(here)
     waiting = {HOST}
-    care = aftercare(here, coming=waiting.__contains__)
+    care = aftercare(here, coming=waiting.intersection)
     await here.backend.write([dropped])
     care.note([dropped])
     await asyncio.sleep(0.2)
@@ -283,3 +284,128 @@ async def test_a_change_does_not_wait_for_a_look(here: Site, monkeypatch: pytest
     for server in (AWAY, "ns2.away.example.", "ns3.away.example."):
         assert (await here.ask(here.signed(*replace_ns(OTHER, server), child=OTHER))).rcode == Rcode.NOERROR
         assert (await here.served(OTHER)) == ns_of(OTHER, server)
+
+
+class People:
+    """Who writes the zone, where zonecut does not."""
+
+    def __init__(self, here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._write = here.backend.write
+        monkeypatch.setattr(here.backend, "write", self.tell)
+        monkeypatch.setattr(here.backend, "by_hand", lambda changes: "")
+        self._here = here
+
+    async def tell(self, changes: Sequence[Change]) -> None:
+        if waiting := await self._here.backend.verify(changes):
+            raise BackendLater("it is to be made by hand", waiting, again_in=0.02)
+
+    async def do(self, *changes: Change) -> None:
+        await self._write(changes)
+
+    async def do_told(self) -> None:
+        (chore,) = await told(self._here)
+        await self.do(Change(chore.before, chore.after))
+
+
+async def told(here: Site) -> list[Chore]:
+    """What people are told to do about hosts."""
+    await asyncio.sleep(0.3)
+    return [each for each in await here.store.chores.all() if each.host]
+
+
+async def audited(here: Site) -> list[str]:
+    await asyncio.sleep(0.1)
+    records = await here.store.audit.list()
+    return [each.entry.event for each in records if each.entry.event.startswith("glue.")]
+
+
+def for_people(here: Site, **options: object) -> Aftercare:
+    by_hand = ByHand(ZONE, here.backend, Ledger(here.store, ZONE).note_chores)
+    return aftercare(here, by_hand=by_hand, **options)
+
+
+async def test_people_are_told_of_an_address_that_nobody_needs_and_it_is_audited_once_when_it_is_gone(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped, _ = await kept(here)
+    await here.backend.write([dropped])
+    people, care = People(here, monkeypatch), for_people(here)
+    care.note([dropped])
+    (chore,) = await told(here)
+    assert (chore.host, chore.event) == (HOST, "glue.freed")
+    assert set(chore.before.records) - set(chore.after.records) == set(HELD)
+    assert await audited(here) == [], "it is there, whatever was tried"
+    await people.do_told()
+    assert await told(here) == []
+    assert await audited(here) == ["glue.freed"]
+    care.close()
+
+
+async def test_people_are_told_of_an_address_that_somebody_needs_and_it_is_audited_once_when_it_is_back(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, named = await moved(here)
+    await here.backend.write([gone, named])
+    people, care = People(here, monkeypatch), for_people(here)
+    care.note([gone, named])
+    (chore,) = await told(here)
+    assert set(chore.after.records) - set(chore.before.records) == set(HELD)
+    assert await audited(here) == []
+    await people.do_told()
+    assert (await told(here), await addresses(here)) == ([], HELD)
+    assert await audited(here) == ["glue.restored"]
+    care.close()
+
+
+async def test_what_people_were_told_does_not_count_any_more_once_a_change_is_accepted_that_needs_the_address(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped, named = await kept(here)
+    await here.backend.write([dropped])
+    waiting: set[bytes] = set()
+    people, care = People(here, monkeypatch), for_people(here, coming=waiting.intersection)
+    care.note([dropped])
+    assert len(await told(here)) == 1
+    waiting.add(HOST)
+    care.named([HOST])
+    assert await told(here) == []
+    await people.do(named)
+    waiting.clear()
+    care.note([named])
+    assert (await told(here), await audited(here), await addresses(here)) == ([], [], HELD)
+    care.close()
+
+
+async def test_what_people_were_told_outlives_the_process(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped, _ = await kept(here)
+    await here.backend.write([dropped])
+    people, killed = People(here, monkeypatch), for_people(here)
+    killed.note([dropped])
+    assert len(await told(here)) == 1
+    killed.close()
+    ledger = Ledger(here.store, ZONE)
+    by_hand = ByHand(ZONE, here.backend, ledger.note_chores)
+    by_hand.recall(await ledger.chores())
+    care = aftercare(here, by_hand=by_hand)
+    await people.do_told()
+    care.resume([], [])
+    assert (await told(here), await audited(here)) == ([], ["glue.freed"])
+    care.close()
+
+
+async def test_nobody_is_asked_about_a_host_that_a_change_which_waits_is_to_name(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, _ = await moved(here)
+    await here.backend.write([gone])
+    made, waiting = listing(here, monkeypatch), {HOST}
+    care = aftercare(here, coming=waiting.intersection)
+    care.note([gone])
+    await asyncio.sleep(0.1)
+    asked = len(made)
+    await asyncio.sleep(0.3)
+    assert len(made) == asked
+    waiting.clear()
+    await asyncio.sleep(0.3)
+    assert len(made) == asked + 1, "it ended in vain: now it counts that nobody names it"
+    care.close()

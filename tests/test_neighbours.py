@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
-from zonecut.plugin import Host
+from zonecut.plugin import BackendConflict, BackendLater, Change, Host
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.admission import Source
 from zonecut.receiver.drift import drift
 from zonecut.receiver.frontend import Reply
+from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.store import ChangeState, Decision
 
 HOST = names.from_text("ns1.child.parent.example.")
 HELD = (RR(HOST, RRType.A, IPv4Address("1.1.1.2").packed),)
@@ -251,3 +253,93 @@ async def test_who_posts_a_change_is_told_too(here: Site) -> None:
     assert reply == Reply(HTTPStatus.NO_CONTENT, notes=(f"child.parent.example.: {kept}",))
     assert await audited(here) == [kept]
     assert await addresses(here) == HELD
+
+
+class People:
+    """Who writes the zone, where zonecut does not: somebody tries to do as told, when a test has them do it."""
+
+    def __init__(self, here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._here, self._write = here, here.backend.write
+        monkeypatch.setattr(here.backend, "write", self.tell)
+        monkeypatch.setattr(here.backend, "by_hand", lambda changes: "")
+
+    async def tell(self, changes: Sequence[Change]) -> None:
+        differing = await self._here.backend.verify([Change(each.before, each.before) for each in changes])
+        if waiting := await self._here.backend.verify(changes):
+            if differing := tuple(child for child in differing if child in waiting):
+                raise BackendConflict("the zone holds something else", differing)
+            raise BackendLater("it is to be made by hand", waiting, again_in=0.1)
+
+    async def told(self) -> dict[bytes, Change]:
+        await asyncio.sleep(0.3)
+        changes = await self._here.store.changes.list(state=ChangeState.ACCEPTED)
+        return {each.child: Change(each.before, each.after) for each in changes}
+
+    async def do(self, change: Change) -> None:
+        await self._write([change])
+
+
+async def has_addresses(here: Site, wanted: bool) -> None:
+    deadline = time.monotonic() + 5
+    while bool(await addresses(here)) is not wanted:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def by_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Site, People]]:
+    """A site whose zone people write, where the child has its host for itself; an answer waits for nobody."""
+    (tmp_path / "parent.zone").write_text(ZONE_TEXT.format(directory=tmp_path))
+    async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as found:
+        for child in (CHILD, OTHER):
+            await found.trust(child)
+        yield found, People(found, monkeypatch)
+
+
+@pytest.mark.parametrize("first", [CHILD, OTHER])
+async def test_a_host_that_an_accepted_change_names_keeps_its_addresses_before_that_is_written(
+    by_people: tuple[Site, People], first: bytes
+) -> None:
+    here, people = by_people
+    asks = {CHILD: replace_ns(CHILD, AWAY), OTHER: replace_ns(OTHER, "ns1.child.parent.example.")}
+    for child in (first, *asks.keys() - {first}):
+        assert (await here.ask(here.signed(*asks[child], child=child))).rcode == Rcode.NOERROR
+    told = await people.told()
+    assert HELD[0] in told[CHILD].after.records, "what is to be done is told anew"
+    for child in (CHILD, OTHER):
+        await people.do(told[child])
+    assert await people.told() == {}
+    assert await addresses(here) == HELD
+
+
+async def test_who_does_what_was_told_before_another_came_is_told_to_put_the_address_back(
+    by_people: tuple[Site, People],
+) -> None:
+    here, people = by_people
+    assert (await here.ask(here.signed(*replace_ns(CHILD, AWAY)))).rcode == Rcode.NOERROR
+    old = (await people.told())[CHILD]
+    named = replace_ns(OTHER, "ns1.child.parent.example.")
+    assert (await here.ask(here.signed(*named, child=OTHER))).rcode == Rcode.NOERROR
+    await people.do(old)
+    await people.do((await people.told())[OTHER])
+    assert await people.told() == {}
+    (chore,) = await here.store.chores.all()
+    assert (chore.host, chore.event, chore.change_id) == (HOST, "glue.restored", None)
+    await people.do(Change(chore.before, chore.after))
+    await has_addresses(here, True)
+
+
+async def test_what_stayed_for_a_change_that_is_rejected_goes(by_people: tuple[Site, People]) -> None:
+    here, people = by_people
+    named = replace_ns(OTHER, "ns1.child.parent.example.")
+    for updates, child in ((named, OTHER), (replace_ns(CHILD, AWAY), CHILD)):
+        assert (await here.ask(here.signed(*updates, child=child))).rcode == Rcode.NOERROR
+    await people.do((await people.told())[CHILD])
+    assert list(await people.told()) == [OTHER]
+    (waiting,) = await here.store.changes.list(state=ChangeState.ACCEPTED)
+    await here.store.decisions.decide(waiting.id, Decision.REJECTED, "operator", "")
+    deadline = time.monotonic() + 15
+    while not (chores := await here.store.chores.all()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert [(each.host, each.event) for each in chores] == [(HOST, "glue.freed")]

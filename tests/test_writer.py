@@ -170,7 +170,7 @@ class Scripted(Case):
         self._judge = judge
         self._look = look
 
-    async def weigh_anew(self, reading: Reading) -> Weighed:
+    async def weigh_anew(self, reading: Reading, *, is_half: bool = False) -> Weighed:
         return Weighed(Change(reading.delegation, await self._judge(reading)))
 
     def must_look(self, change: Change, looked_at: Change | None) -> bool:

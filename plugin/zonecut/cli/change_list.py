@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zonecut.cli import output, session
-from zonecut.cli.change_by_hand import ByHand
+from zonecut.cli.change_by_hand import ByHand, say_beside
 from zonecut.cli.choices import ChangeStateChoice
 from zonecut.cli.heard import SILENT
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
@@ -16,7 +16,17 @@ from zonecut.cli.reached import Reached
 from zonecut.config import Loaded
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Difference
-from zonecut.store import ChangeState, Decision, ServerState, StoredChange, Waiting, ZoneConsumer, ZoneState, timestamps
+from zonecut.store import (
+    ChangeState,
+    Chore,
+    Decision,
+    ServerState,
+    StoredChange,
+    Waiting,
+    ZoneConsumer,
+    ZoneState,
+    timestamps,
+)
 
 
 def command(
@@ -38,7 +48,9 @@ def command(
 
     A change is accepted: on its way to the server; applied: the server holds it; failed: the server would not take it;
     held: it waits for you, zonecut change approve or reject. In a zone that zonecut does not write (adapter manual),
-    what is to be done for one that is accepted follows as input of nsupdate; zonecut change done when it is.
+    what is to be done for one that is accepted follows as input of nsupdate; zonecut change done when it is. So does
+    what is to be done beside the changes, about addresses that somebody needs, or nobody any more: nobody has to say
+    that this is done.
     Of one that waits, WAITS is for how many seconds and REASON why the last try was in vain, after what you have
     decided about it: a rejected one ends when the daemon runs and the server can be asked; an approved one that cannot
     be judged is tried again, and holds up its child's next changes until it can be, or zonecut change reject.
@@ -49,11 +61,14 @@ def command(
     wanted = [
         section.apex for section in loaded.configuration.parents if child is None or names.is_below(child, section.apex)
     ]
-    zones, found = session.run(_find(loaded, wanted, child, state, limit))
-    now, hand = time(), ByHand(loaded)
+    zones, found, chores = session.run(_find(loaded, wanted, child, state, limit))
+    now, hand = time(), ByHand(loaded, chores)
     if as_json:
         output.say_json(
-            {"zones": [zone.to_json() for zone in zones], "changes": [_document(c, now, hand) for c in found]}
+            {
+                "zones": [{**zone.to_json(), "by_hand": hand.beside(zone.zone)} for zone in zones],
+                "changes": [_document(each, now, hand) for each in found],
+            }
         )
         return
     with output.Table("ZONE", "SERVER", "SINCE", "WAITING", "OLDEST", "AWAY", "SUSPECT", "REASON") as table:
@@ -71,6 +86,8 @@ def command(
         if (lines := hand.lines(reached.change)) is not None:
             number = reached.change.id
             output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {number}\n{lines.rstrip()}")
+    for each in (each for zone in zones for each in hand.beside(zone.zone)):
+        say_beside(each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +125,7 @@ class _Zone:
 
 async def _find(
     loaded: Loaded, wanted: Sequence[bytes], child: bytes | None, state: ChangeStateChoice | None, limit: int
-) -> tuple[list[_Zone], list[Reached]]:
+) -> tuple[list[_Zone], list[Reached], Sequence[Chore]]:
     async with session.open_store(loaded) as store:
         states, waiting = await store.zones.all(), await store.statistics.waiting()
         away, suspect = await store.watches.all_away(), await store.watches.all_suspect()
@@ -127,7 +144,7 @@ async def _find(
         ]
         chosen = ChangeState(state) if state else None
         changes = await store.changes.list(child=child, state=chosen, limit=limit)
-        return zones, [Reached.among(change, consumers) for change in changes]
+        return zones, [Reached.among(change, consumers) for change in changes], await store.chores.all()
 
 
 def _document(reached: Reached, now: float, hand: ByHand) -> dict[str, Any]:

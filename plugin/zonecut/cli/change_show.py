@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from zonecut.cli import output, session
-from zonecut.cli.change_by_hand import ByHand
+from zonecut.cli.change_by_hand import ByHand, say_beside
 from zonecut.cli.failures import Failure
 from zonecut.cli.options import ConfigOption, JsonOption
 from zonecut.cli.reached import Reached
@@ -16,7 +16,7 @@ from zonecut.config import Loaded
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.store import ChangeState, Decision, Store, StoredChange, StoredKey
+from zonecut.store import ChangeState, Chore, Decision, Store, StoredChange, StoredKey
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The change's number, as in `change list`.")
@@ -50,13 +50,15 @@ class Shown:
     key: StoredKey | None
     asked_before: Sequence[StoredChange]
     reached: Reached
+    chores: Sequence[Chore] = ()
+    """What people are to do beside the changes, and for the rest of one."""
 
     @classmethod
     async def of(cls, store: Store, change: StoredChange) -> "Shown":
         """Raises StoreUnavailable."""
         key = None if change.key_id is None else await store.keys.get(change.key_id)
         reached = Reached.among(change, await store.consumers.all())
-        return cls(change, key, await store.decisions.askers(change), reached)
+        return cls(change, key, await store.decisions.askers(change), reached, await store.chores.all())
 
 
 async def _find(loaded: Loaded, number: int) -> Shown:
@@ -69,7 +71,7 @@ async def _find(loaded: Loaded, number: int) -> Shown:
 
 def say_change_json(shown: Shown, loaded: Loaded) -> None:
     """A change as one JSON document."""
-    change = shown.change
+    change, hand = shown.change, ByHand(loaded, shown.chores)
     output.say_json(
         {
             **change.to_json(),
@@ -78,7 +80,8 @@ def say_change_json(shown: Shown, loaded: Loaded) -> None:
             "key": None if shown.key is None else shown.key.to_json(),
             "message": change.message.hex() if change.message else None,
             "asked_before": [each.source for each in shown.asked_before],
-            "by_hand": ByHand(loaded).lines(change),
+            "by_hand": hand.lines(change),
+            "by_hand_beside": hand.around(change),
         }
     )
 
@@ -106,8 +109,11 @@ def say_change(shown: Shown, loaded: Loaded) -> None:
     )
     difference = Difference.between(change.before, change.after)
     output.say_block(f"\ndifference\n{_indented(difference.to_text() or 'none')}")
-    if (lines := ByHand(loaded).lines(change)) is not None:
+    hand = ByHand(loaded, shown.chores)
+    if (lines := hand.lines(change)) is not None:
         output.say_block(f"\nby hand: as input of nsupdate, then zonecut change done {change.id}\n{_indented(lines)}")
+    for each in hand.around(change):
+        say_beside(each)
     output.say_block(f"\nbefore\n{_indented(_records(change.before))}")
     output.say_block(f"\nafter\n{_indented(_records(change.after))}")
     if change.message:

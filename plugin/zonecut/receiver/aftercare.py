@@ -5,24 +5,27 @@ one. So an address that went is not given up before a listing that began later s
 that nobody's change gives up, since its host lies in another child, is taken away only upon such proof, and only where
 that child is known to have had it: what an operator put there stays. What waits for proof outlives the process: the
 ledger has what went with a change, and the audit trail what was taken away here.
+
+Where people write the zone, they are told what is to be done, and it is done when the zone shows it.
 """
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
 import structlog
 
-from zonecut.plugin import Backend, BackendConflict, BackendError, BackendRejected, Change, Host
+from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Host
 from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.receiver.released import FREED, Released
-from zonecut.store import AuditEntry, StoreUnavailable
+from zonecut.receiver.byhand import ByHand
+from zonecut.receiver.released import FREED, FREEING, RESTORED, Released
+from zonecut.receiver.unsettledhosts import Gone, Unsettled
+from zonecut.store import AuditEntry, Chore, StoreUnavailable
 
 REMEMBERED = 10_000
 """So many hosts whose addresses went are remembered; with more, the log tells which are given up without proof."""
@@ -40,32 +43,6 @@ SHARE = 20
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Gone:
-    """The addresses of a host that went with a change of a child, and when that was written, in monotonic seconds."""
-
-    released: Released
-    at: float
-    is_proven: bool = False
-    """It has been seen since that nobody names the host."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """What is to be looked at."""
-
-    gone: OrderedDict[bytes, _Gone] = field(default_factory=OrderedDict)
-    """Hosts whose addresses went, by when they did."""
-    left: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    """Hosts that may be named by nobody any more, and have addresses still."""
-    at_once: set[bytes] = field(default_factory=set)
-    """Hosts whose addresses went, of which somebody may be known to name one already."""
-
-    def unproven(self, at: float) -> list[bytes]:
-        """The oldest of those that went at `at` or before, of which nobody has seen who names them."""
-        return list(islice((h for h, each in self.gone.items() if not each.is_proven and each.at <= at), LOOKED_AT))
-
-
 class Aftercare:
     """Of one zone. Looks in a task of its own, so that no change waits for it."""
 
@@ -77,12 +54,14 @@ class Aftercare:
         given: Callable[[bytes, bytes], Awaitable[Collection[RR]]],
         monotonic: Callable[[], float] = time.monotonic,
         again: Sequence[float] = AGAIN,
-        coming: Callable[[bytes], bool] = lambda _: False,
+        coming: Callable[[Collection[bytes]], Collection[bytes]] = lambda _: (),
+        by_hand: ByHand | None = None,
     ) -> None:
         """`record` writes into the audit trail; `given` tells which addresses of a host are those of the child in which
         it lies, by its own changes; both raise StoreUnavailable. `monotonic` is the backend's clock, too.
 
-        `coming` tells whether a change that is accepted, and not yet known to be written, names a host.
+        `coming` tells which hosts a change names that is accepted, and not yet known to be written; `by_hand` is told
+        what people are to do where it is they who write.
         """
         self._zone = zone
         self._backend = backend
@@ -91,7 +70,13 @@ class Aftercare:
         self._monotonic = monotonic
         self._pauses = again
         self._coming = coming
-        self._waiting = _Waiting()
+        self._by_hand = by_hand
+        self._hand_at = float("-inf")
+        """When it is looked at next whether people have done what they were told."""
+        self._hand_pause = AGAIN[-1]
+        self._freeing: dict[bytes, Released] = {}
+        """What is to be taken away, as that was found first."""
+        self._waiting = Unsettled()
         self._proof_at = float("-inf")
         """When the next look for proof is worth its cost."""
         self._failures = 0
@@ -124,7 +109,12 @@ class Aftercare:
                 self._remember(released)
                 waiting.at_once.add(released.host)
             for host in set(before.ns).symmetric_difference(after.ns):
-                if not names.is_below(host, self._zone) or names.is_at_or_below(host, change.child):
+                if not names.is_below(host, self._zone):
+                    continue
+                if names.is_at_or_below(host, change.child):
+                    # what stays there for others may be needed by none of them any more
+                    if host in before.ns and any(record.owner == host for record in after.glue):
+                        waiting.left[host] = None
                     continue
                 if host in before.ns:
                     waiting.left[host] = None
@@ -135,11 +125,34 @@ class Aftercare:
         self._look()
         return not waiting.gone.keys().isdisjoint(named)
 
+    def unnamed(self, hosts: Iterable[bytes]) -> None:
+        """What was to name these hosts has come to nothing: addresses that stayed for it may be needed by nobody."""
+        if ours := [host for host in hosts if names.is_below(host, self._zone)]:
+            self._waiting.left.update(dict.fromkeys(ours))
+            self._look()
+
+    def named(self, hosts: Iterable[bytes]) -> None:
+        """A change is accepted that names these hosts: what people were told of them is looked at again."""
+        if not self._told.keys().isdisjoint(hosts):
+            self._hand_at = float("-inf")
+            self._look()
+
     def resume(self, changes: Iterable[Change], freed: Iterable[Released]) -> None:
         """Take up what a process before us may not have come to prove: its last changes, in their order."""
         for released in freed:
             self._remember(released)
+        for host, chore in self._told.items():
+            if chore.event == RESTORED:
+                self._remember(Released.of_chore(chore))
+            else:
+                self._waiting.left[host] = None
+                self._freeing[host] = Released.of_chore(chore)
         self.note(changes)
+
+    @property
+    def _told(self) -> Mapping[bytes, Chore]:
+        """What people are told to do, by host."""
+        return {} if self._by_hand is None else self._by_hand.hosts
 
     def _look(self) -> None:
         self._forget()
@@ -168,10 +181,19 @@ class Aftercare:
 
     @property
     def _due(self) -> float | None:
-        """When proof is to be looked for, on the monotonic clock; None where nothing waits for it."""
-        if self._waiting.left:
+        """When something is to be looked at, on the monotonic clock; None where nothing is."""
+        due = self._proof_due
+        if not self._told:
+            return due
+        return self._hand_at if due is None else min(due, self._hand_at)
+
+    @property
+    def _proof_due(self) -> float | None:
+        """When proof is to be looked for; None where nothing waits for it."""
+        told = self._told
+        if any(host not in told for host in self._waiting.left):
             return self._proof_at
-        first = next((each.at for each in self._waiting.gone.values() if not each.is_proven), None)
+        first = next((at for host, at in self._waiting.unproven() if host not in told), None)
         return None if first is None else max(self._proof_at, first + self._pauses[0])
 
     async def _settle(self) -> None:
@@ -181,9 +203,13 @@ class Aftercare:
                 await self._settle_known()
             finally:
                 self._settled.set()
-            if self._due is not None and self._due <= self._monotonic():
+            failures = self._failures
+            if self._told and self._hand_at <= self._monotonic():
+                await self._settle_told()
+            if self._proof_due is not None and self._proof_due <= self._monotonic():
                 await self._settle_proven()
-            self._failures = 0
+            if self._failures == failures:
+                self._failures = 0
             return
         except BackendError as error:
             _log.warning("glue.unsettled", zone=names.to_text(self._zone), reason=error.reason)
@@ -195,7 +221,8 @@ class Aftercare:
         self._put_off()
 
     def _put_off(self) -> None:
-        self._proof_at = self._monotonic() + self._pauses[min(self._failures, len(self._pauses) - 1)]
+        pause = self._pauses[min(self._failures, len(self._pauses) - 1)]
+        self._proof_at = max(self._proof_at, self._monotonic() + pause)
         self._failures += 1
 
     async def _settle_known(self) -> None:
@@ -207,13 +234,20 @@ class Aftercare:
             await self._restore_all(await self._backend.hosts(hosts, shared=True))
 
     async def _settle_proven(self) -> None:
-        """Look for proof, and act on it. Raises BackendError, StoreUnavailable."""
-        began = self._monotonic()
-        gone, left = self._waiting.unproven(began - self._pauses[0]), list(self._waiting.left)[:LOOKED_AT]
+        """Look for proof, and act on it. Raises BackendError, StoreUnavailable.
+
+        Nobody is asked about a host that is to be named by a change which waits: for hours, where people write.
+        """
+        began, told = self._monotonic(), self._told
+        gone = [host for host, _ in self._waiting.unproven(began - self._pauses[0]) if host not in told]
+        left = [host for host in self._waiting.left if host not in told]
+        if coming := self._coming({*gone, *left}):
+            self._put_off()
+        gone, left = ([host for host in hosts if host not in coming][:LOOKED_AT] for hosts in (gone, left))
         known = await self._backend.hosts(gone, not_before=began, shared=True) if gone else {}
         free = await self._backend.hosts(left, not_before=began) if left else {}
         # a listing takes the server's time and ours: whoever changes something is not to wait for us
-        self._proof_at = self._monotonic() + SHARE * (self._monotonic() - began)
+        self._proof_at = max(self._proof_at, self._monotonic() + SHARE * (self._monotonic() - began))
         await self._restore_all(known)
         for host in gone:
             each = self._waiting.gone.get(host)
@@ -222,6 +256,44 @@ class Aftercare:
         for host, found in free.items():
             await self._leave(host, found)
 
+    async def _settle_told(self) -> None:
+        """Look whether people have done what they were told, and whether it is to be done still. Raises BackendError.
+
+        What the serial tells is enough: that it is to be done was proven.
+        """
+        self._hand_at = self._monotonic() + self._hand_pause
+        told = dict(islice(self._told.items(), LOOKED_AT))
+        known = await self._backend.hosts(list(told))
+        for host, chore in told.items():
+            found = known.get(host, Host())
+            if chore.event == RESTORED:
+                await self._look_for_restored(host, chore, found)
+            else:
+                await self._look_for_freed(host, chore, found)
+
+    async def _look_for_restored(self, host: bytes, chore: Chore, found: Host) -> None:
+        gone = self._waiting.gone.get(host)
+        if gone is not None and _lacks(gone.released, found):
+            await self._restore(host, gone)
+            return
+        self._drop(chore.child, host)
+        if found.addresses:
+            self._waiting.gone.pop(host, None)
+            await self._done(RESTORED, Released.of_chore(chore))
+
+    async def _look_for_freed(self, host: bytes, chore: Chore, found: Host) -> None:
+        released = self._freeing.get(host, Released.of_chore(chore))
+        if found.named_by or self._coming((host,)):
+            self._drop(chore.child, host)
+        elif set(released.addresses).isdisjoint(found.addresses):
+            self._remember(released)
+            await self._done(FREED, released)
+        await self._leave(host, found)
+
+    def _drop(self, child: bytes, host: bytes) -> None:
+        if self._by_hand is not None:
+            self._by_hand.drop(child, host)
+
     async def _restore_all(self, known: Mapping[bytes, Host]) -> None:
         for host, found in known.items():
             gone = self._waiting.gone.get(host)
@@ -229,43 +301,38 @@ class Aftercare:
                 await self._restore(host, gone)
 
     def _remember(self, released: Released) -> None:
-        self._waiting.gone[released.host] = _Gone(released, self._monotonic())
+        self._waiting.gone[released.host] = Gone(released, self._monotonic())
         self._waiting.gone.move_to_end(released.host)
 
     def _forget(self) -> None:
         """Drop what was remembered for long enough, and what is too much."""
-        gone, left = self._waiting.gone, self._waiting.left
-        since = self._monotonic() - REMEMBERED_SECONDS
-        for host in [host for host, each in islice(gone.items(), LOOKED_AT) if each.is_proven and each.at < since]:
-            del gone[host]
-        given_up = 0
-        while len(gone) > REMEMBERED:
-            given_up += not gone.popitem(last=False)[1].is_proven
-        while len(left) > REMEMBERED:
-            left.popitem(last=False)
-            given_up += 1
+        given_up = self._waiting.forget(self._monotonic() - REMEMBERED_SECONDS, LOOKED_AT, REMEMBERED)
         if given_up:
             _log.error("glue.unproven", zone=names.to_text(self._zone), hosts=given_up)
 
-    async def _restore(self, host: bytes, gone: _Gone) -> None:
+    async def _restore(self, host: bytes, gone: Gone) -> None:
         child = gone.released.child
         held = (await self._backend.read(child)).delegation
         # a delegation that is gone is never made again
         change = Change(held, Delegation.of(child, [*held.records, *gone.released.addresses]))
-        if not held.is_delegated or await self._mend("glue.restored", host, change):
+        if not held.is_delegated:
             self._waiting.gone.pop(host, None)
+        elif await self._mend(RESTORED, host, change):
+            self._waiting.gone.pop(host, None)
+            await self._done(RESTORED, gone.released)
         else:
             self._waiting.gone[host] = replace(gone, is_proven=False)
 
     async def _leave(self, host: bytes, known: Host) -> None:
         if not known.named_by and known.addresses:
-            if self._coming(host):
+            if self._coming((host,)):
                 # it may end in vain: then the address goes a while later
                 self._put_off()
                 return
             if not await self._free(host, known):
                 return
         self._waiting.left.pop(host, None)
+        self._freeing.pop(host, None)
 
     async def _free(self, host: bytes, known: Host) -> bool:
         """Take the addresses of a host that nobody names; False if that has to be tried again.
@@ -284,21 +351,43 @@ class Aftercare:
                 before = Delegation.of(place, [*held.records, *known.addresses])
                 change = Change(before, Delegation.of(place, [*held.records, *left]))
                 released = Released(host, place, tuple(record for record in known.addresses if record in given))
-                await self._record(released.to_entry(self._zone))
-                self._remember(released)
-                return await self._mend(FREED, host, change)
+                if host not in self._freeing:
+                    if not self._is_by_hand:
+                        await self._record(released.to_entry(self._zone, FREEING))
+                        self._remember(released)
+                    self._freeing[host] = released
+                if not await self._mend(FREED, host, change):
+                    return False
+                await self._done(FREED, self._freeing[host])
         return True
 
     async def _mend(self, event: str, host: bytes, change: Change) -> bool:
         about = self._about(change.child, host)
         try:
             await self._backend.write([change])
-        except (BackendConflict, BackendRejected) as error:
-            _log.warning("glue.unsettled", **about, reason=error.reason)
-            self._put_off()
+        except (BackendConflict, BackendLater, BackendRejected) as error:
+            if self._by_hand is None or not self._is_by_hand or not isinstance(error, BackendLater):
+                _log.warning("glue.unsettled", **about, reason=error.reason)
+                self._put_off()
+            elif self._by_hand.tell_of_host(event, host, change):
+                self._hand_pause, self._hand_at = error.again_in, self._monotonic() + error.again_in
+            else:
+                self._put_off()
             return False
-        _log.warning(event, **about)
         return True
+
+    @property
+    def _is_by_hand(self) -> bool:
+        return self._by_hand is not None and self._by_hand.is_meant
+
+    async def _done(self, event: str, released: Released) -> None:
+        """The zone shows it: that is in the log and, once, in the audit trail; nobody has to do it any more."""
+        self._drop(released.child, released.host)
+        _log.warning(event, **self._about(released.child, released.host))
+        try:
+            await self._record(released.to_entry(self._zone, event))
+        except StoreUnavailable as error:
+            _log.error("audit.lost", event_lost=event, reason=error.reason)
 
     def _about(self, child: bytes, host: bytes) -> dict[str, str]:
         return {"zone": names.to_text(self._zone), "child": names.to_text(child), "host": names.to_text(host)}

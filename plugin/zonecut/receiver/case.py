@@ -4,6 +4,7 @@ What is judged again, since the server holds something else than was believed, i
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zonecut.plugin import Backend, Change, Reading
@@ -82,9 +83,13 @@ class Case:
         self.is_signed = ds_taken_out is not None
         """Whether it is the child's own."""
 
-    async def weigh(self, reading: Reading) -> Weighed:
-        """What the request makes of a reading. Raises Refusal, BackendError, StoreUnavailable."""
-        weighed = await weigh(self._backend, self._rules(), self.request, reading, coming=self._coming)
+    async def weigh(self, reading: Reading, *, is_half: bool = False) -> Weighed:
+        """What the request makes of a reading. Raises Refusal, BackendError, StoreUnavailable.
+
+        Where there `is_half` of the change itself, its prerequisites are not held against that: they have been met.
+        """
+        request = replace(self.request, prerequisites=()) if is_half else self.request
+        weighed = await weigh(self._backend, self._rules(), request, reading, coming=self._coming)
         if (
             self._ds_taken_out is not None
             and weighed.change.after.ds
@@ -94,13 +99,13 @@ class Case:
             raise DsTakenOut(self.request.child)
         return weighed
 
-    async def weigh_anew(self, reading: Reading) -> Weighed:
+    async def weigh_anew(self, reading: Reading, *, is_half: bool = False) -> Weighed:
         """What the request makes of what the server was just found to hold.
 
         That may have ended the trust in the key that signed the request. Raises Refusal, BackendError,
         StoreUnavailable.
         """
-        weighed = await self.weigh(reading)
+        weighed = await self.weigh(reading, is_half=is_half)
         await self.check_standing()
         return weighed
 

@@ -35,10 +35,6 @@ class Claims:
                     found.setdefault(host, []).append(pending.child)
         return found
 
-    def will_name(self, host: bytes) -> bool:
-        """Whether a change that is not known to be written makes a host a name server of its child, or keeps it one."""
-        return bool(self.naming((host,)))
-
     def needed(self, pending: Pending) -> str | None:
         """Why a change is not to be written as it was judged: it leaves a host without address that another one's
         change, accepted since, names. None where nothing is in its way."""

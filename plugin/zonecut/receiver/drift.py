@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Difference
 
@@ -25,6 +26,15 @@ def is_ds_removal(reference: Delegation, held: Delegation) -> bool:
     return bool(reference.ds) and held == replace(reference, ds=())
 
 
+def half(before: Delegation, after: Delegation, held: Delegation) -> tuple[Delegation, ...]:
+    """What is held, where it may lie on the way from one to the other, which people go step by step; nothing else.
+
+    It has nothing that neither has, and lacks nothing that both have. Glue that no NS names makes no difference.
+    """
+    old, new, there = ({each for each in one.records if not _is_orphan(each, one)} for one in (before, after, held))
+    return (held,) if old & new <= there <= old | new else ()
+
+
 def _between(left: Delegation, held: Delegation) -> Difference:
     difference = Difference.between(left, held)
     added = tuple([record for record in difference.added if not _is_orphan(record, held)])
@@ -34,3 +44,13 @@ def _between(left: Delegation, held: Delegation) -> Difference:
 
 def _is_orphan(record: RR, held: Delegation) -> bool:
     return record.rtype in (RRType.A, RRType.AAAA) and record.owner not in held.ns
+
+
+def seen_instead(reference: Delegation, held: Delegation, difference: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What is told of a delegation that somebody else changed."""
+    return {"applied": texts(reference.ns), "found": texts(held.ns), **difference}
+
+
+def texts(servers: tuple[bytes, ...]) -> list[str]:
+    """Names as text."""
+    return [names.to_text(name) for name in servers]

@@ -12,7 +12,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
 from zonecut.receiver.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
-from zonecut.receiver.released import FREED, Released
+from zonecut.receiver.released import FREED, FREEING, Released
 from zonecut.receiver.trouble import Trouble
 from zonecut.store import (
     AcceptedChange,
@@ -21,6 +21,7 @@ from zonecut.store import (
     AuditEntry,
     ChangeKind,
     ChangeState,
+    Chore,
     Decision,
     InvalidTransition,
     KeyState,
@@ -143,10 +144,20 @@ class Ledger:
 
     async def last_freed(self) -> Sequence[Released]:
         """The addresses that were taken away last, since nobody named their hosts. Raises StoreUnavailable."""
-        found = await self._store.audit.list(event=FREED, limit=RECENT, among=_AMONG)
+        audit = self._store.audit
+        events = [await audit.list(event=event, limit=RECENT, among=_AMONG) for event in (FREEING, FREED)]
+        found = sorted((each for those in events for each in those), key=lambda each: each.at, reverse=True)
         newest = max((each.at for each in found), default=0.0)
         last = [each.entry for each in reversed(found) if each.at >= newest - RECENT_SECONDS]
         return [each for entry in last if entry.zone == self._zone and (each := Released.of_entry(entry)) is not None]
+
+    async def chores(self) -> Sequence[Chore]:
+        """What people were last told to do in this zone, beside its changes. Raises StoreUnavailable."""
+        return [each for each in await self._store.chores.all() if each.zone == self._zone]
+
+    async def note_chores(self, chores: Sequence[Chore]) -> None:
+        """Record that these are all that people are to do beside its changes. Raises StoreUnavailable."""
+        await self._store.chores.record(self._zone, chores)
 
     async def given(self, child: bytes, host: bytes) -> Collection[RR]:
         """The addresses of a host that are a child's own: they came with its changes, or with it as its name server.

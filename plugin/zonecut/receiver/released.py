@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
-from zonecut.store import AuditEntry
+from zonecut.store import AuditEntry, Chore
 
-FREED = "glue.freed"
-"""The event of the audit trail: an address was taken away since nobody names its host."""
+FREEING, FREED, RESTORED = "glue.freeing", "glue.freed", "glue.restored"
+"""The events of the audit trail: addresses are about to be taken away since nobody names their host, which is for who
+comes after a crash; they are gone; and they are back since somebody names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,17 @@ class Released:
         for host in sorted({record.owner for record in change.before.glue} - kept):
             yield cls(host, change.child, tuple(record for record in change.before.glue if record.owner == host))
 
-    def to_entry(self, zone: bytes) -> AuditEntry:
+    @classmethod
+    def of_chore(cls, chore: Chore) -> "Released":
+        """The addresses that a person is to take away or to put back."""
+        differing = sorted(set(chore.before.glue) ^ set(chore.after.glue))
+        return cls(chore.host, chore.child, tuple(record for record in differing if record.owner == chore.host))
+
+    def to_entry(self, zone: bytes, event: str) -> AuditEntry:
         """What the audit trail keeps of it."""
         addresses = [[int(record.rtype), record.rdata.hex()] for record in self.addresses]
         detail = {"host": names.to_text(self.host), "addresses": addresses}
-        return AuditEntry(FREED, "zonecut", "", zone, self.child, detail=detail)
+        return AuditEntry(event, "zonecut", "", zone, self.child, detail=detail)
 
     @classmethod
     def of_entry(cls, entry: AuditEntry) -> "Released | None":

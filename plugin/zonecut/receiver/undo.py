@@ -51,6 +51,8 @@ class Undo:
 async def take_back(backend: Backend, ledger: Ledger, zone: bytes, pending: Pending, held: Delegation) -> str:
     """Undo what the server holds of a change; what became of that, for the reason. Raises BackendError."""
     undo, words = Undo.of(pending, held), ""
+    if undo.target != held and backend.by_hand(()) is not None:
+        undo = Undo(held, undo.left, undo.missing)  # people put right what people did
     if undo.target != held:
         if not await _written(backend, Change(held, undo.target), pending.id):
             _tell(ledger, zone, pending, held, Undo(held, undo.left, undo.missing))

@@ -8,6 +8,7 @@ import structlog
 from zonecut.plugin import BackendLater
 from zonecut.protocol import names
 from zonecut.receiver.batches import Result
+from zonecut.receiver.byhand import ByHand
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.writequeue import Pending, WriteQueue
 from zonecut.store import Attempt
@@ -56,7 +57,9 @@ class Waits:
         pending.trouble = reason
         self.set_aside_for(pending, seconds)
 
-    def put_aside(self, batch: Sequence[Pending], error: BackendLater, result: Result) -> list[Pending]:
+    def put_aside(
+        self, batch: Sequence[Pending], error: BackendLater, result: Result, by_hand: ByHand
+    ) -> list[Pending]:
         """Have those wait that the server has yet to decide; the others."""
         result.later = True
         named = set(error.children).intersection(pending.child for pending in batch)
@@ -67,6 +70,9 @@ class Waits:
             # somebody may carry it out meanwhile, other than by our writing
             pending.trouble, pending.uncertain, pending.lost = error.reason, True, frozenset()
             pending.answered_later = True
+            if by_hand.is_meant:
+                pending.told_to_people()
+                by_hand.tell_rest(pending)
             self._queue.set_aside(pending, error.again_in)
         self.note(waiting, error.again_in)
         return [pending for pending in batch if pending not in waiting]

@@ -20,7 +20,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation, Difference
 from zonecut.receiver import absence
 from zonecut.receiver.bounded import Bounded
-from zonecut.receiver.drift import drift, is_ds_removal
+from zonecut.receiver.drift import drift, half, is_ds_removal, seen_instead, texts
 from zonecut.receiver.keylookup import KeyLookup
 from zonecut.receiver.toomany import TooMany
 from zonecut.receiver.trust import TrustSettings
@@ -59,15 +59,18 @@ class _Known:
     is_new: bool
     untried: int
     """The number of a change of which nothing can be there, beside what it starts from, which an earlier one wrote."""
+    held: Delegation
 
     @property
     def ours(self) -> tuple[Delegation, ...]:
         """What is about to be written, or was written and is about to be settled, or may show after it failed."""
-        unsettled, unseen = self.record.unsettled, self.record.unseen
-        late = () if unseen is None else (unseen,)
-        before = () if unsettled is None else (unsettled.before,)
-        after = () if unsettled is None or unsettled.id == self.untried else (unsettled.after,)
-        return (*before, *after, *late)
+        unsettled = self.record.unsettled
+        late = () if self.record.unseen is None else (self.record.unseen,)
+        if unsettled is None:
+            return late
+        if unsettled.id == self.untried:
+            return (unsettled.before, *late)
+        return (unsettled.before, unsettled.after, *half(unsettled.before, unsettled.after, self.held), *late)
 
     @property
     def reference(self) -> Delegation | None:
@@ -197,7 +200,7 @@ class Watching:
                 await self._tell(change.child, foreign, actor)
                 return
         if before != after and not is_wanted and self._settings.foreign_ns != "keep":
-            seen = {"applied": _texts(before), "found": _texts(after), **change.difference.to_json()}
+            seen = {"applied": texts(before), "found": texts(after), **change.difference.to_json()}
             await self._tell(change.child, _Foreign(seen, self._is_suspicious(before, after), FOREIGN), actor)
 
     async def round_ended(self) -> None:
@@ -212,7 +215,7 @@ class Watching:
         trusted = tuple(each.stored for each in keys if each.stored.state is KeyState.TRUSTED)
         record, watch = await self._store.changes.latest(child), await self._store.watches.of(child)
         is_new = watch is None and bool(trusted)
-        return _Known(self._begun(held, record, trusted) if is_new else watch, record, trusted, is_new, untried)
+        return _Known(self._begun(held, record, trusted) if is_new else watch, record, trusted, is_new, untried, held)
 
     def _begun(self, held: Delegation, record: ChildRecord, trusted: Collection[StoredKey]) -> Watch:
         """The watch of a child that has none: with what its trust began, as well as that is known."""
@@ -297,7 +300,7 @@ class Watching:
             had = known.had
             if had and frozenset(held.ns) not in had:
                 before = reference or Delegation(held.child)
-                return _Foreign(_seen(before, held, Difference.between(before, held).to_json()), True, RETURNED)
+                return _Foreign(seen_instead(before, held, Difference.between(before, held).to_json()), True, RETURNED)
         if reference is None or not difference:
             return None
         is_ns = reference.ns != held.ns
@@ -308,7 +311,7 @@ class Watching:
         # a change of ours that is not settled may be the last one that took place
         servers = {server for each in (reference, *known.ours) for server in each.ns}
         suspends = is_ns and bool(known.trusted) and self._is_suspicious(servers, held.ns)
-        return _Foreign(_seen(reference, held, difference.to_json()), suspends, FOREIGN)
+        return _Foreign(seen_instead(reference, held, difference.to_json()), suspends, FOREIGN)
 
     def _is_suspicious(self, before: Collection[bytes], after: Collection[bytes]) -> bool:
         """Whether NS that somebody else changed suspend the child's keys (PROTOCOL section 4).
@@ -327,7 +330,7 @@ class Watching:
         reference = known.reference
         difference = drift(reference, known.ours, held)
         if reference is not None and difference:
-            seen = _seen(reference, held, difference.to_json())
+            seen = seen_instead(reference, held, difference.to_json())
             async with self._telling:
                 if not await self._was_told(child, seen):
                     await self._tell(child, _Foreign(seen, False, ""), ACTOR)
@@ -389,11 +392,3 @@ def _ds_gone_since(held: Delegation, known: _Known, now: float) -> float | None:
     was_seen = watch.seen_ds and known.record.applied_id <= watch.seen_change
     is_gone = (was_seen or (reference is not None and bool(reference.ds))) and all(each.ds for each in known.ours)
     return now if is_gone else None
-
-
-def _seen(reference: Delegation, held: Delegation, difference: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {"applied": _texts(reference.ns), "found": _texts(held.ns), **difference}
-
-
-def _texts(servers: tuple[bytes, ...]) -> list[str]:
-    return [names.to_text(name) for name in servers]

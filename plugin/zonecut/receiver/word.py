@@ -1,7 +1,7 @@
 """Whether the word behind a change still counts when it is about to be written: no change outlives its key.
 
-One whose key was revoked, or which an operator rejected, ends here, and nothing of it stays on the server. One that would
-take the addresses of a host which another one, accepted since, names is judged again.
+One whose key was revoked, or which an operator rejected, ends here, and nothing of it stays on the server. One that
+would take the addresses of a host which another one, accepted since, names is judged again.
 """
 
 import time

@@ -15,6 +15,9 @@ from zonecut.protocol.errors import Refusal
 from zonecut.receiver.case import Case
 from zonecut.receiver.outcome import Outcome
 
+MAX_ASKED = 16
+"""So many forms in which people were told of a change are recognised when they are found in the zone."""
+
 
 @dataclass(slots=True, eq=False)
 class Pending:
@@ -95,6 +98,15 @@ class Pending:
     def is_applied(self) -> bool:
         return self.settled.done() and not self.settled.cancelled() and not self.settled.result().rcode
 
+    @property
+    def has_failed(self) -> bool:
+        return self.settled.done() and not self.is_applied
+
+    @property
+    def written_change(self) -> Change:
+        """What came of it, from where it began: also where a part was there when it was judged last."""
+        return Change(self.origin, self.change.after)
+
     def identify(self, identity: bytes) -> None:
         """Have it go by the identity of the request behind it, before it is taken to the server."""
         self.change = replace(self.change, identity=identity)
@@ -111,10 +123,19 @@ class Pending:
         """True if what the server holds may be what our own writing left, and nobody else's.
 
         It has no record that was there neither before nor after, and lacks none that was there both times: that one
-        somebody else took out.
+        somebody else took out. After is whatever was asked for.
         """
-        origin, after = set(self.origin.records), set(self.change.after.records)
-        return self.written and self.may_be_ours and origin & after <= set(held.records) <= origin | after
+        if not self.written or not self.may_be_ours:
+            return False
+        origin, there = set(self.origin.records), set(held.records)
+        wanted = (set(each.after.records) for each in (self.change, *self.asked))
+        return any(origin & after <= there <= origin | after for after in wanted)
+
+    def told_to_people(self) -> None:
+        """It is in people's hands, who may do it at once, step by step, or as they were told before."""
+        self.written = True
+        self.conflicts = 0
+        del self.asked[:-MAX_ASKED]
 
     def out_of_sight(self) -> None:
         """Others may come between what was written of it, which is not known, and what is read next."""

@@ -22,16 +22,17 @@ from zonecut.plugin import (
     Change,
     Reading,
 )
-from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.aftercare import Aftercare
 from zonecut.receiver.batches import HOPELESS, Result, missing, named, split
+from zonecut.receiver.byhand import ByHand
 from zonecut.receiver.case import Suspect
 from zonecut.receiver.claims import Claims
 from zonecut.receiver.endings import BACKEND_REJECTED, Endings
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
+from zonecut.receiver.outage import Outage
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.serials import Serials
 from zonecut.receiver.telling import is_told
@@ -77,21 +78,26 @@ class Writer:
         self.max_batch = max_batch
         self._queue = WriteQueue()
         self._waits = Waits(zone, self._queue, ledger, jitter)
-        self.claims = Claims()
-        self.aftercare = Aftercare(zone, backend, ledger.record, ledger.given, coming=self.claims.will_name)
+        self.claims, self.by_hand = Claims(), ByHand(zone, backend, ledger.note_chores)
+        self.aftercare = Aftercare(
+            zone, backend, ledger.record, ledger.given, coming=self.claims.naming, by_hand=self.by_hand
+        )
         self._endings = Endings(zone, backend, ledger)
         self._serials = serials
-        again = self._judge_again
-        self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt, self.claims, again)
+        self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt, self.claims, self._judge_again)
         self._looks = Looks(self._looked)
-        self.trouble: str | None = None
-        """Why the server does not take anything now; None while it does."""
+        self._outage = Outage(zone, self._waits)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._outage.trouble
 
     def put(self, pending: Pending) -> None:
         """Take over a change that the ledger holds."""
         self.claims.add(pending)
         for other in self.claims.affected(pending):
-            self._queue.hurry(other.child)  # what it takes is needed now
+            self._queue.hurry(other.child)
+        self.aftercare.named(pending.change.after.ns)
         self._queue.put(pending)
 
     def expecting(self) -> AbstractContextManager[None]:
@@ -140,11 +146,13 @@ class Writer:
             except BaseException:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
-            await self.aftercare.after([*(each.change for each in batch if each.is_applied), *result.undone])
+            self.by_hand.settled(batch)
+            self.aftercare.unnamed(host for each in batch if each.has_failed for host in each.change.after.ns)
+            await self.aftercare.after([*(each.written_change for each in batch if each.is_applied), *result.undone])
             took = now() - began
             if result.settled or result.later:
                 failures = refused = 0
-                self._recovered()
+                self._outage.over()
                 self._queue.put_back(result.untried, ())
                 self._waits.set_aside(result.alone)
             elif batch[0].suspect:
@@ -155,7 +163,7 @@ class Writer:
                 self._waits.set_aside(result.alone)
             else:
                 self._queue.put_back(result.untried, result.alone)
-                await self._pause(result.left, failures)
+                await self._outage.pause(result.left, failures, len(self._queue))
                 failures += 1
             self._queue.done()
 
@@ -164,6 +172,7 @@ class Writer:
         self._queue.close()
         self._looks.close()
         self.aftercare.close()
+        self.by_hand.close()
 
     def _unfinished(self, batch: Sequence[Pending]) -> list[Pending]:
         """What is left of a batch in whose midst we fell, to be looked for on the server first."""
@@ -171,22 +180,6 @@ class Writer:
         for pending in left:
             pending.out_of_sight()
         return left
-
-    # When the server does not take it
-
-    async def _pause(self, left: Sequence[Pending], failures: int) -> None:
-        reason = left[0].trouble
-        if self.trouble != reason:
-            _log.error("backend.unavailable", zone=names.to_text(self._zone), reason=reason, waiting=len(self._queue))
-        self.trouble = reason
-        pause = self._waits.backoff(failures)
-        self._waits.note(left, pause)
-        await asyncio.sleep(pause)
-
-    def _recovered(self) -> None:
-        if self.trouble is not None:
-            _log.info("backend.recovered", zone=names.to_text(self._zone))
-        self.trouble = None
 
     # Taking changes to the server
 
@@ -224,7 +217,7 @@ class Writer:
                 await self._take(part, result)
             return
         except BackendLater as error:
-            if others := self._waits.put_aside(batch, error, result):
+            if others := self._waits.put_aside(batch, error, result, self.by_hand):
                 await self._take(others, result)
             return
         if any(pending.change.before != pending.change.after for pending in batch):
@@ -302,13 +295,14 @@ class Writer:
         if is_there and (pending.written or not pending.case.is_signed):
             await self._endings.found(pending, result)
             return
-        _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
+        if not (is_half := pending.may_have_left(held)) or not self.by_hand.is_meant:
+            _log.warning("change.conflict", **about(self._zone, pending), reason=reason, server_holds=held.to_json())
         try:
             await pending.case.check_suspicion(reading, pending.untried)
             if is_there:
                 await self._endings.found(pending, result)  # somebody else has done what the child asks for
                 return
-            weighed = await pending.case.weigh_anew(reading)
+            weighed = await pending.case.weigh_anew(reading, is_half=is_half)
             after = weighed.change.after
             if pending.written and after != held:
                 # what there is may be the half of it: then it counts from where it began

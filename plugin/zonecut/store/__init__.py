@@ -21,6 +21,7 @@ from zonecut.store.change_values import (
 )
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
+from zonecut.store.chores import Chore, Chores
 from zonecut.store.decisions import Asker, DecisionTable
 from zonecut.store.errors import (
     HeldBack,
@@ -70,6 +71,8 @@ __all__ = [
     "ChildLedger",
     "ChildLedgers",
     "AppliedChange",
+    "Chore",
+    "Chores",
     "ZoneConsumer",
     "ZoneConsumers",
     "ZoneSerial",

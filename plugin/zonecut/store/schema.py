@@ -33,6 +33,7 @@ REVISIONS = (
     "0019",
     "0020",
     "0021",
+    "0022",
 )
 """Every revision in `migrations/versions`, oldest first; the last one is what `tables` describes."""
 PATIENCE = 10.0

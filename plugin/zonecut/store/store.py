@@ -15,6 +15,7 @@ from zonecut.store.audit import AuditTable
 from zonecut.store.bootstraps import BootstrapTable
 from zonecut.store.changes import ChangeTable
 from zonecut.store.child_ledgers import ChildLedgers
+from zonecut.store.chores import Chores
 from zonecut.store.decisions import DecisionTable
 from zonecut.store.engine import check_only_name, check_writable, create_file, make_engine, parse_url
 from zonecut.store.errors import StoreReplaced, StoreUnusable
@@ -62,6 +63,7 @@ class Store:
         self.ledgers = ChildLedgers(self.thread)
         self.zones = ZoneStates(self.thread, clock)
         self.consumers = ZoneConsumers(self.thread, clock)
+        self.chores = Chores(self.thread, clock)
         self.serials = ZoneSerials(self.thread, clock)
         self.statistics = Statistics(self.thread)
         self.bootstraps = BootstrapTable(self.thread, clock)

@@ -243,6 +243,20 @@ zone_consumers = Table(
     Column("standing_since", Double),
 )
 
+chores = Table(
+    "chores",
+    metadata,
+    Column("zone", Octets, primary_key=True),
+    Column("child", Octets, primary_key=True),
+    Column("host", Octets, primary_key=True),
+    Column("change_id", BigInteger),
+    Column("before", Octets, nullable=False),
+    Column("after", Octets, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("noted_at", Double, nullable=False),
+)
+
 zone_serials = Table(
     "zone_serials",
     metadata,
