@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from people_support import People, site_of_people
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
-from zonecut.plugin import BackendConflict, BackendLater, Change, Host
+from zonecut.plugin import Change, Host
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.admission import Source
 from zonecut.receiver.drift import drift
 from zonecut.receiver.frontend import Reply
-from zonecut.receiver.zonesettings import ZoneSettings
 from zonecut.store import ChangeState, Decision
 
 HOST = names.from_text("ns1.child.parent.example.")
@@ -255,30 +255,6 @@ async def test_who_posts_a_change_is_told_too(here: Site) -> None:
     assert await addresses(here) == HELD
 
 
-class People:
-    """Who writes the zone, where zonecut does not: somebody tries to do as told, when a test has them do it."""
-
-    def __init__(self, here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._here, self._write = here, here.backend.write
-        monkeypatch.setattr(here.backend, "write", self.tell)
-        monkeypatch.setattr(here.backend, "by_hand", lambda changes: "")
-
-    async def tell(self, changes: Sequence[Change]) -> None:
-        differing = await self._here.backend.verify([Change(each.before, each.before) for each in changes])
-        if waiting := await self._here.backend.verify(changes):
-            if differing := tuple(child for child in differing if child in waiting):
-                raise BackendConflict("the zone holds something else", differing)
-            raise BackendLater("it is to be made by hand", waiting, again_in=0.1)
-
-    async def told(self) -> dict[bytes, Change]:
-        await asyncio.sleep(0.3)
-        changes = await self._here.store.changes.list(state=ChangeState.ACCEPTED)
-        return {each.child: Change(each.before, each.after) for each in changes}
-
-    async def do(self, change: Change) -> None:
-        await self._write([change])
-
-
 async def has_addresses(here: Site, wanted: bool) -> None:
     deadline = time.monotonic() + 5
     while bool(await addresses(here)) is not wanted:
@@ -288,12 +264,8 @@ async def has_addresses(here: Site, wanted: bool) -> None:
 
 @pytest.fixture
 async def by_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Site, People]]:
-    """A site whose zone people write, where the child has its host for itself; an answer waits for nobody."""
-    (tmp_path / "parent.zone").write_text(ZONE_TEXT.format(directory=tmp_path))
-    async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as found:
-        for child in (CHILD, OTHER):
-            await found.trust(child)
-        yield found, People(found, monkeypatch)
+    async with site_of_people(tmp_path, monkeypatch) as found:
+        yield found
 
 
 @pytest.mark.parametrize("first", [CHILD, OTHER])

@@ -9,7 +9,7 @@ from zonecut.cli.options import ConfigOption, JsonOption, ReasonOption
 from zonecut.config import Loaded
 from zonecut.plugin import Change
 from zonecut.protocol.delegation import Difference
-from zonecut.store import Decision, StoredChange
+from zonecut.store import Decision, Store, StoredChange
 
 
 def command(
@@ -17,9 +17,10 @@ def command(
 ) -> None:
     """Say that a change is made in a zone that zonecut does not write itself (adapter manual).
 
-    The zone is transferred, and has to hold the change: a daemon that runs counts it as applied within a second, else
-    the next one that is started. Nobody has to say so: the daemon looks, too (`look` of the adapter, 60 s). What is to
-    be done is what change show has under "by hand".
+    The zone is transferred, and has to hold the change. That is recorded, and counts: a daemon that runs has it applied
+    within a second, else the next one that is started; what is taken out after that is an edit by somebody else. Nobody
+    has to say so: the daemon looks, too (`look` of the adapter, 60 s). What is to be done is what change show has under
+    "by hand".
 
     Exit code 3: the zone holds something else; what differs is shown, and nothing recorded.
 
@@ -45,13 +46,21 @@ def command(
 async def _confirm(loaded: Loaded, number: int, reason: str) -> tuple[Shown, Difference | None]:
     """The change after this, or what the zone lacks of it."""
     async with session.open_store(loaded) as store:
-        change = await store.changes.get(number)
-        if change is None:
-            raise Failure(f"there is no change number {number}")
+        change = await _change(store, number)
         left = await _left(loaded, change)
+        while left is None and (now := await _change(store, number)).after != change.after:
+            # it was judged again meanwhile: what counts is what it is now
+            change, left = now, await _left(loaded, now)
         if left is None:
             change = await store.decisions.decide(number, Decision.DONE, actor.operator(), reason)
         return await Shown.of(store, change), left
+
+
+async def _change(store: Store, number: int) -> StoredChange:
+    change = await store.changes.get(number)
+    if change is None:
+        raise Failure(f"there is no change number {number}")
+    return change
 
 
 async def _left(loaded: Loaded, change: StoredChange) -> Difference | None:

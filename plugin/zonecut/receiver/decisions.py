@@ -79,9 +79,9 @@ class Decisions:
         if stored.decision is Decision.REJECTED and pending.withdrawn is None:
             pending.withdrawn = rejection(stored)
             self._writer.hurry(pending.child)
-        elif stored.decision is Decision.DONE and not pending.said_to_be_done:
-            # it ends when the server is seen to hold it, which may be at once
-            pending.said_to_be_done = True
+        elif stored.decision is Decision.DONE and pending.done_as is None:
+            # it has been seen in the zone, which is looked at anew
+            pending.done_as = stored.after
             self._writer.hurry(pending.child)
 
     def _decided(self, held: Held, stored: StoredChange) -> None:

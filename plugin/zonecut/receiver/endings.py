@@ -19,6 +19,8 @@ BACKEND_REJECTED = "backend-rejected"
 """The rule that a change breaks to which the server itself said no."""
 _DROPPED = "the server had yet to decide, and was told to forget it"
 _MAY_FOLLOW = "the server was asked for it before, has yet to decide, and may carry it out"
+_MAY_BE_MADE = "whoever has read what was to be done by hand may do it still"
+_LEAVE_IT = "tell whoever changes the zone by hand to leave it: done all the same, it is an edit by somebody else"
 _ADVICE = "have the server's own side drop what it was asked for, or look whether it carried it out"
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +34,11 @@ class Endings:
         self._backend = backend
         self._ledger = ledger
 
+    @property
+    def _by_hand(self) -> bool:
+        """Whether it is people who write the zone: nobody is to decide, and nobody can be told to forget."""
+        return self._backend.by_hand(()) is not None
+
     def settle(self, pending: Pending, result: Result) -> None:
         """The server holds it."""
         self._ledger.settle(pending.id, ChangeState.APPLIED, None, pending.attempts, pending.history_number)
@@ -42,7 +49,7 @@ class Endings:
         if pending.dropped and failed.rule != BACKEND_REJECTED:
             failed = replace(failed, reason=f"{failed.reason}; {_DROPPED}")
         elif pending.answered_later and failed.rule != BACKEND_REJECTED:
-            failed = replace(failed, reason=f"{failed.reason}; {_MAY_FOLLOW}")
+            failed = replace(failed, reason=f"{failed.reason}; {_MAY_BE_MADE if self._by_hand else _MAY_FOLLOW}")
             self._tell_may_follow(pending)
         _log.error("change.failed", **about(self._zone, pending), rule=failed.rule, reason=failed.reason)
         self._ledger.settle(pending.id, ChangeState.FAILED, f"{failed.rule}: {failed.reason}", pending.attempts)
@@ -87,7 +94,8 @@ class Endings:
     async def forget(self, pending: Pending) -> None:
         """Have the server not carry out later what it has yet to decide of a change. Raises BackendError."""
         if (pending.answered_later or pending.resumed) and await self.withdraw(pending):
-            raise BackendUnavailable("the server has carried it out meanwhile, and is looked at again")
+            who = "somebody has made it by hand" if self._by_hand else "the server has carried it out"
+            raise BackendUnavailable(f"{who} meanwhile, and it is looked at again")
 
     async def found(self, pending: Pending, result: Result) -> None:
         """The server holds it, whoever it was that put it there. Raises BackendError."""
@@ -122,6 +130,8 @@ class Endings:
             pending.asked.remove(change)
 
     def _tell_withdrawn(self, pending: Pending, answer: Withdrawal) -> None:
+        if self._by_hand:
+            return
         _log.warning("change.withdrawn", **about(self._zone, pending), answer=answer.value)
         detail = {"change": pending.id, "answer": answer.value}
         self._ledger.tell(
@@ -129,8 +139,9 @@ class Endings:
         )
 
     def _tell_may_follow(self, pending: Pending) -> None:
-        _log.error("change.may-follow", **about(self._zone, pending), advice=_ADVICE)
-        detail = {"change": pending.id, "advice": _ADVICE}
+        advice = _LEAVE_IT if self._by_hand else _ADVICE
+        _log.error("change.may-follow", **about(self._zone, pending), advice=advice)
+        detail = {"change": pending.id, "advice": advice}
         self._ledger.tell(
             AuditEntry("change.may-follow", "zonecut", zone=self._zone, child=pending.child, detail=detail)
         )

@@ -124,6 +124,8 @@ class InWork:
         )
         if stored.decision is Decision.REJECTED:
             pending.withdrawn = rejection(stored)
+        elif stored.decision is Decision.DONE:
+            pending.done_as = stored.after
         identities = () if stored.identity is None else (stored.identity,)
         actor = None if stored.inception is not None else actor_of(stored.source)
         settled = self.hand_over(pending, identities, actor)

@@ -84,6 +84,10 @@ class Serials:
         self._written = True
         self._due.set()
 
+    def stayed(self, serial: int) -> None:
+        """The zone was seen to change, and its serial did not: it is told as where it does not rise with a write."""
+        self._stays.again(f"it is {serial} before and after a change: secondaries do not fetch the zone")
+
     async def run(self) -> None:
         """Record the zone's serial until cancelled, and tell where it does not rise with what is written."""
         if self._resumed:

@@ -51,7 +51,8 @@ class Undo:
 async def take_back(backend: Backend, ledger: Ledger, zone: bytes, pending: Pending, held: Delegation) -> str:
     """Undo what the server holds of a change; what became of that, for the reason. Raises BackendError."""
     undo, words = Undo.of(pending, held), ""
-    if undo.target != held and backend.by_hand(()) is not None:
+    is_by_hand = backend.by_hand(()) is not None
+    if undo.target != held and is_by_hand:
         undo = Undo(held, undo.left, undo.missing)  # people put right what people did
     if undo.target != held:
         if not await _written(backend, Change(held, undo.target), pending.id):
@@ -60,7 +61,8 @@ async def take_back(backend: Backend, ledger: Ledger, zone: bytes, pending: Pend
         words = "; what it took of it was taken back"
     if undo.left or undo.missing:
         _tell(ledger, zone, pending, undo.target, undo)
-        words += "; whether it is there by half is not known, and the delegation needs a look"
+        unknown = "whether it is there by half is not known"
+        words += f"; {'a part of it was made by hand' if is_by_hand else unknown}, and the delegation needs a look"
     return words
 
 

@@ -47,8 +47,8 @@ class Pending:
     """Why the last attempt was in vain."""
     withdrawn: Refusal | None = None
     """Why it must not be written any more, whatever else speaks for it."""
-    said_to_be_done: bool = False
-    """A person has said that the zone holds it."""
+    done_as: Delegation | None = None
+    """What a person has said, with proof, that the zone holds of the child; None where nobody has."""
     suspect: bool = False
     """The server took others and not this one: it is tried alone, so that it holds up nobody."""
     pauses: int = 0

@@ -34,6 +34,7 @@ from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.looks import Looks
 from zonecut.receiver.outage import Outage
 from zonecut.receiver.outcome import Outcome
+from zonecut.receiver.saiddone import SaidDone
 from zonecut.receiver.serials import Serials
 from zonecut.receiver.telling import is_told
 from zonecut.receiver.waits import Waits, about
@@ -83,10 +84,9 @@ class Writer:
             zone, backend, ledger.record, ledger.given, coming=self.claims.naming, by_hand=self.by_hand
         )
         self._endings = Endings(zone, backend, ledger)
-        self._serials = serials
+        self._serials, self._said = serials, SaidDone(zone, backend, serials)
         self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt, self.claims, self._judge_again)
-        self._looks = Looks(self._looked)
-        self._outage = Outage(zone, self._waits)
+        self._looks, self._outage = Looks(self._looked), Outage(zone, self._waits)
 
     @property
     def trouble(self) -> str | None:
@@ -259,7 +259,7 @@ class Writer:
 
     async def _without_applied(self, batch: Sequence[Pending], result: Result) -> list[Pending]:
         """Settle those that the server holds; the others. Raises BackendError."""
-        missing = set(await self._backend.verify([pending.change for pending in batch]))
+        missing = await self._said.missing(batch)
         result.answered = True
         if held := [pending for pending in batch if pending.child not in missing]:
             await self._endings.number(*held)
