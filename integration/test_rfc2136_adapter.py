@@ -51,9 +51,9 @@ def running() -> Iterator[ExitStack]:
 
 @asynccontextmanager
 async def opened(
-    server: Knotd | Named | PowerDns, at: str | None = None, patience: float = 5.0
+    server: Knotd | Named | PowerDns, at: str | None = None, patience: float = 5.0, rescan: float = 300.0
 ) -> AsyncIterator[AnyServerBackend]:
-    options = Rfc2136Options(server=at or server.server, tsig=server.tsig_file, timeout=patience)
+    options = Rfc2136Options(server=at or server.server, tsig=server.tsig_file, timeout=patience, rescan=rescan)
     backend = AnyServerBackend(BackendContext(names.from_text(PARENT), TTLS), options)
     await backend.open()
     try:
@@ -115,6 +115,21 @@ async def test_what_is_lost_with_a_server_that_drops_prerequisites_is_said_and_n
             await backend.replace_rrsets((), [other])
             with pytest.raises(BackendConflict):
                 await backend.replace_rrsets((), [other])
+
+
+@pytest.mark.parametrize("carelessness", [Carelessness.VALUES, Carelessness.ALL])
+async def test_a_server_that_keeps_to_prerequisites_from_now_on_is_trusted_again(
+    named: Named, carelessness: Carelessness
+) -> None:
+    """As after an upgrade, or when what stood before it is gone: it is tried again every `rescan` seconds."""
+    with CarelessServer(named.port, named.tsig_key, carelessness) as careless:
+        async with opened(named, careless.server, rescan=1) as backend:
+            assert backend.remarks() != ()
+            careless.carelessness = Carelessness.NONE
+            await told_no_more(backend)
+            before = (await backend.read(child("child0"))).delegation
+            with edited_just_before_the_write(backend, named, "child0"), pytest.raises(BackendConflict):
+                await backend.write([Change(before, delegation("child0", ["ns.x.test."]))])
 
 
 @pytest.mark.parametrize("kind", ["knot", "pdns", "bind"])

@@ -30,17 +30,19 @@ class Carelessness(Enum):
     VALUES = "values"
     """What an RRset holds (RFC 2136 section 2.4.2). That one is there, or is not, is still looked at."""
     ALL = "all"
+    NONE = "none"
+    """It has become careful."""
 
 
 class CarelessServer:
-    """Used as a context manager. `server` is where it listens."""
+    """Used as a context manager. `server` is where it listens; `carelessness` may be another one from now on."""
 
     def __init__(self, port: int, key: dns.tsig.Key, carelessness: Carelessness) -> None:
         """`port` is that of the real server."""
         self.server = f"{LOOPBACK}:{free_port()}"
         self._port = port
         self._keyring = {key.name: key}
-        self._carelessness = carelessness
+        self.carelessness = carelessness
 
     def __enter__(self) -> Self:
         owner = self
@@ -80,8 +82,9 @@ class CarelessServer:
     def _carry_out(self, question: dns.update.UpdateMessage, out: Any) -> None:
         update = dns.update.UpdateMessage(question.zone[0].name, keyring=self._keyring)
         update.sections[2] = question.sections[2]
-        if self._carelessness is Carelessness.VALUES:
-            update.sections[1] = [each for each in question.sections[1] if each.deleting is not None]
+        if self.carelessness is not Carelessness.ALL:
+            values = self.carelessness is Carelessness.NONE
+            update.sections[1] = [each for each in question.sections[1] if values or each.deleting is not None]
         said = dns.query.tcp(update, LOOPBACK, port=self._port)
         answer = dns.message.make_response(question)
         answer.set_rcode(said.rcode())
