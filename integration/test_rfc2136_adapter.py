@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +13,26 @@ from lab.careless import Carelessness, CarelessServer
 from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
+from lab.ports import free_port
+from lab.process import until
 from lab.server import Add, Delete
-from lab.zones import PARENT, ParentZone
+from lab.standing import StandingServer
+from lab.zonecut import CHECKS_OFF, CommandFailed, ZonecutProcess
+from lab.zones import PARENT, ParentZone, Signing
+from signer import Signer
 from test_bind_adapter import FULL, TTLS, child, delegation
+from world import World
 from zonecut.plugin import (
     BackendConflict,
     BackendContext,
+    BackendMisconfigured,
     BackendRejected,
+    BackendUnavailable,
     Change,
 )
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import Delegation
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.envelope import Envelope
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import Rfc2136Options
@@ -208,6 +217,136 @@ async def test_a_name_server_typed_with_capitals_takes_nothing_from_the_zone_and
         assert "have these name servers written in lower case" in remark
         await backend.write([Change(after, Delegation(after.child, (names.from_text("ns.x.test."),)))])
         assert backend.remarks() == ()
+
+
+async def test_nobody_waits_long_for_a_transfer_that_stands_still(named: Named) -> None:
+    """Neither a child whose delegation only a transfer shows, nor whoever has a turn after this write."""
+    with StandingServer(named.port) as standing:
+        named.edit(Add(f"deep.empty.{PARENT}", 60, "NS", "ns.other.test."))
+        async with opened(named, standing.server) as backend:
+            stale = Change(delegation("child0", ["ns.stale.test."]), delegation("child0", ["ns.x.test."]))
+            standing.goes_on.clear()
+            for work in (backend.read(child("empty")), backend.write([stale])):
+                async with asyncio.timeout(2.5):
+                    with pytest.raises(BackendUnavailable, match=r"takes longer than 1\.5 s, and the last one took"):
+                        await work
+            standing.goes_on.set()
+            assert not (await backend.read(child("empty"))).delegation.is_delegated
+            with pytest.raises(BackendConflict):
+                await backend.write([stale])
+
+
+async def test_an_update_that_knot_did_not_answer_in_an_open_transaction_is_found_when_it_was_carried_out(
+    running: ExitStack, tmp_path: Path
+) -> None:
+    knotd = running.enter_context(Knotd(tmp_path / "knotd", ZONE, ddns=True))
+    async with opened(knotd, patience=1.0) as backend:
+        change = Change(Delegation(FULL.child), FULL)
+        knotd.knotc(("zone-begin", PARENT))
+        for operation in (backend.write([change]), backend.verify([change])):
+            with pytest.raises(BackendUnavailable, match="transaction open or the zone is frozen") as silent:
+                await operation
+            assert type(silent.value) is BackendUnavailable
+        knotd.knotc(("zone-abort", PARENT))
+        for _ in range(50):
+            if not await backend.verify([change]):
+                break
+            await asyncio.sleep(0.1)
+        assert (await backend.read(FULL.child)).delegation == FULL
+
+
+async def test_a_signed_zone_of_powerdns_stays_whole_and_its_serial_rises(running: ExitStack, tmp_path: Path) -> None:
+    signed = ParentZone(PARENT, delegations=3, signing=Signing.IN_PLACE)
+    pdns = running.enter_context(PowerDns(tmp_path / "pdns", signed, ddns=True))
+    async with opened(pdns) as backend:
+        serial = pdns.serial()
+        before = (await backend.read(child("child0"))).delegation
+        above = names.from_text(f"child3.{PARENT}")
+        for change in (
+            Change(before, delegation("child0", ["ns1", "ns.other.test."], [4], {"ns1": ["11.1.1.1", "2610::1"]})),
+            Change(Delegation(FULL.child), FULL),
+            Change((await backend.read(child("child1"))).delegation, Delegation(child("child1"))),
+            Change(Delegation(above), Delegation.of(above, [RR(above, RRType.NS, names.from_text("ns.other.test."))])),
+            Change(FULL, Delegation(FULL.child, FULL.ns, (), FULL.glue)),
+        ):
+            await backend.write([change])
+            assert await backend.verify([change]) == ()
+            pdns.verify()
+            assert pdns.serial() - serial > 0
+            serial = pdns.serial()
+
+
+@pytest.mark.parametrize("kind", ["knot", "pdns", "bind"])
+async def test_a_delegation_beside_an_alias_is_never_taken_for_written(
+    running: ExitStack, tmp_path: Path, kind: str
+) -> None:
+    server = _server(kind, tmp_path)
+    running.enter_context(server)
+    server.edit(Add(f"alias.{PARENT}", 60, "CNAME", "www.other.test."))
+    change = Change(Delegation(child("alias")), delegation("alias", ["ns.other.test."]))
+    async with opened(server) as backend:
+        if kind == "pdns":
+            with pytest.raises(BackendRejected, match=r"alias\.parent\.test\. is an alias \(CNAME\)") as rejected:
+                await backend.write([change])
+            assert rejected.value.children == (change.child,)
+        else:
+            await backend.write([change])
+        assert await backend.verify([change]) == (change.child,)
+
+
+async def test_a_key_that_may_not_update_is_told_at_the_start(running: ExitStack, tmp_path: Path) -> None:
+    knotd = Knotd(tmp_path / "knotd", ZONE, ddns=True)
+    configuration = tmp_path / "knotd" / "knot.conf"
+    configuration.write_text(configuration.read_text().replace("[transfer, update]", "[transfer]"))
+    running.enter_context(knotd)
+    with pytest.raises(BackendMisconfigured, match=r"(BADKEY|NOTAUTH).*an acl with the key and `action: "):
+        async with opened(knotd):
+            pass
+
+
+class ByDdns(Knotd):
+    """A knotd that zonecut reaches by DNS alone."""
+
+    def __init__(self, directory: Path, *zones: ParentZone) -> None:
+        super().__init__(directory, *zones, ddns=True)
+
+    def backend(self) -> dict[str, Any]:
+        return {"adapter": "rfc2136", "server": self.server, "tsig": str(self.tsig_file)}
+
+
+def test_a_child_changes_its_delegation_on_a_knot_that_is_reached_by_dns_alone(tmp_path: Path) -> None:
+    signer = Signer.generate("child0")
+    publishing = {"target": f"updater.{PARENT}", "addresses": ["127.0.0.1"], "port": 5354, "publish": True}
+    with World(tmp_path, server=ByDdns(tmp_path / "server", ZONE), keys=[signer], parents=[publishing]) as world:
+        assert world.tcp(signer.fresh()).rcode == "NOERROR"
+        world.wait_until_recorded()
+        (change,) = world.changes()
+        assert (change["state"], change["by_hand"]) == ("applied", None)
+        assert len([each for each in world.records(signer.text) if " DS " in each]) == 1
+        until(lambda: bool(world.records(f"_dsync.{PARENT}")), timeout=5, what="the receiver is announced")
+        with pytest.raises(CommandFailed, match=f"{PARENT} is written by zonecut itself") as wrong:
+            world.zonecut.cli("change", "done", str(change["id"]))
+        assert wrong.value.exit_status == 2
+
+
+def test_check_config_says_what_is_lost_without_prerequisites(named: Named, tmp_path: Path) -> None:
+    with CarelessServer(named.port, named.tsig_key, Carelessness.VALUES) as careless:
+        configuration = {
+            "version": 1,
+            "store": {"url": f"sqlite:///{tmp_path}/zonecut.db"},
+            "receiver": {"listen": [f"127.0.0.1:{free_port()}"]},
+            "parents": [
+                {
+                    "zone": PARENT,
+                    "backend": {"adapter": "rfc2136", "server": careless.server, "tsig": str(named.tsig_file)},
+                    "checks": CHECKS_OFF,
+                }
+            ],
+        }
+        (tmp_path / "zonecut").mkdir()
+        zonecut = ZonecutProcess(tmp_path / "zonecut", configuration)
+        with pytest.raises(CommandFailed, match="does not compare what an RRset holds with prerequisites"):
+            zonecut.cli("check-config", "--strict", json=False)
 
 
 @contextmanager

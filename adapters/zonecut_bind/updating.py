@@ -7,8 +7,8 @@ import asyncio
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from zonecut.plugin import (
     Backend,
@@ -43,6 +43,8 @@ from zonecut_bind.transfer import Transfer
 
 _LOG = logging.getLogger("zonecut.bind")
 
+_PATIENCE, _LONGER = 1.5, 3
+"""For a transfer that somebody waits for: seconds, or times what the last one took."""
 _NOT_SOONER = 30.0
 """Seconds after a look around before which an UPDATE that is taken gives no reason for another."""
 _SHARE = 50
@@ -67,6 +69,7 @@ class UpdatingBackend(Backend):
         self._scanned: int | None = None
         self._made: frozenset[int] = frozenset()
         self._remarks: tuple[str, ...] = ()
+        self._took = 0.0
         self._look_soon = asyncio.Event()
         self._not_sooner = float("-inf")
         self._naming = Naming(self._zone, self._apex, self._scan, self._topmost_cut, self.read)
@@ -233,10 +236,26 @@ class UpdatingBackend(Backend):
 
     async def _read_by_transfer(self, child: bytes) -> Reading:
         chosen = ChildFilter(child)
-        async with aclosing(self._transfer().branches()) as branches:
+        async with self._in_time(), aclosing(self._transfer().branches()) as branches:
             async for branch in branches:
                 chosen.take(branch)
         return chosen.reading()
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """A transfer for which somebody waits: for not much longer than the last whole one took.
+
+        A child is answered within two seconds, if the zone can be transferred in them. Raises BackendUnavailable.
+        """
+        limit = max(_PATIENCE, _LONGER * self._took)
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError:
+            zone = names.to_text(self._zone)
+            raise BackendUnavailable(
+                f"a transfer of {zone} takes longer than {limit:.1f} s, and the last one took {self._took:.1f} s"
+            ) from None
 
     # Verifying
 
@@ -281,7 +300,7 @@ class UpdatingBackend(Backend):
 
     async def _scan(self, there: list[Delegation] | None = None) -> None:
         """Find all hidden delegations; normally there are none. The first ones of the zone are added to `there`."""
-        transfer = self._transfer()
+        began, transfer = time.monotonic(), self._transfer()
         found: set[bytes] = set()
         deep: set[bytes] = set()
         listed = self._naming.begin()
@@ -292,6 +311,7 @@ class UpdatingBackend(Backend):
                 if there is not None and len(there) < EXAMPLES:
                     there.extend(reading.delegation for reading in branch.readings())
                 listed.take(branch)
+        self._took = time.monotonic() - began
         self._hidden = frozenset(found)
         self._deep = deep
         self._scanned = transfer.serial

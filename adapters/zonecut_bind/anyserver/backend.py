@@ -218,7 +218,8 @@ class AnyServerBackend(UpdatingBackend):
 
     async def _at(self, owners: Collection[bytes]) -> Sequence[ResourceRecord]:
         """The zone's records at these names."""
-        return await self._transfer().at(owners)
+        async with self._in_time():
+            return await self._transfer().at(owners)
 
     def _transfer(self) -> Transfer:
         # in an order of its own, as from PowerDNS; and Knot has half a second for whoever reads it too slowly
