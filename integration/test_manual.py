@@ -179,6 +179,46 @@ def test_what_nobody_makes_may_be_rejected(world: World) -> None:
     assert world.zonecut.log_events("change.may-follow"), "whoever has read it may do it still"
 
 
+def test_what_is_to_be_done_heeds_what_others_wait_for_and_addresses_that_nobody_needs_are_told(
+    world: World, named: ByHand
+) -> None:
+    one, two = SIGNERS[1], SIGNERS[2]
+    host = f"ns1.{two.text}"
+
+    def moved(signer: Signer, server: str) -> None:
+        """The child asks for this one name server; its answer waits for nobody's hand."""
+        updates = [message.delete_rrset(signer.owner, RRType.NS)]
+        updates.append(message.add(signer.owner, RRType.NS, 60, names.from_text(server)))
+        assert world.tcp(signer.update(*updates)).rcode == "NOERROR"
+
+    def made(signer: Signer) -> None:
+        number = str(world.changes("--child", signer.text)[0]["id"])
+        carry_out(named, world.zonecut.cli("change", "show", number)["by_hand"])
+        world.zonecut.cli("change", "done", number)
+        until(lambda: not world.changes("--state", "accepted", "--child", signer.text), timeout=5, what="it is applied")
+
+    moved(two, "ns.away.test.")
+    moved(one, host)
+    for signer in (two, one):
+        made(signer)
+    assert [each for each in world.records(host) if " A " in each], "told anew: another child has come to need it"
+    moved(one, "ns.away.test.")
+    made(one)
+    until(lambda: bool(beside(world)), timeout=15, what="people are told that the address goes")
+    (chore,) = beside(world)
+    assert chore["host"] == host
+    assert not [each for each in world.audit() if each["event"] == "glue.freed"]
+    assert f"by hand, since {chore['since']}: {host} " in world.zonecut.cli("change", "list", json=False)
+    carry_out(named, chore["lines"])
+    assert not world.records(host)
+
+
+def beside(world: World) -> list[dict[str, Any]]:
+    """What people are to do beside the changes."""
+    found: list[dict[str, Any]] = world.zonecut.cli("change", "list")["zones"][0]["by_hand"]
+    return found
+
+
 def test_what_is_published_is_told_as_lines_of_nsupdate(world: World) -> None:
     words = "have it done by hand, with nsupdate: zone parent.test.; prereq nxrrset .*TYPE66"
     with pytest.raises(CommandFailed, match=words):

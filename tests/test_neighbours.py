@@ -278,6 +278,8 @@ async def test_a_host_that_an_accepted_change_names_keeps_its_addresses_before_t
         assert (await here.ask(here.signed(*asks[child], child=child))).rcode == Rcode.NOERROR
     told = await people.told()
     assert HELD[0] in told[CHILD].after.records, "what is to be done is told anew"
+    (kept,) = await audited(here)
+    assert kept.startswith("ns1.child.parent.example. ")
     for child in (CHILD, OTHER):
         await people.do(told[child])
     assert await people.told() == {}

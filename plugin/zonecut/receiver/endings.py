@@ -10,6 +10,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.batches import Result
 from zonecut.receiver.ledger import Ledger
 from zonecut.receiver.outcome import APPLIED, Outcome
+from zonecut.receiver.telling import tell_kept
 from zonecut.receiver.undo import take_back
 from zonecut.receiver.waits import about
 from zonecut.receiver.writequeue import Pending
@@ -128,6 +129,12 @@ class Endings:
             if answer is Withdrawal.DROPPED:
                 self._tell_withdrawn(pending, answer)
             pending.asked.remove(change)
+
+    def tell_kept(self, pending: Pending, why: str) -> None:
+        """Addresses stay which it would have taken; whoever asked for it has been answered."""
+        tell_kept(
+            self._ledger, self._zone, pending.child, pending.id, f"{why}: it keeps its addresses", "zonecut", "", None
+        )
 
     def _tell_withdrawn(self, pending: Pending, answer: Withdrawal) -> None:
         if self._by_hand:

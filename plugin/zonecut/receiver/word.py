@@ -71,6 +71,8 @@ class Word:
                 continue
             if (needed := self._claims.needed(pending)) is not None:
                 await self._judge_again(pending, await self._read(pending), needed, result)
+                if not pending.has_failed and self._claims.needed(pending) is None:
+                    self._endings.tell_kept(pending, needed)
                 continue
             rest.append(pending)
         return rest
