@@ -9,10 +9,10 @@ from lab.pdns import PowerDns
 from lab.server import Server
 from lab.servers import SERVERS
 from lab.zones import ParentZone, Signing
-from zonecut.agent.source import BackendSource, QuerySource, Source, TransferSource
+from zonecut.agent.zone.source import BackendSource, QuerySource, Source, TransferSource
 from zonecut.plugin import Backend, BackendContext
+from zonecut.plugin.dns.tsig_key import TsigKey, load_key
 from zonecut.plugin.registry import adapters, create_manager
-from zonecut.plugin.tsigkey import TsigKey, load_key
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Ttls
 

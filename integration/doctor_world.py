@@ -15,14 +15,14 @@ from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK, free_port
 from lab.zonecut import COMMAND
 from zonecut.agent.doctor import Report, Severity, diagnose
-from zonecut.agent.examination import PLAIN, Kept, examine
+from zonecut.agent.doctor.observation import PLAIN, Kept, examine
 from zonecut.agent.learned import Learned
 from zonecut.agent.settings import ParentSettings
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import generic_text
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.keys import Key
 
 OPERATOR = "operator.test."

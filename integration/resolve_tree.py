@@ -13,7 +13,7 @@ from typing import Self
 
 from lab.process import find_command, run
 from resolve_servers import Authority
-from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.announced.dsync import Dsync
 
 ROOT_SERVER = "127.53.0.201"
 TEST_SERVER = "127.53.0.202"

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lab.zones import PARENT
+from zonecut.files.keyfiles import write_pair
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
-from zonecut.protocol.keyfiles import write_pair
 from zonecut.protocol.keys import HOST_KEY, Key, KeyPair
 from zonecut.protocol.sig0 import sign_request
 

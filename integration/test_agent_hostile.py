@@ -15,7 +15,7 @@ from lab.played import CHILD, UPDATER, PlayedParent
 from lab.process import until
 from lab.zonecut import ZonecutProcess
 from signer import Signer
-from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.keys.child_keys import ChildKeys
 from zonecut.demo.loopback import faults
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, RRType

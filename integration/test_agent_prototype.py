@@ -17,7 +17,7 @@ from lab.played import CHILD, UPDATER, PlayedParent
 from lab.process import until
 from lab.prototype import Prototype, Revision
 from lab.zonecut import ZonecutProcess
-from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.keys.child_keys import ChildKeys
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, ReceiverState
 

@@ -15,11 +15,11 @@ from lab.hostile import HostileReceiver, Manner
 from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.process import until
 from lab.zonecut import ZonecutProcess
-from zonecut.agent.discovery import discover
+from zonecut.agent.parent.discovery import discover
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync, generic_text
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import DEFAULT, ReceiverState, RRType
-from zonecut.protocol.dsync import Dsync, generic_text
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut.resolve import Verdict
 
 SECOND = "zweiter.parent.test."

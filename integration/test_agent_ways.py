@@ -19,9 +19,9 @@ from lab.server import Add, Delete
 from lab.zonecut import ZonecutProcess
 from lab.zones import Signing
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.dsync import Dsync
 
 NEW = {f"{CHILD} ns ns3.{CHILD}", f"ns3.{CHILD} a 127.11.0.3", f"ns3.{CHILD} aaaa ::1"}
 

@@ -370,7 +370,7 @@ async def test_an_unknown_key_is_named_as_such(named: Named, tmp_path: Path) -> 
 
 async def test_a_wrong_clock_is_named_as_such(named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time() + 1000
-    monkeypatch.setattr("zonecut.plugin.tsig.time.time", lambda: now)
+    monkeypatch.setattr("zonecut.plugin.dns.tsig.time.time", lambda: now)
     with pytest.raises(BackendMisconfigured, match=r"BADTIME.*clock"):
         await make_backend(named).open()
 

@@ -22,11 +22,11 @@ from trust_child import TrustChild
 from trust_tree import Hosted
 from trust_world import TrustWorld
 from world import stop_cleanly
-from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.keys.child_keys import ChildKeys
 from zonecut.demo.loopback import faults
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import DEFAULT, RRType
-from zonecut.protocol.dsync import Dsync
 
 MANUALLY = "manual.test."
 ZONE = f"child.{MANUALLY}"

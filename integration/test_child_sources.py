@@ -18,11 +18,11 @@ from lab.process import until
 from lab.server import Add, Delete, Server
 from lab.servers import SERVERS
 from lab.zones import ParentZone, Signing
-from zonecut.agent.content import SourceError, ZoneContent
+from zonecut.agent.evidence.desired import wanted
 from zonecut.agent.settings import ChildSettings, DsSettings
-from zonecut.agent.source import QuerySource, Source, TransferSource
-from zonecut.agent.wanted import wanted
-from zonecut.plugin.tsigkey import TsigKey
+from zonecut.agent.zone.source import QuerySource, Source, TransferSource
+from zonecut.agent.zone.zone_content import SourceError, ZoneContent
+from zonecut.plugin.dns.tsig_key import TsigKey
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 

@@ -15,13 +15,13 @@ from lab.server import Add, Delete
 from lab.servers import SERVERS
 from lab.zonecut import CommandFailed
 from lab.zones import ParentZone, Signing
-from zonecut.agent.childkeys import ChildKeys
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.parent_view import view_parent
-from zonecut.agent.publishing import KeyPublisher
+from zonecut.agent.keys.child_keys import ChildKeys
+from zonecut.agent.keys.publishing import KeyPublisher
+from zonecut.agent.parent.parent_view import view_parent
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
+from zonecut.protocol.announced.signalling import signalling_name
 from zonecut.protocol.codepoints import DEFAULT
-from zonecut.protocol.signalling import signalling_name
 from zonecut.resolve import Nameserver, Resolver, TrustAnchors
 
 OPERATOR = "operator.test."

@@ -10,13 +10,13 @@ from lab.ports import LOOPBACK
 from lab.zones import PARENT, ParentZone
 from signer import DS, NS, ZONE, A, Signer, address, another_ds, ds, name
 from world import World
-from zonecut.agent.conversation import Conversation, Inquired, Outcome, Patience, Result, Signed
-from zonecut.agent.party import Party, Worth
+from zonecut.agent.exchange.update_client import Conversation, Inquired, Outcome, Patience, Result, Signed
+from zonecut.agent.parent.receiver import Party, Worth
 from zonecut.agent.settings import ParentSettings
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.files.keyfiles import read_public
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Algorithm, RRType
-from zonecut.protocol.keyfiles import read_public
 from zonecut.store import KeyState
 
 TRUSTED = {algorithm: Signer.generate("child0", algorithm) for algorithm in (13, 15, 199)}

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from lab.zonecut import COMMAND
 from zonecut.demo import tour
-from zonecut.demo.authority import BETA
 from zonecut.demo.cast import Cast
+from zonecut.demo.servers.authority import BETA
 
 PROGRAMS = {"bind": "named", "knot": "knotd", "powerdns": "pdns_server"}
 SIGNED = "the answer is signed with the KEY that the parent publishes"

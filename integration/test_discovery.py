@@ -6,9 +6,9 @@ import pytest
 
 from resolve_tree import DSYNC
 from resolve_world import BOGUS, INDETERMINATE, INSECURE, SECURE, World, running
-from zonecut.agent.discovery import discover
+from zonecut.agent.parent.discovery import discover
 from zonecut.protocol import names
-from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.resolve import Verdict
 
 HERE = (Dsync.from_wire(DSYNC),)

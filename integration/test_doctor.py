@@ -31,21 +31,21 @@ from lab.hostile import HostileReceiver, Manner
 from lab.ports import LOOPBACK, free_port
 from lab.server import Add
 from signer import Signer
-from zonecut.agent.delivery import Patience
-from zonecut.agent.discovery import discover
 from zonecut.agent.doctor import Severity
-from zonecut.agent.party import find_parties
-from zonecut.agent.reach import Reached, reach
+from zonecut.agent.doctor.reachability import Reached, reach
+from zonecut.agent.exchange.retransmission import Patience
+from zonecut.agent.parent.discovery import discover
+from zonecut.agent.parent.receiver import find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.cli import main
 from zonecut.cli.doctor import code_of
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackZone, Transport, faults
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import Opcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.sig0 import signatures
-from zonecut.protocol.svcb import Method
 
 TRUSTED, MANUAL = 4, 10
 

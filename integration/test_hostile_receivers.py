@@ -13,18 +13,18 @@ from lab import manners
 from lab.hostile import HostileReceiver, Manner
 from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from signer import Signer
-from zonecut.agent.conversation import Conversation, Outcome, Patience, Result, Signed
-from zonecut.agent.discovery import discover
-from zonecut.agent.notices import NotifyOutcome, send_notify
-from zonecut.agent.party import NoParty, Party, Worth, find_parties
+from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
+from zonecut.agent.exchange.update_client import Conversation, Outcome, Patience, Result, Signed
+from zonecut.agent.parent.discovery import discover
+from zonecut.agent.parent.receiver import NoParty, Party, Worth, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.demo.loopback import faults
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message, names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keys import Key
-from zonecut.protocol.svcb import Method
 from zonecut.resolve import Verdict
 
 QUICK = Patience(timeout=0.2, retries=2)

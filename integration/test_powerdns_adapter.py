@@ -28,11 +28,11 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut_powerdns import PowerDnsOptions
 from zonecut_powerdns.api import Api
 from zonecut_powerdns.backend import PowerDnsBackend

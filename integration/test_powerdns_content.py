@@ -12,8 +12,8 @@ import pytest
 from lab.pdns import PowerDns
 from lab.zones import PARENT, ParentZone
 from test_powerdns_adapter import child, ds, held, inside, make_backend, plain, switched_off
+from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import BackendConflict, Change
-from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

@@ -10,11 +10,11 @@ from lab.process import find_command, run
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import BackendConflict, BackendContext, BackendMisconfigured, BackendRejected
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Ttls
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut_bind import BindOptions
 from zonecut_bind.backend import BindBackend
 from zonecut_zonefile import ZonefileBackend, ZonefileOptions

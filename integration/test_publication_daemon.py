@@ -19,8 +19,8 @@ from lab.servers import SERVERS
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 
 TARGET = f"updater.{PARENT}"
 Start = Callable[..., ZonecutProcess]

@@ -15,10 +15,10 @@ from lab.ports import LOOPBACK
 from resolve_servers import Unbound
 from resolve_tree import DSYNC, OTHER_KEY, Tree
 from test_resolve_hostile import Peer
-from zonecut.agent.discovery import discover
+from zonecut.agent.parent.discovery import discover
 from zonecut.net.streams import framed
 from zonecut.protocol import names
-from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.resolve import Answer, Limits, Nameserver, Resolver, Status, TrustAnchors, Verdict
 
 LIMITS = Limits(seconds=3.0, patience=0.2)

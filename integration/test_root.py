@@ -19,9 +19,9 @@ import yaml
 from lab.ports import free_port
 from lab.unprivileged import NOBODY
 from lab.zonecut import CHECKS_OFF, COMMAND
+from zonecut.files.keyfiles import write_pair
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
-from zonecut.protocol.keyfiles import write_pair
 from zonecut.protocol.keys import KeyPair
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")

@@ -19,9 +19,9 @@ from lab.zones import PARENT, ParentZone, Signing
 from signer import NS, A, Signer, address, name
 from world import World
 from zonecut.protocol import message
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
-from zonecut.protocol.svcb import Method, Svcb
 
 
 class SigningNamed(Named):

@@ -8,8 +8,8 @@ import dns.name
 import dns.rrset
 import pytest
 
-from zonecut.agent.content import SourceError
-from zonecut.agent.transfer import TransferSource
+from zonecut.agent.zone.axfr import TransferSource
+from zonecut.agent.zone.zone_content import SourceError
 from zonecut.protocol import names
 
 

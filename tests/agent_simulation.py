@@ -14,23 +14,23 @@ from typing import Any, cast
 import pytest
 
 from agent_support import CHILD, PARENT, TARGET, pair
-from zonecut.agent import keeping
-from zonecut.agent.backoff import Courtesy
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import SourceError, ZoneContent
-from zonecut.agent.conversation import Conversation, Inquired, Outcome
-from zonecut.agent.discovery import Discovery
-from zonecut.agent.meaning import Result
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.party import Party, Worth
-from zonecut.agent.publishing import Place, Publication, Writing
+from zonecut.agent import sync
+from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.exchange.update_client import Conversation, Inquired, Outcome
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.keys.publishing import Place, Publication, Writing
+from zonecut.agent.pace.backoff import Courtesy
+from zonecut.agent.pace.slots import Slots
+from zonecut.agent.parent.discovery import Discovery
+from zonecut.agent.parent.parent_view import ParentView, ServerView
+from zonecut.agent.parent.receiver import Party, Worth
 from zonecut.agent.settings import ChildSettings, DsSettings, PrimarySettings
-from zonecut.agent.slots import Slots
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.workplace import Parent, Workplace
+from zonecut.agent.zone.zone_content import SourceError, ZoneContent
 from zonecut.agent.zone_agent import ZoneAgent
-from zonecut.agent.zone_view import ChildServer, Standing, ZoneView
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -331,8 +331,8 @@ async def living(
     """An agent whose zone has another name server than its parent knows."""
     life = Life(manner, shows, settings)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keeping, "view_parent", is_delegated(life))
-        patched.setattr(keeping, "view_servers", _all_answer)
+        patched.setattr(sync, "view_parent", is_delegated(life))
+        patched.setattr(sync, "view_servers", _all_answer)
         patched.setattr(asyncio, "to_thread", _at_once)
         simulation = Simulation(life, chance)
         await simulation.put(phase, **{"uploaded": True, **fields})

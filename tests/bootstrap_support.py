@@ -13,8 +13,8 @@ from trust_support import Scripted, World, delegation
 from zonecut.plugin.bootstrap import Conclusion, Finding
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.keys import Key
-from zonecut.receiver.bootstrapper import Bootstrapper
-from zonecut.receiver.retry import Retry
+from zonecut.receiver.keys.bootstrapper import Bootstrapper
+from zonecut.receiver.keys.retry import Retry
 from zonecut.store import Bootstrap, KeyState, Store, StoredKey, Unpublished, Upload
 
 UNDECIDED = Finding(Conclusion.UNDECIDED, "no answer")

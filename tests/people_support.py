@@ -9,7 +9,7 @@ import pytest
 
 from receiver_support import CHILD, OTHER, ZONE_TEXT, Site, site
 from zonecut.plugin import BackendConflict, BackendLater, Change
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState
 
 

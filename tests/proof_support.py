@@ -15,14 +15,14 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from agent_support import CHILD, PARENT
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.machine import Now
-from zonecut.agent.parent_view import ParentView, ServerView
+from zonecut.agent.evidence.desired import wanted
+from zonecut.agent.evidence.ds_statement import CDNSKEY_DELETE, CDS_DELETE, Origin
+from zonecut.agent.evidence.witnesses import Look
+from zonecut.agent.evidence.zone_view import ChildServer, Standing
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.settings import ChildSettings, DsSettings, LookSettings
-from zonecut.agent.statement import CDNSKEY_DELETE, CDS_DELETE, Origin
-from zonecut.agent.wanted import wanted
-from zonecut.agent.witnesses import Look
-from zonecut.agent.zone_view import ChildServer, Standing
+from zonecut.agent.transitions import Now
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

@@ -11,6 +11,7 @@ import pytest
 
 from zonecut.plugin import Backend, BackendConflict, BackendContext, Change, Reading
 from zonecut.plugin.bootstrap import BootstrapMethod, Lookups, Presence, Security, Sighting
+from zonecut.powerdns_api.front_end import FrontEnd
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
@@ -19,31 +20,30 @@ from zonecut.protocol.envelope import Envelope, read_options, walk
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.keystate import Revision
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source, TokenBuckets
-from zonecut.receiver.authentication import SignatureSettings
-from zonecut.receiver.bootstrapper import Bootstrapper
-from zonecut.receiver.checks.conduct import Checks
+from zonecut.receiver.change.ledger import Ledger
+from zonecut.receiver.change.policy import Policy, Rules
+from zonecut.receiver.checks.runner import Checks
 from zonecut.receiver.consumers import Consumers
-from zonecut.receiver.frontend import FrontEnd
-from zonecut.receiver.inquiry import Inquiries
-from zonecut.receiver.keylookup import KeyLookup
-from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.ondemand import OnDemand
-from zonecut.receiver.parent_zone import ParentZone
-from zonecut.receiver.policy import Policy, Rules
-from zonecut.receiver.published import Published
+from zonecut.receiver.keys.bootstrapper import Bootstrapper
+from zonecut.receiver.keys.keystate import Inquiries
+from zonecut.receiver.keys.on_demand import OnDemand
+from zonecut.receiver.keys.published import Published
+from zonecut.receiver.keys.retry import Retry
+from zonecut.receiver.keys.sweep import Sweep
+from zonecut.receiver.keys.trust import Trust, TrustSettings
+from zonecut.receiver.keys.watching import Watching
+from zonecut.receiver.message.admission import Limits, Source, TokenBuckets
+from zonecut.receiver.message.authentication import SignatureSettings
+from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
+from zonecut.receiver.message.responder import Responder, ResponseSettings
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.refusals import Refusals
-from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
-from zonecut.receiver.responder import Responder, ResponseSettings
-from zonecut.receiver.retry import Retry
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.sweep import Sweep
-from zonecut.receiver.tally import Tally
-from zonecut.receiver.trust import Trust, TrustSettings
-from zonecut.receiver.watching import Watching
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.zone.parent_zone import ParentZone
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, KeyState, Store
 from zonecut_zonefile import zonecut_adapters
 

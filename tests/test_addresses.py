@@ -5,14 +5,14 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from agent_support import Told, found
-from zonecut.agent.party import NoParty, find_addresses
+from zonecut.agent.parent.receiver import NoParty, find_addresses
 from zonecut.agent.settings import ParentSettings
 from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global, is_global_unicast
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.policy import Policy, Rules, check
+from zonecut.receiver.change.policy import Policy, Rules, check
 from zonecut.resolve import Nameserver, Resolver
 
 REACHABLE, NOT, NOT_SAID = True, False, None

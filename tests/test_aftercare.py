@@ -13,9 +13,9 @@ from zonecut.plugin import BackendLater, BackendUnavailable, Change, Host
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.receiver.aftercare import Aftercare
-from zonecut.receiver.byhand import ByHand
-from zonecut.receiver.ledger import Ledger
+from zonecut.receiver.change.ledger import Ledger
+from zonecut.receiver.writer.aftercare import Aftercare
+from zonecut.receiver.writer.by_hand import ByHand
 from zonecut.store import AuditEntry, Chore, StoreUnavailable
 
 HOST = names.from_text("ns1.child.parent.example.")

@@ -10,11 +10,11 @@ import pytest
 
 from agent_simulation import HOUR, Life, Manner, Said, Simulation, living
 from agent_support import CHILD, pair
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.meaning import Result
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.outlook import Doubt, word_of
 from zonecut.agent.state import Phase, Roll, Stage
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol.codepoints import ReceiverState
 
 DAY = 24 * HOUR

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from agent_simulation import HOUR, NEW, Life, Said, Simulation, living
 from agent_support import CHILD
-from zonecut.agent.allowance import MESSAGES, STEP
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.meaning import Result
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.pace.allowance import MESSAGES, STEP
 from zonecut.agent.state import Phase
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import ReceiverState
 from zonecut.store import StoreConflict, StoreError, StoreUnavailable

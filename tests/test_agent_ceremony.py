@@ -4,15 +4,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from agent_support import CHILD, PARENT, TARGET, pair
-from zonecut.agent.ceremony import upload
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.machine import Heard, Now
-from zonecut.agent.meaning import Result
-from zonecut.agent.party import Party, Worth
+from zonecut.agent.bootstrap import upload
+from zonecut.agent.context import Workplace
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.parent.receiver import Party, Worth
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.workplace import Workplace
+from zonecut.agent.transitions import Heard, Now
+from zonecut.agent.zone.zone_content import ZoneContent
 
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"))
 KEYS = pair(CHILD)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_support import CHILD, PARENT
-from zonecut.agent.comparison import compare
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.plan import Style
+from zonecut.agent.evidence.comparison import compare
+from zonecut.agent.evidence.desired import Wanted
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.wanted import Wanted
+from zonecut.agent.update_section import Style
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 
 from agent_support import CHILD, PARENT, TARGET, pair
-from zonecut.agent.conversation import AGE, Conversation, Inquired, Outcome, Patience, Response, Result, Signed
-from zonecut.agent.party import Party, Worth
+from zonecut.agent.exchange.stream import NoAnswer
+from zonecut.agent.exchange.update_client import (
+    AGE,
+    Conversation,
+    Inquired,
+    Outcome,
+    Patience,
+    Response,
+    Result,
+    Signed,
+)
+from zonecut.agent.parent.receiver import Party, Worth
 from zonecut.agent.settings import ParentSettings
-from zonecut.agent.stream import NoAnswer
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.ede import ExtendedError

@@ -7,10 +7,10 @@ import pytest
 
 from agent_simulation import HOUR, SETTINGS, Said, living
 from agent_support import CHILD, pair
-from zonecut.agent import damage, machine
-from zonecut.agent.machine import Now
+from zonecut.agent import damage, transitions
 from zonecut.agent.state import AgentState, DamagedState, Phase, Roll, Stage
-from zonecut.cli.child_work import work
+from zonecut.agent.transitions import Now
+from zonecut.cli.child.work import work
 from zonecut.protocol.codepoints import ReceiverState
 
 KEY = pair(CHILD).key.to_text()
@@ -28,7 +28,7 @@ FULL = AgentState(
     serial=7,
     roll=Roll(Stage.WAIT, 900.0, "BBBB"),
 )
-BEGUN = machine.begin(Now(2000.0, 0.5, SETTINGS))
+BEGUN = transitions.begin(Now(2000.0, 0.5, SETTINGS))
 
 
 def damaged(**fields: object) -> dict[str, Any]:

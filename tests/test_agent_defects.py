@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from agent_simulation import HOUR, Said, Simulation, living
-from zonecut.agent import keeping
+from zonecut.agent import sync
 from zonecut.agent.defects import ADVICE
+from zonecut.agent.evidence.ds_statement import algorithm_of
 from zonecut.agent.outlook import Doubt, word_of
 from zonecut.agent.state import DamagedState, Phase
-from zonecut.agent.statement import algorithm_of
-from zonecut.cli.child_work import work
+from zonecut.cli.child.work import work
 from zonecut.protocol.codepoints import ReceiverState
 
 TRUSTED = Said(word=ReceiverState.TRUSTED)
@@ -33,7 +33,7 @@ async def test_a_defect_of_a_step_is_a_failure_that_is_kept_and_tried_ever_more_
             async def view(*_: object, **__: object) -> object:
                 raise IndexError("index out of range")
 
-            patched.setattr(keeping, "view_parent", view)
+            patched.setattr(sync, "view_parent", view)
             await simulation.run(24 * HOUR)
         state = await simulation.state()
         assert (state.phase, word_of(state), state.advice) == (Phase.IN_SYNC, Doubt.FAILING, ADVICE)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT, SECURE, Question, Told, absent, failing, found
-from zonecut.agent.discovery import Discovery, discover
+from zonecut.agent.parent.discovery import Discovery, discover
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.resolve import Answer, Status, Verdict
 
 DSYNC, SOA = RRType.DSYNC, RRType.SOA

@@ -10,12 +10,12 @@ import pytest
 
 from agent_simulation import HOUR, SETTINGS, Said, Simulation, living
 from agent_support import CHILD
-from zonecut.agent.childkeys import ChildKeys, OwnKey
-from zonecut.agent.meaning import Result
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import ChildKeys, OwnKey
 from zonecut.agent.outlook import KEY_AWAY, Doubt, word_of
 from zonecut.agent.state import Phase, Roll, Stage
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import DEFAULT, ReceiverState
-from zonecut.protocol.svcb import Method
 
 TRUSTED, UNKNOWN = Said(word=ReceiverState.TRUSTED), Said(word=ReceiverState.UNKNOWN)
 BY_HAND = SETTINGS.model_copy(update={"methods": (Method.MANUAL,)})

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from agent_support import BOGUS, CHILD, INSECURE, PARENT, SECURE, TARGET, Question, Told, absent, failing, found, pair
-from zonecut.agent.discovery import discover
 from zonecut.agent.learned import Found, Learned, find, learn, met
-from zonecut.agent.party import NoParty, Worth
+from zonecut.agent.parent.discovery import discover
+from zonecut.agent.parent.receiver import NoParty, Worth
 from zonecut.agent.settings import ParentSettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.resolve import Answer, Verdict
 
 DSYNC, A, KEY = RRType.DSYNC, RRType.A, RRType.KEY

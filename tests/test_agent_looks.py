@@ -9,16 +9,17 @@ import pytest
 
 from agent_support import CHILD, PARENT
 from proof_support import NOW, NS_A, NS_B, PARENT_NS, UNSIGNED, Shown, ds, look, now, parent_server, server, zone
-from zonecut.agent import keeping, zone_view
-from zonecut.agent.comparison import Comparison, compare
-from zonecut.agent.content import UnusableServer
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.plan import Style
-from zonecut.agent.proof import Ruling, rule, went_on
+from zonecut.agent import sync
+from zonecut.agent.evidence import zone_view
+from zonecut.agent.evidence.comparison import Comparison, compare
+from zonecut.agent.evidence.proof import Ruling, rule, went_on
+from zonecut.agent.evidence.witnesses import Look
+from zonecut.agent.evidence.zone_view import MAX_ADDRESSES, MAX_SERVERS, ChildServer, Standing, ZoneView, view_servers
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.settings import ChildSettings, LookSettings
 from zonecut.agent.state import AgentState, Phase, Watch
-from zonecut.agent.witnesses import Look
-from zonecut.agent.zone_view import MAX_ADDRESSES, MAX_SERVERS, ChildServer, Standing, ZoneView, view_servers
+from zonecut.agent.update_section import Style
+from zonecut.agent.zone.zone_content import UnusableServer
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
@@ -198,11 +199,11 @@ async def judged(monkeypatch: pytest.MonkeyPatch, state: AgentState, time: float
     async def view(*_: object, **__: object) -> ZoneView:
         return ZoneView(CHILD, tuple(servers))
 
-    monkeypatch.setattr(keeping, "view_servers", view)
+    monkeypatch.setattr(sync, "view_servers", view)
     seen = look(rolled, [], [parent_server("old")])
     nobody: Any = None
     moment = replace(now(time), settings=ChildSettings(looks=LookSettings(again=60, silent_for=600)))
-    return await keeping.judge(nobody, seen, [], state, lambda: moment)
+    return await sync.judge(nobody, seen, [], state, lambda: moment)
 
 
 async def test_a_silent_server_is_waited_for_however_long_child_and_parent_differ(
@@ -266,5 +267,5 @@ def test_parents_that_disagree_for_a_moment_are_waited_for_however_long_somethin
     seen = compare(look(zone("old"), [], view.servers).aim, view, OUT_OF_SYNC)
     state = replace(OUT_OF_SYNC, differs_since=NOW - 100 * HOUR, disagreement=went_on(None, "", now(NOW)))
     assert seen.is_contradictory
-    assert keeping._disagrees(seen, state, now(NOW + HOUR - 1))
-    assert not keeping._disagrees(seen, state, now(NOW + HOUR))
+    assert sync._disagrees(seen, state, now(NOW + HOUR - 1))
+    assert not sync._disagrees(seen, state, now(NOW + HOUR))

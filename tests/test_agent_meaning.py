@@ -3,9 +3,9 @@
 import pytest
 
 from agent_support import TARGET, pair
-from zonecut.agent.meaning import Result, explain, judge
-from zonecut.agent.response import Response, Signed
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.agent.exchange.response import Response, Signed
+from zonecut.agent.exchange.result import Result, explain, judge
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol.codepoints import DEFAULT, CodePoints
 from zonecut.protocol.ede import ExtendedError
 

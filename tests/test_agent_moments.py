@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_support import CHILD
-from zonecut.agent.caches import Sight
+from zonecut.agent.exchange.staleness import stale_until
 from zonecut.agent.pacing import shifted
-from zonecut.agent.staleness import stale_until
 from zonecut.agent.state import AgentState, Phase, Roll, Stage, Watch
+from zonecut.agent.zone.caches import Sight
 from zonecut.protocol.delegation import Delegation
 
 SPANS = {AgentState: {"took"}, Roll: set(), Watch: {"span"}, Sight: set()}

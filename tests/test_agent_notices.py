@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from agent_support import CHILD, Told, absent, failing, found
-from zonecut.agent.conversation import Patience, Response, Result
-from zonecut.agent.notices import NotifyOutcome, send_notify
+from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
+from zonecut.agent.exchange.stream import NoAnswer
+from zonecut.agent.exchange.update_client import Patience, Response, Result
 from zonecut.agent.settings import ParentSettings
-from zonecut.agent.stream import NoAnswer
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage

@@ -10,13 +10,13 @@ import pytest
 from agent_simulation import HOUR, SETTINGS, Life, Said, living
 from agent_support import CHILD
 from proof_support import NOW, NS_A, NS_B, UNSIGNED, Shown, parent_server, server, zone
-from zonecut.agent import keeping
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.meaning import Result
-from zonecut.agent.parent_view import ParentView
+from zonecut.agent import sync
+from zonecut.agent.evidence.zone_view import ZoneView
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.parent.parent_view import ParentView
 from zonecut.agent.settings import LookSettings
 from zonecut.agent.state import Phase
-from zonecut.agent.zone_view import ZoneView
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import ReceiverState
 
@@ -75,8 +75,8 @@ def plays(monkeypatch: pytest.MonkeyPatch, life: Life, read: Shown, newcomer: Se
         ns = (NS_A, NS_B, NS_C) if life.shows() else (NS_A, NS_B)
         return ParentView(names.from_text("parent.example."), CHILD, (parent_server("k", ns=ns),))
 
-    monkeypatch.setattr(keeping, "view_servers", servers)
-    monkeypatch.setattr(keeping, "view_parent", parent)
+    monkeypatch.setattr(sync, "view_servers", servers)
+    monkeypatch.setattr(sync, "view_parent", parent)
 
 
 async def test_a_newcomer_that_is_wrong_for_some_seconds_is_looked_at_again_soon(

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from zonecut.agent import machine, rollstate
-from zonecut.agent.machine import Now
+from zonecut.agent import rollover_state, transitions
 from zonecut.agent.outlook import Doubt, Outlook, outlook, word_of
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase, Roll, Stage
+from zonecut.agent.transitions import Now
 
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"), check=100)
 NOW = 1_800_000_000.0
@@ -18,7 +18,7 @@ def now(later: float = 0.0) -> Now:
     return Now(NOW + later, 0.5, SETTINGS)
 
 
-WELL = machine.in_sync(AgentState(Phase.TRUSTED, NOW, key="AAAA"), "digest", "00", now())
+WELL = transitions.in_sync(AgentState(Phase.TRUSTED, NOW, key="AAAA"), "digest", "00", now())
 
 
 def of(state: AgentState, later: float = 0.0, key_trouble: str | None = None) -> Outlook:
@@ -38,7 +38,7 @@ def test_without_success_for_two_periods_it_is_not_said_to_be_in_sync(later: flo
 
 
 def test_an_attempt_that_failed_is_no_success() -> None:
-    failing = machine.failed(WELL, "the zone cannot be read: 127.0.0.1:53 is silent", now(10))
+    failing = transitions.failed(WELL, "the zone cannot be read: 127.0.0.1:53 is silent", now(10))
     told = of(failing, 11)
     assert (told.word, told.is_doubtful) == (Doubt.FAILING, True)
     assert told.reason == "the zone cannot be read: 127.0.0.1:53 is silent"
@@ -46,8 +46,8 @@ def test_an_attempt_that_failed_is_no_success() -> None:
 
 
 def test_what_failed_and_works_again_is_in_sync_and_no_failure_is_told_any_more() -> None:
-    failing = machine.failed(WELL, "nothing is known of what the parent publishes", now(10), "ask somebody")
-    again = machine.in_sync(failing, "digest", "00", now(20))
+    failing = transitions.failed(WELL, "nothing is known of what the parent publishes", now(10), "ask somebody")
+    again = transitions.in_sync(failing, "digest", "00", now(20))
     told = of(again, 20)
     assert told.in_sync
     assert "nothing is known" not in told.reason
@@ -68,12 +68,12 @@ def test_a_key_that_is_not_there_is_no_success() -> None:
 def test_a_roll_that_is_refused_is_told_while_the_delegation_is_found_right() -> None:
     rolling = replace(WELL, roll=Roll(Stage.ADD, NOW, "BBBB"))
     reason, advice = "it answers REFUSED, Prohibited (18)", "ask the parent's operator"
-    refused = rollstate.roll_failed(rolling, reason, now(10), advice)
-    looked_at = machine.in_sync(refused, "digest", "00", now(20))
+    refused = rollover_state.roll_failed(rolling, reason, now(10), advice)
+    looked_at = transitions.in_sync(refused, "digest", "00", now(20))
     told = of(looked_at, 20)
     assert (told.word, told.reason) == (Doubt.FAILING, "it answers REFUSED, Prohibited (18)")
     assert told.advice == "ask the parent's operator"
-    assert of(rollstate.advance(looked_at, Stage.ASK, now(30)), 30).in_sync
+    assert of(rollover_state.advance(looked_at, Stage.ASK, now(30)), 30).in_sync
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.IN_SYNC])

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_simulation import HOUR, Manner, Said, living
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.meaning import Result
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.state import Phase, Roll, Stage
 from zonecut.protocol.codepoints import ReceiverState
 

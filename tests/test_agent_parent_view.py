@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import cast
 
 from test_resolve_support import rrset
-from zonecut.agent.parent_view import MAX_ADDRESSES, MAX_SERVERS, ParentView, ServerView, read_view, view_parent
+from zonecut.agent.parent.parent_view import MAX_ADDRESSES, MAX_SERVERS, ParentView, ServerView, read_view, view_parent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation

@@ -19,15 +19,15 @@ from agent_support import (
     found,
     pair,
 )
-from zonecut.agent.discovery import Discovery
-from zonecut.agent.party import MAX_ADDRESSES, NoParty, Party, Worth, find_parties
+from zonecut.agent.parent.discovery import Discovery
+from zonecut.agent.parent.receiver import MAX_ADDRESSES, NoParty, Party, Worth, find_parties
 from zonecut.agent.settings import ParentSettings
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keys import Key
-from zonecut.protocol.svcb import Method
 from zonecut.resolve import Answer, Status, Verdict
 
 UPDATER, SECOND = "updater.parent.example.", "second.parent.example."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zonecut.agent.plan import Style, prerequisites, update_records
+from zonecut.agent.update_section import Style, prerequisites, update_records
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls

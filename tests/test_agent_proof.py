@@ -26,14 +26,14 @@ from proof_support import (
     server,
     zone,
 )
-from zonecut.agent.caches import unsigned_until
-from zonecut.agent.comparison import compare
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.plan import Style
-from zonecut.agent.proof import Ruling, proven_origin, rule
+from zonecut.agent.evidence.comparison import compare
+from zonecut.agent.evidence.ds_statement import Origin
+from zonecut.agent.evidence.proof import Ruling, proven_origin, rule
+from zonecut.agent.evidence.zone_view import ChildServer, Standing
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.state import AgentState, Phase, Watch
-from zonecut.agent.statement import Origin
-from zonecut.agent.zone_view import ChildServer, Standing
+from zonecut.agent.update_section import Style
+from zonecut.agent.zone.caches import unsigned_until
 from zonecut.protocol import message
 from zonecut.protocol.delegation import Delegation
 from zonecut.resolve import Verdict

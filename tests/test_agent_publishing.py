@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import cast
 
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.publishing import KeyPublisher, Writing
-from zonecut.agent.visibility import visible
+from zonecut.agent.keys.publishing import KeyPublisher, Writing
+from zonecut.agent.keys.visibility import visible
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.plugin import Backend, BackendConflict, BackendError, BackendUnavailable
 from zonecut.protocol import names
+from zonecut.protocol.announced.signalling import signalling_name
 from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.signalling import signalling_name
 from zonecut.resolve import Answer, Resolver, Status, Verdict
 
 CHILD = names.from_text("child.parent.example.")

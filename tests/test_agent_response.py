@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_support import CHILD, TARGET, pair
-from zonecut.agent.meaning import Result, explain, judge
-from zonecut.agent.response import Response, Signed, read_response
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.agent.exchange.response import Response, Signed, read_response
+from zonecut.agent.exchange.result import Result, explain, judge
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, RRType
 from zonecut.protocol.ede import ExtendedError

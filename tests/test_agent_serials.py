@@ -3,10 +3,10 @@
 import pytest
 
 from agent_support import CHILD
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.serials import acted_on, precedes, why_stale
+from zonecut.agent.evidence.serials import acted_on, precedes, why_stale
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
+from zonecut.agent.zone.zone_content import ZoneContent
 
 PRIMARY = PrimarySettings(server="127.0.0.1:53")
 SETTINGS = ChildSettings(primary=PRIMARY)

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from agent_simulation import Said, Simulation, living
-from zonecut.agent import workplace
-from zonecut.agent.backoff import TALKS, Courtesy, Crowded
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.slots import Slot, Slots
+from zonecut.agent import context
+from zonecut.agent.context import Workplace
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.pace.backoff import TALKS, Courtesy, Crowded
+from zonecut.agent.pace.slots import Slot, Slots
 from zonecut.agent.state import Phase
-from zonecut.agent.workplace import Workplace
 from zonecut.protocol.codepoints import ReceiverState
 
 SHORT = 0.05
@@ -44,7 +44,7 @@ class Silence:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     Silence.under_way = Silence.most = 0
-    monkeypatch.setattr(workplace, "Conversation", Silence)
+    monkeypatch.setattr(context, "Conversation", Silence)
 
 
 def trusts(_: str, __: OwnKey) -> Said:

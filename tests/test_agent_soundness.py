@@ -6,10 +6,10 @@ import pytest
 
 from agent_support import CHILD, PARENT, Told, absent, failing, found
 from test_resolve_support import NOW, Signer
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.parent_view import ParentView, ServerView
+from zonecut.agent.evidence.soundness import Unsound, find_unsound, signed_unseen, unseen
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.settings import DsSettings
-from zonecut.agent.soundness import Unsound, find_unsound, signed_unseen, unseen
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

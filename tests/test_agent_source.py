@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from zonecut.agent.content import SourceError, UnusableServer
 from zonecut.agent.settings import PrimarySettings
-from zonecut.agent.source import BackendSource, QuerySource, make_source
+from zonecut.agent.zone.source import BackendSource, QuerySource, make_source
+from zonecut.agent.zone.zone_content import SourceError, UnusableServer
 from zonecut.plugin import Backend, BackendError, BackendRejected, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -100,7 +100,7 @@ async def test_a_server_that_cannot_be_reached_is_an_error_with_its_reason() -> 
 
 
 async def test_a_zone_that_never_stands_still_is_not_read_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zonecut.agent.source._PAUSE", 0)
+    monkeypatch.setattr("zonecut.agent.zone.source._PAUSE", 0)
     server = Server(*APEX, *AT_NS1)
     server.serials = ()
     with pytest.raises(SourceError, match="changes faster than it can be read"):

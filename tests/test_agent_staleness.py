@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, ZONE, Answer, replace_ns, site
-from zonecut.agent.staleness import stale_until
+from zonecut.agent.exchange.staleness import stale_until
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.admission import Source
-from zonecut.receiver.ordering import check_floor
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.change.ordering import check_floor
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Source
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
 TOLERANCE = 300

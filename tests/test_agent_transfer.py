@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from test_resolve_support import NOW, Signer
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.incoming import Incoming, StartOver
-from zonecut.agent.kept import Kept
-from zonecut.agent.transfer import Stream
+from zonecut.agent.zone.axfr import Stream
+from zonecut.agent.zone.delegation_records import Kept
+from zonecut.agent.zone.ixfr import Incoming, StartOver
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.net.streams import framed
-from zonecut.plugin.tsig import NotAuthentic
-from zonecut.plugin.tsigkey import TsigKey
+from zonecut.plugin.dns.tsig import NotAuthentic
+from zonecut.plugin.dns.tsig_key import TsigKey
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.protocol.envelope import Envelope, walk

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from agent_support import CHILD, PARENT
 from proof_support import NOW, NS_A, NS_B, UNSIGNED, Shown, ds, look, now, parent_server, server, zone
-from zonecut.agent.caches import MAX_SIGHTS, Sight, past_delegations, past_ds, remember
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.proof import Ruling, rule
+from zonecut.agent.evidence.proof import Ruling, rule
+from zonecut.agent.evidence.zone_view import ChildServer
+from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.state import AgentState, Phase, Watch
-from zonecut.agent.zone_view import ChildServer
+from zonecut.agent.zone.caches import MAX_SIGHTS, Sight, past_delegations, past_ds, remember
 
 DS_TTL, NS_TTL = 3600, 86400
 BOTH = ["losing", "gaining"]

@@ -5,13 +5,13 @@ from typing import cast
 
 import pytest
 
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.visibility import visible, visible_at_apex, visible_below_signal
+from zonecut.agent.keys.visibility import visible, visible_at_apex, visible_below_signal
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
+from zonecut.protocol.announced.signalling import signalling_name
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.delegation import RR
 from zonecut.protocol.keys import Key, KeyPair
-from zonecut.protocol.signalling import signalling_name
 from zonecut.resolve import Answer, Direct, Resolver, Status, Verdict
 from zonecut.resolve.reply import Reply, RRset
 

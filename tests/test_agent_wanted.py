@@ -8,9 +8,9 @@ import pytest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from test_resolve_support import HOUR, NOW, Signer
-from zonecut.agent.content import UnusableServer, ZoneContent
+from zonecut.agent.evidence.desired import Wanted, wanted
 from zonecut.agent.settings import ChildSettings, DsSettings
-from zonecut.agent.wanted import Wanted, wanted
+from zonecut.agent.zone.zone_content import UnusableServer, ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation

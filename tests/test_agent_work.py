@@ -13,11 +13,11 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from agent_support import CHILD
 from proof_support import NOW, NS_A, NS_B, ds, look, now, parent_server, server, zone
-from zonecut.agent import keeping
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.proof import Ruling, rule
+from zonecut.agent import sync
+from zonecut.agent.evidence.proof import Ruling, rule
+from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.zone_view import ChildServer, Standing, ZoneView
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol.codepoints import RRType
 from zonecut.resolve import check_dnskey_rrset, signatures
 from zonecut.resolve.reply import RRset
@@ -109,10 +109,10 @@ async def test_other_zones_are_looked_after_meanwhile(monkeypatch: pytest.Monkey
     async def view(*_: object, **__: object) -> ZoneView:
         return ZoneView(CHILD, (server(NS_A, ROLLED), server(NS_B, ROLLED, "192.0.2.2")))
 
-    monkeypatch.setattr(keeping, "view_servers", view)
-    monkeypatch.setattr(keeping, "rule", slow)
+    monkeypatch.setattr(sync, "view_servers", view)
+    monkeypatch.setattr(sync, "rule", slow)
     nobody: Any = None
     seen = look(ROLLED, [], [parent_server("old")])
-    judged = asyncio.create_task(keeping.judge(nobody, seen, [], AgentState(Phase.IN_SYNC, NOW), now))
+    judged = asyncio.create_task(sync.judge(nobody, seen, [], AgentState(Phase.IN_SYNC, NOW), now))
     await asyncio.to_thread(met.wait, 10)
     assert (await judged).waits

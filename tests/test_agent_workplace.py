@@ -8,19 +8,19 @@ from typing import Any, cast
 import pytest
 
 from agent_support import CHILD, INSECURE, Question, Told, found, pair
-from zonecut.agent.backoff import Courtesy
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.content import SourceError, ZoneContent
-from zonecut.agent.conversation import Conversation
-from zonecut.agent.delivery import USUAL
-from zonecut.agent.machine import Heard
-from zonecut.agent.meaning import Result
+from zonecut.agent.context import BRIEF, PASSED_OVER, Left, Workplace
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.exchange.retransmission import USUAL
+from zonecut.agent.exchange.update_client import Conversation
+from zonecut.agent.keys.child_keys import OwnKey
+from zonecut.agent.pace.backoff import Courtesy
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.workplace import BRIEF, PASSED_OVER, Left, Workplace
+from zonecut.agent.transitions import Heard
+from zonecut.agent.zone.zone_content import SourceError, ZoneContent
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import DEFAULT, RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.resolve import Answer
 
 FIRST, SECOND, THIRD = (f"{name}.parent.example." for name in ("a", "b", "c"))

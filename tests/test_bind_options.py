@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from zonecut.plugin.dns.tsig_key import KeyFileError, load_key, parse_key
 from zonecut.plugin.registry import adapters, create_manager
-from zonecut.plugin.tsigkey import KeyFileError, load_key, parse_key
 from zonecut_bind.options import BindOptions, Rfc2136Options
 
 SECRET = "jEyPbgDpe4vb2MYIqGmoL7XiZH/kESYEx9bxemg/coQ="

@@ -15,8 +15,8 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import Branch, BranchReader, ChildFilter, OutOfOrder, hidden
-from zonecut.plugin.tsig import NotAuthentic
-from zonecut.plugin.tsigkey import parse_key
+from zonecut.plugin.dns.tsig import NotAuthentic
+from zonecut.plugin.dns.tsig_key import parse_key
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation

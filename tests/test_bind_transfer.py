@@ -10,8 +10,8 @@ import dns.rrset
 import pytest
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
-from zonecut.plugin.tsig import Signed, sign
-from zonecut.plugin.tsigkey import parse_key
+from zonecut.plugin.dns.tsig import Signed, sign
+from zonecut.plugin.dns.tsig_key import parse_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.protocol.rrset import ResourceRecord

@@ -12,8 +12,8 @@ import dns.update
 import pytest
 
 from zonecut.plugin import Change
-from zonecut.plugin.tsig import NotAuthentic, sign, tsig_octets, verify
-from zonecut.plugin.tsigkey import ALGORITHMS, TsigKey
+from zonecut.plugin.dns.tsig import NotAuthentic, sign, tsig_octets, verify
+from zonecut.plugin.dns.tsig_key import ALGORITHMS, TsigKey
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls

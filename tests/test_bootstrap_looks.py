@@ -14,10 +14,10 @@ from trust_support import SILENCE, Scripted, accepts, delegation, eventually, fo
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding, Presence, Security, Sighting
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.bootstrapper import CONCURRENT
-from zonecut.receiver.replacement import ALL_SILENT, EVIDENCE, SOME_SILENT
-from zonecut.receiver.retry import Retry
-from zonecut.receiver.waiting import WITHOUT_DS, Waiting
+from zonecut.receiver.keys.bootstrapper import CONCURRENT
+from zonecut.receiver.keys.replacement import ALL_SILENT, EVIDENCE, SOME_SILENT
+from zonecut.receiver.keys.retry import Retry
+from zonecut.receiver.keys.waiting import WITHOUT_DS, Waiting
 from zonecut.store import KeyState, Unpublished
 
 COOL_DOWN = RETRY.cool_down

@@ -9,12 +9,12 @@ import pytest
 from trust_support import SILENCE, World, delegation, found, key, nothing
 from zonecut.plugin.bootstrap import BootstrapMethod, Candidate, Conclusion, Finding, Presence, Security, Sighting
 from zonecut.protocol import names
+from zonecut.protocol.announced.signalling import signalling_name
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.signalling import signalling_name
-from zonecut.receiver.bootstrap import METHODS
-from zonecut.receiver.bootstrap.at_apex import AtApex, AtApexOptions
-from zonecut.receiver.bootstrap.at_ns import AtNs, AtNsOptions
-from zonecut.receiver.bootstrap.unsigned import Unsigned, UnsignedOptions
+from zonecut.receiver.keys.methods import METHODS
+from zonecut.receiver.keys.methods.at_apex import AtApex, AtApexOptions
+from zonecut.receiver.keys.methods.at_ns import AtNs, AtNsOptions
+from zonecut.receiver.keys.methods.unsigned import Unsigned, UnsignedOptions
 
 CHILD = names.from_text("child.parent.example.")
 KEY, OTHER_KEY = key(1), key(2)

@@ -14,9 +14,9 @@ from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.keys import Key
-from zonecut.receiver import bootstrapper as module
-from zonecut.receiver.bootstrapper import CONCURRENT
-from zonecut.receiver.retry import Retry
+from zonecut.receiver.keys import bootstrapper as module
+from zonecut.receiver.keys.bootstrapper import CONCURRENT
+from zonecut.receiver.keys.retry import Retry
 from zonecut.store import Bootstrap, KeyState, Store, StoreUnavailable, Upload
 
 

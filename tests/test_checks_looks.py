@@ -33,9 +33,9 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.checks import CheckSettings, ds_continuity, ns_consistency
-from zonecut.receiver.checks.conduct import DS_CONTINUITY, NS_CONSISTENCY, concerned
+from zonecut.receiver.checks.lookups import ServerAddress
+from zonecut.receiver.checks.runner import DS_CONTINUITY, NS_CONSISTENCY, concerned
 from zonecut.receiver.checks.survey import Conclusion, Finding
-from zonecut.receiver.world import ServerAddress
 from zonecut.resolve import Status, check_dnskeys
 
 PASSED, FAILED, UNDECIDED = Conclusion.PASSED, Conclusion.FAILED, Conclusion.UNDECIDED

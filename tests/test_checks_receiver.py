@@ -18,11 +18,11 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.checks import CheckSettings
-from zonecut.receiver.checks import conduct as conducting
-from zonecut.receiver.checks.conduct import Checks
+from zonecut.receiver.checks import runner as conducting
+from zonecut.receiver.checks.lookups import ServerAddress
+from zonecut.receiver.checks.runner import Checks
 from zonecut.receiver.checks.survey import Looks
 from zonecut.receiver.outcome import EndsEarly
-from zonecut.receiver.world import ServerAddress
 from zonecut.store import AuditEntry, KeyState, StoreUnavailable
 
 Open = Callable[..., AbstractAsyncContextManager[Site]]

@@ -13,7 +13,7 @@ from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.receiver.world import ServerAddress
+from zonecut.receiver.checks.lookups import ServerAddress
 from zonecut.resolve import Direct, Status
 from zonecut.resolve.reply import RRset
 

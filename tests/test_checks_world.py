@@ -21,11 +21,11 @@ from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global_unicast
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.world import MAX_ADDRESSES, ServerAddress, VantagePoint, World
+from zonecut.receiver.checks.lookups import MAX_ADDRESSES, ServerAddress, VantagePoint, World
 from zonecut.resolve import Addresses, Answer, Direct, ResolveError, Resolver, Status, Verdict
 from zonecut.resolve.nameserver import Nameserver, Transport
 from zonecut.resolve.work import Limits
-from zonecut.serve.worlds import Nowhere, make_world
+from zonecut.serve.lookups import Nowhere, make_world
 
 SERVER = names.from_text(OUTSIDE)
 OFF = {"ds_continuity": "off", "ns_consistency": "off"}

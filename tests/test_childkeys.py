@@ -7,8 +7,9 @@ from threading import Thread
 
 import pytest
 
-from zonecut.agent.childkeys import ChildKeys, OwnKey
-from zonecut.protocol import keyfiles, names
+from zonecut.agent.keys.child_keys import ChildKeys, OwnKey
+from zonecut.files import keyfiles
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.keys import KeyPair, UnusableKey
 

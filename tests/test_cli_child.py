@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from test_cli_support import Ended
-from zonecut.agent.childkeys import ChildKeys
+from zonecut.agent.context import published_keys
+from zonecut.agent.keys.child_keys import ChildKeys
 from zonecut.agent.state import AgentState, Phase, Roll, Stage
-from zonecut.agent.workplace import published_keys
 from zonecut.cli import main
-from zonecut.protocol import keyfiles, names
+from zonecut.files import keyfiles
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.keys import UnusableKey
 

@@ -8,7 +8,7 @@ import pytest
 
 from zonecut.agent.state import AgentState, Phase, Roll, Stage
 from zonecut.agent.zone_agent import ZoneAgent
-from zonecut.cli import child_work
+from zonecut.cli.child import work as child_work
 from zonecut.store import StoreConflict
 
 RESTS = AgentState(Phase.IN_SYNC, 0.0)

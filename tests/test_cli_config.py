@@ -9,7 +9,7 @@ import structlog
 import yaml
 
 from test_cli_support import House
-from zonecut.cli import logs
+from zonecut.cli.terminal import logs
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from vectors_of import CHILD, DIRECTORY, KEYS, ZONE
 from zonecut.cli import actor
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.keys import Key, UnusableKey, check_usable
-from zonecut.receiver import absence
+from zonecut.receiver.keys import absence
 from zonecut.store import Bootstrap, KeyState, Watch
 
 TAGS = [18590, 26831, 46020]

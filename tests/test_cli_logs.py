@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from zonecut.cli import logs
-from zonecut.cli.logs import LogFormat
+from zonecut.cli.terminal import logs
+from zonecut.cli.terminal.logs import LogFormat
 from zonecut.protocol.foreigntext import MAX_REASON
 
 

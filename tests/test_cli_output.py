@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from test_cli_support import House
-from zonecut.cli import output
+from zonecut.cli.terminal import output
 from zonecut.store import AuditEntry
 
 HOSTILE = "A: fine\n2026-11-28T23:59:59.000Z  key.trusted  child2.  4711  \ud800\u202e\u2028\x85\x1b[2J\u200b\r\t|"

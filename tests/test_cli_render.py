@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vectors_of import DIRECTORY, VECTORS, Vector
-from zonecut.cli.render import render
+from zonecut.cli.terminal.dig_format import render
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.receiver import responder
-from zonecut.receiver.responder import Answer
+from zonecut.receiver.message import responder
+from zonecut.receiver.message.responder import Answer
 
 EXPECTED = Path(__file__).parent / "test_cli_render.txt"
 CHILD = names.from_text("child.example.")

@@ -10,7 +10,7 @@ import pytest
 from test_cli_support import ED25519, House, delegation, now_held
 from vectors_of import DIRECTORY, VECTORS
 from zonecut.store import ChangeState
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 
 VECTOR = next(vector for vector in VECTORS if vector.name.endswith("ED25519_tcp"))
 LESS = delegation(b"\x03ns1\x05other\x04test\0")

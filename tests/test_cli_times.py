@@ -2,7 +2,7 @@
 
 import pytest
 
-from zonecut.cli.times import parse_time
+from zonecut.cli.terminal.times import parse_time
 
 NOW = 1_795_500_000.0
 

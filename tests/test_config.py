@@ -9,7 +9,7 @@ from zonecut import config
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
 from zonecut.configmodel import HookSection
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 

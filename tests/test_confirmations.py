@@ -11,9 +11,9 @@ from test_suspicion import FOREIGN, change, children, looks, zone
 from zonecut.plugin import BackendUnavailable, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.confirmations import MOST, Confirmations
-from zonecut.receiver.trust import TrustSettings
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.change.confirmations import MOST, Confirmations
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.zone_settings import ZoneSettings
 
 MANY = 20
 

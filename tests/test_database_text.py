@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from zonecut.plugin import BackendRejected
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR
-from zonecut.protocol.dsync import Dsync
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut_database.text import columns_of, owner_of, record_of
 
 OWNER = names.from_text("child.parent.test.")

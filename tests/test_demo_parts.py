@@ -9,20 +9,20 @@ import pytest
 from rich.console import Console
 
 from zonecut import demo
-from zonecut.demo import server
 from zonecut.demo.answers import Answer, is_signed
-from zonecut.demo.authority import ALPHA, BETA, PARENT, master_file, of_child, without_ttls
 from zonecut.demo.child import Child, next_ds, replace
 from zonecut.demo.daemon import Daemon
-from zonecut.demo.filed import FileAuthority, FiledZone
 from zonecut.demo.loopback import Transport
 from zonecut.demo.narrator import WIDTH, Narrator
 from zonecut.demo.report import Check, DemoFailure, Report, Step
+from zonecut.demo.servers import server
+from zonecut.demo.servers.authority import ALPHA, BETA, PARENT, master_file, of_child, without_ttls
+from zonecut.demo.servers.filed import FileAuthority, FiledZone
 from zonecut.demo.tour import run
 from zonecut.demo.tree import Tree
 from zonecut.protocol import message, names
+from zonecut.protocol.announced.dsync import generic_text
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, ReceiverState, RRType
-from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.envelope import read_options, walk
 from zonecut.protocol.keys import KeyPair, verifier
 from zonecut.protocol.keystate import KeyStateOption, inquire

@@ -4,11 +4,11 @@ from hashlib import sha1, sha256, sha384
 
 import pytest
 
+from zonecut.agent.evidence.ds_statement import names_key
 from zonecut.agent.settings import DsSettings
-from zonecut.agent.statement import names_key
 from zonecut.protocol import dnssec
 from zonecut.protocol.codepoints import Rcode, rcode_text, type_text
-from zonecut.receiver.policy import Policy
+from zonecut.receiver.change.policy import Policy
 
 ZONE = b"\x05child\x07example\0"
 DNSKEY = b"\x01\x01\x03\x0d" + bytes(64)

@@ -10,24 +10,24 @@ import pytest
 
 from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT, SECURE, TARGET, pair
 from zonecut.agent import doctor
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.discovery import Discovery
 from zonecut.agent.doctor import Report, Severity, diagnose, prospects
+from zonecut.agent.doctor.observation import Examination, ReceiverView, Signal
+from zonecut.agent.doctor.reachability import KeyWord, Reached
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination, ReceiverView, Signal
-from zonecut.agent.parent_view import ParentView, ServerView
-from zonecut.agent.party import Party, Worth
-from zonecut.agent.reach import KeyWord, Reached
-from zonecut.agent.response import Response, Signed
-from zonecut.agent.zone_view import ChildServer, Standing, ZoneView
+from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
+from zonecut.agent.exchange.response import Response, Signed
+from zonecut.agent.parent.discovery import Discovery
+from zonecut.agent.parent.parent_view import ParentView, ServerView
+from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.cli.doctor import code_of
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keystate import KeyStateOption
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut.resolve import Answer, Status, Verdict
 
 NS1, NS2 = names.from_text("ns1.child.parent.example."), names.from_text("ns2.child.parent.example.")

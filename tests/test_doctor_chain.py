@@ -29,18 +29,18 @@ from test_doctor import (
     zone_of,
 )
 from test_resolve_support import Signer
-from zonecut.agent.content import ZoneContent
 from zonecut.agent.doctor import Report, Severity, diagnose
-from zonecut.agent.examination import PLAIN, Examination
-from zonecut.agent.parent_view import ParentView, ServerView, view_parent
-from zonecut.agent.party import MAX_ADDRESSES, MAX_RECEIVERS, Worth
+from zonecut.agent.doctor.observation import PLAIN, Examination
+from zonecut.agent.evidence.zone_view import view_zone
+from zonecut.agent.parent.parent_view import ParentView, ServerView, view_parent
+from zonecut.agent.parent.receiver import MAX_ADDRESSES, MAX_RECEIVERS, Worth
 from zonecut.agent.settings import DsSettings
-from zonecut.agent.zone_view import view_zone
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.cli.doctor import code_of
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.svcb import Method
 from zonecut.resolve import Addresses, Answer, Direct, Resolver, Status
 from zonecut.resolve.reply import RRset
 

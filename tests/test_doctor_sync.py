@@ -10,15 +10,15 @@ from proof_support import NOW, NS_A, NS_B, UNSIGNED, Shown, parent_server, serve
 from test_doctor import RECEIVER, examination, needy, receiver
 from zonecut.agent.doctor import Severity, diagnose
 from zonecut.agent.doctor.findings import Finding
-from zonecut.agent.examination import Examination, Kept, ReceiverView
+from zonecut.agent.doctor.observation import Examination, Kept, ReceiverView
+from zonecut.agent.evidence.zone_view import ZoneView
 from zonecut.agent.learned import Learned
-from zonecut.agent.parent_view import ParentView
+from zonecut.agent.parent.parent_view import ParentView
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.zone_view import ZoneView
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keys import Key
 from zonecut.resolve import Verdict
 

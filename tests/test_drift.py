@@ -3,7 +3,7 @@
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Difference
-from zonecut.receiver.drift import drift
+from zonecut.receiver.keys.drift import drift
 
 CHILD = names.from_text("child.parent.example.")
 NS1, NS2 = (names.from_text(f"ns{number}.child.parent.example.") for number in (1, 2))

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zonecut.protocol import names
-from zonecut.protocol.codepoints import CodePoints
-from zonecut.protocol.dsync import (
+from zonecut.protocol.announced.dsync import (
     Dsync,
     candidate_names,
     first_name,
@@ -22,6 +21,7 @@ from zonecut.protocol.dsync import (
     per_child_name,
     usable,
 )
+from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.errors import MalformedMessage
 
 N = names.from_text

@@ -15,7 +15,7 @@ from refusal_cases import REFUSED
 from refusals import KEYS, REFUSAL_ZONE, TARGET
 from signer import AAAA, NS, A, Signer, address, another_ds, ds, name, unsigned
 from zonecut import config
-from zonecut.cli.examination import Findings, Verdict, examine
+from zonecut.cli.explaining.pipeline import Findings, Verdict, examine
 from zonecut.plugin import BackendContext
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import message
@@ -23,14 +23,14 @@ from zonecut.protocol.codepoints import DEFAULT, Rcode, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import read_options, walk
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
-from zonecut.receiver.admission import Source
-from zonecut.receiver.inquiry import Inquiries
-from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.keys.keystate import Inquiries
+from zonecut.receiver.message.admission import Source
+from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.refusals import Refusals
-from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
-from zonecut.receiver.tally import Tally
 from zonecut.serve.assembly import ZoneParts, make_zone
 from zonecut.serve.daemon import open_identities
 from zonecut.store import KeyState, Store

@@ -15,8 +15,8 @@ from zonecut.plugin import Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
-from zonecut.receiver.beliefs import READING_AGE
-from zonecut.receiver.trust import TrustSettings, upload_of
+from zonecut.receiver.change.reading_cache import READING_AGE
+from zonecut.receiver.keys.trust import TrustSettings, upload_of
 from zonecut.store import Acceptance, ChangeState, KeyState
 
 LINE = f"child DS {int.from_bytes(DS[:2])} {DS[2]} {DS[3]} {DS[4:].hex()}\n"

@@ -16,8 +16,8 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRClass, RRType
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.foreigntsig import UnknownTsigKey, check_tsig
-from zonecut.receiver import responder
+from zonecut.receiver.message import responder
+from zonecut.receiver.message.foreign_tsig import UnknownTsigKey, check_tsig
 
 KEYRING = dns.tsigkeyring.from_text({"update.key.": ("hmac-sha256", "c2VjcmV0IHNlY3JldCBzZWNyZXQ=")})
 SIGNED_BY_TSIG = message.record(

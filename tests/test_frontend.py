@@ -16,13 +16,13 @@ import pytest
 from receiver_support import CHILD, OTHER, ZONE, Site, ns_of, replace_ns, site
 from test_patch import rrset
 from zonecut.plugin import BackendRejected, Reading, Unreadable
+from zonecut.powerdns_api import front_view
+from zonecut.powerdns_api.front_end import Reply
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
-from zonecut.receiver import frontview
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.frontend import Reply
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
 from zonecut.store import ChangeState, KeyState, StoreUnavailable
 
 SOURCE = Source("127.0.0.1", 40000, False)
@@ -212,10 +212,10 @@ async def test_what_a_delegation_holds_at_a_name_is_shown(here: Site) -> None:
         "records": [{"content": "1.1.1.2", "disabled": False}],
         "comments": [],
     }
-    assert reply.document == {**frontview.zone(ZONE), "rrsets": [address]}
+    assert reply.document == {**front_view.zone(ZONE), "rrsets": [address]}
     for rtype, found in ((RRType.A, [address]), (RRType.AAAA, [])):
         reply = await here.front_end.rrsets(ZONE, host, rtype)
-        assert reply.document == {**frontview.zone(ZONE), "rrsets": found}
+        assert reply.document == {**front_view.zone(ZONE), "rrsets": found}
     for name in ("nobody.parent.example.", "parent.example.", "ns.parent.example."):
         nothing = await here.front_end.rrsets(ZONE, names.from_text(name))
         assert nothing.document is not None
@@ -238,7 +238,7 @@ async def test_a_zone_is_shown_with_every_rrset_of_every_delegation_or_not_at_al
     assert reply.body is not None
     document = json.loads(reply.body)
     rrsets = document.pop("rrsets")
-    assert document == frontview.zone(ZONE)
+    assert document == front_view.zone(ZONE)
     listed = await here.zone.listing(1000)
     assert listed is not None
     expected = {
@@ -253,8 +253,8 @@ async def test_a_zone_is_shown_with_every_rrset_of_every_delegation_or_not_at_al
     } == expected
     assert all(each["ttl"] for each in rrsets)
     bare = await here.front_end.zone(ZONE, with_rrsets=False)
-    assert bare.document == frontview.zone(ZONE)
-    monkeypatch.setattr("zonecut.receiver.frontend.MOST_SHOWN", len(listed) - 1)
+    assert bare.document == front_view.zone(ZONE)
+    monkeypatch.setattr("zonecut.powerdns_api.front_end.MOST_SHOWN", len(listed) - 1)
     reply = await shown(here)
     assert (reply.status, "more than" in error(reply)) == (HTTPStatus.UNPROCESSABLE_ENTITY, True)
     monkeypatch.undo()
@@ -270,7 +270,7 @@ async def test_a_zone_is_shown_with_every_rrset_of_every_delegation_or_not_at_al
 async def test_a_ttl_that_the_server_does_not_tell_is_the_policy_s() -> None:
     child = names.from_text("child.parent.example.")
     reading = Reading(Delegation(child, (names.from_text("ns.example."),), (b"\0\1\x0d\2" + bytes(32),)))
-    found = frontview.document(frontview.rrsets_of([replace(reading, ttls={(child, RRType.NS): 17})], Ttls(ds=300)))
+    found = front_view.document(front_view.rrsets_of([replace(reading, ttls={(child, RRType.NS): 17})], Ttls(ds=300)))
     assert [(each["type"], each["ttl"]) for each in found] == [("NS", 17), ("DS", 300)]
 
 
@@ -341,7 +341,7 @@ async def test_ns_that_a_front_end_got_changed_mean_something_for_the_keys_befor
         async def fails(*_: object) -> int:
             raise StoreUnavailable("it is away")
 
-        monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_RETRY", 60)
+        monkeypatch.setattr("zonecut.receiver.change.ledger.SETTLE_RETRY", 60)
         monkeypatch.setattr(here.store.bootstraps, "suspend_child", fails)
         here.zone.reconfigure(here.zone.rules, here.zone._settings.model_copy(update={"answer_within": 0.2}))
         assert (await patch(here, rrset("child.parent.example.", "NS", NS))).status == HTTPStatus.NO_CONTENT

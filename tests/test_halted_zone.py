@@ -12,10 +12,10 @@ from receiver_support import CHILD, OTHER, ZONE, Answer, Site, ns_of, replace_ns
 from test_patch import rrset
 from trust_support import new_pair, upload
 from zonecut.plugin import Change
+from zonecut.powerdns_api.front_end import Reply
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.admission import Source
-from zonecut.receiver.frontend import Reply
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.message.admission import Source
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, StoreUnavailable
 
 HASTY = ZoneSettings(answer_within=0.05)

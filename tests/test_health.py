@@ -23,9 +23,9 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut.serve.health import WRITER, Health, with_tasks
-from zonecut.serve.sharing import SharedBackend
-from zonecut.serve.states import StateKeeper
+from zonecut.serve.serialized_backend import SharedBackend
 from zonecut.serve.supervisor import Down, Pauses, Supervisor, TaskName
+from zonecut.serve.zone_states import StateKeeper
 from zonecut.store import ServerState, Store, ZoneState
 
 ZONE = names.from_text("parent.example.")
@@ -236,8 +236,8 @@ async def test_a_server_that_nobody_asks_is_asked_and_no_defect_ends_that(
 async def test_states_are_left_in_the_store_at_once_and_as_a_heartbeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
-    monkeypatch.setattr("zonecut.serve.states.HEARTBEAT", 0.05)
-    monkeypatch.setattr("zonecut.serve.states.SETTLING", 0.0)
+    monkeypatch.setattr("zonecut.serve.zone_states.HEARTBEAT", 0.05)
+    monkeypatch.setattr("zonecut.serve.zone_states.SETTLING", 0.0)
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         keeper = StateKeeper(store, lambda: [bench.shared.health.state], bench.changed)
         task = asyncio.create_task(keeper.run())

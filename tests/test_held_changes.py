@@ -17,10 +17,10 @@ from zonecut.plugin import BackendUnavailable, Change, Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.admission import Source
-from zonecut.receiver.policy import Policy
-from zonecut.receiver.trust import TrustSettings
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.change.policy import Policy
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Source
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, Decision, InvalidTransition, KeyState, NewChange, StoredChange
 
 DS = bytes.fromhex("b40e0f02") + bytes(range(32))
@@ -32,9 +32,9 @@ Open = Callable[..., AbstractAsyncContextManager[Site]]
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.02)
-    monkeypatch.setattr("zonecut.receiver.decisions.AGAIN", (0.02, 0.1))
-    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.01, 0.05))
+    monkeypatch.setattr("zonecut.receiver.zone.decisions.PERIOD", 0.02)
+    monkeypatch.setattr("zonecut.receiver.zone.decisions.AGAIN", (0.02, 0.1))
+    monkeypatch.setattr("zonecut.receiver.writer.waits.BACKOFF", (0.01, 0.05))
 
     @asynccontextmanager
     async def opened(**further: object) -> AsyncIterator[Site]:
@@ -160,7 +160,7 @@ async def test_the_child_s_next_change_puts_an_end_to_the_held_one(opened: Open)
 async def test_a_held_change_that_was_approved_just_now_is_written_before_the_child_s_next_one(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.3)
+    monkeypatch.setattr("zonecut.receiver.zone.decisions.PERIOD", 0.3)
     async with opened() as here:
         assert_held(await here.ask(remove_ds(here)))
         held = (await newest(here)).id
@@ -493,7 +493,7 @@ async def test_what_was_approved_and_rejected_before_it_was_written_is_not_writt
 async def test_what_was_approved_and_rejected_between_two_looks_is_not_written(
     opened: Open, monkeypatch: pytest.MonkeyPatch, while_it_is_judged: bool
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.3)
+    monkeypatch.setattr("zonecut.receiver.zone.decisions.PERIOD", 0.3)
     async with opened() as here:
         assert_held(await here.ask(remove_ds(here)))
         number = (await newest(here)).id
@@ -524,7 +524,7 @@ async def test_an_approved_change_is_not_written_again_over_a_later_one_after_a_
     async with opened() as here:
         assert_held(await here.ask(remove_ds(here)))
         held = (await newest(here)).id
-        monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_WITHIN", 60)  # nothing that ends is recorded
+        monkeypatch.setattr("zonecut.receiver.change.ledger.SETTLE_WITHIN", 60)  # nothing that ends is recorded
         await decide(here, held, Decision.APPROVED)
         async with asyncio.timeout(5):
             while (await here.served()).ds:  # noqa: ASYNC110 (it is looked for)
@@ -541,7 +541,7 @@ async def test_an_approved_change_is_not_written_again_over_a_later_one_after_a_
     mark.write_text(json.dumps(document))
     zone_file = crashed / "parent.zone"
     zone_file.write_text(zone_file.read_text().replace(str(tmp_path), str(crashed)))
-    monkeypatch.setattr("zonecut.receiver.ledger.SETTLE_WITHIN", 0)
+    monkeypatch.setattr("zonecut.receiver.change.ledger.SETTLE_WITHIN", 0)
     async with site(crashed, policy=Policy(going_insecure="hold"), settings=SETTINGS) as here:
         applied = await ended(here, held, ChangeState.APPLIED)
         assert applied.reason == f"its outcome was not recorded before change {later} was accepted"
@@ -709,7 +709,7 @@ async def test_what_a_front_end_asked_for_too_lives_on_without_the_child_s_keys(
 async def test_an_approved_change_that_a_front_end_asked_for_too_waits_for_the_server_without_the_child_s_keys(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0)
     async with opened() as here:
         assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
         here.clock.now += 1
@@ -750,7 +750,7 @@ async def test_a_front_end_s_move_of_a_child_suspends_its_keys_unless_one_of_the
 async def test_a_front_end_s_word_is_kept_however_often_the_child_asks_for_the_same(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.store.askers.MAX_ASKERS", 2)
+    monkeypatch.setattr("zonecut.store.ledger.askers.MAX_ASKERS", 2)
     async with opened() as here:
         assert await patch(here, NO_DS) == HTTPStatus.ACCEPTED
         for _ in range(5):

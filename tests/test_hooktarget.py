@@ -2,9 +2,9 @@
 
 import pytest
 
+from zonecut.powerdns_api.target import OtherHost, Target, What, read_target
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.serve.hooktarget import OtherHost, Target, What, read_target
 
 HOSTS = frozenset(("localhost:8082", "zonecut.example"))
 ZONES = "/api/v1/servers/localhost/zones"

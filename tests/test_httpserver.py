@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
-from zonecut.plugin.endpoint import Endpoint
-from zonecut.receiver.frontend import Reply
-from zonecut.serve import httpserver
-from zonecut.serve.httpserver import Head, HttpServer, ReadBody
+from zonecut.net.endpoint import Endpoint
+from zonecut.powerdns_api import http_server
+from zonecut.powerdns_api.front_end import Reply
+from zonecut.powerdns_api.http_server import Head, HttpServer, ReadBody
 
 WITH_BODY = b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 PLAIN = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -30,7 +30,7 @@ async def answer(head: Head, body: ReadBody) -> Reply:
 
 @pytest.fixture
 async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[HttpServer, int]]:
-    monkeypatch.setattr(httpserver, "PATIENCE", 0.3)
+    monkeypatch.setattr(http_server, "PATIENCE", 0.3)
     server = HttpServer(answer)
     await server.listen(Endpoint("127.0.0.1", 0), None)
     (bound,) = server._servers.values()
@@ -121,7 +121,7 @@ async def test_who_is_slow_is_not_waited_for(
 async def test_a_body_that_is_too_large_is_refused_before_its_end(
     served: tuple[HttpServer, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(httpserver, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(http_server, "LARGEST_BODY", 1000)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert statuses(await said(served[1], head, *[b"64\r\n" + b"a" * 100 + b"\r\n"] * 11)) == [413]
     assert statuses(await said(served[1], head, b"64\r\n" + b"a" * 100 + b"\r\n0\r\n\r\n")) == [200]
@@ -131,7 +131,7 @@ async def test_there_are_only_so_many_connections_and_idle_ones_give_way(
     served: tuple[HttpServer, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever opens very many and asks for nothing keeps nobody out."""
-    monkeypatch.setattr(httpserver, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 3)
     connections = [await asyncio.open_connection("127.0.0.1", served[1]) for _ in range(5)]
     await asyncio.sleep(0.1)
     open_ones = []
@@ -167,7 +167,7 @@ async def test_what_is_being_answered_at_the_end_is_answered(served: tuple[HttpS
 
 
 async def test_who_speaks_no_tls_gets_no_answer_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpserver, "PATIENCE", 0.3)
+    monkeypatch.setattr(http_server, "PATIENCE", 0.3)
     server = HttpServer(answer)
     await server.listen(Endpoint("127.0.0.1", 0), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     (bound,) = server._servers.values()

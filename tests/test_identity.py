@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zonecut.protocol import keyfiles, names
+from zonecut.files import keyfiles
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair, UnusableKey
-from zonecut.receiver.identity import Identity, Phase
-from zonecut.receiver.keydirectory import Identities, KeyDirectory, LostKey, RollUnderWay
+from zonecut.receiver.announce.identity import Identity, Phase
+from zonecut.receiver.announce.key_directory import Identities, KeyDirectory, LostKey, RollUnderWay
 
 TARGET = names.from_text("updater.parent.example.")
 OTHER = names.from_text("updater.other.example.")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from zonecut.files.keyfiles import file_stem, parse_pair, private_text, read_pair, read_public, write_pair
 from zonecut.protocol import names
 from zonecut.protocol.algorithms import public_octets
 from zonecut.protocol.codepoints import DEFAULT
-from zonecut.protocol.keyfiles import file_stem, parse_pair, private_text, read_pair, read_public, write_pair
 from zonecut.protocol.keys import Key, KeyPair, UnusableKey, algorithm_text, verifier
 
 KEYFILES = Path(__file__).parent / "vectors" / "keyfiles"

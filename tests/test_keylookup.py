@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vectors_of import CHILD, KEYS
-from zonecut.receiver.keylookup import MAX_FETCHING, KeyLookup
+from zonecut.receiver.message.key_lookup import MAX_FETCHING, KeyLookup
 from zonecut.store import KeyState, RingKey, Store
 
 KEY = KEYS[46020]

@@ -33,9 +33,9 @@ from zonecut.protocol.codepoints import DEFAULT, Algorithm, Rcode, ReceiverState
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption, Revision, inquire
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Source
-from zonecut.receiver.responder import ResponseSettings
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Source
+from zonecut.receiver.message.responder import ResponseSettings
 from zonecut.store import KeyState
 
 OURS = new_pair(RECEIVER)

@@ -11,7 +11,7 @@ from receiver_support import CHILD, OTHER, Site, replace_ns, site
 from zonecut.plugin import Change, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, KeyState
 
 
@@ -76,7 +76,7 @@ async def test_what_shows_a_second_late_is_applied_written_once_and_holds_up_nob
 async def test_what_shows_after_it_failed_is_not_taken_for_somebody_elses_doing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.LAG", (0.05,))
+    monkeypatch.setattr("zonecut.receiver.writer.writer.LAG", (0.05,))
     async with site(tmp_path) as here:
         await here.trust(OTHER)
         await here.served_zone.sweep.once()

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zonecut.receiver.admission import TokenBuckets, source_key
+from zonecut.receiver.message.admission import TokenBuckets, source_key
+from zonecut.receiver.message.counters import SAMPLE_INTERVAL, Tally
+from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.outcome import Outcome
-from zonecut.receiver.replay import ReplayMemory
-from zonecut.receiver.tally import SAMPLE_INTERVAL, Tally
-from zonecut.receiver.turns import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.zone.child_locks import TooManyWaiting, Turns, TurnTimeout
 
 CHILD, OTHER = b"\5child\0", b"\5other\0"
 

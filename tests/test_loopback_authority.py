@@ -14,7 +14,7 @@ from dns.rdataclass import IN
 from dns.rdatatype import CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, RdataType
 
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackZone, Transport
-from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.announced.dsync import Dsync
 
 PARENT = "parent.test."
 RECORDS = """

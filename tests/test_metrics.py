@@ -13,8 +13,8 @@ from zonecut.manage.scrape import ScrapeEndpoint
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.changecounts import ChangeCounts
-from zonecut.receiver.tally import Result, Tally
+from zonecut.receiver.change.change_counts import ChangeCounts
+from zonecut.receiver.message.counters import Result, Tally
 from zonecut.store import KeyState, NewChange, ServerState, Store, ZoneConsumer, ZoneState
 
 ZONE, OTHER = names.from_text("parent.example."), names.from_text("other.example.")

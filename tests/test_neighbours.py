@@ -13,12 +13,12 @@ import pytest
 from people_support import People, site_of_people
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
 from zonecut.plugin import Change, Host
+from zonecut.powerdns_api.front_end import Reply
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import EdeCode, Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.receiver.admission import Source
-from zonecut.receiver.drift import drift
-from zonecut.receiver.frontend import Reply
+from zonecut.receiver.keys.drift import drift
+from zonecut.receiver.message.admission import Source
 from zonecut.store import ChangeState, Decision
 
 HOST = names.from_text("ns1.child.parent.example.")

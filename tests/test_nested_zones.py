@@ -15,7 +15,7 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.admission import Limits, admit
+from zonecut.receiver.message.admission import Limits, admit
 from zonecut.store import KeyState
 
 INNER = names.from_text("inner.parent.example.")

@@ -27,8 +27,8 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, ReceiverState, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
 from zonecut.store import KeyState
 
 A = "a.ns.example."

@@ -13,10 +13,10 @@ from trust_support import key_record, new_pair
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.ordering import AHEAD_AT_MOST, check_floor, dated
-from zonecut.receiver.trust import TrustSettings
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.change.ordering import AHEAD_AT_MOST, check_floor, dated
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import KeyState
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."

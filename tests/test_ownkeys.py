@@ -9,8 +9,8 @@ import pytest
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
-from zonecut.receiver.keydirectory import Identities, KeyDirectory, LostKey
-from zonecut.serve.ownkeys import OwnKeys
+from zonecut.receiver.announce.key_directory import Identities, KeyDirectory, LostKey
+from zonecut.serve.own_keys import OwnKeys
 from zonecut.store import Store
 
 TARGET, OTHER = (names.from_text(text) for text in ("updater.parent.example.", "updater.other.example."))

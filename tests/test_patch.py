@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 
 from strategies import CHILD, delegations
+from zonecut.powerdns_api.patch import Asked, MalformedPatch, by_child, read_patch, without_cut
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, rdata_text
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import read_request
-from zonecut.receiver.patch import Asked, MalformedPatch, by_child, read_patch, without_cut
 
 ZONE = names.from_text("parent.example.")
 OTHER = names.from_text("other.parent.example.")

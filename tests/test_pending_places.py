@@ -26,11 +26,11 @@ from zonecut.protocol.codepoints import DEFAULT, EdeCode, Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.keys import KeyPair
-from zonecut.receiver import published as publishing
-from zonecut.receiver import trust as trusting
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.published import BURST, Published
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys import published as publishing
+from zonecut.receiver.keys import trust as trusting
+from zonecut.receiver.keys.published import BURST, Published
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
 from zonecut.store import KeyState
 
 ZONE = names.from_text("parent.example.")

@@ -10,7 +10,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.errors import Refusal
-from zonecut.receiver.policy import (
+from zonecut.receiver.change.policy import (
     RULES,
     Policy,
     Rules,

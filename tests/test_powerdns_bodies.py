@@ -15,10 +15,10 @@ from zonecut.plugin import (
     Change,
 )
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut_powerdns import bodies, content
 from zonecut_powerdns.answers import Busy, failure, reason
 from zonecut_powerdns.switchedoff import Document

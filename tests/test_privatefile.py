@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zonecut.plugin.privatefile import PrivateFileError, read_word
+from zonecut.files.privatefile import PrivateFileError, read_word
 
 
 def key_file(directory: Path, octets: bytes, mode: int = 0o600) -> Path:

@@ -9,8 +9,8 @@ from trust_support import RECEIVER, new_pair
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, EdeCode, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import Envelope, read_options
-from zonecut.receiver.prototype import tdns_error
-from zonecut.receiver.responder import ResponseSettings
+from zonecut.receiver.message.prototype import tdns_error
+from zonecut.receiver.message.responder import ResponseSettings
 from zonecut.store import KeyState
 
 BOTH = ResponseSettings(ede="both")

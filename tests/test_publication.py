@@ -11,12 +11,12 @@ from zonecut import config
 from zonecut.configfile import ConfigurationError
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, CodePoints, RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.rrset import RRset, RRsetDifference
-from zonecut.protocol.svcb import Method, Svcb
-from zonecut.receiver.publication import (
+from zonecut.receiver.announce.publication import (
     Announcement,
     PublicationSettings,
     Unpublishable,

@@ -12,11 +12,11 @@ from test_zonefile_support import APEX, PARENT, Parent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.keys import Key
-from zonecut.receiver.keydirectory import Identities, KeyDirectory
-from zonecut.receiver.publication import Announcement, PublicationSettings
+from zonecut.receiver.announce.key_directory import Identities, KeyDirectory
+from zonecut.receiver.announce.publication import Announcement, PublicationSettings
 from zonecut.serve.health import Health
 from zonecut.serve.publisher import Publisher
-from zonecut.serve.sharing import SharedBackend
+from zonecut.serve.serialized_backend import SharedBackend
 
 TARGET = names.from_text("updater.parent.example.")
 OURS = Announcement(PARENT, TARGET, 5354, (ip_address("192.0.2.53"),), settings=PublicationSettings(ttl=600))

@@ -14,8 +14,8 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.message.admission import Limits, Source
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, KeyState, Settlement, Store
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."
@@ -348,7 +348,7 @@ async def test_a_change_that_waits_for_the_server_ends_with_the_trust_in_its_key
     async def away(changes: Sequence[Change]) -> None:
         raise BackendUnavailable("it is away")
 
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     async with site(tmp_path, settings=ZoneSettings(answer_within=0.1)) as here:
         pair = await here.trust(CHILD)
         before = await here.served()

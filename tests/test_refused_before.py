@@ -5,7 +5,7 @@ from pathlib import Path
 from receiver_support import CHILD, Site, replace_ns, site
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.receiver.admission import Limits, Source
+from zonecut.receiver.message.admission import Limits, Source
 
 BURST = 3
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from zonecut.configfile import ConfigurationError, read_document
+from zonecut.files import keyfiles
+from zonecut.files.privatefile import PrivateFileError, read_private
+from zonecut.files.regularfile import read_regular
 from zonecut.plugin import BackendMisconfigured
-from zonecut.plugin.privatefile import PrivateFileError, read_private
 from zonecut.plugin.tls import client_context
-from zonecut.protocol import keyfiles, names
+from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
-from zonecut.protocol.regularfile import read_regular
-from zonecut.receiver.keydirectory import KeyDirectory
+from zonecut.receiver.announce.key_directory import KeyDirectory
 from zonecut.resolve import ResolveError
 from zonecut.resolve.anchors import TrustAnchors
 from zonecut_zonefile import files

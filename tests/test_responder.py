@@ -13,8 +13,8 @@ from zonecut.protocol.ede import MAX_TEXT, ExtendedError, describe
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.foreigntext import printable
-from zonecut.receiver import responder
-from zonecut.receiver.responder import Answer
+from zonecut.receiver.message import responder
+from zonecut.receiver.message.responder import Answer
 
 ZONE = names.from_text("parent.example.")
 WITH_EDNS = walk(message.update(4711, ZONE, [], [], [message.opt_record()]))

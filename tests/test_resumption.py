@@ -12,7 +12,7 @@ import pytest
 from receiver_support import CHILD, NOW, ZONE, Site, ns_of, replace_ns, site
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.resumption import RESUME_WITHIN
+from zonecut.receiver.zone.resumption import RESUME_WITHIN
 from zonecut.store import ChangeState, ServerState, Settlement, Store, StoredChange, ZoneState
 
 A, B, C = "a.ns.example.", "b.ns.example.", "c.ns.example."

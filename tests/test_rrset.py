@@ -3,10 +3,10 @@
 import pytest
 
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import CodePoints, RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset, RRsetDifference, rdata_text
-from zonecut.protocol.svcb import Method, Svcb
 
 OWNER = names.from_text("updater.parent.example.")
 TARGET = names.from_text("ns.example.")

@@ -10,11 +10,11 @@ from structlog.testing import capture_logs
 
 from zonecut.plugin import Backend
 from zonecut.protocol import names
-from zonecut.receiver import serials
-from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.change import serials
+from zonecut.receiver.change.ledger import Ledger
+from zonecut.receiver.change.ordering import ChildOrder
+from zonecut.receiver.change.serials import Serials
 from zonecut.receiver.outcome import APPLIED, Outcome
-from zonecut.receiver.serials import Serials
 from zonecut.store import Store, ZoneSerial
 
 ZONE = names.from_text("parent.example.")

@@ -21,10 +21,10 @@ from zonecut.store import (
     Store,
     StoreConflict,
 )
-from zonecut.store import changes as store_changes
 from zonecut.store.audit import AuditEntry
-from zonecut.store.changes import _IS_UNSETTLED, _LATEST
-from zonecut.store.decisions import _IS_DECIDED, _IS_HELD
+from zonecut.store.ledger import changes as store_changes
+from zonecut.store.ledger.changes import _IS_UNSETTLED, _LATEST
+from zonecut.store.ledger.decisions import _IS_DECIDED, _IS_HELD
 from zonecut.store.tables import changes
 
 ZONE = names.from_text("parent.example.")
@@ -311,7 +311,7 @@ async def test_a_change_whose_audit_entry_cannot_be_written_is_not_accepted(
         raise OSError("no trail today")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zonecut.store.appending.insert_entries", broken)
+        patch.setattr("zonecut.store.ledger.appending.insert_entries", broken)
         with pytest.raises(OSError, match="no trail today"):
             await store.changes.append(change(1))
     assert await store.changes.unsettled() == []

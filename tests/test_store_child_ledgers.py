@@ -9,7 +9,8 @@ import pytest
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.store import ChangeKind, ChangeState, ChildLedger, NewChange, Store, child_ledgers
+from zonecut.store import ChangeKind, ChangeState, ChildLedger, NewChange, Store
+from zonecut.store.ledger import child_ledgers
 
 ZONE = names.from_text("parent.example.")
 OTHER_ZONE = names.from_text("other.example.")

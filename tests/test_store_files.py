@@ -16,10 +16,11 @@ from sqlalchemy import Connection, text
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair
-from zonecut.receiver.keylookup import KeyLookup
-from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable, StoreUnusable, marking
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.store import KeyState, Store, StoreReplaced, StoreUnavailable, StoreUnusable
 from zonecut.store.audit import AuditEntry
-from zonecut.store.lock import locked
+from zonecut.store.place import marking
+from zonecut.store.place.lock import locked
 
 CHILD = names.from_text("child.parent.example.")
 ENTRY = AuditEntry("test", "nobody")

@@ -14,8 +14,8 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.store import KeyRing, KeyState, Store, StoreUnavailable
-from zonecut.store import keyring as store_keyring
-from zonecut.store.owners import OwnerFilter
+from zonecut.store.keys import keyring as store_keyring
+from zonecut.store.keys.owners import OwnerFilter
 
 CHILD = names.from_text("child.parent.example.")
 OTHER = names.from_text("other.parent.example.")

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from zonecut.protocol import names
 from zonecut.protocol.keys import Key
 from zonecut.store import InvalidTransition, KeyState, NotInStore, Store, StoreUnavailable, tables
-from zonecut.store import keys as store_keys
+from zonecut.store.keys import keys as store_keys
 
 CHILD = names.from_text("child.parent.example.")
 OTHER = names.from_text("other.parent.example.")

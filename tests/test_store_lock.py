@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from zonecut.store import Store, StoreUnusable
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 
 HOLD = """
 import sys
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, event
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm
 from zonecut.protocol.keys import KeyPair
-from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.store import (
     ChangeState,
     KeyState,
@@ -30,11 +30,11 @@ from zonecut.store import (
     StoreReplaced,
     StoreRestored,
     StoreUnusable,
-    marking,
 )
 from zonecut.store.audit import AuditEntry
-from zonecut.store.mark import Mark, MarkFile
-from zonecut.store.marking import LOOK_AGAIN
+from zonecut.store.place import marking
+from zonecut.store.place.mark import Mark, MarkFile
+from zonecut.store.place.marking import LOOK_AGAIN
 
 CHILD = names.from_text("child.parent.example.")
 ENTRY = AuditEntry("test", "nobody")
@@ -426,7 +426,7 @@ _DAEMON = """
 import asyncio, sys
 from zonecut.store import Store
 from zonecut.store.audit import AuditEntry
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 
 async def serve(url, lock):
     async with Store.open(url, writes=True, lock=lock) as store:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, text
 from zonecut.store import Store, StoreConflict, StoreUnavailable, operations
 from zonecut.store import thread as store_thread
 from zonecut.store.audit import AuditEntry
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 
 _Insert = tuple[int, str]
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from receiver_support import Clock
 from zonecut.plugin import BackendUnavailable
 from zonecut.protocol import names
-from zonecut.receiver.telling import is_told
+from zonecut.receiver.change.change_log import is_told
 from zonecut.serve.supervisor import Pauses, Supervisor, TaskName
 from zonecut.serve.unhandled import Unhandled
 from zonecut.store import StoreUnavailable

@@ -11,7 +11,7 @@ from trust_support import Scripted, accepts, becomes, new_pair, state_of, states
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
 from zonecut.store import ChangeState, KeyState
 
 TRUSTED, SUSPENDED = KeyState.TRUSTED, KeyState.SUSPENDED

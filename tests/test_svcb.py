@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method, Svcb, announced
 from zonecut.protocol.codepoints import CodePoints
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.svcb import Method, Svcb, announced
 
 ALL_BUT_UNSIGNED = (Method.AT_APEX, Method.AT_NS, Method.MANUAL)
 

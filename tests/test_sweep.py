@@ -10,8 +10,8 @@ from trust_support import states
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver import sweep
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys import sweep
+from zonecut.receiver.keys.trust import TrustSettings
 from zonecut.store import KeyState
 
 HOUR = 3600.0

@@ -14,11 +14,11 @@ from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.update import DelegationChange
-from zonecut.receiver.case import Case
-from zonecut.receiver.policy import Policy
-from zonecut.receiver.undo import Undo
-from zonecut.receiver.writequeue import Pending
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.change.case import Case
+from zonecut.receiver.change.policy import Policy
+from zonecut.receiver.writer.undo import Undo
+from zonecut.receiver.writer.write_queue import Pending
+from zonecut.receiver.zone_settings import ZoneSettings
 from zonecut.store import ChangeState, Decision, KeyState, StoredChange
 
 DS_A = bytes.fromhex("b40e0f02") + bytes(range(32))
@@ -29,9 +29,9 @@ Open = Callable[..., AbstractAsyncContextManager[Site]]
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.02, 0.1))
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
-    monkeypatch.setattr("zonecut.receiver.decisions.PERIOD", 0.02)
+    monkeypatch.setattr("zonecut.receiver.writer.waits.BACKOFF", (0.02, 0.1))
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.zone.decisions.PERIOD", 0.02)
 
     @asynccontextmanager
     async def opened(policy: Policy | None = None) -> AsyncIterator[Site]:

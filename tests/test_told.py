@@ -16,7 +16,7 @@ from zonecut.plugin import BackendMisconfigured, BackendRejected, BackendUnavail
 from zonecut.plugin.told import fit_for_children, names_a_place
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.foreigntext import MAX_REASON
-from zonecut.receiver.admission import Source
+from zonecut.receiver.message.admission import Source
 from zonecut_database import failures as database
 from zonecut_knot import answers as knot
 from zonecut_powerdns import answers as powerdns

@@ -31,8 +31,8 @@ from trust_support import Scripted, World, accepts, delete_keys, key_record, new
 from zonecut.plugin.bootstrap import Candidate, Conclusion, Finding
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
-from zonecut.receiver.admission import Limits
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits
 from zonecut.store import Bootstrap, InvalidTransition, KeyState
 
 KNOWN, TRUSTED = KeyState.KNOWN, KeyState.TRUSTED

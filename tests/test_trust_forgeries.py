@@ -13,8 +13,8 @@ from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
 from zonecut.store import KeyState
 
 FORGERIES = 1000

@@ -23,8 +23,8 @@ from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, RRType
 from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.policy import Policy
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.change.policy import Policy
+from zonecut.receiver.keys.trust import TrustSettings
 from zonecut.store import ChangeKind, KeyState
 from zonecut.store.timestamps import to_text
 

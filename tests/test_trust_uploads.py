@@ -30,9 +30,9 @@ from zonecut.protocol.codepoints import DEFAULT, Algorithm, EdeCode, Rcode, Rece
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.keystate import inquire
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.admission import Limits, Source
-from zonecut.receiver.beliefs import READING_AGE
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.change.reading_cache import READING_AGE
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits, Source
 from zonecut.store import KeyState
 
 A, B = "a.ns.example.", "b.ns.example."

@@ -13,11 +13,11 @@ from zonecut.plugin import Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
 from zonecut.protocol.sig0 import sign_request
-from zonecut.receiver.absence import PART, away, is_proven, there
-from zonecut.receiver.admission import Source
-from zonecut.receiver.trust import TrustSettings
+from zonecut.receiver.keys.absence import PART, away, is_proven, there
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Source
 from zonecut.store import KeyState, Watch
-from zonecut.store.keys import forget_watches
+from zonecut.store.keys.keys import forget_watches
 
 HOUR = 3600.0
 DAY = 24 * HOUR

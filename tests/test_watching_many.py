@@ -9,9 +9,9 @@ from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, site
 from test_watching import ENDED, TRUSTED, looks, without
 from trust_support import state_of, states
 from zonecut.protocol import names
-from zonecut.receiver.absence import away
-from zonecut.receiver.trust import TrustSettings
-from zonecut.store.watches import may_be_away
+from zonecut.receiver.keys.absence import away
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.store.keys.watches import may_be_away
 
 
 async def test_where_too_many_are_away_nothing_ends_and_a_person_is_told_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, MappingKeyResolver, algorithms
 
-from zonecut.plugin.privatefile import PrivateFileError
+from zonecut.files.privatefile import PrivateFileError
 from zonecut_webhook.signing import (
     PrivateKey,
     Request,

@@ -11,9 +11,9 @@ from test_writer import Server, nobody
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.update import DelegationChange
-from zonecut.receiver.case import Case
-from zonecut.receiver.policy import Policy, Rules
-from zonecut.receiver.writequeue import Pending, WriteQueue
+from zonecut.receiver.change.case import Case
+from zonecut.receiver.change.policy import Policy, Rules
+from zonecut.receiver.writer.write_queue import Pending, WriteQueue
 
 LONG, SHORT = 60.0, 0.05
 RULES = Rules.of(ZONE, names.from_text("updater.parent.example."), Policy())

@@ -28,16 +28,16 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.rrset import RRset
 from zonecut.protocol.update import DelegationChange
-from zonecut.receiver.batches import HOPELESS
-from zonecut.receiver.case import Case, Standing
-from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.neighbours import Weighed
-from zonecut.receiver.ordering import ChildOrder
+from zonecut.receiver.change.case import Case, Standing
+from zonecut.receiver.change.ledger import Ledger
+from zonecut.receiver.change.neighbours import Weighed
+from zonecut.receiver.change.ordering import ChildOrder
+from zonecut.receiver.change.policy import Policy, Rules
+from zonecut.receiver.change.serials import Serials
 from zonecut.receiver.outcome import APPLIED, EndsEarly, Outcome
-from zonecut.receiver.policy import Policy, Rules
-from zonecut.receiver.serials import Serials
-from zonecut.receiver.writequeue import Pending
-from zonecut.receiver.writer import MAX_CONFLICTS, Writer
+from zonecut.receiver.writer.batches import HOPELESS
+from zonecut.receiver.writer.write_queue import Pending
+from zonecut.receiver.writer.writer import MAX_CONFLICTS, Writer
 from zonecut.store import ChangeState, NewChange, Store, StoreUnavailable
 
 Look = Callable[[Change], Awaitable[None]]
@@ -225,8 +225,8 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.001, 0.01))
-    monkeypatch.setattr("zonecut.receiver.writer.LAG", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr("zonecut.receiver.writer.waits.BACKOFF", (0.001, 0.01))
+    monkeypatch.setattr("zonecut.receiver.writer.writer.LAG", (0.01, 0.02, 0.05, 0.1))
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         bench = Bench(Server(), store)
         running = asyncio.create_task(bench.writer.run())
@@ -431,7 +431,7 @@ async def test_what_a_server_never_takes_holds_up_nobody(bench: Bench, offenders
 async def test_a_lone_change_that_a_server_fails_on_holds_up_no_other_child(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, offenders: set[int]
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (0.1, 30.0))
+    monkeypatch.setattr("zonecut.receiver.writer.waits.BACKOFF", (0.1, 30.0))
     bench.server.cannot = {child_name(number) for number in offenders}
     settled = [await bench.put(number) for number in sorted(offenders)]
     for _ in range(1000):
@@ -483,7 +483,7 @@ async def test_a_server_that_takes_nothing_is_not_asked_about_each(bench: Bench)
 async def test_the_ledger_knows_what_an_unsettled_change_waits_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.waits.BACKOFF", (30.0, 30.0))
+    monkeypatch.setattr("zonecut.receiver.writer.waits.BACKOFF", (30.0, 30.0))
     bench.server.faults = [BackendUnavailable("away")]
     began = time.time()
     await bench.put(1)
@@ -729,7 +729,7 @@ async def test_what_does_not_pass_when_it_is_judged_again_fails_and_overwrites_n
 async def test_what_shows_nothing_is_looked_at_again_and_fails_in_the_end(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("zonecut.receiver.writer.writer.LOOK_AGAIN", 0.001)
     child = edited(bench, 1, "other.example.")
     silence = Outcome.unavailable("ns-consistency", "nobody answers")
     looks = 0
@@ -752,7 +752,7 @@ async def test_what_shows_nothing_is_looked_at_again_and_fails_in_the_end(
 
 
 async def test_a_defect_in_a_check_fails_its_change_and_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zonecut.receiver.writer.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("zonecut.receiver.writer.writer.LOOK_AGAIN", 0.001)
     child = edited(bench, 1, "other.example.")
 
     async def judge(reading: Reading) -> Delegation:
@@ -777,7 +777,7 @@ async def untrusted() -> None:
 async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, uncertain: bool
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     accept = ns_of(names.from_text("child1.parent.example."), "new.example.")
 
     async def judge(reading: Reading) -> Delegation:
@@ -795,7 +795,7 @@ async def test_a_change_that_waited_is_not_written_once_its_key_is_revoked(
 async def test_what_a_server_may_yet_carry_out_is_told_when_its_key_is_revoked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     bench.server.undecided = {child_name(1)}
     standing = [counts, untrusted]
 
@@ -831,7 +831,7 @@ async def as_it_is(reading: Reading) -> Delegation:
 async def test_a_server_that_has_yet_to_decide_is_told_to_forget_a_change_whose_key_is_revoked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     bench.server.undecided = {child_name(1)}
     bench.server.withdrawals = [Withdrawal.DROPPED]
     (outcome,) = await outcomes([await bench.put(1, case=Scripted(as_it_is, ends_after(1)))])
@@ -848,7 +848,7 @@ async def test_a_server_that_has_yet_to_decide_is_told_to_forget_a_change_whose_
 async def test_a_change_has_not_ended_before_the_server_could_be_told_to_forget_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     bench.server.undecided = {child_name(1)}
     bench.server.withdrawals = [BackendUnavailable("no route to it")] * 1000
     with capture_logs() as logs:
@@ -873,7 +873,7 @@ async def test_a_change_has_not_ended_before_the_server_could_be_told_to_forget_
 async def test_what_the_server_carried_out_before_it_could_be_told_is_applied(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     bench.server.undecided = {child_name(1)}
     bench.server.withdrawals = [Withdrawal.CARRIED_OUT]
     assert await outcomes([await bench.put(1, case=Scripted(as_it_is, ends_after(1)))]) == [APPLIED]
@@ -884,7 +884,7 @@ async def test_what_the_server_carried_out_before_it_could_be_told_is_applied(
 async def test_after_a_restart_a_server_is_told_to_forget_what_a_process_before_may_have_asked_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: Withdrawal
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     bench.server.withdrawals = [answer]
     case = Scripted(as_it_is, ends_after(0))
     (outcome,) = await outcomes([await bench.put(1, case=case, uncertain=True)])
@@ -936,7 +936,7 @@ async def test_nothing_of_a_change_that_is_applied_is_left_for_the_server_to_car
 async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked_since(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     child = edited(bench, 1, "new.example.")
     wanted = ns_of(child, "new.example.")
 
@@ -949,7 +949,7 @@ async def test_what_a_server_has_already_is_applied_although_the_key_was_revoked
 async def test_half_of_a_change_whose_key_was_revoked_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     child = names.from_text("child1.parent.example.")
     wanted = ns_of(child, "new.example.", "second.example.")
     edited(bench, 1, "old.example.")
@@ -973,7 +973,7 @@ async def test_half_of_a_change_whose_key_was_revoked_is_taken_back(
 async def test_while_it_is_not_known_whether_a_key_counts_its_change_waits_and_others_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zonecut.receiver.word.SETTLED_IN", 0.0)
+    monkeypatch.setattr("zonecut.receiver.writer.standing.SETTLED_IN", 0.0)
     child = names.from_text("child1.parent.example.")
     store_works = False
 

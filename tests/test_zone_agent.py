@@ -5,14 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from zonecut.agent import machine
-from zonecut.agent.content import SourceError, ZoneContent
-from zonecut.agent.machine import Now
+from zonecut.agent import transitions
+from zonecut.agent.context import Workplace
 from zonecut.agent.outlook import Doubt, outlook
+from zonecut.agent.pace.slots import Slots
 from zonecut.agent.settings import ChildSettings, PrimarySettings
-from zonecut.agent.slots import Slots
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.workplace import Workplace
+from zonecut.agent.transitions import Now
+from zonecut.agent.zone.zone_content import SourceError, ZoneContent
 from zonecut.agent.zone_agent import TOLD_PAUSE, ZoneAgent
 from zonecut.store import AgentTable, Store, StoredAgent
 
@@ -99,7 +99,7 @@ async def test_a_zone_that_cannot_be_looked_at_is_not_said_to_be_in_sync(tmp_pat
         chance=lambda: 0.5,
         now=lambda: Now(loop.time(), 0.5, settings),
     )
-    state = machine.in_sync(AgentState(Phase.TRUSTED, loop.time()), "digest", "00", parts.now())
+    state = transitions.in_sync(AgentState(Phase.TRUSTED, loop.time()), "digest", "00", parts.now())
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         await store.agents.put(StoredAgent(CHILD, 0, state.phase.value, state.to_json(), 0.0))
         agent = Stepless(cast(Workplace, parts), store.agents)

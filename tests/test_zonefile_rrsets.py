@@ -8,11 +8,11 @@ import pytest
 from test_zonefile_support import APEX, PARENT, Parent, change, delegation
 from zonecut.plugin import BackendConflict, BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import RRset
-from zonecut.protocol.svcb import Method, Svcb
 
 DSYNC_NAME = names.from_text("_dsync.parent.example.")
 TARGET = names.from_text("updater.parent.example.")

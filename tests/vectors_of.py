@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from zonecut.files.keyfiles import read_public
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.envelope import Envelope, walk
-from zonecut.protocol.keyfiles import read_public
 from zonecut.protocol.keys import Key
 from zonecut.protocol.sig0 import Signature, signatures
 

@@ -1,7 +1,7 @@
 """What an answer of the server means for us: the error of the Backend interface, in words that say where to look."""
 
 from zonecut.plugin import BackendConflict, BackendError, BackendMisconfigured, BackendRejected, BackendUnavailable
-from zonecut.plugin.tsig import NotAuthentic
+from zonecut.plugin.dns.tsig import NotAuthentic
 from zonecut.protocol.codepoints import Rcode, rcode_text
 from zonecut.protocol.envelope import Envelope
 from zonecut_bind.dialect import Operation

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendRejected, BackendUnavailable
-from zonecut.plugin.tsig import NotAuthentic, sign, unsigned, verify
+from zonecut.plugin.dns.tsig import NotAuthentic, sign, unsigned, verify
 from zonecut.protocol.envelope import MAX_MESSAGE, Envelope, opcode_of, walk
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.flags import QUERY_RESPONSE

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.endpoint import Endpoint
 
 
 class ServerOptions(BaseModel):

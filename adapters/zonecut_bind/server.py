@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zonecut.plugin.tsigkey import TsigKey
+from zonecut.plugin.dns.tsig_key import TsigKey
 from zonecut_bind.dialect import Dialect
 
 

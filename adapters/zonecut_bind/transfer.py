@@ -8,8 +8,8 @@ from contextlib import aclosing, closing
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.plugin import BackendUnavailable
 from zonecut.plugin.branches import Branch, BranchReader, OutOfOrder
+from zonecut.plugin.dns.tsig import NotAuthentic, Signed, is_signed, sign, unsigned, verify
 from zonecut.plugin.spool import Spool
-from zonecut.plugin.tsig import NotAuthentic, Signed, is_signed, sign, unsigned, verify
 from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import envelope, message, names
 from zonecut.protocol.codepoints import Rcode, RRClass, RRType

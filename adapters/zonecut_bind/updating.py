@@ -22,9 +22,9 @@ from zonecut.plugin import (
     Reading,
 )
 from zonecut.plugin.branches import ChildFilter, below, hidden
+from zonecut.plugin.dns.tsig import tsig_octets
+from zonecut.plugin.dns.tsig_key import KeyFileError, load_key
 from zonecut.plugin.naming import Naming
-from zonecut.plugin.tsig import tsig_octets
-from zonecut.plugin.tsigkey import KeyFileError, load_key
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import Delegation

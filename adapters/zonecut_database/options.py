@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from zonecut.plugin.absolutepath import AbsolutePath
+from zonecut.files.absolutepath import AbsolutePath
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from zonecut.files.privatefile import PrivateFileError, read_private
 from zonecut.plugin import BackendMisconfigured
-from zonecut.plugin.privatefile import PrivateFileError, read_private
 
 
 def read_password(file: Path) -> str:

@@ -15,13 +15,13 @@ import dns.rdatatype
 from zonecut.plugin import BackendRejected
 from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import GENERIC, Dsync, from_generic_text, generic_text
+from zonecut.protocol.announced.svcb import Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, aaaa_from_text
-from zonecut.protocol.dsync import GENERIC, Dsync, from_generic_text, generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import rdata_text
-from zonecut.protocol.svcb import Svcb
 
 _MNEMONICS = {rtype.text: int(rtype) for rtype in RRType if rtype < RRType.TSIG and rtype != RRType.OPT}
 _LENGTHS = {int(RRType.A): 4, int(RRType.AAAA): 16}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from zonecut.plugin.absolutepath import AbsolutePath
+from zonecut.files.absolutepath import AbsolutePath
 
 _SOCKET_OCTETS = 107
 """Linux takes no longer path for a socket (unix(7))."""

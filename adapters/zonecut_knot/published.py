@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from zonecut.plugin import BackendConflict, BackendRejected, BackendUnavailable
 from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import generic_text
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.rrset import RRset
 from zonecut_knot.control import Command, Item
 from zonecut_knot.text import any_rdata, type_number, type_text

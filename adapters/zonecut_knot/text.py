@@ -12,12 +12,12 @@ import dns.rdatatype
 from zonecut.plugin import BackendRejected
 from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import GENERIC, from_generic_text, generic_text
+from zonecut.protocol.announced.svcb import Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, ds_from_text
-from zonecut.protocol.dsync import GENERIC, from_generic_text, generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.svcb import Svcb
 
 DELEGATION_TYPES = {rtype.text: int(rtype) for rtype in (RRType.NS, RRType.DS, RRType.A, RRType.AAAA)}
 

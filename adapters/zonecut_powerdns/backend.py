@@ -8,6 +8,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from zonecut.files.privatefile import PrivateFileError, read_word
+from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import (
     Backend,
     BackendConflict,
@@ -22,9 +24,7 @@ from zonecut.plugin import (
     Unreadable,
 )
 from zonecut.plugin.branches import below, hidden
-from zonecut.plugin.endpoint import Endpoint
 from zonecut.plugin.naming import Naming
-from zonecut.plugin.privatefile import PrivateFileError, read_word
 from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType

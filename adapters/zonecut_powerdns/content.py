@@ -16,10 +16,10 @@ import dns.rdatatype
 
 from zonecut.plugin.rtypes import rtype_number
 from zonecut.protocol import names, rrset
+from zonecut.protocol.announced.dsync import Dsync, from_generic_text
+from zonecut.protocol.announced.svcb import Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import aaaa_from_text, ds_from_text
-from zonecut.protocol.dsync import Dsync, from_generic_text
-from zonecut.protocol.svcb import Svcb
 
 _MNEMONICS = {rtype.text: int(rtype) for rtype in RRType if rtype < RRType.TSIG and rtype != RRType.OPT}
 _PRIVATE = {"ALIAS": 65401, "LUA": 65402}

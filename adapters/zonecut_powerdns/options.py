@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.baseurl import check_base_url
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.base_url import check_base_url
+from zonecut.net.endpoint import Endpoint
 
 
 class PowerDnsOptions(BaseModel):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from zonecut.files.privatefile import PrivateFileError
 from zonecut.plugin import (
     Backend,
     BackendConflict,
@@ -21,7 +22,6 @@ from zonecut.plugin import (
 )
 from zonecut.plugin.branches import visible
 from zonecut.plugin.naming import Naming
-from zonecut.plugin.privatefile import PrivateFileError
 from zonecut.plugin.wholezone import MADE_BY_SIGNER
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType

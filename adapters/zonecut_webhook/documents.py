@@ -17,9 +17,9 @@ import dns.rdatatype
 
 from zonecut.plugin import BackendRejected, Change, Reading, Unreadable
 from zonecut.protocol import names, rrset
+from zonecut.protocol.announced.dsync import from_generic_text
 from zonecut.protocol.codepoints import RRType, type_text
 from zonecut.protocol.delegation import RR, TYPES, Delegation, Ttls, aaaa_from_text, ds_from_text
-from zonecut.protocol.dsync import from_generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.rrset import RRset

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.baseurl import check_base_url
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.base_url import check_base_url
 
 
 class WebhookOptions(BaseModel):

@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from zonecut.plugin.privatefile import PrivateFileError, read_private, read_word
+from zonecut.files.privatefile import PrivateFileError, read_private, read_word
 
 LABEL = "zonecut"
 TAG = "zonecut-webhook"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from zonecut.plugin import BackendConflict, BackendRejected
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import generic_text
 from zonecut.protocol.codepoints import RRType, type_text
-from zonecut.protocol.dsync import generic_text
 from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference, rdata_text
 from zonecut_zonefile.files import Source
 from zonecut_zonefile.placed import Placed

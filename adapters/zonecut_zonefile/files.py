@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from zonecut.protocol.regularfile import open_regular
+from zonecut.files.regularfile import open_regular
 
 _READ_ATTEMPTS = 5
 _CHUNK_OCTETS = 1 << 18

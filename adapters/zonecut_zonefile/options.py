@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.endpoint import Endpoint
 from zonecut_zonefile.commands import FILE
 
 

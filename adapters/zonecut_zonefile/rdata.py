@@ -15,10 +15,10 @@ import dns.rdatatype
 import dns.ttl
 
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync, from_generic_text
+from zonecut.protocol.announced.svcb import Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import aaaa_from_text
-from zonecut.protocol.dsync import Dsync, from_generic_text
-from zonecut.protocol.svcb import Svcb
 
 _IN = dns.rdataclass.IN
 _TYPES = {rtype.text.encode(): int(rtype) for rtype in RRType if rtype < RRType.TSIG and rtype != RRType.OPT}

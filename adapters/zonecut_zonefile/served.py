@@ -3,9 +3,9 @@
 import asyncio
 import time
 
+from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import BackendUnavailable
-from zonecut.plugin.endpoint import Endpoint
-from zonecut.plugin.servedserial import served_serial
+from zonecut.plugin.dns.served_serial import served_serial
 from zonecut.protocol.sig0 import later
 
 _PATIENCE = 2.0

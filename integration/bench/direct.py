@@ -13,10 +13,10 @@ from bench.requests import TTLS, ZONE
 from bench.tcp import Connection, check_accepted
 from lab.process import LabError
 from zonecut.plugin import Change
-from zonecut.plugin.tsig import sign
-from zonecut.plugin.tsigkey import load_key
+from zonecut.plugin.dns.tsig import sign
+from zonecut.plugin.dns.tsig_key import load_key
 from zonecut.protocol import names
-from zonecut.protocol.dsync import generic_text
+from zonecut.protocol.announced.dsync import generic_text
 from zonecut_bind import updates
 from zonecut_powerdns import bodies
 from zonecut_powerdns.content import zone_id

@@ -16,7 +16,7 @@ from lab.process import LabError, find_command, run
 from lab.server import Add, Edit, Server
 from lab.tsig import generate_key
 from lab.zones import ParentZone, Signing
-from zonecut.protocol.dsync import Dsync
+from zonecut.protocol.announced.dsync import Dsync
 
 _OTHERS_SECONDS = 10.0
 _NOTHING_TO_DO = (

@@ -13,11 +13,11 @@ from lab.hostile import HostileReceiver, Received
 from lab.ports import LOOPBACK, free_port
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync, generic_text
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import DEFAULT, RRType, type_text
 from zonecut.protocol.delegation import RR, Delegation, rdata_text
-from zonecut.protocol.dsync import Dsync, generic_text
 from zonecut.protocol.keys import Key
-from zonecut.protocol.svcb import Method, Svcb
 from zonecut.protocol.update import DelegationChange, read_request
 from zonecut.resolve import Nameserver, Resolver, TrustAnchors
 

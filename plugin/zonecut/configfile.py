@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from zonecut.protocol.regularfile import read_regular
+from zonecut.files.regularfile import read_regular
 
 
 class ConfigurationError(Exception):

@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from zonecut.agent.settings import ChildSection
 from zonecut.configcodepoints import CodePointSection
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import DEFAULT, CodePoints
 from zonecut.protocol.keys import algorithm_number
 from zonecut.protocol.keystate import Revision
-from zonecut.protocol.svcb import Method
-from zonecut.receiver.admission import Limits
-from zonecut.receiver.authentication import SignatureSettings
+from zonecut.receiver.announce.publication import Announcement, PublicationSettings
+from zonecut.receiver.change.policy import Policy, Rules
 from zonecut.receiver.checks import CheckSettings
-from zonecut.receiver.policy import Policy, Rules
-from zonecut.receiver.publication import Announcement, PublicationSettings
-from zonecut.receiver.responder import ResponseSettings
-from zonecut.receiver.trust import TrustSettings
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.keys.trust import TrustSettings
+from zonecut.receiver.message.admission import Limits
+from zonecut.receiver.message.authentication import SignatureSettings
+from zonecut.receiver.message.responder import ResponseSettings
+from zonecut.receiver.zone_settings import ZoneSettings
 
 DEFAULT_PATH = Path("/etc/zonecut/zonecut.yaml")
 DEFAULT_STORE = "sqlite:////var/lib/zonecut/zonecut.db"

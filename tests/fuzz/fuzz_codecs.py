@@ -1,9 +1,9 @@
 """Fuzz KeyState, DSYNC and SVCB: what is read comes back, and nothing is raised but what the codecs document."""
 
-from zonecut.protocol.dsync import Dsync, for_update
+from zonecut.protocol.announced.dsync import Dsync, for_update
+from zonecut.protocol.announced.svcb import Svcb, announced
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keystate import KeyStateOption, Malformed, Revision, read_inquiry
-from zonecut.protocol.svcb import Svcb, announced
 
 
 def octets(data: bytes) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from zonecut.files.keyfiles import read_public
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.keyfiles import read_public
 from zonecut.protocol.keys import verifier
 from zonecut.protocol.sig0 import signatures, signed_data
 

@@ -7,7 +7,7 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
 from zonecut.protocol.update import DelegationChange, check_prerequisites, read_request, zone_of
-from zonecut.receiver.policy import Policy, Rules, check, without_orphans
+from zonecut.receiver.change.policy import Policy, Rules, check, without_orphans
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CHILD = names.from_text("child.sig0.test.")

@@ -18,7 +18,7 @@ from zonecut.plugin import (
     Withdrawal,
 )
 from zonecut.plugin.backend import MAX_NAMED_BY
-from zonecut.plugin.tsigkey import KeyFileError, load_key
+from zonecut.plugin.dns.tsig_key import KeyFileError, load_key
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR

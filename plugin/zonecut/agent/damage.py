@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from zonecut.agent.evidence.ds_statement import Origin
 from zonecut.agent.state import AgentState, DamagedState
-from zonecut.agent.statement import Origin
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.delegation import Delegation
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.errors import MalformedMessage
 from zonecut.protocol.keys import Key, UnusableKey
 

@@ -7,13 +7,13 @@ only for another such one: anybody on the way can make an insecure one, to lead 
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from zonecut.agent.discovery import Discovery, Lookups
-from zonecut.agent.party import NoParty, Party, Worth, announced_parent, find_parties
+from zonecut.agent.parent.discovery import Discovery, Lookups
+from zonecut.agent.parent.receiver import NoParty, Party, Worth, announced_parent, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.agent.state import AgentState
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.keys import Key
 from zonecut.resolve import Verdict
 

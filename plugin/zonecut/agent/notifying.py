@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from dns.rdatatype import RdataType
 
-from zonecut.agent import machine
-from zonecut.agent.comparison import Comparison
-from zonecut.agent.content import ZoneContent
-from zonecut.agent.machine import Heard
-from zonecut.agent.meaning import Result
-from zonecut.agent.notices import NotifyOutcome, send_notify
+from zonecut.agent import transitions
+from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.evidence.comparison import Comparison
+from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.keys.visibility import is_published
 from zonecut.agent.state import AgentState, Phase
-from zonecut.agent.visibility import is_published
-from zonecut.agent.workplace import Parent, Workplace
+from zonecut.agent.transitions import Heard
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 
@@ -65,12 +65,12 @@ async def notify(
         kinds = ", ".join(sorted(RRType(rtype).text for rtype in types))
         advice = "the parent takes NOTIFY for other records only: tell its operator what has changed"
         reason = f"the parent takes no NOTIFY for {kinds}"
-        return machine.hold(state, reason, advice, place.now(), resumes=Phase.OUT_OF_SYNC)
+        return transitions.hold(state, reason, advice, place.now(), resumes=Phase.OUT_OF_SYNC)
     lacking = [each for each in announced if not await is_published(place.resolver, content, each.types)]
     troubles = tuple(f"{names.to_text(place.zone)} has {channel.missing}" for channel in lacking)
     if len(lacking) == len(announced):
         advice = "; ".join(channel.advice for channel in lacking)
-        return machine.hold(state, "; ".join(troubles), advice, place.now(), resumes=Phase.OUT_OF_SYNC)
+        return transitions.hold(state, "; ".join(troubles), advice, place.now(), resumes=Phase.OUT_OF_SYNC)
     outcomes: list[NotifyOutcome] = []
     for channel in announced:
         if channel not in lacking:
@@ -89,4 +89,4 @@ async def notify(
     await place.record("agent.notify", None, accepted=accepted, reason=reason, difference=difference.to_json())
     heard = Heard(Result.ACCEPTED if accepted else Result.FAILED, reason)
     told = replace(state, notes=tuple(dict.fromkeys((*state.notes, *troubles))))
-    return machine.after_update(told, seen.digest, heard, place.now())
+    return transitions.after_update(told, seen.digest, heard, place.now())

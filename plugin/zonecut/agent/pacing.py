@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from zonecut.agent.allowance import MESSAGES, STEP
-from zonecut.agent.backoff import pause
-from zonecut.agent.meaning import Result
+from zonecut.agent.exchange.result import Result
+from zonecut.agent.pace.allowance import MESSAGES, STEP
+from zonecut.agent.pace.backoff import pause
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.state import AgentState, Phase
 

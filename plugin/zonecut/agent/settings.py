@@ -16,14 +16,14 @@ from pydantic import (
     model_validator,
 )
 
-from zonecut.agent.plan import Style
-from zonecut.plugin.absolutepath import AbsolutePath
-from zonecut.plugin.endpoint import Endpoint
+from zonecut.agent.update_section import Style
+from zonecut.files.absolutepath import AbsolutePath
+from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.dnssec import DIGESTS
 from zonecut.protocol.keys import algorithm_number
-from zonecut.protocol.svcb import Method
 
 FINGERPRINT_DIGITS = 32
 """Of a fingerprint as `Key.fingerprint` makes it, without the spaces."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from zonecut.agent.caches import Sight
+from zonecut.agent.zone.caches import Sight
 from zonecut.store import StoreError
 
 

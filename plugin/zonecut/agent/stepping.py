@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import machine, rollstate
-from zonecut.agent.ceremony import STEPS, ask, key_away, make_and_publish, own_key
-from zonecut.agent.childkeys import OwnKey
-from zonecut.agent.keeping import keep
+from zonecut.agent import rollover_state, transitions
+from zonecut.agent.bootstrap import STEPS, ask, key_away, make_and_publish, own_key
+from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.learned import learn
 from zonecut.agent.outlook import KEY_AWAY
-from zonecut.agent.party import Party
-from zonecut.agent.rolling import roll, without_upload
+from zonecut.agent.parent.receiver import Party
+from zonecut.agent.rollover import roll, without_upload
 from zonecut.agent.state import AgentState, Phase, Stage
-from zonecut.agent.workplace import Parent, Workplace
+from zonecut.agent.sync import keep
 from zonecut.protocol import names
 
 _ASKS = frozenset((Phase.BOOTSTRAPPING, Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_OF_SYNC))
@@ -40,12 +40,12 @@ async def act(place: Workplace, state: AgentState, *, is_unreadable: bool) -> Ag
     if own is None:
         assert state.key is not None
         if (away := await key_away(place, state.key)) is not None:
-            return machine.failed(state, away, place.now(), KEY_AWAY)
+            return transitions.failed(state, away, place.now(), KEY_AWAY)
         reason = f"key {state.key} was put aside: another one has to be trusted first"
-        return machine.key_lost(state, reason, place.now())
+        return transitions.key_lost(state, reason, place.now())
     if not parent.party.believable(place.settings.parent):
         advice = "nothing is sent to a receiver that nobody vouches for: pin its key (`parent.pins`), or ask"
-        return machine.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
+        return transitions.failed(state, f"the receiver's key: {parent.party.reason}", place.now(), advice)
     stepped = await _with_key(place, state, own, parent, parent.party, is_unreadable)
     if stepped.phase is Phase.HELD and state.phase is not Phase.HELD and stepped.word_at == state.word_at:
         stepped = await _ask_before_holding(place, stepped, own, parent.party)
@@ -70,8 +70,8 @@ async def _with_key(
         return other
     if state.does in STEPS:
         return await STEPS[state.does](place, state, own, party)
-    if rollstate.roll_is_due(state, place.now()):
-        state = rollstate.begin_roll(state, place.now())
+    if rollover_state.roll_is_due(state, place.now()):
+        state = rollover_state.begin_roll(state, place.now())
     if state.roll is not None and state.phase is Phase.IN_SYNC and state.differs_since is None:
         return await _roll(place, state, parent, is_unreadable)
     return await keep(place, state, own, parent)
@@ -104,11 +104,11 @@ async def _roll(place: Workplace, state: AgentState, parent: Parent, is_unreadab
     own = await own_key(place, state)
     assert own is not None
     assert parent.party is not None
-    if rollstate.gives_way(state, place.now(), is_unreadable=is_unreadable):
+    if rollover_state.gives_way(state, place.now(), is_unreadable=is_unreadable):
         return await keep(place, state, own, parent)
     if not parent.party.is_vouched and state.roll is not None and state.roll.stage is not Stage.UNPUBLISH:
         # whoever answers there may be anybody: the only key that the right receiver trusts would go
         reason = f"the roll of the key waits, since nobody vouches for the receiver: {parent.party.reason}"
         advice = "pin the receiver's key (`parent.pins`): only what can be told from a forgery retires a key"
-        return rollstate.roll_failed(state, reason, place.now(), advice)
+        return rollover_state.roll_failed(state, reason, place.now(), advice)
     return await roll(place, state, own, parent.party)

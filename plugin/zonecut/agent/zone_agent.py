@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import structlog
 
-from zonecut.agent import damage, defects, machine, pacing
-from zonecut.agent.backoff import pause
-from zonecut.agent.content import ZoneContent
+from zonecut.agent import damage, defects, pacing, transitions
+from zonecut.agent.context import Left, Workplace
 from zonecut.agent.defects import defect
 from zonecut.agent.outlook import word_of
-from zonecut.agent.party import NoParty
-from zonecut.agent.slots import Slot, Slots
-from zonecut.agent.source import SourceError
+from zonecut.agent.pace.backoff import pause
+from zonecut.agent.pace.slots import Slot, Slots
+from zonecut.agent.parent.receiver import NoParty
 from zonecut.agent.state import AgentState, DamagedState, Phase
 from zonecut.agent.stepping import act
-from zonecut.agent.workplace import Left, Workplace
+from zonecut.agent.zone.source import SourceError
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey
@@ -137,12 +137,12 @@ class ZoneAgent:
                 written = damage.read(self._stored.document).decided_at
                 self._ahead = max(written - self.place.clock(), 0.0)
         if self._stored is None:
-            return machine.begin(self.place.now())
+            return transitions.begin(self.place.now())
         state = AgentState.from_json(self._stored.document)
         jumped = self._clocks_apart() - self._offset
         if abs(jumped) < CLOCK_SET:
-            return machine.shifted(state, -self._ahead)
-        return machine.clock_set(machine.shifted(state, jumped - self._ahead), self.place.now())
+            return transitions.shifted(state, -self._ahead)
+        return transitions.clock_set(transitions.shifted(state, jumped - self._ahead), self.place.now())
 
     async def load_what_is_left(self) -> AgentState:
         """As `load`; what is kept and damaged is left out. Raises StoreUnavailable."""
@@ -150,7 +150,7 @@ class ZoneAgent:
             return await self.load()
         except DamagedState:
             assert self._stored is not None
-            return damage.salvage(self._stored.document, machine.begin(self.place.now()))
+            return damage.salvage(self._stored.document, transitions.begin(self.place.now()))
 
     async def save(self, state: AgentState) -> AgentState:
         """Keep where the zone stands now; the state as it was written down.
@@ -223,7 +223,7 @@ class ZoneAgent:
                     # until that is kept, nobody else knows
                     self._has_news = True
                 elif self._cannot_read:
-                    state = machine.readable(state, self.place.now())
+                    state = transitions.readable(state, self.place.now())
                 self._cannot_read = False
             except SourceError as error:
                 # what somebody told us is not forgotten because the server was busy
@@ -238,7 +238,7 @@ class ZoneAgent:
 
     async def _with_news(self, state: AgentState) -> AgentState:
         """The zone has changed."""
-        noticed = machine.noticed(state, self.place.now())
+        noticed = transitions.noticed(state, self.place.now())
         if noticed.next_at > self.place.clock() and noticed != state:
             # it is not acted on yet
             noticed = await self.save(noticed)
@@ -266,7 +266,7 @@ class ZoneAgent:
         if state.phase is not Phase.IN_SYNC or state.attempts:
             return state
         self._cannot_read = True
-        failing = machine.failed(state, _cannot_be_read(reason), self.place.now())
+        failing = transitions.failed(state, _cannot_be_read(reason), self.place.now())
         await self.save(failing)
         _tell(self.zone, state, failing)
         return failing
@@ -274,11 +274,11 @@ class ZoneAgent:
     async def _step(self, state: AgentState) -> AgentState:
         place = self.place
         try:
-            return machine.paced(state, await act(place, state, is_unreadable=self._cannot_read), place.now())
+            return transitions.paced(state, await act(place, state, is_unreadable=self._cannot_read), place.now())
         except NoParty as error:
             place.forget_parent()
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
-            return machine.failed(state, error.reason, place.now(), advice)
+            return transitions.failed(state, error.reason, place.now(), advice)
         except Left as left:
             waits = replace(state, next_at=place.clock() + left.seconds)
             if not left.seconds or state.phase is not Phase.IN_SYNC or state.attempts:
@@ -287,15 +287,15 @@ class ZoneAgent:
             return replace(waits, attempts=1, reason=str(left))
         except SourceError as error:
             self._cannot_read = True
-            return machine.failed(state, _cannot_be_read(error.reason), place.now())
+            return transitions.failed(state, _cannot_be_read(error.reason), place.now())
         except BackendError as error:
-            return machine.failed(state, f"the zone's server: {error.reason}", place.now())
+            return transitions.failed(state, f"the zone's server: {error.reason}", place.now())
         except (UnusableKey, OSError) as error:
-            return machine.failed(state, str(error), place.now())
+            return transitions.failed(state, str(error), place.now())
         except StoreError:
             raise
         except Exception as error:
-            return machine.failed(state, defect(self.zone, error), place.now(), defects.ADVICE)
+            return transitions.failed(state, defect(self.zone, error), place.now(), defects.ADVICE)
 
 
 def _cannot_be_read(reason: str) -> str:

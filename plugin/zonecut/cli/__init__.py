@@ -11,9 +11,10 @@ from zonecut.cli.lazy import group_of
 from zonecut.cli.version import VersionOption
 
 PROGRAM = "zonecut"
+_FIRST = f"{__name__}.without_rich"
 
 app = typer.Typer(
-    cls=group_of(__name__, "serve", "check-config", "schema", "explain", "audit", "doctor", "demo"),
+    cls=group_of(__name__, "serve", "check-config", "schema", "explain", "audit", "doctor", "demo", first=_FIRST),
     help="Delegation management over DNS UPDATE, next to the authoritative server that you have.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,7 +29,7 @@ def _program(version: VersionOption = False) -> None: ...
 
 
 def _group(name: str, text: str, *commands: str) -> None:
-    group = group_of(__name__, *commands, prefix=f"{name}_")
+    group = group_of(f"{__name__}.{name}", *commands, first=_FIRST)
     app.add_typer(typer.Typer(cls=group, help=text, no_args_is_help=True, rich_markup_mode=None), name=name)
 
 

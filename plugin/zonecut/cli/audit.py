@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from zonecut.cli import output, session
+from zonecut.cli import session
 from zonecut.cli.options import ChildOption, ConfigOption, JsonOption, LimitOption
-from zonecut.cli.times import parse_time
+from zonecut.cli.terminal import output
+from zonecut.cli.terminal.times import parse_time
 from zonecut.store import AuditRecord
 
 

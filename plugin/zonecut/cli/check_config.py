@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from zonecut.cli import output, session, strictness
+from zonecut.cli import session, strictness
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.cli.terminal import output
 from zonecut.config import DEFAULT_PATH
 from zonecut.configfile import ConfigurationError
 

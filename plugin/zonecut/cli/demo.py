@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 
 from zonecut import demo
-from zonecut.cli import output
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
-from zonecut.cli.render import render
+from zonecut.cli.terminal import output
+from zonecut.cli.terminal.dig_format import render
 from zonecut.protocol.codepoints import DEFAULT
 from zonecut.protocol.envelope import walk
 

@@ -11,11 +11,12 @@ import typer
 
 from zonecut.agent import damage
 from zonecut.agent.doctor import Finding, Report, Section, Severity, diagnose
-from zonecut.agent.examination import NOTHING_KEPT, PLAIN, Examination, Kept, examine
+from zonecut.agent.doctor.observation import NOTHING_KEPT, PLAIN, Examination, Kept, examine
 from zonecut.agent.settings import ChildSettings
-from zonecut.cli import output, owner, session
+from zonecut.cli import owner, session
 from zonecut.cli.failures import Exit, UsageFailure
 from zonecut.cli.options import ChildArgument, JsonOption
+from zonecut.cli.terminal import output
 from zonecut.config import Loaded
 from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global_unicast

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from zonecut import config as configuration
-from zonecut.cli import output, session
-from zonecut.cli.capture import read_capture
-from zonecut.cli.examination import Findings, Verdict, examine
+from zonecut.cli import session
+from zonecut.cli.explaining.capture import read_capture
+from zonecut.cli.explaining.pipeline import Findings, Verdict, examine
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption
-from zonecut.cli.render import render
-from zonecut.cli.times import parse_time
+from zonecut.cli.terminal import output
+from zonecut.cli.terminal.dig_format import render
+from zonecut.cli.terminal.times import parse_time
 from zonecut.config import Loaded
 from zonecut.protocol.codepoints import DEFAULT
 

@@ -5,7 +5,7 @@ from enum import IntEnum
 import typer
 from typer.exceptions import TyperException
 
-from zonecut.cli import output
+from zonecut.cli.terminal import output
 
 
 class Exit(IntEnum):
@@ -67,11 +67,11 @@ def _report_usage(error: TyperException, program: str) -> int:
 def _expected(error: Exception) -> Failure | None:
     """The failure that an error of another part amounts to, if it is one that a user or a server can cause."""
     # imported here: most commands end well
-    from zonecut.agent.content import SourceError
+    from zonecut.agent.zone.zone_content import SourceError
     from zonecut.configfile import ConfigurationError
     from zonecut.plugin import BackendError, BackendMisconfigured
     from zonecut.protocol.keys import UnusableKey
-    from zonecut.serve.listeners import CannotListen
+    from zonecut.serve.listening.listeners import CannotListen
     from zonecut.store import StoreError
 
     if isinstance(error, ConfigurationError):

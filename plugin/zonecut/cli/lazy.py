@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,7 +84,12 @@ class LazyGroup(TyperGroup):
         self.commands = self._lazy
 
 
-def group_of(package: str, *names: str, prefix: str = "") -> type[LazyGroup]:
-    """The kind of group that has these commands; the module of `check-config` is `check_config`, after a prefix."""
-    modules = {name: f"{package}.{prefix}{name.replace('-', '_')}" for name in names}
-    return type("Group", (LazyGroup,), {"modules": modules, "first": f"{package}.without_rich"})
+def group_of(package: str, *names: str, first: str) -> type[LazyGroup]:
+    """The kind of group that has these commands, each a module of the package.
+
+    The module of `check-config` is `check_config`, and that of `import`, a word of Python's, `import_`. `first`
+    is imported before any of them.
+    """
+    words = {name: name.replace("-", "_") for name in names}
+    modules = {name: f"{package}.{word}_" if iskeyword(word) else f"{package}.{word}" for name, word in words.items()}
+    return type("Group", (LazyGroup,), {"modules": modules, "first": first})

@@ -1,8 +1,8 @@
 """`zonecut schema`: the JSON Schema of the configuration."""
 
 from zonecut import config as configuration
-from zonecut.cli import output
 from zonecut.cli.options import ConfigOption, JsonOption
+from zonecut.cli.terminal import output
 from zonecut.plugin.registry import create_manager
 
 

@@ -10,13 +10,14 @@ import pluggy
 import typer
 
 from zonecut import config as configuration
-from zonecut.cli import logs, owner
-from zonecut.cli.logs import LogFormat
+from zonecut.cli import owner
 from zonecut.cli.options import ConfigOption
+from zonecut.cli.terminal import logs
+from zonecut.cli.terminal.logs import LogFormat
 from zonecut.config import Loaded
 from zonecut.plugin.registry import create_manager
 from zonecut.serve import daemon
-from zonecut.store.lock import locked
+from zonecut.store.place.lock import locked
 
 _M_MMAP_THRESHOLD = -3
 _LARGE = 1 << 20

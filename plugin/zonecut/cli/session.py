@@ -10,16 +10,17 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from zonecut import config
-from zonecut.cli import output, owner
+from zonecut.cli import owner
 from zonecut.cli.failures import UsageFailure
+from zonecut.cli.terminal import output
 from zonecut.config import ChildSection, Loaded, ParentSection
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.registry import create_manager
 from zonecut.protocol import names
 from zonecut.serve import daemon
 from zonecut.store import Store
-from zonecut.store.lock import Holder, holder
-from zonecut.store.mark import MarkFile
+from zonecut.store.place.lock import Holder, holder
+from zonecut.store.place.mark import MarkFile
 
 _Result = TypeVar("_Result")
 

@@ -9,22 +9,22 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from time import monotonic
 from typing import Any
 
-from zonecut.agent.content import SourceError
+from zonecut.agent.evidence.soundness import signed_unseen
 from zonecut.agent.settings import ChildSection
-from zonecut.agent.soundness import signed_unseen
-from zonecut.agent.source import Source
+from zonecut.agent.zone.source import Source
+from zonecut.agent.zone.zone_content import SourceError
 from zonecut.cli import session
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
+from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import BackendError
-from zonecut.plugin.endpoint import Endpoint
 from zonecut.protocol.keys import UnusableKey
-from zonecut.receiver.tally import Tally
+from zonecut.receiver.message.counters import Tally
 from zonecut.serve.children import make_side
 from zonecut.serve.hook import Hook
-from zonecut.serve.listeners import CannotListen
+from zonecut.serve.listening.listeners import CannotListen
+from zonecut.serve.lookups import make_world
 from zonecut.serve.resolvers import NoResolver, make_resolver
-from zonecut.serve.worlds import make_world
 from zonecut.store import StoreError
 
 PATIENCE = 20.0

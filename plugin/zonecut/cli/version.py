@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from zonecut.cli import output
+from zonecut.cli.terminal import output
 
 
 def _show(wanted: bool) -> None:

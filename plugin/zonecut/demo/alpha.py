@@ -5,11 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from zonecut.demo.authority import ALPHA, serial
 from zonecut.demo.daemon import Daemon, Event
-from zonecut.demo.filed import FileAuthority, FiledZone
 from zonecut.demo.processes import LOOPBACK
 from zonecut.demo.report import DemoFailure
+from zonecut.demo.servers.authority import ALPHA, serial
+from zonecut.demo.servers.filed import FileAuthority, FiledZone
 
 DIRECTORY = "alpha"
 """Where all of alpha is."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from zonecut.demo.answers import Answer, is_signed
-from zonecut.demo.authority import ALPHA, BETA, PARENT
 from zonecut.demo.child import Child
 from zonecut.demo.narrator import Narrator
+from zonecut.demo.servers.authority import ALPHA, BETA, PARENT
 from zonecut.demo.stage import Stage
+from zonecut.files.keyfiles import file_stem
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, ReceiverState, type_text
-from zonecut.protocol.keyfiles import file_stem
 from zonecut.protocol.keys import Key
 from zonecut.protocol.keystate import state_text
 from zonecut.protocol.rrset import rdata_text

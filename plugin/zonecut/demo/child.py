@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from zonecut.files.keyfiles import write_pair
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Algorithm, RRType
 from zonecut.protocol.dnssec import SEP, ZONE_KEY, ds_digest
-from zonecut.protocol.keyfiles import write_pair
 from zonecut.protocol.keys import Key, KeyPair
 from zonecut.protocol.keystate import inquire
 from zonecut.protocol.sig0 import sign_request

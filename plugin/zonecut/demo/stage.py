@@ -8,13 +8,13 @@ import yaml
 
 from zonecut.demo.alpha import Alpha
 from zonecut.demo.answers import Answer, exchange
-from zonecut.demo.authority import PARENT, Authority, ZoneFile, master_file, of_child, records, serial
 from zonecut.demo.daemon import Daemon
-from zonecut.demo.knotd import Knotd
-from zonecut.demo.named import Named
-from zonecut.demo.pdns import PowerDns
 from zonecut.demo.processes import LOOPBACK, free_port
 from zonecut.demo.report import DemoFailure
+from zonecut.demo.servers.authority import PARENT, Authority, ZoneFile, master_file, of_child, records, serial
+from zonecut.demo.servers.knotd import Knotd
+from zonecut.demo.servers.named import Named
+from zonecut.demo.servers.pdns import PowerDns
 from zonecut.demo.tree import Tree
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType

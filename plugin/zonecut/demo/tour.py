@@ -11,9 +11,9 @@ from types import FrameType
 
 from rich.console import Console
 
-from zonecut.demo import by_hand, ending, introduction, looked_after, refusals
 from zonecut.demo.cast import Cast
 from zonecut.demo.narrator import Narrator
+from zonecut.demo.parts import by_hand, ending, introduction, looked_after, refusals
 from zonecut.demo.report import DemoFailure, Report
 from zonecut.demo.stage import Render, Stage
 

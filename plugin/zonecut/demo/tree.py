@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import dns.zone
 
 from zonecut.demo.alpha import PROVIDER_ADDRESS
-from zonecut.demo.authority import PARENT
-from zonecut.demo.filed import FileAuthority
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.demo.processes import LOOPBACK
 from zonecut.demo.report import DemoFailure
+from zonecut.demo.servers.authority import PARENT
+from zonecut.demo.servers.filed import FileAuthority
 from zonecut.protocol.rrset import RRset
 from zonecut.resolve import Nameserver, Resolver, TrustAnchors
 

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
-from zonecut.receiver.changecounts import ChangeCounts
-from zonecut.receiver.tally import Tally
+from zonecut.receiver.change.change_counts import ChangeCounts
+from zonecut.receiver.message.counters import Tally
 from zonecut.store import KeyState, ServerState, Store, StoreUnavailable, Waiting, ZoneConsumer, ZoneState
 
 KEYS_AGE = 60.0

@@ -3,8 +3,8 @@
 import ssl
 from pathlib import Path
 
+from zonecut.files.regularfile import check_regular
 from zonecut.plugin.backend import BackendMisconfigured
-from zonecut.protocol.regularfile import check_regular
 
 
 def client_context(ca: Path | None) -> ssl.SSLContext:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync, generic_text
+from zonecut.protocol.announced.svcb import Svcb
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType, type_text
 from zonecut.protocol.delegation import rdata_text as delegation_text
-from zonecut.protocol.dsync import Dsync, generic_text
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut.protocol.svcb import Svcb
 
 _KEY_HEAD = struct.Struct("!HBB")
 _SOA_TIMES = struct.Struct("!IIIII")

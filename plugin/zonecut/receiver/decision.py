@@ -14,20 +14,20 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, EdeCode, Opcode, Rcode
 from zonecut.protocol.envelope import HEADER_LENGTH, Envelope
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.foreigntsig import check_tsig
 from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.protocol.update import KeyRoll, KeyUpload, Request, read_request
-from zonecut.receiver.admission import Admitted, Limits, admit, check_edns
-from zonecut.receiver.authentication import (
+from zonecut.receiver.change.ordering import check_trusted_anew
+from zonecut.receiver.keys.keystate import Inquiries, is_key_query
+from zonecut.receiver.message.admission import Admitted, Limits, admit, check_edns
+from zonecut.receiver.message.authentication import (
     Authenticated,
     SignatureSettings,
     authenticate,
     authenticate_upload,
     brought_keys,
 )
-from zonecut.receiver.inquiry import Inquiries, is_key_query
-from zonecut.receiver.ordering import check_trusted_anew
-from zonecut.receiver.responder import is_soa_query
+from zonecut.receiver.message.foreign_tsig import check_tsig
+from zonecut.receiver.message.responder import is_soa_query
 from zonecut.store import RingKey
 
 _QUERY = int(Opcode.QUERY)

@@ -7,7 +7,7 @@ from typing import Self
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.sig0 import seconds_until
-from zonecut.receiver.authentication import Authenticated
+from zonecut.receiver.message.authentication import Authenticated
 from zonecut.store import ChangeKind, NewChange
 
 _BY = " by "

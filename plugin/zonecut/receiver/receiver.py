@@ -18,12 +18,8 @@ from zonecut.protocol.codepoints import CodePoints, EdeCode, Rcode
 from zonecut.protocol.ede import ExtendedError
 from zonecut.protocol.envelope import Envelope, walk
 from zonecut.protocol.errors import MalformedMessage, Refusal
-from zonecut.protocol.foreigntsig import UnknownTsigKey
 from zonecut.protocol.keystate import Inquiry, Malformed
 from zonecut.protocol.sig0 import Signature, signatures
-from zonecut.receiver import responder
-from zonecut.receiver.admission import Admitted, Limits, Source, TokenBuckets
-from zonecut.receiver.authentication import FORGOTTEN, UNKNOWN_SIGNER, Authenticated, SignatureSettings
 from zonecut.receiver.decision import (
     KeyStateQuery,
     SoaQuery,
@@ -33,14 +29,18 @@ from zonecut.receiver.decision import (
     nearest_zone,
     signed_by,
 )
-from zonecut.receiver.inquiry import Inquiries
-from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.keys.keystate import Inquiries
+from zonecut.receiver.message import responder
+from zonecut.receiver.message.admission import Admitted, Limits, Source, TokenBuckets
+from zonecut.receiver.message.authentication import FORGOTTEN, UNKNOWN_SIGNER, Authenticated, SignatureSettings
+from zonecut.receiver.message.counters import Result, Tally
+from zonecut.receiver.message.foreign_tsig import UnknownTsigKey
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.responder import Answer
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.refusals import Refusals
 from zonecut.receiver.requests import Requests
-from zonecut.receiver.responder import Answer
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.tally import Result, Tally
 from zonecut.store import KeyState, RingKey
 
 Respond = Callable[[bytes], None]

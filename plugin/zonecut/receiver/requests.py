@@ -9,16 +9,16 @@ from zonecut.plugin import BackendError
 from zonecut.protocol.codepoints import CodePoints, EdeCode
 from zonecut.protocol.errors import Refusal
 from zonecut.protocol.update import DelegationChange, KeyUpload
-from zonecut.receiver.admission import Limits, Source, TokenBuckets
-from zonecut.receiver.authentication import Authenticated, check_trusted, untrusted
 from zonecut.receiver.decision import wanted
-from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.message.admission import Limits, Source, TokenBuckets
+from zonecut.receiver.message.authentication import Authenticated, check_trusted, untrusted
+from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.refusals import RefusedBefore
-from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.tally import Tally
 from zonecut.store import KeyState, StoreUnavailable
 
 

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from zonecut.receiver.bootstrapper import Bootstrapper
+from zonecut.receiver.change.policy import Rules
 from zonecut.receiver.consumers import Consumers
-from zonecut.receiver.ondemand import OnDemand
-from zonecut.receiver.parent_zone import ParentZone
-from zonecut.receiver.policy import Rules
-from zonecut.receiver.responder import Responder
-from zonecut.receiver.sweep import Sweep
-from zonecut.receiver.trust import Trust
-from zonecut.receiver.watching import Watching
-from zonecut.receiver.zonesettings import ZoneSettings
+from zonecut.receiver.keys.bootstrapper import Bootstrapper
+from zonecut.receiver.keys.on_demand import OnDemand
+from zonecut.receiver.keys.sweep import Sweep
+from zonecut.receiver.keys.trust import Trust
+from zonecut.receiver.keys.watching import Watching
+from zonecut.receiver.message.responder import Responder
+from zonecut.receiver.zone.parent_zone import ParentZone
+from zonecut.receiver.zone_settings import ZoneSettings
 
 
 @dataclass(frozen=True, slots=True)

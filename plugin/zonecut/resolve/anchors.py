@@ -22,9 +22,9 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
+from zonecut.files.regularfile import read_regular
 from zonecut.protocol import names
 from zonecut.protocol.dnssec import DIGEST_LENGTH, DIGESTS, REVOKED, ZONE_ALGORITHMS
-from zonecut.protocol.regularfile import read_regular
 from zonecut.resolve.failures import ResolveError
 from zonecut.resolve.reply import wire_name
 from zonecut.resolve.signatures import RSA_BITS, is_usable

@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from zonecut.files.regularfile import check_regular
 from zonecut.net.streams import framed, put, read_framed
 from zonecut.protocol.envelope import HEADER_LENGTH, MAX_MESSAGE
-from zonecut.protocol.regularfile import check_regular
 from zonecut.resolve.failures import NoAnswer, ResolveError
 from zonecut.resolve.nameserver import Nameserver
 

@@ -8,24 +8,24 @@ from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import Backend
 from zonecut.plugin.bootstrap import Lookups
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.admission import TokenBuckets
-from zonecut.receiver.bootstrapper import Bootstrapper
+from zonecut.receiver.announce.key_directory import Identities
+from zonecut.receiver.change.ledger import Ledger
 from zonecut.receiver.consumers import Consumers
-from zonecut.receiver.keydirectory import Identities
-from zonecut.receiver.keylookup import KeyLookup
-from zonecut.receiver.ledger import Ledger
-from zonecut.receiver.ondemand import OnDemand
-from zonecut.receiver.parent_zone import ParentZone
-from zonecut.receiver.published import Published
-from zonecut.receiver.replay import ReplayMemory
-from zonecut.receiver.responder import Responder
-from zonecut.receiver.retry import Retry
+from zonecut.receiver.keys.bootstrapper import Bootstrapper
+from zonecut.receiver.keys.on_demand import OnDemand
+from zonecut.receiver.keys.published import Published
+from zonecut.receiver.keys.retry import Retry
+from zonecut.receiver.keys.sweep import Sweep
+from zonecut.receiver.keys.trust import Trust
+from zonecut.receiver.keys.watching import Watching
+from zonecut.receiver.message.admission import TokenBuckets
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
+from zonecut.receiver.message.responder import Responder
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.sweep import Sweep
-from zonecut.receiver.trust import Trust
-from zonecut.receiver.watching import Watching
+from zonecut.receiver.zone.parent_zone import ParentZone
 from zonecut.serve.boot import boot_name
-from zonecut.serve.worlds import Nowhere, make_checks, make_world
+from zonecut.serve.lookups import Nowhere, make_checks, make_world
 from zonecut.store import Store
 
 

@@ -20,13 +20,13 @@ from zonecut.store import Store
 
 if TYPE_CHECKING:
     from zonecut.agent.agents import Agents
-    from zonecut.agent.backoff import Courtesy
-    from zonecut.agent.childkeys import ChildKeys
-    from zonecut.agent.doors import Doors
-    from zonecut.agent.publishing import KeyPublisher
-    from zonecut.agent.slots import Slots
-    from zonecut.agent.source import Source
-    from zonecut.agent.workplace import Workplace
+    from zonecut.agent.context import Workplace
+    from zonecut.agent.keys.child_keys import ChildKeys
+    from zonecut.agent.keys.publishing import KeyPublisher
+    from zonecut.agent.pace.backoff import Courtesy
+    from zonecut.agent.pace.slots import Slots
+    from zonecut.agent.zone.backends import Doors
+    from zonecut.agent.zone.source import Source
     from zonecut.resolve import Resolver
     from zonecut.serve.resolvers import Reach
 
@@ -48,7 +48,7 @@ def common(
     loaded: Loaded, store: Store, clock: Callable[[], float] = time.time, courtesy: "Courtesy | None" = None
 ) -> Common:
     """What the agents of a configuration have in common. Raises ConfigurationError."""
-    from zonecut.agent.backoff import Courtesy
+    from zonecut.agent.pace.backoff import Courtesy
     from zonecut.serve.resolvers import make_resolver
 
     chance = random.Random().random  # noqa: S311 (spreads retries, guards nothing)
@@ -59,7 +59,7 @@ def common(
 
 def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Workplace":
     """The parts of one zone's agent. Raises ConfigurationError, BackendError for options that cannot be used."""
-    from zonecut.agent.workplace import Workplace
+    from zonecut.agent.context import Workplace
 
     side = make_side(loaded, section)
     return Workplace(
@@ -95,10 +95,10 @@ class Side:
 
 def make_side(loaded: Loaded, section: ChildSection) -> Side:
     """Its parts, with nothing opened. Raises ConfigurationError, BackendError for options that cannot be used."""
-    from zonecut.agent.childkeys import ChildKeys
-    from zonecut.agent.doors import BehindDoors, Doors
-    from zonecut.agent.publishing import KeyPublisher
-    from zonecut.agent.source import SourceError, make_source
+    from zonecut.agent.keys.child_keys import ChildKeys
+    from zonecut.agent.keys.publishing import KeyPublisher
+    from zonecut.agent.zone.backends import BehindDoors, Doors
+    from zonecut.agent.zone.source import SourceError, make_source
 
     configuration = loaded.configuration
     apex = section.apex
@@ -186,7 +186,7 @@ class RunningChildren:
         if prepared.shared is None:
             return
         from zonecut.agent.agents import Agents
-        from zonecut.agent.slots import Slots
+        from zonecut.agent.pace.slots import Slots
         from zonecut.agent.zone_agent import ZoneAgent
 
         self._shared = prepared.shared

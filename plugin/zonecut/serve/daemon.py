@@ -14,32 +14,32 @@ from zonecut import config
 from zonecut.config import Loaded
 from zonecut.configfile import ConfigurationError
 from zonecut.plugin import BackendError
+from zonecut.powerdns_api.front_end import FrontEnd
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
-from zonecut.receiver.frontend import FrontEnd
-from zonecut.receiver.inquiry import Inquiries
-from zonecut.receiver.keydirectory import Identities, KeyDirectory
-from zonecut.receiver.keylookup import KeyLookup
+from zonecut.receiver.announce.key_directory import Identities, KeyDirectory
+from zonecut.receiver.keys.keystate import Inquiries
+from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.receiver import Receiver
 from zonecut.receiver.refusals import Refusals
-from zonecut.receiver.replay import ReplayMemory
 from zonecut.receiver.requests import Requests
 from zonecut.receiver.served_zone import ServedZone
-from zonecut.receiver.tally import Tally
 from zonecut.serve.children import RunningChildren
 from zonecut.serve.hook import Desk, Hook
-from zonecut.serve.listeners import CannotListen, Listeners
-from zonecut.serve.notified import Notified
-from zonecut.serve.notify import keep_alive, notify, watchdog_interval
-from zonecut.serve.ownkeys import OwnKeys
+from zonecut.serve.listening.listeners import CannotListen, Listeners
+from zonecut.serve.listening.tcp import Connections
+from zonecut.serve.notify_listener import Notified
+from zonecut.serve.own_keys import OwnKeys
 from zonecut.serve.scraping import Scraping
-from zonecut.serve.states import StateKeeper
+from zonecut.serve.sd_notify import keep_alive, notify, watchdog_interval
 from zonecut.serve.supervisor import Supervisor, TaskName
-from zonecut.serve.tcp import Connections
 from zonecut.serve.unhandled import Unhandled
+from zonecut.serve.zone_states import StateKeeper
 from zonecut.serve.zones import RunningZones
 from zonecut.store import ChangeState, Store, StoreError
-from zonecut.store.lock import Lock
+from zonecut.store.place.lock import Lock
 
 PATIENCE = 5.0
 """Seconds for which a stop waits for work that is under way; what is accepted and not written then is in the ledger."""

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from zonecut.configmodel import HookSection
-from zonecut.plugin.endpoint import Endpoint
-from zonecut.plugin.privatefile import PrivateFileError, read_word
-from zonecut.protocol.regularfile import check_regular
-from zonecut.receiver import frontview
-from zonecut.receiver.admission import Limits, TokenBuckets, source_key
-from zonecut.receiver.frontend import FrontEnd, Reply
-from zonecut.receiver.tally import Result, Tally
-from zonecut.serve.hooktarget import OtherHost, Target, What, read_target
-from zonecut.serve.listeners import CannotListen
+from zonecut.files.privatefile import PrivateFileError, read_word
+from zonecut.files.regularfile import check_regular
+from zonecut.net.endpoint import Endpoint
+from zonecut.powerdns_api import front_view
+from zonecut.powerdns_api.front_end import FrontEnd, Reply
+from zonecut.powerdns_api.target import OtherHost, Target, What, read_target
+from zonecut.receiver.message.admission import Limits, TokenBuckets, source_key
+from zonecut.receiver.message.counters import Result, Tally
+from zonecut.serve.listening.listeners import CannotListen
 
 if TYPE_CHECKING:
-    from zonecut.serve.httpserver import Head, HttpServer, ReadBody
+    from zonecut.powerdns_api.http_server import Head, HttpServer, ReadBody
 
 _SERVED = (
     "Not Found: of the PowerDNS API there is here GET of /api, /api/v1, /api/v1/servers, .../localhost, .../zones and "
@@ -70,13 +70,13 @@ class Desk:
     async def _serve(self, head: "Head", body: "ReadBody", target: Target, front_end: FrontEnd, actor: str) -> Reply:
         match head.method, target.what:
             case "GET", What.VERSIONS:
-                return Reply.listing(frontview.versions())
+                return Reply.listing(front_view.versions())
             case "GET", What.DISCOVERY:
-                return Reply(HTTPStatus.OK, frontview.discovery())
+                return Reply(HTTPStatus.OK, front_view.discovery())
             case "GET", What.SERVERS:
-                return Reply.listing([frontview.server()])
+                return Reply.listing([front_view.server()])
             case "GET", What.SERVER:
-                return Reply(HTTPStatus.OK, frontview.server())
+                return Reply(HTTPStatus.OK, front_view.server())
             case "GET", What.ZONES:
                 return front_end.zones(target.named)
             case "GET", What.ZONE if target.owner is not None:
@@ -199,7 +199,7 @@ class Hook:
 def _server_type() -> "type[HttpServer]":
     try:
         # only here: who has no hook needs no h11
-        from zonecut.serve.httpserver import HttpServer
+        from zonecut.powerdns_api.http_server import HttpServer
     except ModuleNotFoundError as error:
         reason = f"receiver.hook: it needs the Python package {error.name}: pip install 'zonecut[hook]'"
         raise CannotListen(reason) from error

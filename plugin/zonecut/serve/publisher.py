@@ -9,11 +9,11 @@ import structlog
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey
-from zonecut.receiver.announcer import Announcer
-from zonecut.receiver.identity import Identity, Phase
-from zonecut.receiver.keydirectory import Identities
-from zonecut.receiver.publication import Announcement
-from zonecut.serve.sharing import SharedBackend
+from zonecut.receiver.announce.announcer import Announcer
+from zonecut.receiver.announce.identity import Identity, Phase
+from zonecut.receiver.announce.key_directory import Identities
+from zonecut.receiver.announce.publication import Announcement
+from zonecut.serve.serialized_backend import SharedBackend
 
 REPAIR = 300.0
 """Seconds between looks at the zone when nothing else gives cause for one."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from zonecut.config import Loaded
-from zonecut.receiver.changecounts import ChangeCounts
-from zonecut.receiver.tally import Tally
-from zonecut.serve.listeners import CannotListen
+from zonecut.receiver.change.change_counts import ChangeCounts
+from zonecut.receiver.message.counters import Tally
+from zonecut.serve.listening.listeners import CannotListen
 from zonecut.serve.supervisor import Supervisor
 from zonecut.serve.zones import RunningZones
 from zonecut.store import Store

@@ -12,7 +12,7 @@ import structlog
 
 from zonecut.plugin import BackendError
 from zonecut.protocol import names
-from zonecut.receiver.telling import is_told
+from zonecut.receiver.change.change_log import is_told
 from zonecut.store import StoreError
 
 _log = structlog.get_logger(__name__)

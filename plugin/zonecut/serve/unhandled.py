@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from zonecut.receiver.telling import is_told
+from zonecut.receiver.change.change_log import is_told
 
 MOST = 100
 """Kinds of failures that are counted; when there are more, all are forgotten."""

@@ -11,15 +11,15 @@ from pydantic import BaseModel
 from zonecut.config import Loaded, ParentSection
 from zonecut.plugin import Adapter, BackendContext
 from zonecut.protocol import names
-from zonecut.receiver.keydirectory import Identities
-from zonecut.receiver.keylookup import KeyLookup
-from zonecut.receiver.publication import Announcement
-from zonecut.receiver.replay import ReplayMemory
+from zonecut.receiver.announce.key_directory import Identities
+from zonecut.receiver.announce.publication import Announcement
+from zonecut.receiver.message.key_lookup import KeyLookup
+from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.served_zone import ServedZone
 from zonecut.serve.assembly import ZoneParts, make_zone
 from zonecut.serve.health import WRITER, Health, with_alarms, with_tasks
 from zonecut.serve.publisher import Publisher
-from zonecut.serve.sharing import SharedBackend, Written
+from zonecut.serve.serialized_backend import SharedBackend, Written
 from zonecut.serve.supervisor import Run, Supervisor, TaskName
 from zonecut.store import Store, ZoneConsumer, ZoneState
 

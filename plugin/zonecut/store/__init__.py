@@ -5,24 +5,7 @@
 
 from zonecut.store.agents import AgentTable, StoredAgent
 from zonecut.store.audit import AuditEntry, AuditRecord
-from zonecut.store.bootstrap_values import FORGEABLE, Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
-from zonecut.store.bootstraps import SETTLED, TRUSTED_ANEW, BootstrapTable
-from zonecut.store.change_values import (
-    AcceptedChange,
-    Attempt,
-    ChangeKind,
-    ChangeState,
-    ChildRecord,
-    Decision,
-    NewChange,
-    Remembered,
-    Settlement,
-    StoredChange,
-)
-from zonecut.store.changes import ChangeTable
-from zonecut.store.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
 from zonecut.store.chores import Chore, Chores
-from zonecut.store.decisions import Asker, DecisionTable
 from zonecut.store.errors import (
     HeldBack,
     InvalidTransition,
@@ -36,12 +19,29 @@ from zonecut.store.errors import (
     StoreUnusable,
 )
 from zonecut.store.key_values import KeyState, StoredKey
-from zonecut.store.keyring import KeyRing, RingKey
-from zonecut.store.keys import KeyTable
-from zonecut.store.mark import Mark, Restored
+from zonecut.store.keys.bootstrap_values import FORGEABLE, Acceptance, Accepted, Bootstrap, Roll, Unpublished, Upload
+from zonecut.store.keys.bootstraps import SETTLED, TRUSTED_ANEW, BootstrapTable
+from zonecut.store.keys.keyring import KeyRing, RingKey
+from zonecut.store.keys.keys import KeyTable
+from zonecut.store.keys.watches import Away, Watch, WatchTable
+from zonecut.store.ledger.change_values import (
+    AcceptedChange,
+    Attempt,
+    ChangeKind,
+    ChangeState,
+    ChildRecord,
+    Decision,
+    NewChange,
+    Remembered,
+    Settlement,
+    StoredChange,
+)
+from zonecut.store.ledger.changes import ChangeTable
+from zonecut.store.ledger.child_ledgers import AppliedChange, ChildLedger, ChildLedgers
+from zonecut.store.ledger.decisions import Asker, DecisionTable
+from zonecut.store.place.mark import Mark, Restored
 from zonecut.store.statistics import Statistics, Waiting
 from zonecut.store.store import Store
-from zonecut.store.watches import Away, Watch, WatchTable
 from zonecut.store.zone_consumers import ZoneConsumer, ZoneConsumers
 from zonecut.store.zone_serials import ZoneSerial, ZoneSerials
 from zonecut.store.zone_states import ServerState, ZoneState, ZoneStates

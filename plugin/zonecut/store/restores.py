@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from zonecut.protocol.delegation import Delegation
 from zonecut.store import tables, timestamps
 from zonecut.store.audit import AuditEntry, insert_entries
-from zonecut.store.change_values import Settlement, StoredChange
+from zonecut.store.ledger.change_values import Settlement, StoredChange
 from zonecut.store.thread import StoreThread
 
 MAY_BE_UNDONE = "the store was restored from a backup, and this may have been written and undone since"

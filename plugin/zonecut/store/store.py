@@ -12,27 +12,27 @@ from sqlalchemy import Engine
 from zonecut.protocol import codepoints
 from zonecut.store.agents import AgentTable
 from zonecut.store.audit import AuditTable
-from zonecut.store.bootstraps import BootstrapTable
-from zonecut.store.changes import ChangeTable
-from zonecut.store.child_ledgers import ChildLedgers
 from zonecut.store.chores import Chores
-from zonecut.store.decisions import DecisionTable
 from zonecut.store.engine import check_only_name, check_writable, create_file, make_engine, parse_url
 from zonecut.store.errors import StoreReplaced, StoreUnusable
-from zonecut.store.keyring import KeyRing
-from zonecut.store.keys import KeyTable
-from zonecut.store.lock import Lock
-from zonecut.store.mark import MarkFile, Restored
-from zonecut.store.marking import Marking, still
-from zonecut.store.naming import compare, establish, serve_at, served_elsewhere
-from zonecut.store.placing import check_only_place, check_place, lost
-from zonecut.store.receiver_keys import ReceiverKeys
+from zonecut.store.keys.bootstraps import BootstrapTable
+from zonecut.store.keys.keyring import KeyRing
+from zonecut.store.keys.keys import KeyTable
+from zonecut.store.keys.receiver_keys import ReceiverKeys
+from zonecut.store.keys.watches import WatchTable
+from zonecut.store.ledger.changes import ChangeTable
+from zonecut.store.ledger.child_ledgers import ChildLedgers
+from zonecut.store.ledger.decisions import DecisionTable
+from zonecut.store.place.lock import Lock
+from zonecut.store.place.mark import MarkFile, Restored
+from zonecut.store.place.marking import Marking, still
+from zonecut.store.place.naming import compare, establish, serve_at, served_elsewhere
+from zonecut.store.place.placing import check_only_place, check_place, lost
+from zonecut.store.place.store_file import StoreFile
 from zonecut.store.restores import RestoreTable
 from zonecut.store.schema import at_first, upgrade
 from zonecut.store.statistics import Statistics
-from zonecut.store.storefile import StoreFile
 from zonecut.store.thread import StoreThread
-from zonecut.store.watches import WatchTable
 from zonecut.store.zone_consumers import ZoneConsumers
 from zonecut.store.zone_serials import ZoneSerials
 from zonecut.store.zone_states import ZoneStates

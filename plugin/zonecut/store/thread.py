@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from zonecut.store.engine import begin, display, explain, is_locked
 from zonecut.store.errors import StoreConflict, StoreError, StoreReplaced, StoreRestored, StoreUnavailable
-from zonecut.store.mark import Mark, Restored, newest
-from zonecut.store.marking import Marking
 from zonecut.store.operations import CallersOwn, Handler, Outcome, Read, Write, first, hand_back, of_the_caller
-from zonecut.store.storefile import StoreFile
+from zonecut.store.place.mark import Mark, Restored, newest
+from zonecut.store.place.marking import Marking
+from zonecut.store.place.store_file import StoreFile
 
 LOCK_PATIENCE = 5.0
 """Seconds for which a write tries to get the lock that another process holds."""

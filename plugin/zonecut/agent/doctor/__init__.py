@@ -10,9 +10,9 @@ from zonecut.agent.doctor.delegation import judge_parent, judge_servers
 from zonecut.agent.doctor.dnssec import judge_dnssec
 from zonecut.agent.doctor.findings import Finding, Report, Section, Severity
 from zonecut.agent.doctor.keys import Prospect, judge_keys, judge_methods, prospects
+from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.sync import judge_sync
 from zonecut.agent.doctor.vantage import judge_vantage, without_blame
-from zonecut.agent.examination import Examination
 
 __all__ = ["Finding", "Prospect", "Report", "Section", "Severity", "diagnose", "prospects"]
 

@@ -5,13 +5,13 @@ from ipaddress import ip_address
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
 from zonecut.agent.doctor.memory import judge_memory, judge_remembered_keys
+from zonecut.agent.doctor.observation import Examination, ReceiverView
+from zonecut.agent.doctor.reachability import Reached
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.doctor.words import judge_words, word_fact
-from zonecut.agent.examination import Examination, ReceiverView
-from zonecut.agent.meaning import say
-from zonecut.agent.party import MAX_ADDRESSES, Worth
-from zonecut.agent.reach import Reached
-from zonecut.agent.response import Signed
+from zonecut.agent.exchange.response import Signed
+from zonecut.agent.exchange.result import say
+from zonecut.agent.parent.receiver import MAX_ADDRESSES, Worth
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, RRType
 from zonecut.protocol.keys import algorithm_text

@@ -9,12 +9,12 @@ import dns.name
 from dns.dnssectypes import DSDigest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from zonecut.agent.content import ZoneContent
 from zonecut.agent.doctor.findings import Finding, Severity, listed
+from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.sync import SEEN_BY_NOBODY
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination
-from zonecut.agent.statement import algorithm_of
+from zonecut.agent.evidence.ds_statement import algorithm_of
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import rdata_text
 from zonecut.resolve import can_validate, check_dnskey_rrset

@@ -2,12 +2,12 @@
 
 from collections.abc import Container, Iterator, Sequence
 
-from zonecut.agent.content import ZoneContent
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination
-from zonecut.agent.parent_view import ParentView
-from zonecut.agent.zone_view import ChildServer, Standing, comparable
+from zonecut.agent.evidence.zone_view import ChildServer, Standing, comparable
+from zonecut.agent.parent.parent_view import ParentView
+from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, rdata_text

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from zonecut.agent.doctor.chain import judge_chain
 from zonecut.agent.doctor.findings import MAX_TOLD, Finding, Section, Severity
+from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination
 from zonecut.protocol import names
 from zonecut.resolve import Status, Verdict
 

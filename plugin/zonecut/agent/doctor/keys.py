@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed, not_all
+from zonecut.agent.doctor.observation import Examination, Signal, keys_of
+from zonecut.agent.doctor.reachability import MAX_KEYS
 from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.doctor.words import UPLOADED
-from zonecut.agent.examination import Examination, Signal, keys_of
-from zonecut.agent.reach import MAX_KEYS
-from zonecut.agent.zone_view import Standing
+from zonecut.agent.evidence.zone_view import Standing
 from zonecut.protocol import names
+from zonecut.protocol.announced.svcb import Method
 from zonecut.protocol.keys import algorithm_text
-from zonecut.protocol.svcb import Method
 from zonecut.resolve import Answer, Status, Verdict
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from zonecut.agent.doctor.findings import Finding, Severity, listed
+from zonecut.agent.doctor.observation import Examination, ReceiverView, keys_of
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination, ReceiverView, keys_of
 from zonecut.protocol import names
 from zonecut.resolve import Verdict
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity
+from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination
-from zonecut.agent.machine import Now
-from zonecut.agent.proof import rule
-from zonecut.agent.statement import Origin
-from zonecut.agent.wanted import Wanted, wanted
-from zonecut.agent.witnesses import Look
+from zonecut.agent.evidence.desired import Wanted, wanted
+from zonecut.agent.evidence.ds_statement import Origin
+from zonecut.agent.evidence.proof import rule
+from zonecut.agent.evidence.witnesses import Look
+from zonecut.agent.transitions import Now
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation, Difference

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from zonecut.agent.doctor.findings import Finding, Section, Severity, listed
+from zonecut.agent.doctor.observation import Examination, ReceiverView, Signal
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import Examination, ReceiverView, Signal
 from zonecut.protocol import names
 from zonecut.resolve import Answer, Verdict
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from zonecut.agent.doctor.findings import Finding, Severity
+from zonecut.agent.doctor.observation import ReceiverView
+from zonecut.agent.doctor.reachability import KeyWord
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.examination import ReceiverView
-from zonecut.agent.reach import KeyWord
 from zonecut.protocol.codepoints import ReceiverState
 from zonecut.protocol.foreigntext import quoted
 from zonecut.protocol.keystate import state_text

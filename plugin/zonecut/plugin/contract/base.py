@@ -10,11 +10,11 @@ from zonecut.plugin.backend import Backend, BackendConflict, BackendMisconfigure
 from zonecut.plugin.contract.looking import shows
 from zonecut.plugin.contract.server import DELEGATIONS, ContractServer, Serve, ds, master_file
 from zonecut.protocol import names
+from zonecut.protocol.announced.dsync import Dsync
+from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation
-from zonecut.protocol.dsync import Dsync
 from zonecut.protocol.rrset import ResourceRecord, RRset
-from zonecut.protocol.svcb import Method, Svcb
 
 
 class ContractTests:

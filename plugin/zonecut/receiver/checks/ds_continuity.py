@@ -10,8 +10,8 @@ from dataclasses import replace
 from dns.rdatatype import RdataType
 
 from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.checks.lookups import ServerAddress
 from zonecut.receiver.checks.survey import PASSED, Conclusion, Finding, Looks, answer_of, failed, survey
-from zonecut.receiver.world import ServerAddress
 from zonecut.resolve import Direct, check_dnskeys
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
+from zonecut.receiver.checks.lookups import ServerAddress
 from zonecut.receiver.checks.survey import PASSED, Conclusion, Finding, Looks, answer_of, failed, survey
-from zonecut.receiver.world import ServerAddress
 from zonecut.resolve import Direct, Status
 
 _ALIAS = "is an alias, which an NS record must not name (RFC 2181 section 10.3)"

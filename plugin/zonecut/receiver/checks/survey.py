@@ -10,7 +10,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.foreigntext import clip
-from zonecut.receiver.world import ServerAddress
+from zonecut.receiver.checks.lookups import ServerAddress
 from zonecut.resolve import Direct
 
 AT_ONCE = 8

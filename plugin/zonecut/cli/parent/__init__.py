@@ -1,0 +1,1 @@
+"""`zonecut parent`: what a parent zone announces, and the receiver's own keys."""

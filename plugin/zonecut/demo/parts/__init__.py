@@ -1,0 +1,1 @@
+"""The tour's chapters, in the order in which they are told."""

@@ -1,0 +1,1 @@
+"""DNS messages for adapters: TSIG (RFC 8945), its key files, and the serial that a server serves."""
