@@ -13,9 +13,9 @@ from zonecut.protocol import names
 from zonecut_zonefile import edit
 from zonecut_zonefile.edit import MARKER
 from zonecut_zonefile.files import Source, Stamp
-from zonecut_zonefile.lines import Lines
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import MasterFile, read_master_file
+from zonecut_zonefile.master.lines import Lines
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import MasterFile, read_master_file
 
 text = st.lists(st.sampled_from((b"a", b"bc ;", b"\n", b"\r\n", b"\r", b"")), max_size=30).map(b"".join)
 

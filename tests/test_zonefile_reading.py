@@ -7,8 +7,8 @@ import pytest
 from test_zonefile_support import APEX, PARENT, Parent, delegation, listed
 from zonecut.plugin import BackendMisconfigured, BackendRejected, BackendUnavailable
 from zonecut.protocol import names
-from zonecut_zonefile.lexer import LineError, locate, logical_lines
-from zonecut_zonefile.lines import Lines
+from zonecut_zonefile.master.lexer import LineError, locate, logical_lines
+from zonecut_zonefile.master.lines import Lines
 
 A = "a.parent.example."
 ADDRESS = "ns1.a.parent.example. A 192.0.2.10"

@@ -11,7 +11,7 @@ from zonecut.plugin import BackendContext, Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Delegation, Ttls
 from zonecut_zonefile import ZonefileBackend, ZonefileOptions
-from zonecut_zonefile.rdata import read, rrtype
+from zonecut_zonefile.master.rdata import read, rrtype
 
 PARENT = names.from_text("parent.example.")
 APEX = """\

@@ -12,8 +12,8 @@ from zonecut.protocol.announced.dsync import generic_text
 from zonecut.protocol.codepoints import RRType, type_text
 from zonecut.protocol.rrset import ResourceRecord, RRset, RRsetDifference, rdata_text
 from zonecut_zonefile.files import Source
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import read_master_file
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import read_master_file
 
 MARK = b"; Records of the zone itself, which zonecut publishes:\n"
 """The line after which they follow in the generated file."""

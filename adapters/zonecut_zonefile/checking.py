@@ -8,7 +8,7 @@ from zonecut.plugin.told import fit_for_children
 from zonecut_zonefile.commands import complaint
 from zonecut_zonefile.files import Staged
 from zonecut_zonefile.generated import Generated, include_line
-from zonecut_zonefile.reader import MasterFile
+from zonecut_zonefile.master.reader import MasterFile
 
 
 class Check:

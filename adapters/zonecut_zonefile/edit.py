@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from zonecut.protocol import names
-from zonecut_zonefile import rdata
-from zonecut_zonefile.entries import Entries, Entry
 from zonecut_zonefile.files import Source
-from zonecut_zonefile.lexer import locate
-from zonecut_zonefile.lines import Lines
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import MasterFile
+from zonecut_zonefile.master import rdata
+from zonecut_zonefile.master.entries import Entries, Entry
+from zonecut_zonefile.master.lexer import locate
+from zonecut_zonefile.master.lines import Lines
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import MasterFile
 
 MARKER = b"; zonecut moved: "
 """What a line begins with that was a record of a delegation, before zonecut took over its child."""

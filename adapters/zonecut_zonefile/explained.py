@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zonecut.plugin import BackendMisconfigured, BackendUnavailable
-from zonecut_zonefile.lexer import MasterFileError, OtherZoneError
+from zonecut_zonefile.master.lexer import MasterFileError, OtherZoneError
 
 TRANSIENT = (
     errno.ENOSPC,

@@ -13,9 +13,9 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, Delegation, Ttls, rdata_text
 from zonecut_zonefile import announced
 from zonecut_zonefile.files import Source, Stamp
-from zonecut_zonefile.index import ancestors
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import read_master_file
+from zonecut_zonefile.master.index import ancestors
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import read_master_file
 
 _SERIAL = re.compile(rb"^; serial ([0-9]{1,10})\r?$", re.MULTILINE)
 

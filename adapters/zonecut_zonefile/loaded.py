@@ -12,9 +12,9 @@ from zonecut.protocol.rrset import RRset
 from zonecut_zonefile import announced, edit, files
 from zonecut_zonefile.explained import explained
 from zonecut_zonefile.generated import Generated, file_name, include_line
-from zonecut_zonefile.index import Index, Zone
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import MasterFile, read_master_file
+from zonecut_zonefile.master.index import Index, Zone
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import MasterFile, read_master_file
 from zonecut_zonefile.requirements import check_content
 from zonecut_zonefile.transaction import holds
 

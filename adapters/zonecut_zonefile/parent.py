@@ -26,10 +26,10 @@ from zonecut_zonefile.checking import Check
 from zonecut_zonefile.explained import explained
 from zonecut_zonefile.files import Staged
 from zonecut_zonefile.generated import Generated, header
-from zonecut_zonefile.index import owners
 from zonecut_zonefile.loaded import LoadedZone
-from zonecut_zonefile.placed import Placed
-from zonecut_zonefile.reader import MasterFile, read_master_file
+from zonecut_zonefile.master.index import owners
+from zonecut_zonefile.master.placed import Placed
+from zonecut_zonefile.master.reader import MasterFile, read_master_file
 from zonecut_zonefile.requirements import check_replaceable
 from zonecut_zonefile.transaction import is_doubled, outstanding
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from zonecut.plugin import BackendMisconfigured
 from zonecut.plugin.wholezone import ZONEMD, made_elsewhere
 from zonecut.protocol import names
-from zonecut_zonefile.reader import MasterFile
+from zonecut_zonefile.master.reader import MasterFile
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(r"\\([0-7]{3})")

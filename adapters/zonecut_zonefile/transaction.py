@@ -8,8 +8,8 @@ from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.envelope import read_name
 from zonecut.protocol.errors import MalformedMessage
-from zonecut_zonefile.index import Index, Zone, ancestors
-from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.master.index import Index, Zone, ancestors
+from zonecut_zonefile.master.placed import Placed
 
 
 def outstanding(zone: Zone, aliases: Collection[bytes], changes: Sequence[Change]) -> list[Change]:

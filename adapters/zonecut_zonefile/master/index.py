@@ -7,7 +7,7 @@ from zonecut.plugin import MAX_NAMED_BY, Change, Host, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut_zonefile.placed import Packing, Placed
+from zonecut_zonefile.master.placed import Packing, Placed
 
 _ADDRESSES = (RRType.A, RRType.AAAA)
 _AT_CHILD = (RRType.NS, RRType.DS)

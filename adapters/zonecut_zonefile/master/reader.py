@@ -18,11 +18,12 @@ from zonecut.plugin.wholezone import MADE_BY_SIGNER, MADE_OF_ZONE
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import RR, TYPES
-from zonecut_zonefile import files, rdata
-from zonecut_zonefile.entries import Entries, Entry
+from zonecut_zonefile import files
 from zonecut_zonefile.files import Source
-from zonecut_zonefile.index import Index
-from zonecut_zonefile.lexer import (
+from zonecut_zonefile.master import rdata
+from zonecut_zonefile.master.entries import Entries, Entry
+from zonecut_zonefile.master.index import Index
+from zonecut_zonefile.master.lexer import (
     LineError,
     LogicalLine,
     MasterFileError,
@@ -30,8 +31,8 @@ from zonecut_zonefile.lexer import (
     OtherZoneError,
     logical_lines,
 )
-from zonecut_zonefile.lines import Lines
-from zonecut_zonefile.placed import Placed
+from zonecut_zonefile.master.lines import Lines
+from zonecut_zonefile.master.placed import Placed
 
 _MAX_DEPTH = 16
 _ALIASES = (RRType.CNAME, RRType.DNAME)
