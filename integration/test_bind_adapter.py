@@ -4,10 +4,8 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import dns.rdataclass
 import dns.rdatatype
 import pytest
 
+from bind_backend import FULL, TTLS, child, delegation
 from lab.named import Named, StartNamed
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
@@ -28,13 +27,12 @@ from zonecut.plugin import (
 )
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_bind import BindOptions
 from zonecut_bind.backend import BindBackend
 
 OpenBackend = Callable[..., Awaitable[BindBackend]]
-TTLS = Ttls(ns=7200, ds=1800, glue=900)
 APEX = "$TTL 3600\n@ SOA ns1 hostmaster 1 3600 900 604800 300\n@ NS ns1\nns1 A 127.0.0.1\n"
 
 
@@ -71,25 +69,6 @@ def make_backend(named: Named, zone: str = PARENT, **options: Any) -> BindBacken
     return BindBackend(BackendContext(names.from_text(zone), TTLS), model)
 
 
-def child(label: str) -> bytes:
-    return names.from_text(f"{label}.{PARENT}")
-
-
-def delegation(
-    label: str, ns: Iterable[str] = (), ds: Iterable[int] = (), glue: Mapping[str, Iterable[str]] | None = None
-) -> Delegation:
-    """A value: NS names absolute or below the child, DS by key tag, glue addresses by owner."""
-    name = child(label)
-    full = {text: names.from_text(text if text.endswith(".") else f"{text}.{label}.{PARENT}") for text in ns}
-    records = [RR(name, RRType.NS, target) for target in full.values()]
-    records += [RR(name, RRType.DS, bytes([tag >> 8, tag & 255, 13, 2]) + sha256(b"%d" % tag).digest()) for tag in ds]
-    for owner, addresses in (glue or {}).items():
-        for address in map(ip_address, addresses):
-            rtype = RRType.A if address.version == 4 else RRType.AAAA
-            records.append(RR(names.from_text(f"{owner}.{label}.{PARENT}"), rtype, address.packed))
-    return Delegation.of(name, records)
-
-
 async def read(backend: BindBackend, label: str) -> Delegation:
     reading = await backend.read(child(label))
     assert reading == Reading(reading.delegation)
@@ -102,9 +81,6 @@ async def transferred(backend: BindBackend) -> dict[bytes, Delegation]:
 
 def serial(named: Named, zone: str = PARENT) -> int:
     return int(named.query(zone, "SOA").answer[0][0].serial)
-
-
-FULL = delegation("new", ["ns1", "ns2.other.test."], [4711, 4712], {"ns1": ["11.1.1.1", "2610::1"]})
 
 
 @pytest.mark.parametrize("signing", Signing)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from contract_bind_world import NamedServer
 from lab.named import Named
 from lab.nsupdate import nsupdate
 from lab.zones import Signing
-from test_contract_bind import NamedServer
 from zonecut.plugin import Backend, BackendContext, BackendLater, Change
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.protocol import names

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from contract_bind_world import NamedServer
+from contract_knot_world import KnotServer
+from contract_powerdns_world import ContractPowerDns
 from lab.knotd import Knotd
 from lab.named import Named
 from lab.pdns import PowerDns
 from lab.zones import PARENT, ParentZone, Signing
-from test_contract_bind import NamedServer
-from test_contract_knot import KnotServer
-from test_contract_powerdns import ContractPowerDns
 from zonecut.plugin import Backend, BackendContext, BackendRejected
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve
 from zonecut.plugin.contract.base import ContractTests

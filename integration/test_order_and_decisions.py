@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from hook_world import hook, poster
 from lab.child import ChildKey, make_key
 from lab.process import until
 from lab.zones import PARENT, ParentZone
 from peer import Answer
 from poster import Poster, rrset
 from signer import DS, NS, Signer, ds, name
-from test_hook import hook, poster
 from world import World
 from zonecut.protocol import message
 

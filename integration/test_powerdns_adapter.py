@@ -5,9 +5,8 @@ import logging
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, closing, suppress
-from hashlib import sha256
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from lab.pdns import PowerDns, StartPowerDns
 from lab.process import LabError
 from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone, Signing
+from powerdns_backend import child, ds, held, inside, make_backend, plain, switched_off
 from zonecut.plugin import (
     BackendConflict,
-    BackendContext,
     BackendMisconfigured,
     BackendRejected,
     BackendUnavailable,
@@ -31,32 +30,14 @@ from zonecut.protocol import names
 from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.announced.svcb import Method, Svcb
 from zonecut.protocol.codepoints import RRType
-from zonecut.protocol.delegation import RR, Delegation, Ttls
+from zonecut.protocol.delegation import RR, Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut_powerdns import PowerDnsOptions
 from zonecut_powerdns.api import Api
 from zonecut_powerdns.backend import PowerDnsBackend
 
 OpenBackend = Callable[..., Awaitable[PowerDnsBackend]]
-TTLS = Ttls(ns=7200, ds=1800, glue=900)
 TARGET = names.from_text(f"updater.{PARENT}")
-
-
-@pytest.fixture
-def start_pdns(tmp_path: Path) -> Iterator[StartPowerDns]:
-    """`start_pdns(zone, ..., **options of PowerDns)`: a running PowerDNS, ended after the test."""
-    with ExitStack() as running:
-
-        def start(*zones: ParentZone, **options: Any) -> PowerDns:
-            number = len(list(tmp_path.glob("pdns-*")))
-            return running.enter_context(PowerDns(tmp_path / f"pdns-{number}", *zones, **options))
-
-        yield start
-
-
-@pytest.fixture
-def pdns(start_pdns: StartPowerDns) -> PowerDns:
-    return start_pdns(ParentZone(PARENT, delegations=3))
 
 
 @pytest.fixture
@@ -75,38 +56,6 @@ async def open_backend() -> AsyncIterator[OpenBackend]:
             return backend
 
         yield start
-
-
-def make_backend(pdns: PowerDns, zone: str = PARENT, **options: Any) -> PowerDnsBackend:
-    model = PowerDnsOptions(**{"url": pdns.url, "api_key": pdns.api_key_file, **options})
-    return PowerDnsBackend(BackendContext(names.from_text(zone), TTLS), model)
-
-
-def child(label: str) -> bytes:
-    return names.from_text(f"{label}.{PARENT}")
-
-
-def ds(tag: int) -> bytes:
-    """DS RDATA with this key tag and a digest that is none."""
-    return tag.to_bytes(2) + b"\x0d\2" + sha256(b"%d" % tag).digest()
-
-
-def plain(label: str, *targets: str, tags: tuple[int, ...] = ()) -> Delegation:
-    """A delegation to name servers elsewhere, with DS of these key tags."""
-    name = child(label)
-    records = [RR(name, RRType.NS, names.from_text(target)) for target in targets]
-    return Delegation.of(name, [*records, *(RR(name, RRType.DS, ds(tag)) for tag in tags)])
-
-
-def inside(label: str) -> Delegation:
-    """A delegation with glue, which a rectified zone does not sign."""
-    server = child(f"ns1.{label}")
-    records = [RR(child(label), RRType.NS, server), RR(server, RRType.A, b"\x0b\1\1\1"), RR(child(label), 43, ds(7))]
-    return Delegation.of(child(label), records)
-
-
-async def held(backend: PowerDnsBackend, label: str) -> Delegation:
-    return (await backend.read(child(label))).delegation
 
 
 # The zone's settings
@@ -276,16 +225,6 @@ async def test_records_that_are_switched_off_are_none(pdns: PowerDns, open_backe
     await backend.write([change])
     assert await backend.verify([change]) == ()
     assert child("off") not in {each.delegation.child async for each in backend.children() if isinstance(each, Reading)}
-
-
-def switched_off(pdns: PowerDns) -> set[tuple[str, str, str]]:
-    """The records that are switched off, of all the zone."""
-    return {
-        (rrset["name"], rrset["type"], record["content"])
-        for rrset in pdns.api("GET")["rrsets"]
-        for record in rrset["records"]
-        if record["disabled"]
-    }
 
 
 @pytest.mark.parametrize("by_dns", [False, True])

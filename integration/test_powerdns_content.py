@@ -11,7 +11,7 @@ import pytest
 
 from lab.pdns import PowerDns
 from lab.zones import PARENT, ParentZone
-from test_powerdns_adapter import child, ds, held, inside, make_backend, plain, switched_off
+from powerdns_backend import child, ds, held, inside, make_backend, plain, switched_off
 from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import BackendConflict, Change
 from zonecut.protocol import names

@@ -1,75 +1,19 @@
 """Resolvers that are silent, slow, lying or broken: every look-up ends in time, and nothing is believed."""
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
 
 import pytest
 
-from lab.ports import LOOPBACK, free_port
+from hostile_peer import LIMITS, Behaviour, Peer
+from lab.ports import LOOPBACK
 from zonecut.net.streams import framed
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import RRClass, RRType
 from zonecut.resolve import Limits, Nameserver, Resolver, Status, Transport, Verdict
 
 NAME = names.from_text("child.test.")
-LIMITS = Limits(seconds=2.0, patience=0.3)
-
-Behaviour = Callable[[bytes], list[bytes]]
-
-
-class Peer(asyncio.DatagramProtocol):
-    """A server on loopback over UDP and TCP that answers each query with whatever it was told to."""
-
-    def __init__(self, udp: Behaviour, tcp: Behaviour | None = None) -> None:
-        self.port = free_port()
-        self.queries: list[bytes] = []
-        self._udp, self._tcp = udp, tcp
-        self._transport: asyncio.DatagramTransport | None = None
-        self._running = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(LOOPBACK, self.port))
-        self._running.callback(transport.close)
-        if self._tcp is not None:
-            server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
-            self._running.callback(server.close)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._running.aclose()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.queries.append(data)
-        assert self._transport is not None
-        for reply in self._udp(data):
-            self._transport.sendto(reply, addr)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert self._tcp is not None
-        try:
-            query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-            self.queries.append(query)
-            for octets in self._tcp(query):
-                writer.write(octets)
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def resolver(self, transport: Transport = Transport.UDP, limits: Limits = LIMITS) -> Resolver:
-        return Resolver([Nameserver(LOOPBACK, self.port, transport)], limits=limits, allowed=lambda _: True)
 
 
 def echo(query: bytes, flags: int = 0x8000, records: bytes = b"", count: int = 0) -> bytes:

@@ -11,10 +11,10 @@ import dns.rrset
 import pytest
 from dns.rdatatype import RdataType
 
+from hostile_peer import Peer
 from lab.ports import LOOPBACK
 from resolve_servers import Unbound
 from resolve_tree import DSYNC, OTHER_KEY, Tree
-from test_resolve_hostile import Peer
 from zonecut.agent.parent.discovery import discover
 from zonecut.net.streams import framed
 from zonecut.protocol import names

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bind_backend import FULL, TTLS, child, delegation
 from lab.careless import Carelessness, CarelessServer
 from lab.knotd import Knotd
 from lab.named import Named
@@ -20,7 +21,6 @@ from lab.standing import StandingServer
 from lab.zonecut import CHECKS_OFF, CommandFailed, ZonecutProcess
 from lab.zones import PARENT, ParentZone, Signing
 from signer import Signer
-from test_bind_adapter import FULL, TTLS, child, delegation
 from world import World
 from zonecut.plugin import (
     BackendConflict,

@@ -18,7 +18,7 @@ from lab.ports import LOOPBACK, free_port
 from lab.process import until
 from lab.zones import PARENT, ParentZone
 from signer import Signer
-from test_watching import Watched
+from watched import Watched
 from world import World, stop_cleanly
 
 CHILDREN = [Signer.generate(f"child{number}") for number in range(4)]

@@ -3,65 +3,21 @@
 import http.client
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from lab.ports import LOOPBACK, free_port
+from lab.ports import LOOPBACK
 from lab.process import until
 from lab.zonecut import CommandFailed
-from lab.zones import PARENT, ParentZone
+from lab.zones import PARENT
 from peer import TcpPeer
 from signer import NS, Signer, name
-from world import World, stop_cleanly
+from watched import CHILDREN, Watched
+from world import stop_cleanly
 from zonecut.protocol import message
 
-CHILDREN = [Signer.generate(f"child{number}") for number in range(5)]
 STRANGER = Signer.generate("child5")
-
-
-class Watched(World):
-    """A world with an endpoint for metrics."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.metrics_port = free_port()
-        super().__init__(*arguments, further={"metrics": {"listen": f"{LOOPBACK}:{self.metrics_port}"}}, **options)
-
-    def get(self, method: str = "GET", path: str = "/metrics") -> tuple[int, str]:
-        with closing(http.client.HTTPConnection(LOOPBACK, self.metrics_port, timeout=10)) as connection:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-
-    def metric(self, sample: str, **labels: str) -> float:
-        """The sum of the samples of this name that have these labels."""
-        status, text = self.get()
-        assert status == 200
-        return sum(
-            each.value
-            for family in text_string_to_metric_families(text)
-            for each in family.samples
-            if each.name == sample and labels.items() <= each.labels.items()
-        )
-
-    def listed(self, *options: str) -> dict[str, Any]:
-        document: dict[str, Any] = self.zonecut.cli("change", "list", *options)
-        return document
-
-    def server_state(self) -> dict[str, Any]:
-        (zone,) = self.listed("--limit", "1")["zones"]
-        assert isinstance(zone, dict)
-        return zone
-
-
-@pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    zone = ParentZone(PARENT, delegations=6)
-    with Watched(tmp_path_factory.mktemp("w"), zone, keys=CHILDREN) as world:
-        yield world
 
 
 def test_metrics_tell_of_traffic_and_of_a_server_that_is_away(world: Watched) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import OTHER, ZONE, looked_at, ns_of, replace_ns, site
-from test_suspicion import FOREIGN, change, children, looks, zone
+from suspicion_support import FOREIGN, change, children, looks, zone
 from zonecut.plugin import BackendUnavailable, Reading
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode

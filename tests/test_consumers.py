@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from receiver_support import Clock
-from test_writer import Server
+from writer_support import Server
 from zonecut.plugin import BackendError, BackendRejected, BackendUnavailable, Consumer, Progress
 from zonecut.protocol import names
 from zonecut.receiver.consumers import Consumers, Watermarks

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent_support import BOGUS, CHILD, INDETERMINATE, INSECURE, PARENT
-from test_doctor import (
+from doctor_support import (
     CONTENT,
     GLUE,
     NS1,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from agent_support import BOGUS, CHILD, INSECURE, PARENT, TARGET, pair
+from doctor_support import RECEIVER, examination, needy, receiver
 from proof_support import NOW, NS_A, NS_B, UNSIGNED, Shown, parent_server, server, zone
-from test_doctor import RECEIVER, examination, needy, receiver
 from zonecut.agent.doctor import Severity, diagnose
 from zonecut.agent.doctor.findings import Finding
 from zonecut.agent.doctor.observation import Examination, Kept, ReceiverView

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from patch_support import rrset
 from receiver_support import CHILD, SOURCE, ZONE, ZONE_TEXT, Answer, Site, looked_at, replace_ns, site, strict
-from test_patch import rrset
 from trust_support import DS, stored_of
 from zonecut.plugin import Change
 from zonecut.protocol import message, names

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from patch_support import rrset
 from receiver_support import CHILD, OTHER, ZONE, Site, ns_of, replace_ns, site
-from test_patch import rrset
 from zonecut.plugin import BackendRejected, Reading, Unreadable
 from zonecut.powerdns_api import front_view
 from zonecut.powerdns_api.front_end import Reply

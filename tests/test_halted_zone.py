@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from patch_support import rrset
 from receiver_support import CHILD, OTHER, ZONE, Answer, Site, ns_of, replace_ns, site
-from test_patch import rrset
 from trust_support import new_pair, upload
 from zonecut.plugin import Change
 from zonecut.powerdns_api.front_end import Reply

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from patch_support import rrset
 from receiver_support import SOURCE, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
-from test_patch import rrset
 from trust_support import Scripted, accepts, becomes, key_record, new_pair, state_of, states, upload
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from patch_support import rrset
 from strategies import CHILD, delegations
 from zonecut.powerdns_api.patch import Asked, MalformedPatch, by_child, read_patch, without_cut
 from zonecut.protocol import names
@@ -17,13 +18,6 @@ from zonecut.protocol.update import read_request
 
 ZONE = names.from_text("parent.example.")
 OTHER = names.from_text("other.parent.example.")
-
-
-def rrset(name: str, rtype: str, *contents: str, **more: Any) -> dict[str, Any]:
-    """An RRset as PowerDNS front ends send it; without contents, its deletion."""
-    records = [{"content": content, "disabled": False} for content in contents]
-    change = {"changetype": "REPLACE", "ttl": 3600, "records": records} if contents else {"changetype": "DELETE"}
-    return {"name": name, "type": rtype, **change, **more}
 
 
 def body(*rrsets: Any) -> bytes:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, replace_ns, site, strict
+from receiver_support import CHILD, OTHER, ZONE, Site, replace_ns, site, strict
+from suspicion_support import FOREIGN, change, children, looks, zone
 from trust_support import Scripted, accepts, becomes, new_pair, state_of, states, stored_of, upload
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol import names
@@ -16,34 +17,10 @@ from zonecut.store import ChangeState, KeyState
 
 TRUSTED, SUSPENDED = KeyState.TRUSTED, KeyState.SUSPENDED
 PERIOD = TrustSettings().suspend_after
-FOREIGN = "ns.staging.example."
-
-
-def zone(directory: Path, server: str, count: int = 1) -> None:
-    """The zone file, with these name servers for `other` and for so many more children."""
-    text = ZONE_TEXT.format(directory=directory)
-    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("other NS")]
-    lines += [f"other NS {server}\n", *(f"c{number} NS {server}\n" for number in range(1, count))]
-    (directory / "parent.zone").write_text("".join(lines))
-
-
-def children(count: int) -> list[bytes]:
-    return [OTHER, *(names.from_text(f"c{number}.parent.example.") for number in range(1, count))]
 
 
 async def found(here: Site, count: int) -> Counter[KeyState]:
     return Counter([state for child in children(count) for state in (await states(here, child)).values()])
-
-
-async def looks(here: Site, *pauses: float) -> None:
-    """A sweep after each of these pauses, in seconds."""
-    for pause in pauses:
-        here.clock.now += pause
-        await here.served_zone.sweep.once()
-
-
-async def change(here: Site, server: str = "mine.example.", identity: int = 1) -> int:
-    return (await here.ask(here.signed(*replace_ns(OTHER, server), child=OTHER, identity=identity))).rcode
 
 
 @pytest.mark.parametrize("pauses", [(0.0,), (0.0, 1.0, PERIOD - 2)])

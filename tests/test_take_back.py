@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, Site, ns_of, replace_ns, site
-from test_writer import nobody
+from writer_support import nobody
 from zonecut.plugin import BackendUnavailable, Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType

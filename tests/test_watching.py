@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, Site, ns_of, replace_ns, site
+from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, ns_of, replace_ns, site
 from trust_support import Scripted, accepts, becomes, new_pair, state_of, states, stored_of, upload
+from watching_support import DAY, ENDED, HOUR, SUSPENDED, TRUSTED, looks, whole, without
 from zonecut.plugin import Reading
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRType
@@ -19,37 +20,8 @@ from zonecut.receiver.message.admission import Source
 from zonecut.store import KeyState, Watch
 from zonecut.store.keys.keys import forget_watches
 
-HOUR = 3600.0
-DAY = 24 * HOUR
 INNER = names.from_text("inner.parent.example.")
 STRANGER = Source("198.51.100.66", 4444, udp=True)
-TRUSTED, ENDED, SUSPENDED = KeyState.TRUSTED, KeyState.ENDED, KeyState.SUSPENDED
-
-
-def without(directory: Path, *children: str) -> None:
-    """The zone file as it is while these delegations are away."""
-    lines = ZONE_TEXT.format(directory=directory).splitlines(keepends=True)
-    (directory / "parent.zone").write_text(
-        "".join(line for line in lines if not any(line.startswith(f"{child} ") for child in children))
-    )
-
-
-def whole(directory: Path, **changed: str) -> None:
-    """The zone file as it was, but for the name servers of some children."""
-    text = ZONE_TEXT.format(directory=directory)
-    for child, server in changed.items():
-        text = "".join(
-            f"{child} NS {server}\n" if line.startswith(f"{child} NS") else line
-            for line in text.splitlines(keepends=True)
-        )
-    (directory / "parent.zone").write_text(text)
-
-
-async def looks(here: Site, *hours: float) -> None:
-    """A sweep after each of these pauses."""
-    for pause in hours:
-        here.clock.now += pause * HOUR
-        await here.served_zone.sweep.once()
 
 
 # one look is no proof

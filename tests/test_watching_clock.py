@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from receiver_support import NOW, OTHER, Clock, Site, replace_ns, site
-from test_watching import DAY, SUSPENDED, TRUSTED, looks, whole, without
 from trust_support import state_of, stored_of
+from watching_support import DAY, SUSPENDED, TRUSTED, looks, whole, without
 from zonecut.protocol.codepoints import Rcode
 
 

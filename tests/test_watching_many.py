@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from receiver_support import CHILD, OTHER, ZONE, ZONE_TEXT, site
-from test_watching import ENDED, TRUSTED, looks, without
 from trust_support import state_of, states
+from watching_support import ENDED, TRUSTED, looks, without
 from zonecut.protocol import names
 from zonecut.receiver.keys.absence import away
 from zonecut.receiver.keys.trust import TrustSettings

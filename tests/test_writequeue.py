@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from receiver_support import ZONE, ns_of
-from test_writer import Server, nobody
+from writer_support import Server, nobody
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.update import DelegationChange
