@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent_world import ds_of
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
 from lab.zonecut import CHECKS_OFF, ZonecutProcess

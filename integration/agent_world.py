@@ -14,11 +14,11 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 
-from lab.knotd import Knotd
+from lab.daemons.knotd import Knotd
+from lab.daemons.server import Server
+from lab.daemons.servers import SERVERS
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
-from lab.server import Server
-from lab.servers import SERVERS
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import ParentZone, Signing
 from resolve_servers import Unbound

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Add, Delete, Edit
 from lab.process import LabError, until
-from lab.server import Add, Delete, Edit
 from lab.zones import PARENT
 from signer import DS, NS, A, Signer, address, ds, name
 from torture import Client

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lab.named import Named
-from lab.pdns import PowerDns
-from lab.server import Server
-from lab.servers import SERVERS
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Server
+from lab.daemons.servers import SERVERS
 from lab.zones import ParentZone, Signing
 from zonecut.agent.zone.source import BackendSource, QuerySource, Source, TransferSource
 from zonecut.plugin import Backend, BackendContext

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from lab.daemons.mariadb import MariaDb, mariadb_home
+from lab.daemons.named import Named, StartNamed
+from lab.daemons.postgresql import PostgreSql, home
+from lab.daemons.servers import SERVERS
 from lab.fixed_addresses import fixed_addresses
-from lab.mariadb import MariaDb, mariadb_home
-from lab.named import Named, StartNamed
+from lab.log_report import pytest_runtest_makereport
 from lab.ports import LOOPBACK, free_port
-from lab.postgresql import PostgreSql, home
-from lab.servers import SERVERS
 from lab.skips import pytest_sessionfinish, pytest_terminal_summary
-from lab.telling import pytest_runtest_makereport
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 

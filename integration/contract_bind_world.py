@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import ContractServer

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.knotd import Knotd
+from lab.daemons.knotd import Knotd
 from lab.unprivileged import unprivileged
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import Backend, BackendContext

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import ContractServer
 from zonecut.protocol import names

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.mariadb import MariaDb
-from lab.postgresql import PostgreSql
+from lab.daemons.mariadb import MariaDb
+from lab.daemons.postgresql import PostgreSql
 from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Record, Registry, SqliteRegistry
 from lab.zones import PARENT
 from zonecut.plugin import BackendContext

@@ -1,6 +1,6 @@
 """A child and its parent whose name servers listen at one port of different addresses, as the world's do at port 53.
 
-Played, so that each of them can be broken; the receiver is `lab.hostile`. `operator.test.` is the zone of a name server
+Scripted, so that each of them can be broken. `operator.test.` is the zone of a name server
 operator, below which KEY records of the child can be published.
 """
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.commands import run_command
-from lab.hostile import HostileReceiver
-from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK, free_port
+from lab.scripted.hostile import HostileReceiver
+from lab.scripted.scripted_parent import CHILD, PARENT, UPDATER, PlayedParent
 from lab.zonecut import COMMAND
 from zonecut.agent.doctor import Report, Severity, diagnose
 from zonecut.agent.doctor.observation import PLAIN, Kept, examine

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.pdns import PowerDns, StartPowerDns
+from lab.daemons.pdns import PowerDns, StartPowerDns
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import (
     BackendContext,

@@ -17,10 +17,10 @@ import dns.rdatatype
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from agent_world import CHILD
-from lab.knotd import Knotd
+from lab.daemons.knotd import Knotd
+from lab.daemons.secondary import serial_at
+from lab.daemons.server import Server
 from lab.process import find_command, run, until
-from lab.secondary import serial_at
-from lab.server import Server
 from lab.zonecut import ZonecutProcess
 from lab.zones import ParentZone
 from resolve_tree import make_zone_keys, sign_zone

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent_world import CHILD
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
 from lab.process import until
 from lab.zones import ParentZone, Signing
 from rolls_world import TTL, RollsWorld

@@ -13,11 +13,11 @@ import dns.dnssec
 
 from agent_world import CHILD, PARENT, AgentWorld, ds_of
 from lab.asking import Asking
-from lab.named import Named
+from lab.daemons.named import Named
+from lab.daemons.secondary import Messenger, Secondary
+from lab.daemons.server import Server
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
-from lab.secondary import Messenger, Secondary
-from lab.server import Server
 from lab.zones import ParentZone, Signing
 from resolve_servers import Unbound
 from trust_tree import TrustTree

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.filed import FiledNamed
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import SERVERS
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import SERVERS
+from lab.scripted.file_server import FiledNamed
 from lab.zones import PARENT, ParentZone
 from signer import DS, Signer, name
 from world import World, stop_cleanly, unexpected_lines

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent_world import CHILD, AgentWorld, ds_of
+from lab.daemons.server import Add, Delete
 from lab.process import until
-from lab.server import Add, Delete
 from lab.zones import Signing
 
 SOON = 5.0

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent_world import QUICK
-from lab import manners
-from lab.hostile import HostileReceiver, Manner, Received, Reply
-from lab.played import CHILD, UPDATER, PlayedParent
 from lab.process import until
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver, Manner, Received, Reply
+from lab.scripted.scripted_parent import CHILD, UPDATER, PlayedParent
 from lab.zonecut import ZonecutProcess
 from signer import Signer
 from zonecut.agent.keys.child_keys import ChildKeys
@@ -56,7 +56,7 @@ def running(
     directory: Path, manner: Callable[[PlayedParent], Manner], *, signed: bool = True, **entry: Any
 ) -> Iterator[Agent]:
     """An agent whose zone has got a name server that its parent does not know yet; its KEY is published."""
-    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver, signed=signed) as played:
+    with HostileReceiver(UPDATER, behaviours.silent) as receiver, PlayedParent(receiver, signed=signed) as played:
         receiver.play(manner(played))
         own = ChildKeys(directory / "keys", names.from_text(CHILD), DEFAULT).make("ED25519")
         played.put_key(own.key)
@@ -67,9 +67,9 @@ def running(
             assert process.stray_lines() == []
 
 
-def taking(played: PlayedParent, manner: Manner = manners.accepting) -> Manner:
+def taking(played: PlayedParent, manner: Manner = behaviours.accepting) -> Manner:
     """Takes changes, says that the key is trusted."""
-    return manners.telling(TRUSTED, updates=manners.applying(played.apply, manner))
+    return behaviours.telling(TRUSTED, updates=behaviours.applying(played.apply, manner))
 
 
 def is_quiet(agent: Agent, seconds: float) -> bool:
@@ -80,17 +80,19 @@ def is_quiet(agent: Agent, seconds: float) -> bool:
 
 
 HONEST_ENOUGH: dict[str, Callable[[PlayedParent], Manner]] = {
-    "signs without the request": lambda played: manners.message_only(taking(played)),
-    "refuses once": lambda played: manners.telling(
-        TRUSTED, updates=manners.in_turn(manners.refusing(), manners.applying(played.apply, manners.accepting))
+    "signs without the request": lambda played: behaviours.message_only(taking(played)),
+    "refuses once": lambda played: behaviours.telling(
+        TRUSTED,
+        updates=behaviours.in_turn(behaviours.refusing(), behaviours.applying(played.apply, behaviours.accepting)),
     ),
-    "fails once": lambda played: manners.telling(
-        TRUSTED, updates=manners.in_turn(manners.refusing(2), manners.applying(played.apply, manners.accepting))
+    "fails once": lambda played: behaviours.telling(
+        TRUSTED,
+        updates=behaviours.in_turn(behaviours.refusing(2), behaviours.applying(played.apply, behaviours.accepting)),
     ),
-    "sends strays before its answers": lambda played: manners.babbling(taking(played)),
-    "answers drop by drop": lambda played: manners.dripping(0.001, taking(played)),
-    "takes a change and says nothing": lambda played: manners.for_updates(
-        manners.in_turn(manners.applying(played.apply, manners.closing), manners.accepting), taking(played)
+    "sends strays before its answers": lambda played: behaviours.babbling(taking(played)),
+    "answers drop by drop": lambda played: behaviours.dripping(0.001, taking(played)),
+    "takes a change and says nothing": lambda played: behaviours.for_updates(
+        behaviours.in_turn(behaviours.applying(played.apply, behaviours.closing), behaviours.accepting), taking(played)
     ),
 }
 
@@ -103,9 +105,9 @@ def test_the_delegation_is_brought_in_step_by_a_receiver_that(tmp_path: Path, ca
 
 
 NEVER_BELIEVED: dict[str, Callable[[PlayedParent], Manner]] = {
-    "signs nothing": lambda played: manners.unsigned(taking(played)),
-    "signs with another key than it publishes": lambda played: manners.signed_by(STRANGER, taking(played)),
-    "answers with old signatures": lambda played: manners.outdated(7 * 86400, taking(played)),
+    "signs nothing": lambda played: behaviours.unsigned(taking(played)),
+    "signs with another key than it publishes": lambda played: behaviours.signed_by(STRANGER, taking(played)),
+    "answers with old signatures": lambda played: behaviours.outdated(7 * 86400, taking(played)),
 }
 
 
@@ -119,7 +121,7 @@ def test_nothing_is_believed_of_a_receiver_that(tmp_path: Path, case: str) -> No
 
 
 def test_a_key_that_is_never_taken_is_given_up_with_advice(tmp_path: Path) -> None:
-    with running(tmp_path, lambda _: manners.telling(UNKNOWN, updates=manners.badkey)) as agent:
+    with running(tmp_path, lambda _: behaviours.telling(UNKNOWN, updates=behaviours.badkey)) as agent:
         held = agent.wait_for("held", "BADKEY")
         assert held["advice"]
         assert 2 <= len(agent.receiver.updates) <= 8
@@ -127,8 +129,8 @@ def test_a_key_that_is_never_taken_is_given_up_with_advice(tmp_path: Path) -> No
 
 
 def test_a_change_that_is_always_refused_is_given_up_with_advice(tmp_path: Path) -> None:
-    refusing = manners.refusing(5, 18, "NS ns3: no such luck")
-    with running(tmp_path, lambda _: manners.telling(TRUSTED, updates=refusing)) as agent:
+    refusing = behaviours.refusing(5, 18, "NS ns3: no such luck")
+    with running(tmp_path, lambda _: behaviours.telling(TRUSTED, updates=refusing)) as agent:
         held = agent.wait_for("held", "no such luck")
         assert held["advice"]
         assert 2 <= len(agent.receiver.updates) <= 8
@@ -142,10 +144,12 @@ def test_who_is_refused_finds_out_that_the_key_is_not_known_any_more_and_has_it_
     def manner(played: PlayedParent) -> Manner:
         def uploaded(received: Received) -> Sequence[Reply]:
             played.receiver.play(taking(played))
-            return manners.accepting(received)
+            return behaviours.accepting(received)
 
-        refused = manners.telling(UNKNOWN, updates=manners.only_a_single_add(uploaded, otherwise=manners.refusing()))
-        changes = manners.refusing(5, 18, "child.parent.test. is not delegated")
+        refused = behaviours.telling(
+            UNKNOWN, updates=behaviours.only_a_single_add(uploaded, otherwise=behaviours.refusing())
+        )
+        changes = behaviours.refusing(5, 18, "child.parent.test. is not delegated")
 
         def forgetful(received: Received) -> Sequence[Reply]:
             is_change = received.is_update and not any(r.rtype == RRType.KEY for r in received.envelope.section(UPDATE))
@@ -155,7 +159,7 @@ def test_who_is_refused_finds_out_that_the_key_is_not_known_any_more_and_has_it_
             if received.is_update:
                 played.receiver.play(forgetful)
                 return changes(received)
-            return manners.telling(TRUSTED)(received)
+            return behaviours.telling(TRUSTED)(received)
 
         return known_at_first
 
@@ -166,7 +170,7 @@ def test_who_is_refused_finds_out_that_the_key_is_not_known_any_more_and_has_it_
 
 
 def test_an_acceptance_that_nothing_comes_of_is_noticed(tmp_path: Path) -> None:
-    with running(tmp_path, lambda _: manners.telling(TRUSTED), confirm=1) as agent:
+    with running(tmp_path, lambda _: behaviours.telling(TRUSTED), confirm=1) as agent:
         agent.wait_for("out-of-sync", "still not published")
         assert "in-sync" not in {each["phase"] for each in agent.states()}
         assert len(agent.receiver.updates) <= 8, "it does not hammer"
@@ -176,10 +180,10 @@ def test_a_receiver_that_takes_only_a_single_addition_gets_one(tmp_path: Path) -
     def manner(played: PlayedParent) -> Manner:
         def uploaded(received: Received) -> Sequence[Reply]:
             # the key counts from now on
-            played.receiver.play(manners.only_a_single_add(taking(played)))
-            return manners.accepting(received)
+            played.receiver.play(behaviours.only_a_single_add(taking(played)))
+            return behaviours.accepting(received)
 
-        return manners.telling(UNKNOWN, updates=manners.only_a_single_add(uploaded))
+        return behaviours.telling(UNKNOWN, updates=behaviours.only_a_single_add(uploaded))
 
     with running(tmp_path, manner) as agent:
         agent.wait_for("in-sync")
@@ -192,7 +196,7 @@ def test_a_receiver_that_takes_only_a_single_addition_gets_one(tmp_path: Path) -
 def test_a_receiver_that_verifies_what_it_rendered_anew_is_served(tmp_path: Path) -> None:
     def manner(played: PlayedParent) -> Manner:
         own = ChildKeys(tmp_path / "keys", names.from_text(CHILD), DEFAULT)
-        return lambda received: manners.re_rendering([each.key for each in own.all()], taking(played))(received)
+        return lambda received: behaviours.re_rendering([each.key for each in own.all()], taking(played))(received)
 
     with running(tmp_path, manner) as agent:
         agent.wait_for("in-sync")
@@ -204,7 +208,7 @@ def test_blocking_look_ups_downgrades_nothing_that_was_validated(tmp_path: Path)
     with running(tmp_path, taking) as agent:
         agent.wait_for("in-sync")
         agent.played.parents.override(UPDATER, "KEY", faults.broken_signatures)
-        agent.receiver.play(manners.unsigned(manners.telling(TRUSTED)))
+        agent.receiver.play(behaviours.unsigned(behaviours.telling(TRUSTED)))
         count = len(agent.states())
         agent.process.stop()
         agent.played.child.put("@", "NS", f"ns1.{CHILD}", f"ns3.{CHILD}")
@@ -219,7 +223,7 @@ def test_blocking_look_ups_downgrades_nothing_that_was_validated(tmp_path: Path)
 @pytest.mark.parametrize("policy", ["accept-and-log", "reject"])
 def test_a_receiver_that_is_provably_insecure_is_served_if_policy_says_so(tmp_path: Path, policy: str) -> None:
     def manner(played: PlayedParent) -> Manner:
-        return manners.unsigned(manners.applying(played.apply, manners.accepting))
+        return behaviours.unsigned(behaviours.applying(played.apply, behaviours.accepting))
 
     with running(tmp_path, manner, signed=False, parent={"insecure_key": policy}) as agent:
         if policy == "reject":
@@ -232,7 +236,7 @@ def test_a_receiver_that_is_provably_insecure_is_served_if_policy_says_so(tmp_pa
 
 
 def test_one_silent_receiver_is_not_hammered(tmp_path: Path) -> None:
-    with running(tmp_path, lambda _: manners.silent) as agent:
+    with running(tmp_path, lambda _: behaviours.silent) as agent:
         agent.wait_for("asking")
         time.sleep(3)
         assert len(agent.receiver.received) <= 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent_world import CHILD, PARENT, AgentWorld
+from lab.daemons.server import Add, Delete
 from lab.process import until
-from lab.server import Add, Delete
 from lab.zones import Signing
 from trust_tree import NOBODY
 

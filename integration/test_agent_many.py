@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from agent_many import ManyZones
+from lab.daemons.server import Add
 from lab.process import until
-from lab.server import Add
 
 COUNT = 200
 

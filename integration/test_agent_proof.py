@@ -12,13 +12,13 @@ import dns.query
 import dns.rcode
 
 from agent_world import CHILD, AgentWorld, child_text, ds_of
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.secondary import Secondary
+from lab.daemons.server import Server
 from lab.ports import LOOPBACK
 from lab.process import find_command, run, until
-from lab.secondary import Secondary
-from lab.server import Server
 from lab.zones import ParentZone, Signing
 
 AT = ("127.53.0.213", "127.53.0.214")

@@ -1,4 +1,4 @@
-"""A whole agent whose parent is the prototype `tdns`, in both its revisions, in a signed tree (`lab.prototype`).
+"""A whole agent whose parent is the prototype `tdns`, in both its revisions, in a signed tree.
 
 It signs what it says of keys, and never what it says to UPDATEs.
 """
@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from agent_world import QUICK
-from lab import manners
-from lab.hostile import HostileReceiver
-from lab.played import CHILD, UPDATER, PlayedParent
 from lab.process import until
-from lab.prototype import Prototype, Revision
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver
+from lab.scripted.prototype import Prototype, Revision
+from lab.scripted.scripted_parent import CHILD, UPDATER, PlayedParent
 from lab.zonecut import ZonecutProcess
 from zonecut.agent.keys.child_keys import ChildKeys
 from zonecut.protocol import names
@@ -44,7 +44,7 @@ class Life:
 
 @contextmanager
 def living(directory: Path, *, serve: bool = True, **options: Any) -> Iterator[Life]:
-    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver) as played:
+    with HostileReceiver(UPDATER, behaviours.silent) as receiver, PlayedParent(receiver) as played:
         keys = ChildKeys(directory / "keys", names.from_text(CHILD), DEFAULT)
         played.put_key(keys.make("ED25519").key)
         played.child.put("ns3", "A", "127.0.0.1")

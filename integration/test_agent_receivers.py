@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from agent_world import QUICK
-from lab import manners
-from lab.hostile import HostileReceiver, Manner
-from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.process import until
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver, Manner
+from lab.scripted.scripted_parent import CHILD, PARENT, UPDATER, PlayedParent
 from lab.zonecut import ZonecutProcess
 from zonecut.agent.parent.discovery import discover
 from zonecut.protocol import names
@@ -28,7 +28,7 @@ NEW_NS = names.from_text(f"ns3.{CHILD}")
 
 def taking(played: PlayedParent) -> Manner:
     """Takes changes, says that the key is trusted."""
-    return manners.telling(ReceiverState.TRUSTED, updates=manners.applying(played.apply, manners.accepting))
+    return behaviours.telling(ReceiverState.TRUSTED, updates=behaviours.applying(played.apply, behaviours.accepting))
 
 
 @contextmanager
@@ -54,10 +54,10 @@ def announce_both(played: PlayedParent, first: HostileReceiver, second: HostileR
 
 @pytest.mark.parametrize("first", ["is away", "is silent", "cannot take it"])
 def test_the_second_receiver_that_is_announced_is_asked_where_the_first(tmp_path: Path, first: str) -> None:
-    manner = manners.refusing(2) if first == "cannot take it" else manners.silent
+    manner = behaviours.refusing(2) if first == "cannot take it" else behaviours.silent
     with (
         HostileReceiver(UPDATER, manner) as away,
-        HostileReceiver(SECOND, manners.silent) as there,
+        HostileReceiver(SECOND, behaviours.silent) as there,
         PlayedParent(away) as played,
     ):
         there.play(taking(played))
@@ -73,8 +73,8 @@ def test_the_second_receiver_that_is_announced_is_asked_where_the_first(tmp_path
 
 def test_a_receiver_that_nobody_vouches_for_does_not_stand_in_for_one_that_is_validated(tmp_path: Path) -> None:
     with (
-        HostileReceiver(UPDATER, manners.silent) as away,
-        HostileReceiver(SECOND, manners.silent) as there,
+        HostileReceiver(UPDATER, behaviours.silent) as away,
+        HostileReceiver(SECOND, behaviours.silent) as there,
         PlayedParent(away) as played,
     ):
         there.play(taking(played))
@@ -92,7 +92,7 @@ def test_a_receiver_that_nobody_vouches_for_does_not_stand_in_for_one_that_is_va
 
 def test_no_key_is_rolled_at_a_receiver_that_nobody_vouches_for(tmp_path: Path) -> None:
     """Whoever answers there may be anybody: the key that the right one trusts would be put away."""
-    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver, signed=False) as played:
+    with HostileReceiver(UPDATER, behaviours.silent) as receiver, PlayedParent(receiver, signed=False) as played:
         receiver.play(taking(played))
         with agent_of(tmp_path, played) as agent:
             until(lambda: bool(agent.log_events("agent.in-sync")), timeout=20, what="the agent is in sync")
@@ -117,7 +117,7 @@ def test_no_key_is_rolled_at_a_receiver_that_nobody_vouches_for(tmp_path: Path) 
 
 
 async def test_a_parent_may_announce_its_registrars_receiver_by_an_alias() -> None:
-    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver) as played:
+    with HostileReceiver(UPDATER, behaviours.silent) as receiver, PlayedParent(receiver) as played:
         record = Dsync(RRType.ANY, DEFAULT.dsync_update, receiver.port, names.from_text(UPDATER))
         played.announce()
         played.parent.put(f"child._dsync.{PARENT}", "CNAME", f"dsync.registrar.{PARENT}")

@@ -7,10 +7,10 @@ import dns.zone
 import pytest
 
 from agent_world import QUICK
-from lab import manners
-from lab.hostile import HostileReceiver
-from lab.played import CHILD, UPDATER, PlayedParent
 from lab.process import until
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver
+from lab.scripted.scripted_parent import CHILD, UPDATER, PlayedParent
 from lab.zonecut import CommandFailed, ZonecutProcess
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import ReceiverState
@@ -26,8 +26,10 @@ def version(serial: int, *servers: str) -> dns.zone.Zone:
 
 def test_a_stale_server_behind_primary_does_not_revert_the_delegation(tmp_path: Path) -> None:
     new, old = version(100, "ns1", "ns2", "ns3"), version(90, "ns1", "ns2")
-    with HostileReceiver(UPDATER, manners.silent) as receiver, PlayedParent(receiver, child_signed=False) as played:
-        receiver.play(manners.telling(ReceiverState.TRUSTED, updates=manners.applying(played.apply, manners.accepting)))
+    with HostileReceiver(UPDATER, behaviours.silent) as receiver, PlayedParent(receiver, child_signed=False) as played:
+        receiver.play(
+            behaviours.telling(ReceiverState.TRUSTED, updates=behaviours.applying(played.apply, behaviours.accepting))
+        )
         played.child.load(new)
         with ZonecutProcess(tmp_path, played.configuration(tmp_path, **QUICK, methods=["manual"])) as agent:
             until(lambda: bool(agent.log_events("agent.in-sync")), timeout=20, what="the agent is in sync")

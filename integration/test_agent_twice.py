@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent_world import CHILD, AgentWorld
+from lab.daemons.server import Add
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
-from lab.server import Add
 from lab.zonecut import ZonecutProcess
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from agent_world import CHILD, OPERATOR, PARENT, QUICK, AgentWorld, OperatedWorld
-from lab.hostile import HostileReceiver
-from lab.manners import silent
-from lab.named import Named
-from lab.played import UPDATER, PlayedParent
+from lab.daemons.named import Named
+from lab.daemons.server import Add, Delete
 from lab.ports import LOOPBACK
 from lab.process import until
-from lab.server import Add, Delete
+from lab.scripted.behaviours import silent
+from lab.scripted.hostile import HostileReceiver
+from lab.scripted.scripted_parent import UPDATER, PlayedParent
 from lab.zonecut import ZonecutProcess
 from lab.zones import Signing
 from zonecut.protocol import names

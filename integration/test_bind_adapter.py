@@ -14,7 +14,7 @@ import dns.rdatatype
 import pytest
 
 from bind_backend import FULL, TTLS, child, delegation
-from lab.named import Named, StartNamed
+from lab.daemons.named import Named, StartNamed
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
     BackendConflict,

@@ -8,9 +8,9 @@ import dns.rdatatype
 import pytest
 
 from lab.child import ChildKey, dig, make_key
+from lab.daemons.servers import SIGNERS
 from lab.nsupdate import nsupdate
 from lab.process import until
-from lab.servers import SIGNERS
 from lab.zones import PARENT, ParentZone, Signing
 from world import World, stop_cleanly
 

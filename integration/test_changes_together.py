@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import SERVERS, SIGNERS
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import SERVERS, SIGNERS
 from lab.zones import PARENT, ParentZone, Signing
 from peer import Answer, TcpPeer, UdpPeer
 from signer import DS, NS, A, Signer, address, another_ds, ds, name

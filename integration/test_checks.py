@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from checks_world import ALIAS, NOBODY, ONE, OUTSIDE, PARENTS, TIME_LIMIT, TWO, ChecksWorld, Child
+from lab.daemons.server import Add
 from lab.process import until
-from lab.server import Add
 from signer import ds, name
 from world import stop_cleanly
 from zonecut.protocol import message, names

@@ -10,12 +10,12 @@ import dns.query
 import pytest
 import yaml
 
-from lab import manners
 from lab.commands import run_command
-from lab.hostile import HostileReceiver
-from lab.played import CHILD, PARENT, UPDATER, PlayedParent
 from lab.ports import LOOPBACK
 from lab.process import until
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver
+from lab.scripted.scripted_parent import CHILD, PARENT, UPDATER, PlayedParent
 from lab.zonecut import COMMAND
 from signer import Signer
 from trust_child import TrustChild
@@ -162,7 +162,7 @@ def test_inquire_is_for_configured_children(operator: Operator) -> None:
 
 @pytest.fixture
 def receiver() -> Iterator[HostileReceiver]:
-    with HostileReceiver(UPDATER, manners.telling(4)) as receiver:
+    with HostileReceiver(UPDATER, behaviours.telling(4)) as receiver:
         yield receiver
 
 
@@ -180,7 +180,7 @@ def own(played: PlayedParent, tmp_path: Path) -> Operator:
 
 
 def test_an_answer_that_nobody_vouches_for_is_shown_and_not_believed(own: Operator, receiver: HostileReceiver) -> None:
-    receiver.play(manners.unsigned(manners.telling(4)))
+    receiver.play(behaviours.unsigned(behaviours.telling(4)))
     code, out, _ = own.type("child", "inquire", CHILD)
     assert code == 1
     assert "KEY_TRUSTED (4)" in out
@@ -208,7 +208,7 @@ def test_a_key_that_the_agent_saw_validated_stays_the_measure(
     # so it does for the doctor, who writes nothing
     _, seen = own.json("doctor", CHILD)
     assert [view["party"]["worth"] for view in seen["seen"]["receivers"]] == ["remembered"]
-    receiver.play(manners.unsigned(manners.telling(4)))
+    receiver.play(behaviours.unsigned(behaviours.telling(4)))
     code, (told,) = own.json("child", "inquire", CHILD)
     assert (code, told["believed"]) == (1, False)
 
@@ -230,6 +230,6 @@ def test_a_parent_that_announces_only_a_scanner_is_told_apart(own: Operator, pla
 
 
 def test_what_a_receiver_writes_cannot_play_with_the_terminal(own: Operator, receiver: HostileReceiver) -> None:
-    receiver.play(manners.telling(8, "no\x1b[2J\nbelieved     yes"))
+    receiver.play(behaviours.telling(8, "no\x1b[2J\nbelieved     yes"))
     code, out, _ = own.type("child", "inquire", CHILD)
     assert (code, "\x1b" in out, r"no\x1b[2J\nbelieved" in out) == (3, False, True)

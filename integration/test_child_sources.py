@@ -12,11 +12,11 @@ import pytest
 from dns.rcode import SERVFAIL
 
 from child_world import ADDRESSES, APEX, BY_DNS, CHILD, NS, ZONE, by_backend, child_server, publish_cds, tsig_of
-from lab.named import Named
+from lab.daemons.named import Named
+from lab.daemons.server import Add, Delete, Server
+from lab.daemons.servers import SERVERS
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
-from lab.server import Add, Delete, Server
-from lab.servers import SERVERS
 from lab.zones import ParentZone, Signing
 from zonecut.agent.evidence.desired import wanted
 from zonecut.agent.settings import ChildSettings, DsSettings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_world import CHILD, AgentWorld
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
 from lab.process import until
 from lab.zonecut import CommandFailed
 from lab.zones import Signing

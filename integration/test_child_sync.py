@@ -9,10 +9,10 @@ import pytest
 
 from agent_world import CHILD, PARENT, AgentWorld, child_text
 from child_world import backend_of
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import SERVERS
 from lab.ports import LOOPBACK
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import SERVERS
 from lab.zonecut import CommandFailed
 from lab.zones import ParentZone, Signing
 from zonecut.agent.keys.child_keys import ChildKeys

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.mariadb import MariaDb
-from lab.postgresql import PostgreSql
+from lab.daemons.mariadb import MariaDb
+from lab.daemons.postgresql import PostgreSql
+from lab.daemons.server import Add, Delete
 from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Record, Registry, ServedRegistry, SqliteRegistry
-from lab.server import Add, Delete
 from lab.unprivileged import unprivileged
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract_bind_world import NamedServer
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.nsupdate import nsupdate
 from lab.zones import Signing
 from zonecut.plugin import Backend, BackendContext, BackendLater, Change

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract_powerdns_world import ContractPowerDns
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
 from lab.zones import ParentZone, Signing
 from zonecut.plugin import BackendRejected, Change
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve, master_file

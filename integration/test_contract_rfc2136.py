@@ -9,9 +9,9 @@ import pytest
 from contract_bind_world import NamedServer
 from contract_knot_world import KnotServer
 from contract_powerdns_world import ContractPowerDns
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import Backend, BackendContext, BackendRejected
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve

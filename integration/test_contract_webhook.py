@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.provisioning import Provisioning
+from lab.scripted.provisioning import Provisioning
 from lab.zones import ParentZone
 from zonecut.plugin import Backend, BackendContext
 from zonecut.plugin.contract import BackendContract, ContractServer, Serve

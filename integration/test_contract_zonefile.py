@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.unprivileged import unprivileged
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import BackendContext

@@ -11,12 +11,12 @@ import pytest
 from busy_children import Client, all_the_time, first_changes
 from database_world import KINDS, made_on, registry_of, replayed
 from lab.child import make_key
+from lab.daemons.mariadb import MariaDb
+from lab.daemons.postgresql import PostgreSql
+from lab.daemons.server import Add, Delete
 from lab.generated import GeneratedNamed
-from lab.mariadb import MariaDb
-from lab.postgresql import PostgreSql
 from lab.process import until
 from lab.registry import Registry, SqliteRegistry
-from lab.server import Add, Delete
 from lab.zones import PARENT, ParentZone
 from signer import NS, Signer, name
 from world import World, stop_cleanly, unexpected_lines

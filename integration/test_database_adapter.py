@@ -20,10 +20,10 @@ import pytest
 from sqlalchemy import text
 
 from database_world import CHILD, KINDS, delegation, made, name, opened, registry_of, replayed
+from lab.daemons.postgresql import PostgreSql, hand_over, home
+from lab.daemons.server import Add, Delete
 from lab.ports import free_port
-from lab.postgresql import PostgreSql, hand_over, home
 from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Registry, SqliteRegistry
-from lab.server import Add, Delete
 from lab.tls import self_signed
 from lab.unprivileged import unprivileged
 from lab.zones import PARENT, ParentZone

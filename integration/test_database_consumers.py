@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from database_world import KINDS, delegation, name, opened, registry_of
-from lab.postgresql import PostgreSql
+from lab.daemons.postgresql import PostgreSql
 from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Registry, SqliteRegistry, Statement
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import MAX_CONSUMERS, MAX_NAMED_BY, BackendMisconfigured, BackendUnavailable, Change

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from lab.daemons.servers import SERVERS
 from lab.disk import bound_by_modes, full_disk, read_only
 from lab.process import until
-from lab.servers import SERVERS
 from lab.zonecut import COMMAND
 from lab.zones import PARENT, ParentZone, Signing
 from peer import Answer, TcpPeer

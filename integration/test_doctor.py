@@ -26,10 +26,10 @@ from doctor_world import (
     facts,
     rr,
 )
-from lab import manners
-from lab.hostile import HostileReceiver, Manner
+from lab.daemons.server import Add
 from lab.ports import LOOPBACK, free_port
-from lab.server import Add
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver, Manner
 from signer import Signer
 from zonecut.agent.doctor import Severity
 from zonecut.agent.doctor.reachability import Reached, reach
@@ -53,7 +53,7 @@ TRUSTED, MANUAL = 4, 10
 @pytest.fixture
 def receiver() -> Iterator[HostileReceiver]:
     """Whatever becomes of a child: nobody has sent anything that could change anything."""
-    with HostileReceiver(UPDATER, manners.telling(TRUSTED)) as receiver:
+    with HostileReceiver(UPDATER, behaviours.telling(TRUSTED)) as receiver:
         yield receiver
     for received in receiver.received:
         envelope = received.envelope
@@ -102,7 +102,7 @@ def test_a_child_that_is_well(tmp_path: Path, receiver: HostileReceiver, key: Si
 def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_it_is(
     tmp_path: Path, receiver: HostileReceiver, key: Signer
 ) -> None:
-    receiver.play(manners.telling(MANUAL, "\x1b[2Jcall\x07\nVERDICT all well"))
+    receiver.play(behaviours.telling(MANUAL, "\x1b[2Jcall\x07\nVERDICT all well"))
     with DoctorWorld(receiver) as world:
         world.put_key(key.pair.key)
         code, page, _ = world.run(tmp_path)
@@ -320,20 +320,20 @@ def test_a_receiver_that_cannot_be_reached(receiver: HostileReceiver) -> None:
         world.parent.delete(UPDATER, "A")
         assert set(attention(world.look())) == {"RECEIVER_LOST"}
         world.parent.put(UPDATER, "A", LOOPBACK)
-        receiver.play(manners.unsigned(manners.accepting))
+        receiver.play(behaviours.unsigned(behaviours.accepting))
         assert set(attention(world.look())) == {"ANSWER_UNSIGNED"}
-        receiver.play(manners.signed_by(Signer.generate(UPDATER), manners.accepting))
+        receiver.play(behaviours.signed_by(Signer.generate(UPDATER), behaviours.accepting))
         assert set(attention(world.look())) == {"ANSWER_WRONGLY_SIGNED"}
 
 
 @pytest.mark.parametrize(
     ("manner", "said"),
     [
-        (manners.garbage, "sent something that is no answer"),
-        (manners.wrong_id, "it has another ID than the request"),
-        (manners.echoing, "it is no response"),
-        (manners.babbling_for_ever, "it has another ID than the request"),
-        (manners.closing, "the connection was closed before an answer came"),
+        (behaviours.garbage, "sent something that is no answer"),
+        (behaviours.wrong_id, "it has another ID than the request"),
+        (behaviours.echoing, "it is no response"),
+        (behaviours.babbling_for_ever, "it has another ID than the request"),
+        (behaviours.closing, "the connection was closed before an answer came"),
     ],
 )
 def test_what_is_no_answer_does_not_count_as_one(receiver: HostileReceiver, manner: Manner, said: str) -> None:
@@ -375,7 +375,7 @@ def test_an_insecure_parent(receiver: HostileReceiver, key: Signer) -> None:
 
 
 def test_keys_at_signalling_names(receiver: HostileReceiver, key: Signer) -> None:
-    receiver.play(manners.telling(5))
+    receiver.play(behaviours.telling(5))
     with DoctorWorld(receiver, child_signed=False, methods=(Method.AT_NS,)) as world:
         world.hosted_elsewhere()
         own = key.pair.key

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lab.filed import FiledNamed
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import WITH_FILES
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import WITH_FILES
+from lab.scripted.file_server import FiledNamed
 from lab.zones import PARENT, ParentZone
 from signer import A, Signer, address, name
 from world import World, stop_cleanly

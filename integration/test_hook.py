@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from hook_world import hook, poster
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
+from lab.daemons.servers import SERVERS
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
-from lab.servers import SERVERS
 from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone, Signing
 from poster import ZONES, Poster, Reply, rrset

@@ -9,9 +9,9 @@ import dns.name
 import dns.update
 import pytest
 
-from lab import manners
-from lab.hostile import HostileReceiver, Manner
-from lab.played import CHILD, PARENT, UPDATER, PlayedParent
+from lab.scripted import behaviours
+from lab.scripted.hostile import HostileReceiver, Manner
+from lab.scripted.scripted_parent import CHILD, PARENT, UPDATER, PlayedParent
 from signer import Signer
 from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
 from zonecut.agent.exchange.update_client import Conversation, Outcome, Patience, Result, Signed
@@ -33,7 +33,7 @@ WIRE_CHILD = names.from_text(CHILD)
 NEW_NS = names.from_text(f"ns3.{CHILD}")
 CHANGE = (message.add(WIRE_CHILD, RRType.NS, 3600, NEW_NS), message.add(NEW_NS, RRType.A, 3600, bytes((127, 0, 0, 1))))
 ADD_KEY = message.add(WIRE_CHILD, RRType.KEY, 3600, OWN.pair.key.rdata)
-TRUSTED = manners.telling(4, "welcome")
+TRUSTED = behaviours.telling(4, "welcome")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_a_child_finds_its_receiver_with_all_that_is_announced(
 async def test_a_child_hears_what_its_key_is_worth_and_makes_a_change(
     played: PlayedParent, receiver: HostileReceiver
 ) -> None:
-    conversation = await talk(played, manners.applying(played.apply, TRUSTED))
+    conversation = await talk(played, behaviours.applying(played.apply, TRUSTED))
     inquired = await conversation.inquire()
     assert inquired.believed
     assert inquired.keystate is not None
@@ -103,7 +103,7 @@ async def test_a_child_hears_what_its_key_is_worth_and_makes_a_change(
 
 
 @pytest.mark.parametrize(
-    "manner", [manners.silent, manners.closing, manners.unframed], ids=lambda manner: manner.__name__
+    "manner", [behaviours.silent, behaviours.closing, behaviours.unframed], ids=lambda manner: manner.__name__
 )
 async def test_without_an_answer_the_same_octets_are_sent_again_and_then_no_more(
     played: PlayedParent, receiver: HostileReceiver, manner: Manner
@@ -116,7 +116,7 @@ async def test_without_an_answer_the_same_octets_are_sent_again_and_then_no_more
 
 
 async def test_a_lost_answer_is_made_up_for_by_a_repetition(played: PlayedParent, receiver: HostileReceiver) -> None:
-    outcome = await change(played, manners.in_turn(manners.silent, manners.accepting))
+    outcome = await change(played, behaviours.in_turn(behaviours.silent, behaviours.accepting))
     assert (outcome.result, outcome.tries) == (Result.ACCEPTED, 2)
     assert len({each.wire for each in receiver.updates}) == 1
 
@@ -125,10 +125,10 @@ async def test_where_nobody_listens_the_next_address_is_tried(receiver: HostileR
     with PlayedParent(receiver) as played:
         played.parent.put(UPDATER, "A", "127.0.0.9", "127.0.0.1")
         for _ in range(2):
-            outcome = await change(played, manners.accepting)
+            outcome = await change(played, behaviours.accepting)
             assert (outcome.result, outcome.tries <= 2) == (Result.ACCEPTED, True)
         played.parent.put(UPDATER, "A", "127.0.0.9")
-        outcome = await change(played, manners.accepting)
+        outcome = await change(played, behaviours.accepting)
         assert (outcome.result, outcome.tries) == (Result.SILENT, 1)
         assert "Connection refused" in outcome.reason
 
@@ -137,13 +137,13 @@ async def test_where_nobody_listens_the_next_address_is_tried(receiver: HostileR
 
 
 async def test_badkey_is_a_key_that_is_not_known(played: PlayedParent) -> None:
-    conversation = await talk(played, manners.badkey)
+    conversation = await talk(played, behaviours.badkey)
     for _ in range(3):
         assert (await conversation.update([ADD_KEY])).result is Result.KEY_UNKNOWN
 
 
 async def test_refused_once_is_accepted_the_next_time(played: PlayedParent, receiver: HostileReceiver) -> None:
-    conversation = await talk(played, manners.in_turn(manners.refusing(), manners.accepting))
+    conversation = await talk(played, behaviours.in_turn(behaviours.refusing(), behaviours.accepting))
     outcome = await conversation.update(CHANGE)
     assert (outcome.result, outcome.tries) == (Result.REFUSED, 1)
     assert (await conversation.update(CHANGE)).result is Result.ACCEPTED
@@ -152,7 +152,7 @@ async def test_refused_once_is_accepted_the_next_time(played: PlayedParent, rece
 
 
 async def test_refused_for_ever_stays_refused_with_its_reason(played: PlayedParent) -> None:
-    conversation = await talk(played, manners.refusing(5, 49160, "under way\x1b[31m"))
+    conversation = await talk(played, behaviours.refusing(5, 49160, "under way\x1b[31m"))
     for _ in range(3):
         outcome = await conversation.update(CHANGE)
         assert outcome.result is Result.KEY_PENDING
@@ -162,19 +162,19 @@ async def test_refused_for_ever_stays_refused_with_its_reason(played: PlayedPare
 async def test_noerror_is_an_acceptance_even_if_nothing_is_done(played: PlayedParent) -> None:
     """Whether it was done shows in what the parent publishes."""
     before = played.delegation
-    assert (await change(played, manners.accepting)).result is Result.ACCEPTED
+    assert (await change(played, behaviours.accepting)).result is Result.ACCEPTED
     assert played.delegation == before
 
 
 # Signatures
 
 DOUBTFUL: dict[str, tuple[Manner, Signed]] = {
-    "unsigned": (manners.unsigned(TRUSTED), Signed.NONE),
-    "signed by a stranger": (manners.signed_by(STRANGER, TRUSTED), Signed.WRONG),
-    "signed by the child itself": (manners.signed_by(OWN, TRUSTED), Signed.WRONG),
-    "signed last week": (manners.outdated(7 * 86400, TRUSTED), Signed.WRONG),
+    "unsigned": (behaviours.unsigned(TRUSTED), Signed.NONE),
+    "signed by a stranger": (behaviours.signed_by(STRANGER, TRUSTED), Signed.WRONG),
+    "signed by the child itself": (behaviours.signed_by(OWN, TRUSTED), Signed.WRONG),
+    "signed last week": (behaviours.outdated(7 * 86400, TRUSTED), Signed.WRONG),
     "signed last week, without the request": (
-        manners.outdated(7 * 86400, manners.message_only(TRUSTED)), Signed.WRONG),
+        behaviours.outdated(7 * 86400, behaviours.message_only(TRUSTED)), Signed.WRONG),
 }  # fmt: skip
 
 
@@ -191,7 +191,7 @@ async def test_nothing_is_learnt_from_an_answer_that_is(played: PlayedParent, ca
 
 
 async def test_a_signature_over_the_response_alone_counts(played: PlayedParent) -> None:
-    conversation = await talk(played, manners.message_only(TRUSTED))
+    conversation = await talk(played, behaviours.message_only(TRUSTED))
     inquired = await conversation.inquire()
     assert inquired.believed
     assert inquired.outcome.response is not None
@@ -209,7 +209,7 @@ async def test_a_receiver_that_signs_with_another_key_than_it_publishes_is_not_b
 
 async def test_during_a_roll_either_key_counts(played: PlayedParent, receiver: HostileReceiver) -> None:
     played.publish_keys(STRANGER.pair.key, receiver.key.pair.key)
-    for manner in (TRUSTED, manners.signed_by(STRANGER, TRUSTED)):
+    for manner in (TRUSTED, behaviours.signed_by(STRANGER, TRUSTED)):
         assert (await change(played, manner)).result is Result.ACCEPTED
 
 
@@ -226,7 +226,7 @@ async def test_blocking_the_look_up_of_the_key_does_not_downgrade(
     played: PlayedParent, receiver: HostileReceiver, case: str
 ) -> None:
     played.parents.override(UPDATER, "KEY", BLOCKED[case])
-    conversation = await talk(played, manners.unsigned(TRUSTED))
+    conversation = await talk(played, behaviours.unsigned(TRUSTED))
     assert (conversation.party.worth, conversation.party.keys) == (Worth.UNKNOWN, ())
     outcome = await conversation.update(CHANGE)
     assert (outcome.result, outcome.tries, receiver.updates) == (Result.UNBELIEVABLE, 0, [])
@@ -234,7 +234,7 @@ async def test_blocking_the_look_up_of_the_key_does_not_downgrade(
     # with the key from before it is as it was
     remembered = await party(played, (receiver.key.pair.key,))
     assert remembered.worth is Worth.REMEMBERED
-    for manner, result in ((TRUSTED, Result.ACCEPTED), (manners.unsigned(TRUSTED), Result.UNBELIEVABLE)):
+    for manner, result in ((TRUSTED, Result.ACCEPTED), (behaviours.unsigned(TRUSTED), Result.UNBELIEVABLE)):
         receiver.play(manner)
         talking = Conversation(remembered, OWN.pair, ParentSettings(), patience=QUICK)
         assert (await talking.update(CHANGE)).result is result
@@ -249,7 +249,7 @@ async def test_blocking_the_search_does_not_lead_elsewhere(played: PlayedParent,
         await party(played)
 
 
-@pytest.mark.parametrize("manner", [manners.unsigned(TRUSTED), manners.signed_by(STRANGER, TRUSTED), TRUSTED])
+@pytest.mark.parametrize("manner", [behaviours.unsigned(TRUSTED), behaviours.signed_by(STRANGER, TRUSTED), TRUSTED])
 async def test_a_parent_that_is_provably_insecure_is_a_matter_of_policy(
     receiver: HostileReceiver, manner: Manner
 ) -> None:
@@ -274,12 +274,12 @@ async def test_a_parent_that_is_provably_insecure_is_a_matter_of_policy(
 # What is no answer
 
 NO_ANSWER: dict[str, Manner] = {
-    "garbage": manners.garbage,
-    "the ID of another message": manners.wrong_id,
-    "the request itself": manners.echoing,
-    "an answer to another question": manners.other_question,
-    "strays for ever": manners.babbling_for_ever,
-    "a drop now and then": manners.dripping(0.02, manners.accepting),
+    "garbage": behaviours.garbage,
+    "the ID of another message": behaviours.wrong_id,
+    "the request itself": behaviours.echoing,
+    "an answer to another question": behaviours.other_question,
+    "strays for ever": behaviours.babbling_for_ever,
+    "a drop now and then": behaviours.dripping(0.02, behaviours.accepting),
 }
 
 
@@ -293,23 +293,23 @@ async def test_no_answer_within_bounds_is(played: PlayedParent, case: str) -> No
 
 
 async def test_an_answer_of_64_kib_is_read_within_bounds(played: PlayedParent) -> None:
-    outcome = await change(played, manners.huge, patience=Patience(5, 0))
+    outcome = await change(played, behaviours.huge, patience=Patience(5, 0))
     assert (outcome.result, outcome.seconds < 1) == (Result.UNBELIEVABLE, True)
 
 
 async def test_the_answer_is_found_among_strays(played: PlayedParent) -> None:
-    outcome = await change(played, manners.babbling(manners.accepting))
+    outcome = await change(played, behaviours.babbling(behaviours.accepting))
     assert (outcome.result, outcome.tries, len(outcome.ignored)) == (Result.ACCEPTED, 1, 2)
 
 
 async def test_a_slow_answer_is_waited_for(played: PlayedParent) -> None:
-    for manner in (manners.slow(0.3, manners.accepting), manners.dripping(0.001, manners.accepting)):
+    for manner in (behaviours.slow(0.3, behaviours.accepting), behaviours.dripping(0.001, behaviours.accepting)):
         outcome = await change(played, manner, patience=Patience(1, 0))
         assert (outcome.result, outcome.tries) == (Result.ACCEPTED, 1)
 
 
 async def test_what_is_truncated_over_tcp_is_no_acceptance(played: PlayedParent) -> None:
-    outcome = await change(played, manners.always_truncated(manners.accepting))
+    outcome = await change(played, behaviours.always_truncated(behaviours.accepting))
     assert (outcome.result, outcome.tries) == (Result.FAILED, 1)
     assert "truncated" in outcome.reason
 
@@ -320,7 +320,7 @@ async def test_what_is_truncated_over_tcp_is_no_acceptance(played: PlayedParent)
 async def test_one_that_renders_a_message_anew_before_it_verifies_takes_ours(
     played: PlayedParent, receiver: HostileReceiver
 ) -> None:
-    manner = manners.re_rendering([OWN.pair.key], TRUSTED)
+    manner = behaviours.re_rendering([OWN.pair.key], TRUSTED)
     conversation = await talk(played, manner)
     assert (await conversation.update(CHANGE)).result is Result.ACCEPTED
     assert (
@@ -336,7 +336,7 @@ async def test_one_that_renders_a_message_anew_before_it_verifies_takes_ours(
 
 
 async def test_one_that_takes_only_a_single_add_refuses_the_two_record_form(played: PlayedParent) -> None:
-    conversation = await talk(played, manners.only_a_single_add(TRUSTED))
+    conversation = await talk(played, behaviours.only_a_single_add(TRUSTED))
     both = [message.delete_rrset(WIRE_CHILD, RRType.KEY), ADD_KEY]
     assert (await conversation.update(both)).result is Result.KEY_UNKNOWN
     assert (await conversation.update([ADD_KEY])).result is Result.ACCEPTED
@@ -360,7 +360,7 @@ async def notify(played: PlayedParent, manner: Manner, rrtype: RRType = RRType.C
 
 @pytest.mark.parametrize("rrtype", [RRType.CDS, RRType.CSYNC])
 async def test_a_scanner_is_notified(played: PlayedParent, receiver: HostileReceiver, rrtype: RRType) -> None:
-    outcome = await notify(played, manners.unsigned(manners.accepting), rrtype)
+    outcome = await notify(played, behaviours.unsigned(behaviours.accepting), rrtype)
     assert outcome.acknowledged
     (received,) = receiver.received
     assert received.transport == "udp"
@@ -372,7 +372,7 @@ async def test_a_scanner_that_is_silent_over_udp_is_tried_over_tcp(
     played: PlayedParent, receiver: HostileReceiver
 ) -> None:
     def only_tcp(received: Any) -> Any:
-        return manners.accepting(received) if received.transport == "tcp" else ()
+        return behaviours.accepting(received) if received.transport == "tcp" else ()
 
     outcome = await notify(played, only_tcp)
     assert outcome.acknowledged
@@ -382,13 +382,13 @@ async def test_a_scanner_that_is_silent_over_udp_is_tried_over_tcp(
 async def test_a_truncated_acknowledgement_is_asked_for_over_tcp(
     played: PlayedParent, receiver: HostileReceiver
 ) -> None:
-    outcome = await notify(played, manners.truncated(manners.unsigned(manners.accepting)))
+    outcome = await notify(played, behaviours.truncated(behaviours.unsigned(behaviours.accepting)))
     assert outcome.acknowledged
     assert [each.transport for each in receiver.received] == ["udp", "tcp"]
 
 
 @pytest.mark.parametrize(
-    "manner", [manners.garbage, manners.silent, manners.wrong_id], ids=lambda manner: manner.__name__
+    "manner", [behaviours.garbage, behaviours.silent, behaviours.wrong_id], ids=lambda manner: manner.__name__
 )
 async def test_a_scanner_that_does_not_acknowledge_is_given_up(played: PlayedParent, manner: Manner) -> None:
     outcome = await notify(played, manner)
@@ -396,6 +396,6 @@ async def test_a_scanner_that_does_not_acknowledge_is_given_up(played: PlayedPar
 
 
 async def test_a_scanner_may_refuse(played: PlayedParent) -> None:
-    outcome = await notify(played, manners.unsigned(manners.refusing(5, 15, "too often")))
+    outcome = await notify(played, behaviours.unsigned(behaviours.refusing(5, 15, "too often")))
     assert (outcome.outcome.result, outcome.outcome.tries) == (Result.REFUSED, 1)
     assert "'too often'" in outcome.outcome.reason

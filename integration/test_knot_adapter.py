@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lab.knotd import Knotd
+from lab.daemons.knotd import Knotd
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import (
     BackendConflict,

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from lab.child import dig, make_key
-from lab.named import Named, StartNamed
+from lab.daemons.named import Named, StartNamed
+from lab.daemons.postgresql import PostgreSql
+from lab.daemons.server import verify_zone
 from lab.nsupdate import nsupdate
 from lab.ports import free_port
-from lab.postgresql import PostgreSql
 from lab.process import LabError, Process, until
-from lab.server import verify_zone
 from lab.zones import PARENT, ParentZone, Signing
 
 ADDED = dns.name.from_text(f"ns3.child0.{PARENT}")

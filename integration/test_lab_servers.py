@@ -7,9 +7,9 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 
+from lab.daemons.server import Add, Delete, Server
+from lab.daemons.servers import SERVERS
 from lab.process import LabError
-from lab.server import Add, Delete, Server
-from lab.servers import SERVERS
 from lab.zones import PARENT, ParentZone, Signing
 
 Start = Callable[..., Server]

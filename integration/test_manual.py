@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.nsupdate import nsupdate
 from lab.process import until
 from lab.standing import StandingServer

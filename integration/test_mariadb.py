@@ -13,9 +13,9 @@ import pymysql
 import pytest
 
 from database_world import CHILD, delegation, made, name, opened, replayed
-from lab.mariadb import MariaDb, mariadb_home
+from lab.daemons.mariadb import MariaDb, mariadb_home
+from lab.daemons.postgresql import hand_over
 from lab.ports import free_port
-from lab.postgresql import hand_over
 from lab.registry import MariaDbRegistry
 from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone

@@ -13,7 +13,7 @@ from typing import Any
 import dns.rdatatype
 import pytest
 
-from lab.pdns import PowerDns, StartPowerDns
+from lab.daemons.pdns import PowerDns, StartPowerDns
 from lab.process import LabError
 from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone, Signing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.pdns import PowerDns
+from lab.daemons.pdns import PowerDns
 from lab.zones import PARENT, ParentZone
 from powerdns_backend import child, ds, held, inside, make_backend, plain, switched_off
 from zonecut.net.endpoint import Endpoint

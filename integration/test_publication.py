@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.named import Named, StartNamed
+from lab.daemons.named import Named, StartNamed
 from lab.process import find_command, run
 from lab.zones import PARENT, ParentZone, Signing
 from zonecut.plugin import BackendConflict, BackendContext, BackendMisconfigured, BackendRejected

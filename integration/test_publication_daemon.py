@@ -13,9 +13,9 @@ import pytest
 from dns.dnssec import key_id
 
 from lab.child import dig
+from lab.daemons.server import Add, Delete, Server
+from lab.daemons.servers import SERVERS
 from lab.process import LabError, until
-from lab.server import Add, Delete, Server
-from lab.servers import SERVERS
 from lab.zonecut import StartZonecut, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from zonecut.protocol import names

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lab.server import Delete
+from lab.daemons.server import Delete
 from refusal_cases import OTHER_ERROR, PROHIBITED, REFUSED
 from refusals import (
     ABOVE,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.server import Delete
+from lab.daemons.server import Delete
 from peer import TcpPeer, UdpPeer
 from refusals import CHILD, REFUSAL_ZONE, TARGET
 from signer import DS, Signer, ds

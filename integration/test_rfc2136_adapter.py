@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bind_backend import FULL, TTLS, child, delegation
-from lab.careless import Carelessness, CarelessServer
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Add, Delete
 from lab.ports import free_port
 from lab.process import until
-from lab.server import Add, Delete
+from lab.scripted.careless import Carelessness, CarelessServer
 from lab.standing import StandingServer
 from lab.zonecut import CHECKS_OFF, CommandFailed, ZonecutProcess
 from lab.zones import PARENT, ParentZone, Signing

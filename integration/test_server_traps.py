@@ -9,12 +9,12 @@ import dns.rcode
 import dns.update
 import pytest
 
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.servers import WITH_FILES
 from lab.ports import LOOPBACK
 from lab.process import until
-from lab.servers import WITH_FILES
 from lab.zones import PARENT, ParentZone, Signing
 from signer import NS, A, Signer, address, name
 from world import World

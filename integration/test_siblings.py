@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import WITH_FILES
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import WITH_FILES
 from lab.zones import PARENT, ParentZone
 from signer import DS, NS, A, Signer, address, ds, name
 from world import World, stop_cleanly

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.knotd import Knotd
-from lab.named import Named
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
 from lab.process import find_command, run
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import Backend, BackendContext, BackendMisconfigured, Change

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab.named import Named
+from lab.daemons.named import Named
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
 from lab.zones import PARENT, ParentZone

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from byhand import Operator, delegate_siblings, siblings
+from lab.daemons.servers import SIGNERS
 from lab.process import LabError, until
-from lab.servers import SIGNERS
 from lab.zones import PARENT, ParentZone, Signing
 from signer import Signer
 from torture import Children, Client, Ledger, check_settled, check_validates, first_changes

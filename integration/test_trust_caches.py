@@ -5,9 +5,9 @@ from pathlib import Path
 import dns.message
 import dns.query
 
+from lab.daemons.server import Add, Delete
 from lab.ports import LOOPBACK
 from lab.process import until
-from lab.server import Add, Delete
 from signer import NS, Signer
 from trust_child import TRUSTED, TrustChild
 from trust_tree import Hosted, key_text

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.daemons.server import Add
 from lab.process import until
-from lab.server import Add
 from signer import Signer
 from trust_child import AUTO, FAILED, TRUSTED, TrustChild
 from trust_tree import ONE, OTHER, Hosted, key_text

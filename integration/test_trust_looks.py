@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab.daemons.server import Add
 from lab.process import until
-from lab.server import Add
 from signer import Signer
 from trust_cases import HOSTILE
 from trust_child import AUTO, FAILED, MANUAL, TRUSTED, UNKNOWN, TrustChild

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lab.daemons.server import Add, Delete
 from lab.process import until
-from lab.server import Add, Delete
 from peer import Answer
 from signer import Signer
 from trust_child import AUTO, FAILED, MANUAL, TRUSTED, UNKNOWN, WAITS_FOR_OPERATOR, TrustChild

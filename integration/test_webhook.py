@@ -13,7 +13,7 @@ import pytest
 from busy_children import Client, all_the_time, first_changes
 from lab.child import make_key
 from lab.process import until
-from lab.provisioning import Provisioning
+from lab.scripted.provisioning import Provisioning
 from lab.zones import PARENT, ParentZone
 from peer import Answer
 from signer import DS, Signer, another_ds

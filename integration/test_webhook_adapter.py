@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lab.ports import LOOPBACK
-from lab.provisioning import Provisioning
+from lab.scripted.provisioning import Provisioning
 from lab.tls import self_signed
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import (

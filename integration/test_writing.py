@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.named import Named
+from lab.daemons.named import Named
+from lab.daemons.server import Add, Delete
+from lab.daemons.servers import SERVERS
 from lab.process import until
-from lab.server import Add, Delete
-from lab.servers import SERVERS
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer
 from signer import NS, A, Signer, address, name

@@ -8,8 +8,8 @@ from typing import Any
 import dns.rdatatype
 import pytest
 
-from lab.knotd import Knotd
-from lab.named import Named
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
 from lab.process import LabError, find_command, run
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import BackendContext, BackendRejected, BackendUnavailable, Change

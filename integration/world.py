@@ -11,13 +11,13 @@ from typing import Any, Self
 import dns.rdatatype
 
 from lab.child import ChildKey
-from lab.named import Named
+from lab.daemons.named import Named
+from lab.daemons.server import Server
+from lab.daemons.servers import OF_ALL_KINDS
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, until
-from lab.provisioning import Provisioning
-from lab.server import Server
-from lab.servers import OF_ALL_KINDS
+from lab.scripted.provisioning import Provisioning
 from lab.zonecut import CHECKS_OFF, ZonecutProcess
 from lab.zones import PARENT, ParentZone
 from peer import Answer, TcpPeer, UdpPeer

@@ -4,9 +4,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import raw, requests, servers, setting, tcp
+from bench import servers, setting
 from bench.cores import cpu_seconds
 from bench.figures import ROUNDS, Figure, of_rounds
+from bench.traffic import raw, requests, tcp
 
 
 def run(seconds: float, directory: Path) -> list[Figure]:

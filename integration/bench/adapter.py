@@ -9,7 +9,7 @@ from typing import Any, Self
 import uvloop
 
 from bench.cores import RECEIVER_CORE, on_core
-from bench.requests import TTLS, ZONE
+from bench.traffic.requests import TTLS, ZONE
 from lab.process import LabError
 from zonecut.plugin import BackendContext, Change
 from zonecut.plugin.registry import adapters, create_manager

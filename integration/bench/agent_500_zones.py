@@ -5,8 +5,8 @@ from pathlib import Path
 
 from agent_many import ManyZones
 from bench.figures import Figure, of_rounds
+from lab.daemons.server import Add
 from lab.process import until
-from lab.server import Add
 
 ZONES = 500
 POLL = 60

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from bench.requests import TTLS, ZONE
-from bench.tcp import Connection, check_accepted
+from bench.traffic.requests import TTLS, ZONE
+from bench.traffic.tcp import Connection, check_accepted
 from lab.process import LabError
 from zonecut.plugin import Change
 from zonecut.plugin.dns.tsig import sign

@@ -3,9 +3,10 @@
 import random
 from pathlib import Path
 
-from bench import raw, requests, setting, udp
+from bench import setting
 from bench.cores import resident_mib
 from bench.figures import ROUNDS, Figure, of_rounds
+from bench.traffic import raw, requests, udp
 from zonecut.protocol.codepoints import Rcode
 
 FEW = 1000

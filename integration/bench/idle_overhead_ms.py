@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from bench import setting, tcp
+from bench import setting
 from bench.figures import Figure, of_server, of_zonecut
+from bench.traffic import tcp
 
 _PAUSE = 0.005
 """Seconds between two changes beside the server's own, so that both sides are idle."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench import requests, setting
+from bench import setting
 from bench.cores import RECEIVER_CORE, on_core
+from bench.traffic import requests
 from lab.process import LabError
 from lab.zonecut import ZonecutProcess
 from zonecut.protocol import message

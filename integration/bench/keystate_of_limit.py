@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from bench import keystate, requests, setting, udp
+from bench import keystate, setting
 from bench.cores import cpu_seconds
 from bench.figures import ROUNDS, Figure, of_rounds
+from bench.traffic import requests, udp
 from zonecut.protocol.codepoints import Rcode
 
 

@@ -7,9 +7,10 @@ time, from requests built before.
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import setting, tcp
+from bench import setting
 from bench.adapter import Adapter
 from bench.figures import ROUNDS, Figure, of_rounds, of_server, of_zonecut
+from bench.traffic import tcp
 
 BATCH = 50
 """Changes in one transaction: what zonecut takes at most, by default."""

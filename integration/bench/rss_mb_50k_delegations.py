@@ -3,10 +3,11 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import setting, tcp
+from bench import setting
 from bench.cores import resident_mib
 from bench.figures import Figure
-from bench.requests import Children, make_pairs
+from bench.traffic import tcp
+from bench.traffic.requests import Children, make_pairs
 from lab.process import until
 
 DELEGATIONS = 50_000

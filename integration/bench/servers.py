@@ -8,9 +8,9 @@ from typing import Any
 
 from bench.cores import LOAD_CORE
 from bench.direct import Bare, BareBind, BareKnot, BarePowerDns
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
 from lab.ports import LOOPBACK
 from lab.zones import PARENT, ParentZone, Signing
 

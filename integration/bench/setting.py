@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.cores import RECEIVER_CORE
-from bench.requests import Children, key_of, make_pairs
 from bench.servers import SERVERS, Server
+from bench.traffic.requests import Children, key_of, make_pairs
 from lab.ports import LOOPBACK, free_port
 from lab.process import until
 from lab.zonecut import ZonecutProcess

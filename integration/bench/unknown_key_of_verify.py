@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from bench import raw, requests, setting, udp
+from bench import setting
 from bench.cores import cpu_seconds
 from bench.figures import ROUNDS, Figure, of_rounds
+from bench.traffic import raw, requests, udp
 from zonecut.protocol.codepoints import Rcode
 
 CHILDREN = 1000

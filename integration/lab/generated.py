@@ -6,10 +6,10 @@ from typing import Any
 import dns.message
 import dns.zone
 
-from lab.named import Named, forbid_updates
+from lab.daemons.named import Named, forbid_updates
+from lab.daemons.server import Edit
 from lab.process import until
 from lab.registry import Registry, SqliteRegistry
-from lab.server import Edit
 from lab.zones import ParentZone
 
 

@@ -14,10 +14,10 @@ import dns.rdata
 import dns.rdatatype
 import dns.zone
 
-from lab.mariadb import MariaDb
-from lab.postgresql import PostgreSql
+from lab.daemons.mariadb import MariaDb
+from lab.daemons.postgresql import PostgreSql
+from lab.daemons.server import Add, Edit
 from lab.process import find_command
-from lab.server import Add, Edit
 from lab.zones import ParentZone
 
 _COLUMNS = "zone, child, owner, type, ttl, rdata"

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from time import time
 
-from lab.hostile import HostileReceiver, Received, Reply
+from lab.scripted.hostile import HostileReceiver, Received, Reply
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import DEFAULT, Rcode, ReceiverState, RRClass, RRType
 from zonecut.protocol.ede import ExtendedError

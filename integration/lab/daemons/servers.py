@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from lab.filed import FiledNamed
+from lab.daemons.knotd import Knotd
+from lab.daemons.named import Named
+from lab.daemons.pdns import PowerDns
+from lab.daemons.server import Server
 from lab.generated import GeneratedNamed
-from lab.knotd import Knotd
-from lab.named import Named
-from lab.pdns import PowerDns
-from lab.server import Server
+from lab.scripted.file_server import FiledNamed
 from lab.zones import Signing
 
 SERVERS: Mapping[str, Callable[..., Server]] = {"bind": Named, "knot": Knotd, "powerdns": PowerDns}

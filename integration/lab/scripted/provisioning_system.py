@@ -22,7 +22,7 @@ from http_message_signatures import (
     algorithms,
 )
 
-from lab.provisioning_zone import Answer, Zone, normal
+from lab.scripted.provisioning_zone import Answer, Zone, normal
 
 BASE = "/zones/parent"
 LARGEST = 2 * 2**20

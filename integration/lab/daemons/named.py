@@ -7,10 +7,10 @@ from typing import Any
 
 import dns.tsig
 
+from lab.daemons.server import Add, Edit, Server
 from lab.nsupdate import Outcome, nsupdate
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, find_command, run, until
-from lab.server import Add, Edit, Server
 from lab.tsig import UPDATE_KEY, generate_key
 from lab.zones import ParentZone, Signing
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lab.named import Named, forbid_updates
-from lab.server import Add, Delete, Edit
+from lab.daemons.named import Named, forbid_updates
+from lab.daemons.server import Add, Delete, Edit
 from lab.zones import ParentZone
 
 

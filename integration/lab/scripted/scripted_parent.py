@@ -1,4 +1,4 @@
-"""A parent zone on loopback that announces a receiver which is played (`lab.hostile`), and its child.
+"""A parent zone on loopback that announces a receiver which is played (`lab.scripted.hostile`), and its child.
 
 A signed tree from its own root down, on small servers (`demo.loopback`): the parent's and the child's name servers at
 ports of their own, and a resolver over them. A change that the receiver takes can be put into the parent zone.
@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
-from lab.hostile import HostileReceiver, Received
 from lab.ports import LOOPBACK, free_port
+from lab.scripted.hostile import HostileReceiver, Received
 from zonecut.demo.loopback import LoopbackAuthority, LoopbackResolver, LoopbackZone
 from zonecut.protocol import names
 from zonecut.protocol.announced.dsync import Dsync, generic_text

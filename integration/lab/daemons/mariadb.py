@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import pymysql
 
+from lab.daemons.postgresql import as_nobody, hand_over
 from lab.ports import LOOPBACK, free_port
-from lab.postgresql import as_nobody, hand_over
 from lab.process import Process, find_command, run
 
 _SUPERUSER = "root"

@@ -11,9 +11,9 @@ from typing import Any
 
 import dns.tsig
 
+from lab.daemons.server import Add, Edit, Server
 from lab.ports import LOOPBACK
 from lab.process import LabError, find_command, run
-from lab.server import Add, Edit, Server
 from lab.tsig import generate_key
 from lab.zones import ParentZone, Signing
 from zonecut.protocol.announced.dsync import Dsync

@@ -1,6 +1,6 @@
 """A receiver that does not behave: UDP and TCP on loopback, a SIG(0) key of its own, and a record of what came.
 
-What it answers is told by its manners (`lab.manners`), which can be changed while it runs. It stands where a DSYNC
+What it answers is told by `lab.scripted.behaviours`, which can be changed while it runs. It stands where a DSYNC
 record points to, in tests of those who talk to receivers; never in for a real one in a test that is about that.
 """
 

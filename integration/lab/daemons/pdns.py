@@ -13,9 +13,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from lab.daemons.server import Add, Edit, Server
 from lab.ports import LOOPBACK, free_port
 from lab.process import LabError, find_command, run
-from lab.server import Add, Edit, Server
 from lab.tsig import generate_key
 from lab.zones import ParentZone, Signing
 

@@ -1,4 +1,4 @@
-"""How a hostile or broken receiver behaves (`lab.hostile`). Each is a `Manner`, or makes one."""
+"""How a hostile or broken receiver behaves (`lab.scripted.hostile`). Each is a `Manner`, or makes one."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
 
-from lab.hostile import Manner, Received, Reply
+from lab.scripted.hostile import Manner, Received, Reply
 from signer import Signer
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, Rcode, RRClass, RRType

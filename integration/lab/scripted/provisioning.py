@@ -13,8 +13,8 @@ import dns.zone
 
 from lab.ports import LOOPBACK, free_port
 from lab.process import Process
-from lab.provisioning_system import BASE
-from lab.provisioning_zone import AAAA, DS, NS, A, Zone, ds_wire, normal, wire
+from lab.scripted.provisioning_system import BASE
+from lab.scripted.provisioning_zone import AAAA, DS, NS, A, Zone, ds_wire, normal, wire
 from lab.zones import ParentZone
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ class Provisioning(Process):
         argv: list[str | Path] = [
             sys.executable,
             "-m",
-            "lab.provisioning_system",
+            "lab.scripted.provisioning_system",
             "--port",
             str(self.port),
             "--database",
@@ -60,7 +60,7 @@ class Provisioning(Process):
         if certificate is not None:
             argv += ["--certificate", *certificate]
         super().__init__(
-            ["env", f"PYTHONPATH={_HERE.parent}", *argv],
+            ["env", f"PYTHONPATH={_HERE.parent.parent}", *argv],
             name="provisioning",
             directory=directory,
             ready=self._answers,

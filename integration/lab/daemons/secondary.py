@@ -17,9 +17,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.tsig
 
+from lab.daemons.server import Server
 from lab.ports import LOOPBACK
 from lab.process import Process, unconfined
-from lab.server import Server
 
 _PORT = 53
 _EVERY = 0.05

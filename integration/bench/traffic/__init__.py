@@ -1,0 +1,1 @@
+"""Messages of the benchmarks, and those who send them."""
