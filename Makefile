@@ -49,7 +49,7 @@ integration: $(VENV)/.development servers ## The tests against real servers (min
 	@integration/run-tests $(BIN)/python
 
 bench: $(VENV)/.development servers ## Measure; writes bench.json
-	cd integration && ../$(BIN)/python -m bench
+	cd integration && PYTHONPATH=worlds:peers ../$(BIN)/python -m bench
 
 soak: $(VENV)/.development servers ## The tests that take hours: SOAK_ROUNDS kills of each kind, and integration/soak
 	if [ -d integration/soak ]; then integration/run-tests $(BIN)/python integration/soak; fi
