@@ -10,7 +10,7 @@ import pytest
 
 from database_world import KINDS, delegation, name, opened, registry_of
 from lab.daemons.postgresql import PostgreSql
-from lab.registry import MariaDbRegistry, PostgreSqlRegistry, Registry, SqliteRegistry, Statement
+from lab.registry import DsStatement, MariaDbRegistry, PostgreSqlRegistry, Registry, SqliteRegistry
 from lab.zones import PARENT, ParentZone
 from zonecut.plugin import MAX_CONSUMERS, MAX_NAMED_BY, BackendMisconfigured, BackendUnavailable, Change
 from zonecut.protocol import names
@@ -85,7 +85,7 @@ async def test_whatever_a_consumer_writes_the_others_are_seen_and_the_zone_opens
 
 async def test_a_number_that_is_none_is_the_failure_of_whoever_wrote_it(tmp_path: Path) -> None:
     registry = SqliteRegistry(tmp_path / "registry").add(ParentZone(PARENT, delegations=3))
-    unchecked: Statement = ("PRAGMA ignore_check_constraints = ON", ())
+    unchecked: DsStatement = ("PRAGMA ignore_check_constraints = ON", ())
     registry.execute(unchecked, (_ROW.format("status", "'many', 'ok'"), ()))
     # which is not what it looks like: two names that are written alike are two
     registry.execute((_NAMED.format("CAST('odd' AS BLOB)"), ()))

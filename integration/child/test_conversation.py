@@ -10,8 +10,8 @@ from lab.ports import LOOPBACK
 from lab.zones import PARENT, ParentZone
 from signer import DS, NS, ZONE, A, Signer, address, another_ds, ds, name
 from world import World
-from zonecut.agent.exchange.update_client import Conversation, Inquired, Outcome, Patience, Result, Signed
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.exchange.update_client import Inquired, Outcome, Patience, Result, Signed, UpdateClient
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.settings import ParentSettings
 from zonecut.files.keyfiles import read_public
 from zonecut.net.endpoint import Endpoint
@@ -40,10 +40,10 @@ class Place(NamedTuple):
 
     world: World
     form: Signed
-    party: Party
+    party: UpdateReceiver
 
-    def talk(self, signer: Signer, clock: Any = time.time, party: Party | None = None) -> Conversation:
-        return Conversation(party or self.party, signer.pair, ParentSettings(), clock=clock, patience=PATIENCE)
+    def talk(self, signer: Signer, clock: Any = time.time, party: UpdateReceiver | None = None) -> UpdateClient:
+        return UpdateClient(party or self.party, signer.pair, ParentSettings(), clock=clock, patience=PATIENCE)
 
     async def change(self, signer: Signer, *records: bytes, **options: Any) -> Outcome:
         outcome = await self.talk(signer, **options).update(records or another_ds(signer.owner))
@@ -64,7 +64,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         (file,) = (directory / "zonecut" / "keys").glob("*.key")
         target = names.from_text(f"updater.{PARENT}")
         addresses = Endpoint("::1", world.port6), Endpoint(LOOPBACK, world.port)
-        party = Party(ZONE, target, addresses, (read_public(file),), Worth.VALIDATED, None, "")
+        party = UpdateReceiver(ZONE, target, addresses, (read_public(file),), KeyTrust.VALIDATED, None, "")
         yield Place(world, request.param, party)
 
 
@@ -129,7 +129,7 @@ async def test_a_child_whose_clock_is_wrong_hears_of_it(place: Place, skew: int)
 
 
 async def test_another_zone_is_not_this_receivers(place: Place) -> None:
-    elsewhere = Party(name("child0"), *(getattr(place.party, each) for each in Party.__slots__[1:]))
+    elsewhere = UpdateReceiver(name("child0"), *(getattr(place.party, each) for each in UpdateReceiver.__slots__[1:]))
     talk = place.talk(TRUSTED[15], party=elsewhere)
     outcome = await talk.update(another_ds(TRUSTED[15].owner))
     assert outcome.result is Result.NOT_OURS
@@ -142,7 +142,9 @@ async def test_what_makes_no_sense_is_malformed(place: Place) -> None:
 
 
 async def test_a_receiver_that_was_replaced_by_another_is_not_believed(place: Place) -> None:
-    party = Party(ZONE, place.party.target, place.party.addresses, (STRANGER.pair.key,), Worth.REMEMBERED, None, "")
+    party = UpdateReceiver(
+        ZONE, place.party.target, place.party.addresses, (STRANGER.pair.key,), KeyTrust.REMEMBERED, None, ""
+    )
     outcome = await place.talk(TRUSTED[15], party=party).update(another_ds(TRUSTED[15].owner))
     assert (outcome.result, len(outcome.ignored)) == (Result.UNBELIEVABLE, 2)
 

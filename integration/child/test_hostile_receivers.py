@@ -14,9 +14,9 @@ from lab.scripted.hostile import HostileReceiver, Manner
 from lab.scripted.scripted_parent import CHILD, PARENT, UPDATER, PlayedParent
 from signer import Signer
 from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
-from zonecut.agent.exchange.update_client import Conversation, Outcome, Patience, Result, Signed
+from zonecut.agent.exchange.update_client import Outcome, Patience, Result, Signed, UpdateClient
 from zonecut.agent.parent.discovery import discover
-from zonecut.agent.parent.receiver import NoParty, Party, Worth, find_parties
+from zonecut.agent.parent.receiver import KeyTrust, NoReceiver, UpdateReceiver, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.demo.loopback import faults
 from zonecut.net.endpoint import Endpoint
@@ -48,7 +48,7 @@ def played(receiver: HostileReceiver) -> Iterator[PlayedParent]:
         yield played
 
 
-async def party(played: PlayedParent, remembered: tuple[Key, ...] = (), **settings: Any) -> Party:
+async def party(played: PlayedParent, remembered: tuple[Key, ...] = (), **settings: Any) -> UpdateReceiver:
     discovery = await discover(played.lookups, WIRE_CHILD)
     settled = ParentSettings(addresses="any", **settings)
     return (await find_parties(played.lookups, discovery, settled, remembered))[0]
@@ -56,12 +56,12 @@ async def party(played: PlayedParent, remembered: tuple[Key, ...] = (), **settin
 
 async def talk(
     played: PlayedParent, manner: Manner | None = None, *, patience: Patience = QUICK, **settings: Any
-) -> Conversation:
+) -> UpdateClient:
     """The conversation of a child that has found its receiver; the receiver behaves as it is told from now on."""
     found = await party(played, **settings)
     if manner is not None:
         played.receiver.play(manner)
-    return Conversation(found, OWN.pair, ParentSettings(addresses="any", **settings), patience=patience)
+    return UpdateClient(found, OWN.pair, ParentSettings(addresses="any", **settings), patience=patience)
 
 
 async def change(played: PlayedParent, manner: Manner, **options: Any) -> Outcome:
@@ -78,9 +78,9 @@ async def test_a_child_finds_its_receiver_with_all_that_is_announced(
     assert (discovery.verdict, discovery.parent) == (Verdict.SECURE, names.from_text(PARENT))
     found = await party(played)
     assert found.addresses == (Endpoint("127.0.0.1", receiver.port),)
-    assert (found.keys, found.worth) == ((receiver.key.pair.key,), Worth.VALIDATED)
+    assert (found.keys, found.worth) == ((receiver.key.pair.key,), KeyTrust.VALIDATED)
     assert found.methods == (Method.AT_APEX, Method.MANUAL)
-    with pytest.raises(NoParty, match="special-purpose"):
+    with pytest.raises(NoReceiver, match="special-purpose"):
         await find_parties(played.lookups, discovery, ParentSettings())
 
 
@@ -202,7 +202,7 @@ async def test_a_signature_over_the_response_alone_counts(played: PlayedParent) 
 async def test_a_receiver_that_signs_with_another_key_than_it_publishes_is_not_believed(played: PlayedParent) -> None:
     played.publish_keys(STRANGER.pair.key)
     conversation = await talk(played)
-    assert conversation.party.worth is Worth.VALIDATED
+    assert conversation.party.worth is KeyTrust.VALIDATED
     assert (await conversation.update(CHANGE)).result is Result.UNBELIEVABLE
     assert not (await conversation.inquire()).believed
 
@@ -227,16 +227,16 @@ async def test_blocking_the_look_up_of_the_key_does_not_downgrade(
 ) -> None:
     played.parents.override(UPDATER, "KEY", BLOCKED[case])
     conversation = await talk(played, behaviours.unsigned(TRUSTED))
-    assert (conversation.party.worth, conversation.party.keys) == (Worth.UNKNOWN, ())
+    assert (conversation.party.worth, conversation.party.keys) == (KeyTrust.UNKNOWN, ())
     outcome = await conversation.update(CHANGE)
     assert (outcome.result, outcome.tries, receiver.updates) == (Result.UNBELIEVABLE, 0, [])
     assert not (await conversation.inquire()).believed
     # with the key from before it is as it was
     remembered = await party(played, (receiver.key.pair.key,))
-    assert remembered.worth is Worth.REMEMBERED
+    assert remembered.worth is KeyTrust.REMEMBERED
     for manner, result in ((TRUSTED, Result.ACCEPTED), (behaviours.unsigned(TRUSTED), Result.UNBELIEVABLE)):
         receiver.play(manner)
-        talking = Conversation(remembered, OWN.pair, ParentSettings(), patience=QUICK)
+        talking = UpdateClient(remembered, OWN.pair, ParentSettings(), patience=QUICK)
         assert (await talking.update(CHANGE)).result is result
 
 
@@ -245,7 +245,7 @@ async def test_blocking_the_search_does_not_lead_elsewhere(played: PlayedParent,
     played.parents.override(f"child._dsync.{PARENT}", "DSYNC", BLOCKED[case])
     discovery = await discover(played.lookups, WIRE_CHILD)
     assert discovery.verdict in (Verdict.BOGUS, Verdict.INDETERMINATE)
-    with pytest.raises(NoParty, match=discovery.verdict):
+    with pytest.raises(NoReceiver, match=discovery.verdict):
         await party(played)
 
 
@@ -255,7 +255,7 @@ async def test_a_parent_that_is_provably_insecure_is_a_matter_of_policy(
 ) -> None:
     with PlayedParent(receiver, signed=False) as played:
         accepts = await talk(played, manner)
-        assert accepts.party.worth is Worth.INSECURE
+        assert accepts.party.worth is KeyTrust.INSECURE
         assert (await accepts.update(CHANGE)).result is Result.ACCEPTED
         # but of the key only a signed answer tells something
         assert (await accepts.inquire()).believed is (manner is TRUSTED)
@@ -264,10 +264,10 @@ async def test_a_parent_that_is_provably_insecure_is_a_matter_of_policy(
         assert (await rejects.update(CHANGE)).result is Result.UNBELIEVABLE
         assert len(receiver.updates) == count
         pinned = await talk(played, pins=(receiver.key.pair.key.fingerprint(),))
-        assert pinned.party.worth is Worth.PINNED
+        assert pinned.party.worth is KeyTrust.PINNED
         expected = Result.ACCEPTED if manner is TRUSTED else Result.UNBELIEVABLE
         assert (await pinned.update(CHANGE)).result is expected
-        with pytest.raises(NoParty, match="insecure_announcement"):
+        with pytest.raises(NoReceiver, match="insecure_announcement"):
             await talk(played, insecure_announcement="reject")
 
 

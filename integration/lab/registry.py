@@ -25,7 +25,7 @@ _ADDRESSES = ("A", "AAAA")
 
 Record = tuple[str, str, int, str]
 """Owner, type, TTL in seconds and RDATA, in presentation form."""
-Statement = tuple[str, Sequence[Any]]
+DsStatement = tuple[str, Sequence[Any]]
 """SQL with a question mark for each of the values."""
 
 
@@ -55,7 +55,7 @@ class Registry(ABC):
         """`backend` of zonecut's configuration."""
 
     @abstractmethod
-    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+    def execute(self, *statements: DsStatement) -> list[tuple[Any, ...]]:
         """Execute statements in one transaction; what the last one returns."""
 
     @abstractmethod
@@ -139,7 +139,7 @@ class Registry(ABC):
         rows = self.execute((f"SELECT serial, action, owner, type, ttl, rdata FROM ({following}) AS h", (zone, since)))
         return [(serial, action, (owner, rtype, ttl, rdata)) for serial, action, owner, rtype, ttl, rdata in rows]
 
-    def _statement(self, edit: Edit, zone: str, cuts: Iterable[str]) -> Statement:
+    def _statement(self, edit: Edit, zone: str, cuts: Iterable[str]) -> DsStatement:
         if isinstance(edit, Add):
             record = (edit.owner, edit.rtype, edit.ttl, edit.data)
             # one that is there already is no mistake, as it is none to a DNS server
@@ -169,7 +169,7 @@ class SqliteRegistry(Registry):
     def backend(self) -> dict[str, Any]:
         return {"adapter": "database", "url": f"sqlite:///{self.file}"}
 
-    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+    def execute(self, *statements: DsStatement) -> list[tuple[Any, ...]]:
         with self.connection() as database:
             rows: list[tuple[Any, ...]] = []
             for statement, values in statements:
@@ -219,7 +219,7 @@ class PostgreSqlRegistry(Registry):
         url = self.server.url(self.name, self.name)
         return {"adapter": "database", "url": url, "password_file": str(self.password_file)}
 
-    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+    def execute(self, *statements: DsStatement) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
         with self.server.connect(self.name) as connection, connection.transaction():
             for statement, values in statements:
@@ -280,7 +280,7 @@ class MariaDbRegistry(Registry):
         url = self.server.url(self.name, self.name)
         return {"adapter": "database", "url": url, "password_file": str(self.password_file)}
 
-    def execute(self, *statements: Statement) -> list[tuple[Any, ...]]:
+    def execute(self, *statements: DsStatement) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
         with self.connection() as connection, connection.cursor() as cursor:
             for statement, values in statements:

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 from agent_support import CHILD, PARENT, TARGET, pair
 from zonecut.agent.bootstrap import upload
-from zonecut.agent.context import Workplace
+from zonecut.agent.context import AgentContext
 from zonecut.agent.exchange.result import Result
 from zonecut.agent.keys.child_keys import OwnKey
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.settings import ChildSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.transitions import Heard, Now
@@ -17,7 +17,7 @@ from zonecut.agent.zone.zone_content import ZoneContent
 SETTINGS = ChildSettings(primary=PrimarySettings(server="127.0.0.1:53"))
 KEYS = pair(CHILD)
 OWN = cast(OwnKey, SimpleNamespace(pair=KEYS, key=KEYS.key, fingerprint=KEYS.key.fingerprint()))
-PARTY = Party(PARENT, TARGET, (), (), Worth.VALIDATED, None, "")
+PARTY = UpdateReceiver(PARENT, TARGET, (), (), KeyTrust.VALIDATED, None, "")
 
 
 class Place:
@@ -49,9 +49,9 @@ async def test_a_key_that_had_to_be_put_back_is_seen_before_it_is_uploaded() -> 
     """Else the receiver looks for it where a server does not have it yet, and keeps that there is none."""
     state = AgentState(Phase.BOOTSTRAPPING, 0.0, key=OWN.fingerprint)
     place = Place(wrote=True)
-    after = await upload(cast(Workplace, place), state, OWN, PARTY)
+    after = await upload(cast(AgentContext, place), state, OWN, PARTY)
     assert (after.phase, place.sent) == (Phase.PUBLISHED, 0)
     assert after.next_at > 1000.0
     place = Place(wrote=False)
-    after = await upload(cast(Workplace, place), state, OWN, PARTY)
+    after = await upload(cast(AgentContext, place), state, OWN, PARTY)
     assert (after.phase, after.uploaded, place.sent) == (Phase.BOOTSTRAPPING, True, 1)

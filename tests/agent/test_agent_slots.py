@@ -10,7 +10,7 @@ import pytest
 
 from agent_simulation import Said, Simulation, living
 from zonecut.agent import context
-from zonecut.agent.context import Workplace
+from zonecut.agent.context import AgentContext
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.pace.backoff import TALKS, Courtesy, Crowded
 from zonecut.agent.pace.slots import Slot, Slots
@@ -44,7 +44,7 @@ class Silence:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     Silence.under_way = Silence.most = 0
-    monkeypatch.setattr(context, "Conversation", Silence)
+    monkeypatch.setattr(context, "UpdateClient", Silence)
 
 
 def trusts(_: str, __: OwnKey) -> Said:
@@ -99,7 +99,7 @@ async def test_zones_of_a_silent_receiver_hold_no_slot_that_another_zone_needs(c
     def spoil(simulation: Simulation) -> None:
         place = simulation.agent.place
         place.courtesy, place.monotonic = courtesy, time.monotonic
-        cast(Any, place).say = Workplace.say.__get__(place)
+        cast(Any, place).say = AgentContext.say.__get__(place)
 
     async with beside(count, Slots(8), spoil) as healthy:
         assert Silence.under_way == 8

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from agent_support import CHILD, INSECURE, Question, Told, found, pair
-from zonecut.agent.context import BRIEF, PASSED_OVER, Left, Workplace
+from zonecut.agent.context import BRIEF, PASSED_OVER, AgentContext, Left
 from zonecut.agent.exchange.result import Result
 from zonecut.agent.exchange.retransmission import USUAL
-from zonecut.agent.exchange.update_client import Conversation
+from zonecut.agent.exchange.update_client import UpdateClient
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.pace.backoff import Courtesy
 from zonecut.agent.settings import ChildSettings, PrimarySettings
@@ -50,7 +50,7 @@ class World:
             answers[name, RRType.A] = found(bytes((1, 1, 1, number)))
             answers[name, RRType.KEY] = found(key, verdict=INSECURE) if name in insecure else found(key)
         parts = SimpleNamespace()
-        self.place = Workplace(
+        self.place = AgentContext(
             CHILD,
             ChildSettings(primary=PrimarySettings(server="127.0.0.1:53")),
             cast(Any, parts),
@@ -71,7 +71,7 @@ class World:
         parent = await self.place.parent(STATE)
         assert parent.party is not None
 
-        async def talk(conversation: Conversation) -> tuple[Heard, None]:
+        async def talk(conversation: UpdateClient) -> tuple[Heard, None]:
             target, port = names.to_text(conversation.party.target), conversation.party.addresses[0].port
             target = target if port == 5354 else f"{target} {port}"
             self.asked.append(target)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from zonecut.agent import transitions
-from zonecut.agent.context import Workplace
+from zonecut.agent.context import AgentContext
 from zonecut.agent.outlook import Doubt, outlook
 from zonecut.agent.pace.slots import Slots
 from zonecut.agent.settings import ChildSettings, PrimarySettings
@@ -50,7 +50,7 @@ async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp
     state = AgentState(Phase.BOOTSTRAPPING, loop.time(), key="AAAA", next_at=loop.time() + 5000)
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         await store.agents.put(StoredAgent(CHILD, 0, state.phase.value, state.to_json(), 0.0))
-        agent = ZoneAgent(cast(Workplace, parts), store.agents, Slots(1))
+        agent = ZoneAgent(cast(AgentContext, parts), store.agents, Slots(1))
         running = asyncio.create_task(agent.run())
         began = loop.time()
         while loop.time() < began + 3.5 * TOLD_PAUSE:
@@ -64,7 +64,7 @@ async def test_a_flood_of_notifies_makes_a_look_now_and_one_after_each_pause(tmp
 class Stepless(ZoneAgent):
     """Takes no steps; `due` is set when one is due."""
 
-    def __init__(self, place: Workplace, table: AgentTable) -> None:
+    def __init__(self, place: AgentContext, table: AgentTable) -> None:
         super().__init__(place, table, Slots(1))
         self.due = asyncio.Event()
 
@@ -102,7 +102,7 @@ async def test_a_zone_that_cannot_be_looked_at_is_not_said_to_be_in_sync(tmp_pat
     state = transitions.in_sync(AgentState(Phase.TRUSTED, loop.time()), "digest", "00", parts.now())
     async with Store.open(f"sqlite:///{tmp_path}/zonecut.db") as store:
         await store.agents.put(StoredAgent(CHILD, 0, state.phase.value, state.to_json(), 0.0))
-        agent = Stepless(cast(Workplace, parts), store.agents)
+        agent = Stepless(cast(AgentContext, parts), store.agents)
         running = asyncio.create_task(agent.run())
         await asyncio.sleep(1)
         kept = await store.agents.get(CHILD)

@@ -25,7 +25,7 @@ from zonecut.protocol.envelope import read_options, walk
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
 from zonecut.receiver.keys.keystate import Inquiries
 from zonecut.receiver.message.admission import Source
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.receiver import Receiver
@@ -121,7 +121,7 @@ async def both(directory: Path, keys: Mapping[Signer, KeyState], **parent: Any) 
         for signer, state in keys.items():
             await store.keys.add(signer.pair.key, state, "manual", "test")
         await store.ring.start()
-        looked_up, replay, tally = KeyLookup(store.ring), ReplayMemory(), Tally()
+        looked_up, replay, tally = KeyLookup(store.ring), ReplayMemory(), Counters()
         identities = open_identities(loaded)
         identities.ensure([section.rules().target])
         adapter, options = loaded.backends[section.apex]

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from agent_support import Told, found
-from zonecut.agent.parent.receiver import NoParty, find_addresses
+from zonecut.agent.parent.receiver import NoReceiver, find_addresses
 from zonecut.agent.settings import ParentSettings
 from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global, is_global_unicast
@@ -127,7 +127,7 @@ async def is_sent_updates(address: str) -> bool:
     answers = {("updater.example.", RRType.A if len(octets) == 4 else RRType.AAAA): found(octets)}
     try:
         (endpoint,) = await find_addresses(Told(answers), target, 53, ParentSettings())
-    except NoParty:
+    except NoReceiver:
         return False
     return endpoint.address == address
 

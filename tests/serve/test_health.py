@@ -23,7 +23,7 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.protocol.rrset import RRset
 from zonecut.serve.health import WRITER, Health, with_tasks
-from zonecut.serve.serialized_backend import SharedBackend
+from zonecut.serve.serialized_backend import SerializedBackend
 from zonecut.serve.supervisor import Down, Pauses, Supervisor, TaskName
 from zonecut.serve.zone_states import StateKeeper
 from zonecut.store import ServerState, Store, ZoneState
@@ -84,7 +84,9 @@ class Bench:
         self.changed = asyncio.Event()
         self.told: list[tuple[bytes, int, str]] = []
         health = Health(ZONE, self.clock, self.changed)
-        self.shared = SharedBackend(self.server, ZONE, health, lambda zone, n, how, _: self.told.append((zone, n, how)))
+        self.shared = SerializedBackend(
+            self.server, ZONE, health, lambda zone, n, how, _: self.told.append((zone, n, how))
+        )
 
     async def goes(self, operation: str, error: BackendError | None = None) -> ZoneState:
         """The state after one operation, which ends as told."""
@@ -273,7 +275,7 @@ async def test_a_store_that_is_away_is_no_reason_to_stop_watching(tmp_path: Path
 
 def test_what_an_adapter_may_do_better_than_the_interface_is_asked_of_the_adapter() -> None:
     asked = {name for name, value in vars(Backend).items() if callable(value) and not name.startswith("_")}
-    assert asked <= vars(SharedBackend).keys()
+    assert asked <= vars(SerializedBackend).keys()
 
 
 async def test_what_becomes_of_a_server_that_nobody_asks_for_anything_is_in_the_log(

@@ -14,7 +14,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.change.change_counts import ChangeCounts
-from zonecut.receiver.message.counters import Result, Tally
+from zonecut.receiver.message.counters import Counters, Result
 from zonecut.store import KeyState, NewChange, ServerState, Store, ZoneConsumer, ZoneState
 
 ZONE, OTHER = names.from_text("parent.example."), names.from_text("other.example.")
@@ -29,7 +29,7 @@ class Bench:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
-        self.tally = Tally()
+        self.tally = Counters()
         self.counts = {ZONE: ChangeCounts(3, 2, 1), OTHER: ChangeCounts()}
         self.states = [ZoneState(ZONE, ServerState.READY, 0.0), ZoneState(OTHER, ServerState.AWAY, 0.0, "x")]
         self.consumers = [ZoneConsumer(ZONE, "east", 7, 9), ZoneConsumer(ZONE, "west", 9, 9, alarm="failed")]

@@ -15,7 +15,7 @@ from zonecut.receiver.announce.key_directory import Identities, KeyDirectory
 from zonecut.receiver.announce.publication import Announcement, PublicationSettings
 from zonecut.serve.health import Health
 from zonecut.serve.publisher import Publisher
-from zonecut.serve.serialized_backend import SharedBackend
+from zonecut.serve.serialized_backend import SerializedBackend
 from zonefile_support import APEX, PARENT, Parent
 
 TARGET = names.from_text("updater.parent.example.")
@@ -30,9 +30,9 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to pass")
 
 
-def shared_with(parent: Parent) -> SharedBackend:
+def shared_with(parent: Parent) -> SerializedBackend:
     health = Health(PARENT, Clock(), asyncio.Event())
-    return SharedBackend(parent.backend(), PARENT, health, lambda *_: None)
+    return SerializedBackend(parent.backend(), PARENT, health, lambda *_: None)
 
 
 async def test_a_publisher_repairs_what_vanished_and_carries_a_roll_through(

@@ -15,17 +15,17 @@ import pytest
 
 from agent_support import CHILD, PARENT, TARGET, pair
 from zonecut.agent import sync
-from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.context import AgentContext, Parent
 from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
 from zonecut.agent.exchange.result import Result
-from zonecut.agent.exchange.update_client import Conversation, Inquired, Outcome
+from zonecut.agent.exchange.update_client import Inquired, Outcome, UpdateClient
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.keys.publishing import Place, Publication, Writing
 from zonecut.agent.pace.backoff import Courtesy
 from zonecut.agent.pace.slots import Slots
 from zonecut.agent.parent.discovery import Discovery
 from zonecut.agent.parent.parent_view import ParentView, ServerView
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.settings import ChildSettings, DsSettings, PrimarySettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.zone.zone_content import SourceError, ZoneContent
@@ -99,16 +99,18 @@ class Life:
         return max((sum(1 for other in times if at <= other < at + HOUR) for at in times), default=0)
 
 
-class _Place(Workplace):
+class _Place(AgentContext):
     life: Life
 
     async def _find(self, state: AgentState) -> Parent:
-        party = Party(PARENT, TARGET, (Endpoint("192.0.2.1", 53),), (), Worth.VALIDATED, None, "it is played")
+        party = UpdateReceiver(
+            PARENT, TARGET, (Endpoint("192.0.2.1", 53),), (), KeyTrust.VALIDATED, None, "it is played"
+        )
         return Parent(PARENT, Discovery(CHILD, PARENT, (), Verdict.SECURE, ()), party, self.clock())
 
-    async def say(self, party: Party, own: OwnKey, talk: Callable[[Conversation], Any]) -> Any:
+    async def say(self, party: UpdateReceiver, own: OwnKey, talk: Callable[[UpdateClient], Any]) -> Any:
         await self.ahead()
-        return await talk(cast(Conversation, _Talk(self.life, own)))
+        return await talk(cast(UpdateClient, _Talk(self.life, own)))
 
 
 @dataclass

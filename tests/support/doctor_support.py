@@ -11,7 +11,7 @@ from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
 from zonecut.agent.exchange.response import Response, Signed
 from zonecut.agent.parent.discovery import Discovery
 from zonecut.agent.parent.parent_view import ParentView, ServerView
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
@@ -70,18 +70,18 @@ def response(signed: Signed = Signed.VALID) -> Response:
 
 def receiver(
     *,
-    worth: Worth = Worth.VALIDATED,
+    worth: KeyTrust = KeyTrust.VALIDATED,
     methods: Sequence[Method] | None = (Method.AT_APEX, Method.MANUAL),
     signed: Signed = Signed.VALID,
     state: int | None = None,
     key: Verdict = SECURE,
 ) -> ReceiverView:
     record = Dsync(RRType.ANY, 2, 5354, TARGET)
-    keys = (RECEIVER,) if worth in (Worth.VALIDATED, Worth.INSECURE) else ()
+    keys = (RECEIVER,) if worth in (KeyTrust.VALIDATED, KeyTrust.INSECURE) else ()
     svcb = () if methods is None else (Svcb.announcing(methods).to_wire(),)
     return ReceiverView(
         record,
-        Party(PARENT, TARGET, (ADDRESS,), keys, worth, None, "because"),
+        UpdateReceiver(PARENT, TARGET, (ADDRESS,), keys, worth, None, "because"),
         "because",
         answer(TARGET, RRType.KEY, RECEIVER.rdata, verdict=key),
         answer(TARGET, RRType.SVCB, *svcb),

@@ -34,7 +34,7 @@ from zonecut.receiver.keys.trust import Trust, TrustSettings
 from zonecut.receiver.keys.watching import Watching
 from zonecut.receiver.message.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.message.authentication import SignatureSettings
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.message.responder import Responder, ResponseSettings
@@ -313,7 +313,7 @@ async def site(
         running = [asyncio.create_task(zone.run()), asyncio.create_task(store.ring.run())]
         if methods:
             running += [asyncio.create_task(bootstrapper.run()), asyncio.create_task(bootstrapper.waiting.run())]
-        tally = Tally()
+        tally = Counters()
         refusals = Refusals(store)
         on_demand = OnDemand(
             ZONE,

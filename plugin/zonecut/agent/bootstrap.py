@@ -5,14 +5,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from zonecut.agent import transitions
-from zonecut.agent.context import Workplace
+from zonecut.agent.context import AgentContext
 from zonecut.agent.exchange.result import Result
-from zonecut.agent.exchange.update_client import Conversation, Inquired
+from zonecut.agent.exchange.update_client import Inquired, UpdateClient
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.keys.visibility import Visible, visible_at_apex, visible_below_signal
 from zonecut.agent.learned import met
 from zonecut.agent.outlook import KEY_AWAY
-from zonecut.agent.parent.receiver import Party
+from zonecut.agent.parent.receiver import UpdateReceiver
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.transitions import Heard
 from zonecut.protocol import message, names
@@ -43,12 +43,12 @@ _BARE = frozenset((Result.KEY_UNKNOWN, Result.REFUSED, Result.MALFORMED, Result.
 """Refusals that tell nothing of the key."""
 
 
-async def own_key(place: Workplace, state: AgentState) -> OwnKey | None:
+async def own_key(place: AgentContext, state: AgentState) -> OwnKey | None:
     """The key that signs; None if its files are gone, or there never was one. Raises UnusableKey, OSError."""
     return None if state.key is None else await asyncio.to_thread(place.keys.find, state.key)
 
 
-async def key_away(place: Workplace, fingerprint: str) -> str | None:
+async def key_away(place: AgentContext, fingerprint: str) -> str | None:
     """A sentence that the files of a key of ours are not there; None if the key was put aside.
 
     The directory may not be mounted, or be restored at this moment: no other key takes the place of one that the parent
@@ -59,7 +59,7 @@ async def key_away(place: Workplace, fingerprint: str) -> str | None:
     return f"the files of key {fingerprint} are not in {place.keys.path}"
 
 
-async def make_and_publish(place: Workplace, state: AgentState) -> AgentState:
+async def make_and_publish(place: AgentContext, state: AgentState) -> AgentState:
     """The step of NO_KEY: a key of ours, made if there never was one, published where we can."""
     if state.key is not None and not await asyncio.to_thread(place.keys.all):
         away = await key_away(place, state.key)
@@ -72,7 +72,7 @@ async def make_and_publish(place: Workplace, state: AgentState) -> AgentState:
     return await _publish(place, replace(state, key=None if state.key != own.fingerprint else state.key), own)
 
 
-async def _publish(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
+async def _publish(place: AgentContext, state: AgentState, own: OwnKey) -> AgentState:
     state, publication = await place.publish(state, own)
     now = place.now()
     if publication.places[0] in publication.failed:
@@ -81,7 +81,7 @@ async def _publish(place: Workplace, state: AgentState, own: OwnKey) -> AgentSta
     return transitions.has_key(state, own.fingerprint, now)
 
 
-async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def wait_until_visible(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """The step of PUBLISHED: go on when the world sees the key, if the receiver looks for it at all."""
     now = place.now()
     offered = set(Method) if party.methods is None else set(party.methods)
@@ -103,7 +103,7 @@ async def wait_until_visible(place: Workplace, state: AgentState, own: OwnKey, p
     return transitions.failed(state, unseen[0].reason, place.now(), f"to be added:\n{by_hand}" if by_hand else "")
 
 
-async def _unseen(place: Workplace, own: OwnKey, common: Collection[Method]) -> list[Visible]:
+async def _unseen(place: AgentContext, own: OwnKey, common: Collection[Method]) -> list[Visible]:
     """Where the key is not to be seen although the receiver will look for it there.
 
     That is the apex for all methods, and for at-ns the name below `_signal` of each name server outside the zone, save
@@ -128,16 +128,16 @@ async def _unseen(place: Workplace, own: OwnKey, common: Collection[Method]) -> 
     return [sight for sight in sights if not sight.seen and sight.verdict is not Verdict.INSECURE]
 
 
-async def ask(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def ask(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """The step of ASKING: what is the key worth to the receiver?"""
     heard, word, text = await inquire(place, own, party)
     return transitions.after_inquiry(met(state, party), word, text, heard, place.now())
 
 
-async def inquire(place: Workplace, own: OwnKey, party: Party) -> tuple[Heard, int | None, str]:
+async def inquire(place: AgentContext, own: OwnKey, party: UpdateReceiver) -> tuple[Heard, int | None, str]:
     """What was heard, and the receiver's KEY-STATE and its text if that is its word. Raises Left."""
 
-    async def talk(conversation: Conversation) -> tuple[Heard, Inquired]:
+    async def talk(conversation: UpdateClient) -> tuple[Heard, Inquired]:
         inquired = await conversation.inquire()
         return Heard(inquired.outcome.result, inquired.reason), inquired
 
@@ -148,7 +148,7 @@ async def inquire(place: Workplace, own: OwnKey, party: Party) -> tuple[Heard, i
     return heard, told.key_state, told.extra_text
 
 
-async def upload(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def upload(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """The step of BOOTSTRAPPING before the receiver has the key: send it, signed with itself.
 
     First with the deletion of all others, as the draft has it; some receivers take a single addition only.
@@ -194,11 +194,15 @@ def upload_records(key: Key, ttl: int) -> tuple[bytes, ...]:
 
 
 async def send(
-    place: Workplace, own: OwnKey, party: Party, records: tuple[bytes, ...], prerequisites: tuple[bytes, ...] = ()
+    place: AgentContext,
+    own: OwnKey,
+    party: UpdateReceiver,
+    records: tuple[bytes, ...],
+    prerequisites: tuple[bytes, ...] = (),
 ) -> Heard:
     """Send an UPDATE with these records; what came of it. Raises Left."""
 
-    async def talk(conversation: Conversation) -> tuple[Heard, None]:
+    async def talk(conversation: UpdateClient) -> tuple[Heard, None]:
         outcome = await conversation.update(records, prerequisites=prerequisites)
         return Heard(outcome.result, outcome.reason, outcome.unvouched, outcome.not_before), None
 
@@ -206,7 +210,7 @@ async def send(
     return heard
 
 
-async def bootstrap(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def bootstrap(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """The step of BOOTSTRAPPING."""
     if not state.uploaded:
         return await upload(place, state, own, party)

@@ -12,17 +12,17 @@ import structlog
 from zonecut.agent.evidence.serials import why_stale
 from zonecut.agent.exchange.result import Result
 from zonecut.agent.exchange.retransmission import USUAL, Patience
-from zonecut.agent.exchange.update_client import Conversation
+from zonecut.agent.exchange.update_client import UpdateClient
 from zonecut.agent.keys.child_keys import ChildKeys, OwnKey
 from zonecut.agent.keys.publishing import KeyPublisher, Place, Publication, Writing
 from zonecut.agent.learned import Learned, find
 from zonecut.agent.pace.backoff import Courtesy, Crowded
 from zonecut.agent.parent.discovery import Discovery, discover
-from zonecut.agent.parent.receiver import Party, announced_parent
+from zonecut.agent.parent.receiver import UpdateReceiver, announced_parent
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.state import AgentState, Stage
 from zonecut.agent.transitions import Heard, Now
-from zonecut.agent.zone.backends import Doors
+from zonecut.agent.zone.backends import Backends
 from zonecut.agent.zone.source import Source, SourceError
 from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.net.endpoint import Endpoint
@@ -70,11 +70,11 @@ class Parent:
 
     zone: bytes
     discovery: Discovery
-    party: Party | None
+    party: UpdateReceiver | None
     found_at: float
-    others: tuple[Party, ...] = ()
+    others: tuple[UpdateReceiver, ...] = ()
 
-    def with_first(self, is_passed: Callable[[Party], bool]) -> "Parent":
+    def with_first(self, is_passed: Callable[[UpdateReceiver], bool]) -> "Parent":
         """The same with the first receiver as `party` that is not passed over; all the same if each is."""
         if self.party is None or not is_passed(self.party):
             return self
@@ -108,7 +108,7 @@ class Left(Exception):
 
 
 @dataclass
-class Workplace:
+class AgentContext:
     """The parts of one zone's agent. `clock` gives seconds since the epoch, `chance` numbers from 0 to 1, and
     `monotonic` seconds that nobody sets."""
 
@@ -117,7 +117,7 @@ class Workplace:
     keys: ChildKeys
     source: Source
     publisher: KeyPublisher
-    doors: Doors
+    doors: Backends
     resolver: Resolver
     courtesy: Courtesy
     codepoints: CodePoints
@@ -164,16 +164,16 @@ class Workplace:
         """Look the parent's side up again next time."""
         self._parent = None
 
-    def _is_passed(self, party: Party) -> bool:
+    def _is_passed(self, party: UpdateReceiver) -> bool:
         return self.monotonic() < self._passed.get(_place(party), 0.0)
 
-    def _has_other(self, party: Party) -> bool:
+    def _has_other(self, party: UpdateReceiver) -> bool:
         """Whether another receiver is announced that has not been passed over, too."""
         parent = self._parent
         everyone = () if parent is None or parent.party is None else (parent.party, *parent.others)
         return any(not self._is_passed(each) for each in everyone if _place(each) != _place(party))
 
-    def _pass_over(self, party: Party) -> bool:
+    def _pass_over(self, party: UpdateReceiver) -> bool:
         """Have the others come first for a while; False where there is none that has not been passed over, too."""
         fresh, now = self._has_other(party), self.monotonic()
         # where nobody answers, it begins with the first again
@@ -182,7 +182,7 @@ class Workplace:
         return fresh
 
     async def say(
-        self, party: Party, own: OwnKey, talk: Callable[[Conversation], Awaitable[tuple[Heard, _Said]]]
+        self, party: UpdateReceiver, own: OwnKey, talk: Callable[[UpdateClient], Awaitable[tuple[Heard, _Said]]]
     ) -> tuple[Heard, _Said]:
         """Talk to the receiver, unless it is to be left alone. Raises Left.
 
@@ -203,7 +203,11 @@ class Workplace:
         return heard, said
 
     async def _talk(
-        self, receiver: str, party: Party, own: OwnKey, talk: Callable[[Conversation], Awaitable[tuple[Heard, _Said]]]
+        self,
+        receiver: str,
+        party: UpdateReceiver,
+        own: OwnKey,
+        talk: Callable[[UpdateClient], Awaitable[tuple[Heard, _Said]]],
     ) -> tuple[Heard, _Said]:
         """Talk to it, with others if need be. Raises Left."""
         try:
@@ -212,7 +216,7 @@ class Workplace:
                 if wait > 0:
                     raise Left(party.target, 0.0 if self._pass_over(party) else wait)
                 await self.ahead()
-                conversation = Conversation(
+                conversation = UpdateClient(
                     party,
                     own.pair,
                     self.settings.parent,
@@ -317,7 +321,7 @@ class Workplace:
         await self.audit(AuditEntry(event, "zonecut", "agent", child=self.zone, key_tag=tag, detail=detail))
 
 
-def _place(party: Party) -> _Place:
+def _place(party: UpdateReceiver) -> _Place:
     return party.target, party.addresses
 
 

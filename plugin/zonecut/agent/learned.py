@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from zonecut.agent.parent.discovery import Discovery, Lookups
-from zonecut.agent.parent.receiver import NoParty, Party, Worth, announced_parent, find_parties
+from zonecut.agent.parent.receiver import KeyTrust, NoReceiver, UpdateReceiver, announced_parent, find_parties
 from zonecut.agent.settings import ParentSettings
 from zonecut.agent.state import AgentState
 from zonecut.protocol import names
@@ -46,7 +46,7 @@ class Found:
     there is only somebody who takes NOTIFY."""
 
     discovery: Discovery
-    parties: tuple[Party, ...]
+    parties: tuple[UpdateReceiver, ...]
 
 
 async def find(
@@ -61,14 +61,14 @@ async def find(
     stands = _standing(discovery, settings, learned)
     if stands is not discovery and settings.pins:
         # an insecure announcement of a receiver with a pinned key is as good as what is known
-        with suppress(NoParty):
+        with suppress(NoReceiver):
             parties = await find_parties(resolver, discovery, settings, learned.keys, codepoints=codepoints)
-            if parties[0].worth is Worth.PINNED:
+            if parties[0].worth is KeyTrust.PINNED:
                 return Found(discovery, parties)
     if settings.receiver is None and not stands.updates and _is_notified(stands):
         announced_parent(stands, settings)
         if stands.verdict is not Verdict.SECURE and (learned.keys or settings.pins):
-            raise NoParty(
+            raise NoReceiver(
                 f"an insecure announcement for {names.to_text(stands.child)} takes no UPDATEs, and a receiver"
                 " with a key is known: anybody on the way can have written it"
             )
@@ -91,11 +91,13 @@ def _is_notified(discovery: Discovery) -> bool:
     return any(discovery.notifies(rtype) for rtype in (RRType.CDS, RRType.CSYNC))
 
 
-def learn(state: AgentState, discovery: Discovery, party: Party | None, settings: ParentSettings) -> AgentState:
+def learn(
+    state: AgentState, discovery: Discovery, party: UpdateReceiver | None, settings: ParentSettings
+) -> AgentState:
     """Keep what a secure announcement says, or a receiver with a pinned key; nothing of another one."""
     if settings.receiver is not None or discovery.is_remembered:
         return state
-    pinned = party is not None and party.worth is Worth.PINNED
+    pinned = party is not None and party.worth is KeyTrust.PINNED
     if discovery.verdict is not Verdict.SECURE and not pinned:
         return state
     records = discovery.updates
@@ -108,11 +110,11 @@ def learn(state: AgentState, discovery: Discovery, party: Party | None, settings
     return replace(state, announced=announced, announced_in=parent, receiver_keys=kept)
 
 
-def met(state: AgentState, party: Party) -> AgentState:
+def met(state: AgentState, party: UpdateReceiver) -> AgentState:
     """The agent knows this receiver now, and its keys for good once somebody has vouched for them."""
     addresses = ", ".join(map(str, party.addresses))
     known = replace(state, receiver=f"{names.to_text(party.target)} ({addresses}), key {party.worth.value}")
-    if party.worth not in (Worth.VALIDATED, Worth.PINNED):
+    if party.worth not in (KeyTrust.VALIDATED, KeyTrust.PINNED):
         return known
     others = [text for text in state.receiver_keys if Key.from_text(text).owner != party.target]
     keys = (*(key.to_text() for key in party.keys), *others)

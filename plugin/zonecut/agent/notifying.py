@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dns.rdatatype import RdataType
 
 from zonecut.agent import transitions
-from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.context import AgentContext, Parent
 from zonecut.agent.evidence.comparison import Comparison
 from zonecut.agent.exchange.notify_out import NotifyOutcome, send_notify
 from zonecut.agent.exchange.result import Result
@@ -53,7 +53,7 @@ _UNSIGNED = _Channel(
 
 
 async def notify(
-    place: Workplace, state: AgentState, content: ZoneContent, seen: Comparison, parent: Parent
+    place: AgentContext, state: AgentState, content: ZoneContent, seen: Comparison, parent: Parent
 ) -> AgentState:
     """Tell the parent's scanner what there is to be seen (RFC 9859 section 4); hold where there is nothing."""
     difference = seen.difference

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from zonecut.agent import rollover_state, transitions
 from zonecut.agent.bootstrap import inquire, key_away, send
-from zonecut.agent.context import Workplace
+from zonecut.agent.context import AgentContext
 from zonecut.agent.exchange.result import Result
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.outlook import KEY_AWAY
-from zonecut.agent.parent.receiver import Party
+from zonecut.agent.parent.receiver import UpdateReceiver
 from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.agent.transitions import Heard
 from zonecut.protocol import message, names
@@ -30,7 +30,7 @@ _UNSPECIFIC = (Result.REFUSED, Result.BAD_SIGNATURE)
 """Refusals that may have that reason, or another one."""
 
 
-async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def roll(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """Take the next step of the roll that is under way. `own` is the key that signs now."""
     assert state.roll is not None
     if state.roll.other == own.fingerprint:
@@ -61,7 +61,7 @@ async def roll(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
             return await _wait(place, state, own, new, party)
 
 
-async def _overtaken(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
+async def _overtaken(place: AgentContext, state: AgentState, own: OwnKey) -> AgentState:
     """A bootstrap in between took the new key, which is trusted now: what is left is to take the old one away."""
     others = [each for each in await asyncio.to_thread(place.keys.all) if each.fingerprint != own.fingerprint]
     if others:
@@ -71,7 +71,7 @@ async def _overtaken(place: Workplace, state: AgentState, own: OwnKey) -> AgentS
     return rollover_state.end_roll(state, reason, place.now())
 
 
-async def _publish(place: Workplace, state: AgentState, keys: list[OwnKey], following: Stage) -> AgentState:
+async def _publish(place: AgentContext, state: AgentState, keys: list[OwnKey], following: Stage) -> AgentState:
     state, publication = await place.publish(state, *keys)
     if publication.failed:
         reason = "; ".join(f"{names.to_text(each.owner)}: {each.reason}" for each in publication.failed)
@@ -79,7 +79,7 @@ async def _publish(place: Workplace, state: AgentState, keys: list[OwnKey], foll
     return rollover_state.advance(state, following, place.now())
 
 
-async def _add(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, party: Party) -> AgentState:
+async def _add(place: AgentContext, state: AgentState, own: OwnKey, new: OwnKey, party: UpdateReceiver) -> AgentState:
     record = message.add(new.key.owner, RRType.KEY, place.settings.key.ttl, new.key.rdata)
     heard = await send(place, own, party, (record,))
     await place.record("agent.roll-add", own, new=new.key.tag, result=heard.result.value, reason=heard.reason)
@@ -89,7 +89,9 @@ async def _add(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, pa
     return await _failed(place, state, heard, own, new, party)
 
 
-async def _ask(place: Workplace, state: AgentState, new: OwnKey, party: Party, following: AgentState) -> AgentState:
+async def _ask(
+    place: AgentContext, state: AgentState, new: OwnKey, party: UpdateReceiver, following: AgentState
+) -> AgentState:
     """Go on with `following` if the parent trusts the new key."""
     heard, word, text = await inquire(place, new, party)
     now = place.now()
@@ -109,7 +111,7 @@ async def _ask(place: Workplace, state: AgentState, new: OwnKey, party: Party, f
     return rollover_state.roll_failed(state, heard.reason, now)
 
 
-async def _wait(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, party: Party) -> AgentState:
+async def _wait(place: AgentContext, state: AgentState, own: OwnKey, new: OwnKey, party: UpdateReceiver) -> AgentState:
     """The parent may have forgotten the new key meanwhile: it is asked again before that one signs."""
     assert state.roll is not None
     now = place.now()
@@ -124,7 +126,7 @@ async def _wait(place: Workplace, state: AgentState, own: OwnKey, new: OwnKey, p
     return after
 
 
-async def _delete(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def _delete(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """`own` is the new key by now, and `roll.other` names the one that goes."""
     assert state.roll is not None
     assert state.roll.other is not None
@@ -147,7 +149,7 @@ def _published(state: AgentState, fingerprint: str) -> Key | None:
     return next((key for key in map(Key.from_text, state.published) if key.fingerprint() == fingerprint), None)
 
 
-async def _is_gone(place: Workplace, old: OwnKey | None, party: Party) -> bool:
+async def _is_gone(place: AgentContext, old: OwnKey | None, party: UpdateReceiver) -> bool:
     """Whether the receiver says, so that it can be believed, that it does not know a key any more."""
     if old is None:
         return False
@@ -155,7 +157,7 @@ async def _is_gone(place: Workplace, old: OwnKey | None, party: Party) -> bool:
     return word == ReceiverState.UNKNOWN
 
 
-async def _unpublish(place: Workplace, state: AgentState, own: OwnKey) -> AgentState:
+async def _unpublish(place: AgentContext, state: AgentState, own: OwnKey) -> AgentState:
     old = await _old(place, state)
     if old is not None:
         # retired first: the publisher takes out what is retired
@@ -170,13 +172,13 @@ async def _unpublish(place: Workplace, state: AgentState, own: OwnKey) -> AgentS
     return rollover_state.end_roll(published, reason, place.now())
 
 
-async def _old(place: Workplace, state: AgentState) -> OwnKey | None:
+async def _old(place: AgentContext, state: AgentState) -> OwnKey | None:
     assert state.roll is not None
     assert state.roll.other is not None
     return await asyncio.to_thread(place.keys.find, state.roll.other)
 
 
-async def without_upload(place: Workplace, state: AgentState, party: Party) -> AgentState | None:
+async def without_upload(place: AgentContext, state: AgentState, party: UpdateReceiver) -> AgentState | None:
     """Where the key that signs is to be uploaded in the midst of a roll: go on with the roll's other key instead, if
     the parent trusts that one, which an upload would evict. None if it does not, or there is none."""
     if state.roll is None or state.roll.other in (None, state.key) or (other := await _old(place, state)) is None:
@@ -193,7 +195,7 @@ async def without_upload(place: Workplace, state: AgentState, party: Party) -> A
 
 
 async def _failed(
-    place: Workplace, state: AgentState, heard: Heard, own: OwnKey, other: OwnKey | None, party: Party
+    place: AgentContext, state: AgentState, heard: Heard, own: OwnKey, other: OwnKey | None, party: UpdateReceiver
 ) -> AgentState:
     """`other` is the key of the roll that does not sign: if the parent trusts that one alone, it signs from now on."""
     if other is not None and await _is_distrusted(place, heard, own, party):
@@ -210,7 +212,7 @@ async def _failed(
     return rollover_state.roll_failed(state, heard.reason, now, "" if heard.result in _PASSING else _ASK)
 
 
-async def _is_distrusted(place: Workplace, heard: Heard, own: OwnKey, party: Party) -> bool:
+async def _is_distrusted(place: AgentContext, heard: Heard, own: OwnKey, party: UpdateReceiver) -> bool:
     """Whether the parent does not trust the key that signs; it is asked where the refusal alone does not say so."""
     if heard.result in _DISTRUSTED:
         return True

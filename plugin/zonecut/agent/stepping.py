@@ -7,11 +7,11 @@ import structlog
 
 from zonecut.agent import rollover_state, transitions
 from zonecut.agent.bootstrap import STEPS, ask, key_away, make_and_publish, own_key
-from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.context import AgentContext, Parent
 from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.learned import learn
 from zonecut.agent.outlook import KEY_AWAY
-from zonecut.agent.parent.receiver import Party
+from zonecut.agent.parent.receiver import UpdateReceiver
 from zonecut.agent.rollover import roll, without_upload
 from zonecut.agent.state import AgentState, Phase, Stage
 from zonecut.agent.sync import keep
@@ -23,7 +23,7 @@ _ASKS = frozenset((Phase.BOOTSTRAPPING, Phase.TRUSTED, Phase.IN_SYNC, Phase.OUT_
 _log = structlog.get_logger(__name__)
 
 
-async def act(place: Workplace, state: AgentState, *, is_unreadable: bool) -> AgentState:
+async def act(place: AgentContext, state: AgentState, *, is_unreadable: bool) -> AgentState:
     """The step of the phase. `is_unreadable`: the zone could not be read when it was looked at last.
 
     Raises NoParty, Left, SourceError, BackendError, UnusableKey, OSError, StoreError.
@@ -58,7 +58,7 @@ async def act(place: Workplace, state: AgentState, *, is_unreadable: bool) -> Ag
 
 
 async def _with_key(
-    place: Workplace, state: AgentState, own: OwnKey, parent: Parent, party: Party, is_unreadable: bool
+    place: AgentContext, state: AgentState, own: OwnKey, parent: Parent, party: UpdateReceiver, is_unreadable: bool
 ) -> AgentState:
     if (state.doubted or state.phase is Phase.HELD) and state.does in _ASKS:
         asked = await _ask(place, state, own, party)
@@ -77,7 +77,7 @@ async def _with_key(
     return await keep(place, state, own, parent)
 
 
-async def _ask_before_holding(place: Workplace, held: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def _ask_before_holding(place: AgentContext, held: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """Where a zone stands that is to be held, once the receiver was asked about the key."""
     if held.does not in (*_ASKS, Phase.ASKING) or held.displaced_at is not None:
         return held
@@ -88,7 +88,7 @@ async def _ask_before_holding(place: Workplace, held: AgentState, own: OwnKey, p
     return asked
 
 
-async def _ask(place: Workplace, state: AgentState, own: OwnKey, party: Party) -> AgentState:
+async def _ask(place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver) -> AgentState:
     """What the receiver makes of the key, after a refusal and while a person is waited for.
 
     If it says nothing of the key, or that it trusts it, the state stays what it was.
@@ -99,7 +99,7 @@ async def _ask(place: Workplace, state: AgentState, own: OwnKey, party: Party) -
     return replace(state, doubted=False, talks=asked.talks, quiet_until=asked.quiet_until)
 
 
-async def _roll(place: Workplace, state: AgentState, parent: Parent, is_unreadable: bool) -> AgentState:
+async def _roll(place: AgentContext, state: AgentState, parent: Parent, is_unreadable: bool) -> AgentState:
     """A step of the roll, or, while it waits, a look whether all is still in step."""
     own = await own_key(place, state)
     assert own is not None

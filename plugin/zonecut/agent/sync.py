@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from zonecut.agent import transitions
 from zonecut.agent.bootstrap import inquire, send
-from zonecut.agent.context import Parent, Workplace
+from zonecut.agent.context import AgentContext, Parent
 from zonecut.agent.evidence.comparison import Comparison, compare
-from zonecut.agent.evidence.desired import Wanted, wanted, why_broken
+from zonecut.agent.evidence.desired import Desired, wanted, why_broken
 from zonecut.agent.evidence.ds_statement import Origin
 from zonecut.agent.evidence.proof import Ruling, proven_origin, rule, went_on
 from zonecut.agent.evidence.serials import acted_on, advice_of, why_stale
@@ -20,7 +20,7 @@ from zonecut.agent.keys.child_keys import OwnKey
 from zonecut.agent.learned import met
 from zonecut.agent.notifying import notify
 from zonecut.agent.parent.parent_view import view_parent
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.transitions import Now
 from zonecut.agent.zone.caches import past_delegations, remember, unsigned_until
@@ -34,7 +34,7 @@ MAX_RECORDS = 4
 """So many records of a difference are named in a reason."""
 
 
-async def keep(place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent) -> AgentState:
+async def keep(place: AgentContext, state: AgentState, own: OwnKey | None, parent: Parent) -> AgentState:
     """The step of TRUSTED, IN_SYNC and OUT_OF_SYNC. Without a receiver of UPDATEs, NOTIFY is sent instead."""
     now = place.now()
     content = await place.source.content()
@@ -141,7 +141,7 @@ def _ruled(state: AgentState, ruling: Ruling) -> AgentState:
 
 
 async def _without_change(
-    place: Workplace,
+    place: AgentContext,
     state: AgentState,
     own: OwnKey | None,
     parent: Parent,
@@ -160,18 +160,23 @@ async def _without_change(
     return await _rest(place, state, own, parent, seen, unsound)
 
 
-def _hold(state: AgentState, aim: Wanted, troubles: Sequence[str], now: Now) -> AgentState:
+def _hold(state: AgentState, aim: Desired, troubles: Sequence[str], now: Now) -> AgentState:
     return transitions.hold(state, "; ".join(troubles), aim.advice, now, resumes=Phase.OUT_OF_SYNC, soon=True)
 
 
 async def _rest(
-    place: Workplace, state: AgentState, own: OwnKey | None, parent: Parent, seen: Comparison, unsound: Unsound | None
+    place: AgentContext,
+    state: AgentState,
+    own: OwnKey | None,
+    parent: Parent,
+    seen: Comparison,
+    unsound: Unsound | None,
 ) -> AgentState:
     """There is nothing to do; is the key still trusted?"""
     if own is not None:
         state, hindered = await place.publish_again(state)
         state = replace(state, notes=(*state.notes, *hindered))
-    if parent.party is not None and parent.party.worth is Worth.REMEMBERED:
+    if parent.party is not None and parent.party.worth is KeyTrust.REMEMBERED:
         state = replace(state, notes=(*state.notes, f"the receiver's key: {parent.party.reason}"))
     now = place.now()
     rested = transitions.in_sync(state, seen.digest, seen.octets, now)
@@ -198,7 +203,9 @@ async def _rest(
     return replace(asked, next_at=rested.next_at, attempts=rested.attempts)
 
 
-async def _send(place: Workplace, state: AgentState, own: OwnKey, party: Party, seen: Comparison) -> AgentState:
+async def _send(
+    place: AgentContext, state: AgentState, own: OwnKey, party: UpdateReceiver, seen: Comparison
+) -> AgentState:
     records, conditions = seen.update(place.settings.style)
     heard = await send(place, own, party, records, conditions)
     await place.record(

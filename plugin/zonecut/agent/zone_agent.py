@@ -7,12 +7,12 @@ from dataclasses import replace
 import structlog
 
 from zonecut.agent import damage, defects, pacing, transitions
-from zonecut.agent.context import Left, Workplace
+from zonecut.agent.context import AgentContext, Left
 from zonecut.agent.defects import defect
 from zonecut.agent.outlook import word_of
 from zonecut.agent.pace.backoff import pause
 from zonecut.agent.pace.slots import Slot, Slots
-from zonecut.agent.parent.receiver import NoParty
+from zonecut.agent.parent.receiver import NoReceiver
 from zonecut.agent.state import AgentState, DamagedState, Phase
 from zonecut.agent.stepping import act
 from zonecut.agent.zone.source import SourceError
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 class ZoneAgent:
     """The agent of one zone. `slots` bounds how many zones are worked on at the same time."""
 
-    def __init__(self, place: Workplace, table: AgentTable, slots: Slots) -> None:
+    def __init__(self, place: AgentContext, table: AgentTable, slots: Slots) -> None:
         self.place = place
         self._table = table
         self._slot = Slot(slots)
@@ -275,7 +275,7 @@ class ZoneAgent:
         place = self.place
         try:
             return transitions.paced(state, await act(place, state, is_unreadable=self._cannot_read), place.now())
-        except NoParty as error:
+        except NoReceiver as error:
             place.forget_parent()
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
             return transitions.failed(state, error.reason, place.now(), advice)

@@ -19,7 +19,7 @@ from zonecut.configfile import ConfigurationError
 from zonecut.net.endpoint import Endpoint
 from zonecut.plugin import BackendError
 from zonecut.protocol.keys import UnusableKey
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.serve.children import make_side
 from zonecut.serve.hook import Hook
 from zonecut.serve.listening.listeners import CannotListen
@@ -43,7 +43,7 @@ def _listening(loaded: Loaded) -> list[str]:
     receiver = loaded.configuration.receiver
     found: list[str] = []
     try:
-        Hook(Tally(), monotonic).prepare(receiver.hook, receiver.limits)
+        Hook(Counters(), monotonic).prepare(receiver.hook, receiver.limits)
     except CannotListen as error:
         found.append(str(error))
     found += [

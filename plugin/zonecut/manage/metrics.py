@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode
 from zonecut.receiver.change.change_counts import ChangeCounts
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.store import KeyState, ServerState, Store, StoreUnavailable, Waiting, ZoneConsumer, ZoneState
 
 KEYS_AGE = 60.0
@@ -41,7 +41,7 @@ class Task:
 class Sources:
     """Where the numbers are. `clock` gives seconds since the epoch."""
 
-    tally: Tally
+    tally: Counters
     counts: Callable[[], Mapping[bytes, ChangeCounts]]
     """Of each parent zone."""
     states: Callable[[], Sequence[ZoneState]]

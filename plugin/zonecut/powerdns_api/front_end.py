@@ -21,7 +21,7 @@ from zonecut.protocol.codepoints import EdeCode, Rcode
 from zonecut.protocol.delegation import Ttls
 from zonecut.protocol.errors import Refusal
 from zonecut.receiver.message.admission import Limits, Source
-from zonecut.receiver.message.counters import Result, Tally
+from zonecut.receiver.message.counters import Counters, Result
 from zonecut.receiver.outcome import Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.refusals import Refusals
@@ -93,7 +93,7 @@ class FrontEnd:
         requests: Requests,
         refusals: Refusals,
         limits: Limits,
-        tally: Tally,
+        tally: Counters,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],

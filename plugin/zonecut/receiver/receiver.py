@@ -33,7 +33,7 @@ from zonecut.receiver.keys.keystate import Inquiries
 from zonecut.receiver.message import responder
 from zonecut.receiver.message.admission import Admitted, Limits, Source, TokenBuckets
 from zonecut.receiver.message.authentication import FORGOTTEN, UNKNOWN_SIGNER, Authenticated, SignatureSettings
-from zonecut.receiver.message.counters import Result, Tally
+from zonecut.receiver.message.counters import Counters, Result
 from zonecut.receiver.message.foreign_tsig import UnknownTsigKey
 from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.receiver.message.responder import Answer
@@ -61,7 +61,7 @@ class Receiver:
         limits: Limits,
         signature_settings: SignatureSettings,
         codepoints: CodePoints,
-        tally: Tally,
+        tally: Counters,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],

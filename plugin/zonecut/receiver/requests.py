@@ -12,7 +12,7 @@ from zonecut.protocol.update import DelegationChange, KeyUpload
 from zonecut.receiver.decision import wanted
 from zonecut.receiver.message.admission import Limits, Source, TokenBuckets
 from zonecut.receiver.message.authentication import Authenticated, check_trusted, untrusted
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.outcome import Outcome
@@ -32,7 +32,7 @@ class Requests:
         limits: Limits,
         fudge: int,
         codepoints: CodePoints,
-        tally: Tally,
+        tally: Counters,
         monotonic: Callable[[], float],
     ) -> None:
         """`fudge`: by how many seconds the clocks of children may differ from ours."""

@@ -20,12 +20,12 @@ from zonecut.store import Store
 
 if TYPE_CHECKING:
     from zonecut.agent.agents import Agents
-    from zonecut.agent.context import Workplace
+    from zonecut.agent.context import AgentContext
     from zonecut.agent.keys.child_keys import ChildKeys
     from zonecut.agent.keys.publishing import KeyPublisher
     from zonecut.agent.pace.backoff import Courtesy
     from zonecut.agent.pace.slots import Slots
-    from zonecut.agent.zone.backends import Doors
+    from zonecut.agent.zone.backends import Backends
     from zonecut.agent.zone.source import Source
     from zonecut.resolve import Resolver
     from zonecut.serve.resolvers import Reach
@@ -57,12 +57,12 @@ def common(
     return Common(store, courtesy or Courtesy(5.0, 60.0, chance), resolvers, clock, chance)
 
 
-def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "Workplace":
+def make_workplace(loaded: Loaded, section: ChildSection, shared: Common) -> "AgentContext":
     """The parts of one zone's agent. Raises ConfigurationError, BackendError for options that cannot be used."""
-    from zonecut.agent.context import Workplace
+    from zonecut.agent.context import AgentContext
 
     side = make_side(loaded, section)
-    return Workplace(
+    return AgentContext(
         section.apex,
         section.settings(),
         side.keys,
@@ -85,7 +85,7 @@ class Side:
     keys: "ChildKeys"
     source: "Source"
     publisher: "KeyPublisher"
-    doors: "Doors"
+    doors: "Backends"
 
     async def close(self) -> None:
         """Release what the zone is read and written with; never raises."""
@@ -97,7 +97,7 @@ def make_side(loaded: Loaded, section: ChildSection) -> Side:
     """Its parts, with nothing opened. Raises ConfigurationError, BackendError for options that cannot be used."""
     from zonecut.agent.keys.child_keys import ChildKeys
     from zonecut.agent.keys.publishing import KeyPublisher
-    from zonecut.agent.zone.backends import BehindDoors, Doors
+    from zonecut.agent.zone.backends import Backends, BehindDoors
     from zonecut.agent.zone.source import SourceError, make_source
 
     configuration = loaded.configuration
@@ -109,7 +109,7 @@ def make_side(loaded: Loaded, section: ChildSection) -> Side:
         zone: adapter.create(BackendContext(zone, Ttls(), directory), options)
         for zone, (adapter, options) in loaded.signalling[apex].items()
     }
-    doors = Doors([*([backend] if backend else []), *signalling.values()], keep=section.primary is None)
+    doors = Backends([*([backend] if backend else []), *signalling.values()], keep=section.primary is None)
     try:
         source = make_source(apex, section.primary, backend)
         if section.primary is None:
@@ -224,7 +224,7 @@ class Prepared:
     """The children of a configuration: what each is made of, and those that are made anew."""
 
     made_of: Mapping[bytes, object]
-    fresh: "Mapping[bytes, Workplace]"
+    fresh: "Mapping[bytes, AgentContext]"
     shared: Common | None
 
 

@@ -19,7 +19,7 @@ from zonecut.protocol import names
 from zonecut.protocol.keys import UnusableKey, algorithm_number
 from zonecut.receiver.announce.key_directory import Identities, KeyDirectory
 from zonecut.receiver.keys.keystate import Inquiries
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.receiver.message.key_lookup import KeyLookup
 from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.receiver import Receiver
@@ -70,7 +70,7 @@ class Daemon:
         self._monotonic = monotonic
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
-        self._tally = Tally()
+        self._tally = Counters()
         self._refusals = Refusals(store)
         limits = loaded.configuration.receiver.limits
         self._connections = Connections(limits.tcp_connections, limits.tcp_idle)

@@ -18,7 +18,7 @@ from zonecut.powerdns_api import front_view
 from zonecut.powerdns_api.front_end import FrontEnd, Reply
 from zonecut.powerdns_api.target import OtherHost, Target, What, read_target
 from zonecut.receiver.message.admission import Limits, TokenBuckets, source_key
-from zonecut.receiver.message.counters import Result, Tally
+from zonecut.receiver.message.counters import Counters, Result
 from zonecut.serve.listening.listeners import CannotListen
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 class Desk:
     """Checks a request before anything of it is believed, and hands it on. One a configuration."""
 
-    def __init__(self, section: HookSection, limits: Limits, tally: Tally, monotonic: Callable[[], float]) -> None:
+    def __init__(self, section: HookSection, limits: Limits, tally: Counters, monotonic: Callable[[], float]) -> None:
         """Raises CannotListen for a file that cannot be used."""
         self.section = section
         self._keys = {name: _digest(_read_key(name, file)) for name, file in section.api_keys.items()}
@@ -114,7 +114,7 @@ class Desk:
 class Hook:
     """The listener that the configuration asks for, or none."""
 
-    def __init__(self, tally: Tally, monotonic: Callable[[], float]) -> None:
+    def __init__(self, tally: Counters, monotonic: Callable[[], float]) -> None:
         self._tally = tally
         self._monotonic = monotonic
         self._server: HttpServer | None = None

@@ -15,13 +15,13 @@ from zonecut.protocol.delegation import Delegation
 from zonecut.store import Store
 
 if TYPE_CHECKING:
-    from zonecut.receiver.checks.lookups import World
+    from zonecut.receiver.checks.lookups import ResolverLookups
     from zonecut.receiver.checks.runner import Checks
 
 _log = structlog.get_logger(__name__)
 
 
-def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float]) -> "World | None":
+def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float]) -> "ResolverLookups | None":
     """Look-ups for one parent zone; servers are asked only at addresses that its policy accepts as glue.
 
     None where nothing wants any, or where there are only checks and this machine has no resolver.
@@ -31,7 +31,7 @@ def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float
     looks_for_keys = bool(methods) or section.trust.on_demand
     if not looks_for_keys and section.checks.are_off:
         return None
-    from zonecut.receiver.checks.lookups import VantagePoint, World
+    from zonecut.receiver.checks.lookups import ResolverLookups, VantagePoint
     from zonecut.serve.resolvers import NoResolver, make_resolver
 
     reach = section.policy.glue_addresses
@@ -49,11 +49,11 @@ def make_world(loaded: Loaded, section: ParentSection, clock: Callable[[], float
             None if point.resolver is None else make_resolver(loaded, clock, reach, point.resolver, point.source)
         )
         places[point.name] = VantagePoint(elsewhere, point.source)
-    return World(resolver, places)
+    return ResolverLookups(resolver, places)
 
 
 def make_checks(
-    section: ParentSection, world: "World | None", store: Store, clock: Callable[[], float]
+    section: ParentSection, world: "ResolverLookups | None", store: Store, clock: Callable[[], float]
 ) -> "Checks | None":
     """The checks of one parent zone; None where all of them are off."""
     if section.checks.are_off:

@@ -13,7 +13,7 @@ from zonecut.receiver.announce.announcer import Announcer
 from zonecut.receiver.announce.identity import Identity, Phase
 from zonecut.receiver.announce.key_directory import Identities
 from zonecut.receiver.announce.publication import Announcement
-from zonecut.serve.serialized_backend import SharedBackend
+from zonecut.serve.serialized_backend import SerializedBackend
 
 REPAIR = 300.0
 """Seconds between looks at the zone when nothing else gives cause for one."""
@@ -28,7 +28,7 @@ class Publisher:
 
     def __init__(
         self,
-        backend: SharedBackend,
+        backend: SerializedBackend,
         identities: Identities,
         announcement: Announcement,
         *,

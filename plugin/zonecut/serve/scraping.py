@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from zonecut.config import Loaded
 from zonecut.receiver.change.change_counts import ChangeCounts
-from zonecut.receiver.message.counters import Tally
+from zonecut.receiver.message.counters import Counters
 from zonecut.serve.listening.listeners import CannotListen
 from zonecut.serve.supervisor import Supervisor
 from zonecut.serve.zones import RunningZones
@@ -23,7 +23,7 @@ class Scraping:
         self,
         loaded: Loaded,
         store: Store,
-        tally: Tally,
+        tally: Counters,
         zones: Callable[[], RunningZones],
         supervisor: Supervisor,
         agents: Callable[[], Mapping[str, int]],

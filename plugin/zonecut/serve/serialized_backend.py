@@ -38,7 +38,7 @@ _ENDINGS: tuple[tuple[type[BackendError], str], ...] = (
 )
 
 
-class SharedBackend(Backend):
+class SerializedBackend(Backend):
     """What the interface promises an adapter: of what it does, only some kinds of reading overlap."""
 
     def __init__(self, backend: Backend, zone: bytes, health: Health, written: Written) -> None:

@@ -19,7 +19,7 @@ from zonecut.receiver.served_zone import ServedZone
 from zonecut.serve.assembly import ZoneParts, make_zone
 from zonecut.serve.health import WRITER, Health, with_alarms, with_tasks
 from zonecut.serve.publisher import Publisher
-from zonecut.serve.serialized_backend import SharedBackend, Written
+from zonecut.serve.serialized_backend import SerializedBackend, Written
 from zonecut.serve.supervisor import Run, Supervisor, TaskName
 from zonecut.store import Store, ZoneConsumer, ZoneState
 
@@ -60,7 +60,7 @@ class RunningZones:
         self._zones: dict[bytes, ServedZone] = {}
         self._publishers: dict[bytes, Publisher] = {}
         self._backends: dict[bytes, _Backend] = {}
-        self._shared: dict[bytes, SharedBackend] = {}
+        self._shared: dict[bytes, SerializedBackend] = {}
         self._tasks: dict[bytes, list[asyncio.Task[None]]] = {}
         self._states_changed = states_changed
 
@@ -159,7 +159,7 @@ class RunningZones:
         await asyncio.gather(*(zone.delegations.close(patience) for zone in self._zones.values()))
 
     def _start(
-        self, apex: bytes, zone: ServedZone, publisher: Publisher, shared: SharedBackend
+        self, apex: bytes, zone: ServedZone, publisher: Publisher, shared: SerializedBackend
     ) -> list[asyncio.Task[None]]:
         """Each on its own: one that fails takes no other with it."""
         work: dict[str, Run] = {
@@ -175,10 +175,10 @@ class RunningZones:
 
     def _make(
         self, loaded: Loaded, section: ParentSection, backend: _Backend
-    ) -> tuple[ServedZone, _Backend, SharedBackend]:
+    ) -> tuple[ServedZone, _Backend, SerializedBackend]:
         adapter, options, context, _ = backend
         health = Health(context.zone, self._clock, self._states_changed)
-        shared = SharedBackend(adapter.create(context, options), context.zone, health, self._written)
+        shared = SerializedBackend(adapter.create(context, options), context.zone, health, self._written)
         parts = ZoneParts(
             loaded,
             section,
@@ -193,7 +193,7 @@ class RunningZones:
         return make_zone(parts, shared), backend, shared
 
 
-async def _once_open(shared: SharedBackend, run: Run) -> None:
+async def _once_open(shared: SerializedBackend, run: Run) -> None:
     await shared.opened.wait()
     await run()
 
@@ -210,7 +210,7 @@ class Preparation:
     def __init__(
         self,
         kept: Mapping[bytes, ParentSection],
-        fresh: Mapping[bytes, tuple[ServedZone, _Backend, SharedBackend]],
+        fresh: Mapping[bytes, tuple[ServedZone, _Backend, SerializedBackend]],
         announcements: Mapping[bytes, tuple[Announcement, bool]],
     ) -> None:
         self.kept = kept

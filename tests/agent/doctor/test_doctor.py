@@ -35,7 +35,7 @@ from zonecut.agent.evidence.zone_view import ChildServer, Standing, ZoneView
 from zonecut.agent.exchange.response import Signed
 from zonecut.agent.parent.discovery import Discovery
 from zonecut.agent.parent.parent_view import ParentView, ServerView
-from zonecut.agent.parent.receiver import Worth
+from zonecut.agent.parent.receiver import KeyTrust
 from zonecut.cli.doctor import code_of
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import names
@@ -59,7 +59,7 @@ def test_a_child_that_is_well_needs_nothing() -> None:
 def test_every_finding_that_needs_attention_says_what_to_do() -> None:
     """But for those where nothing is known, and nobody can do anything but see to that."""
     seen = replace(
-        examination(receiver(worth=Worth.INSECURE, signed=Signed.WRONG, state=8)),
+        examination(receiver(worth=KeyTrust.INSECURE, signed=Signed.WRONG, state=8)),
         parent=parent_of(HELD, Delegation.of(CHILD, NS_RECORDS), None),
         zone=zone_of(
             served(),
@@ -98,7 +98,7 @@ def test_the_worst_finding_decides_the_exit_code() -> None:
 
 def test_a_resolver_with_which_nothing_validates_is_not_the_childs_fault() -> None:
     bogus = answer(CHILD, RRType.SOA, verdict=BOGUS)
-    well = examination(receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4))
+    well = examination(receiver(worth=KeyTrust.UNKNOWN, key=BOGUS, state=4))
     seen = replace(
         well,
         discovery=replace(well.discovery, verdict=BOGUS),
@@ -229,9 +229,9 @@ def test_a_receiver_that_is_well() -> None:
 @pytest.mark.parametrize(
     ("view", "rule", "severity"),
     [
-        (receiver(worth=Worth.INSECURE, state=4), "RECEIVER_KEY_INSECURE", Severity.WARNING),
-        (receiver(worth=Worth.UNKNOWN, key=BOGUS, state=4), "RECEIVER_KEY_UNKNOWN", Severity.PROBLEM),
-        (receiver(worth=Worth.UNKNOWN, key=INDETERMINATE, state=4), "RECEIVER_KEY_UNKNOWN", Severity.UNKNOWN),
+        (receiver(worth=KeyTrust.INSECURE, state=4), "RECEIVER_KEY_INSECURE", Severity.WARNING),
+        (receiver(worth=KeyTrust.UNKNOWN, key=BOGUS, state=4), "RECEIVER_KEY_UNKNOWN", Severity.PROBLEM),
+        (receiver(worth=KeyTrust.UNKNOWN, key=INDETERMINATE, state=4), "RECEIVER_KEY_UNKNOWN", Severity.UNKNOWN),
         (receiver(signed=Signed.NONE, state=4), "ANSWER_UNSIGNED", Severity.WARNING),
         (receiver(signed=Signed.WRONG, state=4), "ANSWER_WRONGLY_SIGNED", Severity.PROBLEM),
         (receiver(state=10), "KEY_WAITS", Severity.WARNING),

@@ -33,7 +33,7 @@ from zonecut.agent.doctor import Report, Severity, diagnose
 from zonecut.agent.doctor.observation import PLAIN, Examination
 from zonecut.agent.evidence.zone_view import view_zone
 from zonecut.agent.parent.parent_view import ParentView, ServerView, view_parent
-from zonecut.agent.parent.receiver import MAX_ADDRESSES, MAX_RECEIVERS, Worth
+from zonecut.agent.parent.receiver import MAX_ADDRESSES, MAX_RECEIVERS, KeyTrust
 from zonecut.agent.settings import DsSettings
 from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.cli.doctor import code_of
@@ -194,19 +194,19 @@ def test_different_keys_at_two_servers_are_not_one_key() -> None:
     assert len(facts) == 1
 
 
-@pytest.mark.parametrize("worth", [Worth.REMEMBERED, Worth.PINNED])
-def test_a_receivers_key_that_is_bogus_is_told_although_another_way_is_known(worth: Worth) -> None:
+@pytest.mark.parametrize("worth", [KeyTrust.REMEMBERED, KeyTrust.PINNED])
+def test_a_receivers_key_that_is_bogus_is_told_although_another_way_is_known(worth: KeyTrust) -> None:
     found = report(examination(receiver(worth=worth, key=BOGUS, state=4)))
     assert needy(found) == {"RECEIVER_KEY_BOGUS": Severity.WARNING}
     assert not found.find("RECEIVER_KEY")
 
 
 def test_a_receivers_key_that_cannot_be_validated_any_more_is_told() -> None:
-    found = report(examination(receiver(worth=Worth.REMEMBERED, key=INSECURE, state=4)))
+    found = report(examination(receiver(worth=KeyTrust.REMEMBERED, key=INSECURE, state=4)))
     assert needy(found) == {"RECEIVER_KEY_UNVERIFIED": Severity.WARNING}
-    found = report(examination(receiver(worth=Worth.REMEMBERED, key=INDETERMINATE, state=4)))
+    found = report(examination(receiver(worth=KeyTrust.REMEMBERED, key=INDETERMINATE, state=4)))
     assert needy(found) == {"RECEIVER_KEY_UNVERIFIED": Severity.UNKNOWN}
-    assert needy(report(examination(receiver(worth=Worth.PINNED, key=INSECURE, state=4)))) == {}
+    assert needy(report(examination(receiver(worth=KeyTrust.PINNED, key=INSECURE, state=4)))) == {}
 
 
 def test_what_was_uploaded_already_is_not_to_be_uploaded_again() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent_support import CHILD, PARENT
 from zonecut.agent.evidence.comparison import compare
-from zonecut.agent.evidence.desired import Wanted
+from zonecut.agent.evidence.desired import Desired
 from zonecut.agent.parent.parent_view import ParentView, ServerView
 from zonecut.agent.state import AgentState, Phase
 from zonecut.agent.update_section import Style
@@ -66,7 +66,7 @@ def test_no_ds_is_signed_for_that_the_child_did_not_ask_for(
     view: ParentView, state: AgentState, asked: Delegation, style: Style
 ) -> None:
     """Whatever servers show, and in whatever style: a forged answer, a lagging secondary, a memory of other days."""
-    seen = compare(Wanted(asked, ds_known=False), view, state)
+    seen = compare(Desired(asked, ds_known=False), view, state)
     update = sent(*seen.update(style))
     assert not [each for each in (*update.update, *update.prerequisite) if each.rdtype == dns.rdatatype.DS]
     assert not [each for each in (*seen.difference.added, *seen.difference.removed) if each.rtype == RRType.DS]
@@ -76,7 +76,7 @@ def test_no_ds_is_signed_for_that_the_child_did_not_ask_for(
 def test_no_name_server_is_signed_for_where_the_child_has_none_that_is_fit(
     view: ParentView, state: AgentState, ds: list[RR], style: Style
 ) -> None:
-    seen = compare(Wanted(Delegation.of(CHILD, ds), ns_known=False), view, state)
+    seen = compare(Desired(Delegation.of(CHILD, ds), ns_known=False), view, state)
     assert {each.rdtype for each in sent(*seen.update(style)).update} <= {dns.rdatatype.DS}
 
 
@@ -86,7 +86,7 @@ def test_an_unfit_name_server_is_neither_added_nor_taken_away(
 ) -> None:
     fit = Delegation.of(CHILD, [each for each in asked.records if NS1 not in (each.owner, each.rdata)])
     view = ParentView(PARENT, CHILD, (ServerView(NS1, "192.0.2.1", held),))
-    seen = compare(Wanted(fit, unfit=(NS1,), ns_known=bool(fit.ns)), view, AgentState(Phase.IN_SYNC, 0.0))
+    seen = compare(Desired(fit, unfit=(NS1,), ns_known=bool(fit.ns)), view, AgentState(Phase.IN_SYNC, 0.0))
     after = carried_out(held, sent(*seen.update(style)))
     assert (NS1 in after.ns) == (NS1 in held.ns)
     if NS1 in held.ns:
@@ -98,7 +98,7 @@ def test_what_is_sent_to_a_parent_whose_servers_agree_makes_it_what_is_asked_for
     held: Delegation, asked: Delegation, style: Style
 ) -> None:
     view = ParentView(PARENT, CHILD, (ServerView(NS1, "192.0.2.1", held), ServerView(NS2, "192.0.2.2", held)))
-    seen = compare(Wanted(asked), view, AgentState(Phase.IN_SYNC, 0.0))
+    seen = compare(Desired(asked), view, AgentState(Phase.IN_SYNC, 0.0))
     assert seen.missing == (held != asked)
     assert carried_out(held, sent(*seen.update(style))) == asked
 
@@ -108,7 +108,7 @@ def test_what_is_sent_where_servers_disagree_is_right_whichever_of_them_is(
     held: list[Delegation], asked: Delegation, style: Style
 ) -> None:
     view = ParentView(PARENT, CHILD, tuple(ServerView(NS1, f"192.0.2.{n}", each) for n, each in enumerate(held)))
-    seen = compare(Wanted(asked), view, AgentState(Phase.IN_SYNC, 0.0))
+    seen = compare(Desired(asked), view, AgentState(Phase.IN_SYNC, 0.0))
     assert seen.is_contradictory == (len(set(held)) > 1)
     if seen.is_contradictory:
         for each in held:
@@ -122,7 +122,7 @@ def test_what_goes_is_said_to_a_parent_that_shows_only_its_ds(ds_known: bool) ->
     asked = Delegation.of(CHILD, [*NS, ADDRESSES[0], ADDRESSES[2]])
     view = ParentView(PARENT, CHILD, (ServerView(NS1, "192.0.2.1", None, "", True, (DS[0].rdata,)),))
     state = AgentState(Phase.IN_SYNC, 0.0, last=replace(held, ds=()).to_wire().hex())
-    seen = compare(Wanted(asked, ds_known=ds_known), view, state)
+    seen = compare(Desired(asked, ds_known=ds_known), view, state)
     assert seen.missing
     after = carried_out(held, sent(*seen.update(Style.DELTA)))
     assert after == (asked if ds_known else replace(asked, ds=held.ds))
@@ -132,12 +132,12 @@ def test_ds_that_somebody_took_out_are_missed_where_nothing_else_is_shown() -> N
     asked = Delegation.of(CHILD, [*NS, DS[0]])
     shown = ServerView(NS1, "192.0.2.1", None, "", True, (DS[0].rdata,))
     state = AgentState(Phase.IN_SYNC, 0.0)
-    first = compare(Wanted(asked), ParentView(PARENT, CHILD, (shown,)), state)
+    first = compare(Desired(asked), ParentView(PARENT, CHILD, (shown,)), state)
     assert first.missing
     settled = replace(state, settled=first.digest, last=first.octets)
-    assert not compare(Wanted(asked), ParentView(PARENT, CHILD, (shown,)), settled).missing
+    assert not compare(Desired(asked), ParentView(PARENT, CHILD, (shown,)), settled).missing
     without = ParentView(PARENT, CHILD, (replace(shown, ds=()),))
-    assert compare(Wanted(asked), without, settled).missing
+    assert compare(Desired(asked), without, settled).missing
 
 
 def carried_out(held: Delegation, update: dns.update.UpdateMessage) -> Delegation:

@@ -8,7 +8,7 @@ import pytest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from resolve_support import HOUR, NOW, Signer
-from zonecut.agent.evidence.desired import Wanted, wanted
+from zonecut.agent.evidence.desired import Desired, wanted
 from zonecut.agent.settings import ChildSettings, DsSettings
 from zonecut.agent.zone.zone_content import UnusableServer, ZoneContent
 from zonecut.protocol import names
@@ -34,7 +34,7 @@ def signed(*others: DNSKEY, cds: tuple[bytes, ...] = (), rrset: RRset | None = N
     return replace(UNSIGNED, dnskey=found.wires, rrsets=(found,), cds=cds)
 
 
-def want(content: ZoneContent, now: float = NOW, **ds: Any) -> Wanted:
+def want(content: ZoneContent, now: float = NOW, **ds: Any) -> Desired:
     return wanted(content, ChildSettings(ds=DsSettings.model_validate(ds)), now)
 
 

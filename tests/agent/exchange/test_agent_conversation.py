@@ -10,15 +10,15 @@ from agent_support import CHILD, PARENT, TARGET, pair
 from zonecut.agent.exchange.stream import NoAnswer
 from zonecut.agent.exchange.update_client import (
     AGE,
-    Conversation,
     Inquired,
     Outcome,
     Patience,
     Response,
     Result,
     Signed,
+    UpdateClient,
 )
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.settings import ParentSettings
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message, names
@@ -95,13 +95,13 @@ def conversation(
     network: Network,
     *,
     keys: tuple[Key, ...] = (RECEIVER.key,),
-    worth: Worth = Worth.VALIDATED,
+    worth: KeyTrust = KeyTrust.VALIDATED,
     addresses: tuple[Endpoint, ...] = (ONE,),
     patience: Patience = PATIENCE,
     **settings: Any,
-) -> Conversation:
-    party = Party(PARENT, TARGET, addresses, keys, worth, None, "because")
-    return Conversation(
+) -> UpdateClient:
+    party = UpdateReceiver(PARENT, TARGET, addresses, keys, worth, None, "because")
+    return UpdateClient(
         party, OWN, ParentSettings(**settings), clock=lambda: NOW, patience=patience, exchange=network.exchange
     )
 
@@ -189,9 +189,9 @@ async def test_an_inquiry_asks_for_key_at_the_child_with_the_option() -> None:
 # What counts
 
 
-@pytest.mark.parametrize("worth", [Worth.PINNED, Worth.VALIDATED, Worth.REMEMBERED])
+@pytest.mark.parametrize("worth", [KeyTrust.PINNED, KeyTrust.VALIDATED, KeyTrust.REMEMBERED])
 @pytest.mark.parametrize("form", ["rfc2931", "message-only"])
-async def test_both_forms_of_a_signature_count(worth: Worth, form: str) -> None:
+async def test_both_forms_of_a_signature_count(worth: KeyTrust, form: str) -> None:
     outcome, network = await update(lambda request: answer(request, form=form), worth=worth)
     assert (outcome.result, outcome.tries, outcome.ignored) == (Result.ACCEPTED, 1, ())
     assert outcome.response is not None
@@ -216,8 +216,8 @@ def _altered(wire: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("case", FORGED)
-@pytest.mark.parametrize("worth", [Worth.PINNED, Worth.VALIDATED, Worth.REMEMBERED])
-async def test_an_answer_is_ignored_and_noted_when_it_is(case: str, worth: Worth) -> None:
+@pytest.mark.parametrize("worth", [KeyTrust.PINNED, KeyTrust.VALIDATED, KeyTrust.REMEMBERED])
+async def test_an_answer_is_ignored_and_noted_when_it_is(case: str, worth: KeyTrust) -> None:
     outcome, _ = await update(FORGED[case], worth=worth)
     assert outcome.result is Result.UNBELIEVABLE
     assert outcome.reason.startswith("ignored: 192.0.2.1:5354 answers")
@@ -249,14 +249,14 @@ async def test_any_of_the_receivers_keys_may_sign() -> None:
 @pytest.mark.parametrize("case", ["unsigned", "signed by another key"])
 async def test_what_an_insecure_receiver_says_is_a_matter_of_policy(case: str) -> None:
     for keys in ((), (RECEIVER.key,)):
-        outcome, _ = await update(FORGED[case], worth=Worth.INSECURE, keys=keys)
+        outcome, _ = await update(FORGED[case], worth=KeyTrust.INSECURE, keys=keys)
         assert outcome.result is Result.ACCEPTED
-        outcome, network = await update(FORGED[case], worth=Worth.INSECURE, keys=keys, insecure_key="reject")
+        outcome, network = await update(FORGED[case], worth=KeyTrust.INSECURE, keys=keys, insecure_key="reject")
         assert (outcome.result, network.sent) == (Result.UNBELIEVABLE, [])
 
 
 async def test_no_change_goes_to_a_receiver_of_which_nothing_is_known() -> None:
-    outcome, network = await update(answer, worth=Worth.UNKNOWN, keys=())
+    outcome, network = await update(answer, worth=KeyTrust.UNKNOWN, keys=())
     assert (outcome.result, outcome.tries, network.sent) == (Result.UNBELIEVABLE, 0, [])
     assert "because" in outcome.reason
 
@@ -381,11 +381,11 @@ DOUBTFUL: dict[str, tuple[Act, dict[str, Any], str]] = {
     "unsigned": (telling(4, signer=None), {}, "not signed"),
     "wrongly signed": (telling(4, signer=STRANGER), {}, "does not verify"),
     "unsigned by an insecure receiver": (
-        telling(4, signer=None), {"worth": Worth.INSECURE, "keys": ()}, "nobody vouches"),
+        telling(4, signer=None), {"worth": KeyTrust.INSECURE, "keys": ()}, "nobody vouches"),
     "wrongly signed by an insecure receiver": (
-        telling(4, signer=STRANGER), {"worth": Worth.INSECURE}, "nobody vouches"),
+        telling(4, signer=STRANGER), {"worth": KeyTrust.INSECURE}, "nobody vouches"),
     "of a receiver of which nothing is known": (
-        telling(4), {"worth": Worth.UNKNOWN, "keys": ()}, "does not verify"),
+        telling(4), {"worth": KeyTrust.UNKNOWN, "keys": ()}, "does not verify"),
     "about another key": (telling(4, key_id=OWN.key.tag ^ 1), {}, "not"),
     "a state that no receiver may say": (telling(2), {}, "nothing that a receiver may say"),
     "no option": (answer, {}, "says nothing about a key"),
@@ -403,8 +403,8 @@ async def test_nothing_is_learnt_from_an_answer_that_is(case: str) -> None:
 
 
 async def test_an_insecure_receivers_signed_word_is_taken_where_policy_allows() -> None:
-    assert (await inquire(telling(4), worth=Worth.INSECURE)).believed
-    assert not (await inquire(telling(4), worth=Worth.INSECURE, insecure_key="reject")).believed
+    assert (await inquire(telling(4), worth=KeyTrust.INSECURE)).believed
+    assert not (await inquire(telling(4), worth=KeyTrust.INSECURE, insecure_key="reject")).believed
 
 
 async def test_a_state_may_be_any_that_receivers_say() -> None:

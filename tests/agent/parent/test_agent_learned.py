@@ -8,7 +8,7 @@ import pytest
 from agent_support import BOGUS, CHILD, INSECURE, PARENT, SECURE, TARGET, Question, Told, absent, failing, found, pair
 from zonecut.agent.learned import Found, Learned, find, learn, met
 from zonecut.agent.parent.discovery import discover
-from zonecut.agent.parent.receiver import NoParty, Worth
+from zonecut.agent.parent.receiver import KeyTrust, NoReceiver
 from zonecut.agent.settings import ParentSettings
 from zonecut.agent.state import AgentState, Phase
 from zonecut.protocol import names
@@ -51,7 +51,7 @@ async def look(
     return (state if party is None else met(state, party)), seen
 
 
-def whom(seen: Found) -> list[tuple[str, Worth]]:
+def whom(seen: Found) -> list[tuple[str, KeyTrust]]:
     return [(names.to_text(party.target), party.worth) for party in seen.parties]
 
 
@@ -79,20 +79,20 @@ async def test_an_insecure_announcement_displaces_nothing_that_was_learnt(case: 
     before = await known()
     # the parent's own names are in an opt-out span for the attacker: nothing of them is secure
     state, seen = await look(before, FORGED[case], INSECURE)
-    assert whom(seen) == [(REAL, Worth.REMEMBERED)]
+    assert whom(seen) == [(REAL, KeyTrust.REMEMBERED)]
     assert [str(address) for address in seen.parties[0].addresses] == ["1.1.1.1:5354"]
     assert (seen.discovery.is_remembered, seen.discovery.parent) == (True, PARENT)
     assert Learned.of(state) == Learned.of(before)
     # ... nor does an absence that anybody can claim
     state, seen = await look(before, absent("", verdict=INSECURE), INSECURE)
-    assert whom(seen) == [(REAL, Worth.REMEMBERED)]
+    assert whom(seen) == [(REAL, KeyTrust.REMEMBERED)]
 
 
 @pytest.mark.parametrize("case", FORGED)
 async def test_nothing_of_an_insecure_announcement_is_kept(case: str) -> None:
     try:
         state, seen = await look(BEGIN, FORGED[case], INSECURE)
-    except NoParty:
+    except NoReceiver:
         return
     assert Learned.of(state) == Learned()
     assert all(not party.is_vouched for party in seen.parties)
@@ -100,14 +100,14 @@ async def test_nothing_of_an_insecure_announcement_is_kept(case: str) -> None:
 
 async def test_one_insecure_answer_ever_does_not_keep_the_agent_from_the_right_receiver() -> None:
     state, seen = await look(BEGIN, FORGED["a receiver in a signed zone of the attacker's"], INSECURE)
-    assert whom(seen) == [(EVIL, Worth.INSECURELY_ANNOUNCED)]
+    assert whom(seen) == [(EVIL, KeyTrust.INSECURELY_ANNOUNCED)]
     _, seen = await look(state, found(update(REAL).to_wire(), verdict=INSECURE), INSECURE)
-    assert whom(seen) == [(REAL, Worth.INSECURE)]
+    assert whom(seen) == [(REAL, KeyTrust.INSECURE)]
 
 
 async def test_another_secure_announcement_takes_the_place_of_what_was_learnt() -> None:
     state, seen = await look(await known(), found(update(EVIL).to_wire()))
-    assert whom(seen) == [(EVIL, Worth.VALIDATED)]
+    assert whom(seen) == [(EVIL, KeyTrust.VALIDATED)]
     assert Learned.of(state) == Learned((EVIL_KEY,), (update(EVIL),), PARENT)
     # ... and so does a secure one of NOTIFY alone
     state, seen = await look(state, found(NOTIFY.to_wire()))
@@ -115,22 +115,22 @@ async def test_another_secure_announcement_takes_the_place_of_what_was_learnt() 
 
 
 async def test_an_announcement_that_is_bogus_is_not_passed_over_for_what_was_learnt() -> None:
-    with pytest.raises(NoParty, match="bogus"):
+    with pytest.raises(NoReceiver, match="bogus"):
         await look(await known(), failing(BOGUS))
 
 
 async def test_a_receiver_with_a_pinned_key_is_kept_and_left_for_another_one() -> None:
     pins = {"pins": (REAL_KEY.fingerprint(), EVIL_KEY.fingerprint())}
     state, seen = await look(BEGIN, found(update(REAL).to_wire(), verdict=INSECURE), INSECURE, **pins)
-    assert whom(seen) == [(REAL, Worth.PINNED)]
+    assert whom(seen) == [(REAL, KeyTrust.PINNED)]
     assert Learned.of(state) == Learned((REAL_KEY,), (update(REAL),), PARENT)
     moved, seen = await look(state, found(update(EVIL).to_wire(), verdict=INSECURE), INSECURE, **pins)
-    assert whom(seen) == [(EVIL, Worth.PINNED)]
+    assert whom(seen) == [(EVIL, KeyTrust.PINNED)]
     assert Learned.of(moved).records == (update(EVIL),)
     only = {"pins": (REAL_KEY.fingerprint(),)}
     for forged in FORGED.values():
         again, seen = await look(state, forged, INSECURE, **only)
-        assert whom(seen)[0] == (REAL, Worth.PINNED)
+        assert whom(seen)[0] == (REAL, KeyTrust.PINNED)
         assert REAL_KEY.to_text() in again.receiver_keys
 
 
@@ -144,12 +144,12 @@ async def test_a_receiver_with_a_pinned_key_is_kept_and_left_for_another_one() -
 async def test_where_a_receivers_key_is_known_an_insecure_announcement_makes_no_notify_of_update(
     state: AgentState, settings: dict[str, Any]
 ) -> None:
-    with pytest.raises(NoParty, match="anybody on the way can have written it"):
+    with pytest.raises(NoReceiver, match="anybody on the way can have written it"):
         await look(state, found(NOTIFY.to_wire(), verdict=INSECURE), INSECURE, **settings)
     # where nothing is known, it is a matter of policy
     _, seen = await look(BEGIN, found(NOTIFY.to_wire(), verdict=INSECURE), INSECURE)
     assert seen.parties == ()
-    with pytest.raises(NoParty, match="insecure_announcement"):
+    with pytest.raises(NoReceiver, match="insecure_announcement"):
         await look(BEGIN, found(NOTIFY.to_wire(), verdict=INSECURE), INSECURE, insecure_announcement="reject")
 
 
@@ -167,11 +167,11 @@ async def test_the_keys_of_several_announced_receivers_are_kept() -> None:
 async def test_what_was_learnt_of_one_parent_says_nothing_of_another_that_is_configured() -> None:
     insecure = found(update(EVIL).to_wire(), verdict=INSECURE)
     _, seen = await look(await known(), insecure, INSECURE, zone="parent.example.")
-    assert whom(seen) == [(REAL, Worth.REMEMBERED)]
+    assert whom(seen) == [(REAL, KeyTrust.REMEMBERED)]
     state = replace(await known(), receiver_keys=())
     told = Told(
         {**world(insecure, INSECURE), ("child.parent._dsync.example.", DSYNC): insecure}, absent(verdict=INSECURE)
     )
     settings = ParentSettings(zone="example.")
     searched = await discover(told, CHILD, parent=names.from_text("example."))
-    assert whom(await find(told, searched, settings, Learned.of(state))) == [(EVIL, Worth.INSECURELY_ANNOUNCED)]
+    assert whom(await find(told, searched, settings, Learned.of(state))) == [(EVIL, KeyTrust.INSECURELY_ANNOUNCED)]

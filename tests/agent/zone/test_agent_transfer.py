@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from resolve_support import NOW, Signer
 from zonecut.agent.zone.axfr import Stream
 from zonecut.agent.zone.delegation_records import Kept
-from zonecut.agent.zone.ixfr import Incoming, StartOver
+from zonecut.agent.zone.ixfr import IncomingTransfer, StartOver
 from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.net.streams import framed
 from zonecut.plugin.dns.tsig import NotAuthentic
@@ -80,7 +80,7 @@ def messages(records: Sequence[Rec], cuts: Iterable[int] = ()) -> list[Envelope]
     return found
 
 
-def receive(incoming: Incoming, records: Sequence[Rec], cuts: Iterable[int] = ()) -> Incoming:
+def receive(incoming: IncomingTransfer, records: Sequence[Rec], cuts: Iterable[int] = ()) -> IncomingTransfer:
     for envelope in messages(records, cuts):
         assert not incoming.done
         incoming.take(envelope)
@@ -102,14 +102,14 @@ def differences(versions: Sequence[set[Rec]], first: int = 1) -> list[Rec]:
 
 def content_of(serial: int, records: Iterable[Rec]) -> ZoneContent:
     """What a transfer makes of a zone when all name servers are known before."""
-    incoming = receive(Incoming(ZONE, Kept(ZONE, SERVERS)), whole(serial, sorted(records)))
+    incoming = receive(IncomingTransfer(ZONE, Kept(ZONE, SERVERS)), whole(serial, sorted(records)))
     return incoming.kept.content(incoming.serial)
 
 
 @given(records=st.permutations(POOL), cuts=st.lists(st.integers(0, 100), max_size=5))
 def test_the_order_of_records_and_the_size_of_messages_make_no_difference(records: list[Rec], cuts: list[int]) -> None:
-    first = receive(Incoming(ZONE, Kept(ZONE)), whole(7, records), cuts).kept
-    second = receive(Incoming(ZONE, Kept(ZONE, first.servers)), whole(7, records), cuts).kept
+    first = receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(7, records), cuts).kept
+    second = receive(IncomingTransfer(ZONE, Kept(ZONE, first.servers)), whole(7, records), cuts).kept
     assert not second.missed
     assert second.content(7) == content_of(7, POOL)
     if not first.missed:
@@ -118,26 +118,26 @@ def test_the_order_of_records_and_the_size_of_messages_make_no_difference(record
 
 def test_apex_first_as_most_servers_send_it_one_transfer_is_enough() -> None:
     ordered = sorted(POOL, key=lambda rec: names.sort_key(rec.owner))
-    assert not receive(Incoming(ZONE, Kept(ZONE)), whole(7, ordered)).kept.missed
+    assert not receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(7, ordered)).kept.missed
 
 
 def test_a_name_server_that_is_named_after_its_address_has_passed_is_noticed() -> None:
     late = [a(name("ns1"), 1), Rec(ZONE, RRType.NS, name("ns1"))]
-    assert receive(Incoming(ZONE, Kept(ZONE)), whole(7, late)).kept.missed
-    assert not receive(Incoming(ZONE, Kept(ZONE, [name("ns1")])), whole(7, late)).kept.missed
+    assert receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(7, late)).kept.missed
+    assert not receive(IncomingTransfer(ZONE, Kept(ZONE, [name("ns1")])), whole(7, late)).kept.missed
 
 
 @given(versions=VERSIONS, cuts=st.lists(st.integers(0, 100), max_size=5))
 def test_differences_lead_to_what_the_whole_zone_would(versions: list[set[Rec]], cuts: list[int]) -> None:
     if len(versions) == 1:
         versions *= 2
-    start = receive(Incoming(ZONE, Kept(ZONE)), whole(1, sorted(versions[0]))).kept
+    start = receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(1, sorted(versions[0]))).kept
     if start.missed:
-        start = receive(Incoming(ZONE, Kept(ZONE, start.servers)), whole(1, sorted(versions[0]))).kept
+        start = receive(IncomingTransfer(ZONE, Kept(ZONE, start.servers)), whole(1, sorted(versions[0]))).kept
     records = differences(versions)
     # a first message of one SOA record means that there is nothing newer
     try:
-        after = receive(Incoming(ZONE, start, 1), records, [2 + cut % (len(records) - 2) for cut in cuts])
+        after = receive(IncomingTransfer(ZONE, start, 1), records, [2 + cut % (len(records) - 2) for cut in cuts])
     except StartOver:
         assert len({frozenset(rec for rec in each if rec.rtype == RRType.NS) for each in versions}) > 1
         return
@@ -147,16 +147,16 @@ def test_differences_lead_to_what_the_whole_zone_would(versions: list[set[Rec]],
 
 
 def test_an_ixfr_may_be_answered_by_the_whole_zone_or_by_nothing() -> None:
-    kept = receive(Incoming(ZONE, Kept(ZONE)), whole(1, POOL)).kept
+    kept = receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(1, POOL)).kept
     other = [rec for rec in POOL if rec.rtype not in (RRType.CDS, RRType.KEY)]
     for records in (other, [POOL[-1], *other], [Rec(ZONE, 15, b"\0\1" + ZONE), *other]):
-        after = receive(Incoming(ZONE, kept, 1), whole(2, records))
+        after = receive(IncomingTransfer(ZONE, kept, 1), whole(2, records))
         assert after.kept.content(2) == content_of(2, other)
-    same = receive(Incoming(ZONE, kept, 1), [soa(1)])
+    same = receive(IncomingTransfer(ZONE, kept, 1), [soa(1)])
     assert same.kept is kept
     assert same.serial == 1
     with pytest.raises(StartOver):
-        Incoming(ZONE, kept, 1).take(messages([soa(2)])[0])
+        IncomingTransfer(ZONE, kept, 1).take(messages([soa(2)])[0])
 
 
 def test_differences_that_do_not_fit_what_is_known_start_over() -> None:
@@ -168,9 +168,9 @@ def test_differences_that_do_not_fit_what_is_known_start_over() -> None:
         "that end nowhere": [soa(3), soa(1), ns1, soa(2), other, soa(1)],
     }
     for records in cases.values():
-        kept = receive(Incoming(ZONE, Kept(ZONE)), whole(1, [ns1])).kept
+        kept = receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(1, [ns1])).kept
         with pytest.raises(StartOver):
-            Incoming(ZONE, kept, 1).take(messages(records)[0])
+            IncomingTransfer(ZONE, kept, 1).take(messages(records)[0])
 
 
 def test_a_transfer_that_is_none_is_said_to_be_so() -> None:
@@ -186,12 +186,12 @@ def test_a_transfer_that_is_none_is_said_to_be_so() -> None:
     for records, reason in cases:
         envelope = messages(records)[0] if records else walk(message.query(1, ZONE, RRType.AXFR, flags=0x8000))
         with pytest.raises(MalformedMessage, match=reason):
-            Incoming(ZONE, Kept(ZONE)).take(envelope)
+            IncomingTransfer(ZONE, Kept(ZONE)).take(envelope)
 
 
 def test_only_what_counts_is_kept_of_a_large_zone() -> None:
     kept = Kept(ZONE)
-    incoming = Incoming(ZONE, kept)
+    incoming = IncomingTransfer(ZONE, kept)
     incoming.take(messages([soa(1), Rec(ZONE, RRType.NS, name("ns1"))])[0])
     for number in range(50):
         incoming.take(messages([a(name(f"host{number}x{each}"), 1) for each in range(100)])[0])
@@ -211,7 +211,7 @@ def test_name_servers_at_aliases_and_below_cuts_are_unusable_in_a_transfer_too()
         Rec(name("dname"), RRType.DNAME, name("good")),
         a(name("good"), 3),
     ]
-    content = receive(Incoming(ZONE, Kept(ZONE)), whole(1, zone)).kept.content(1)
+    content = receive(IncomingTransfer(ZONE, Kept(ZONE)), whole(1, zone)).kept.content(1)
     assert [record.owner for record in content.addresses] == [name("good")]
     reasons = {names.to_text(each.name): each.reason for each in content.unusable}
     assert sorted(reasons) == [f"{text}.{ZONE_NAME}" for text in ("alias", "x.cut", "y.dname")]

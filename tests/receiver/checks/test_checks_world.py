@@ -21,7 +21,7 @@ from zonecut.protocol import names
 from zonecut.protocol.addresses import is_global_unicast
 from zonecut.protocol.codepoints import RRType
 from zonecut.protocol.delegation import Delegation
-from zonecut.receiver.checks.lookups import MAX_ADDRESSES, ServerAddress, VantagePoint, World
+from zonecut.receiver.checks.lookups import MAX_ADDRESSES, ResolverLookups, ServerAddress, VantagePoint
 from zonecut.resolve import Addresses, Answer, Direct, ResolveError, Resolver, Status, Verdict
 from zonecut.resolve.nameserver import Nameserver, Transport
 from zonecut.resolve.work import Limits
@@ -52,8 +52,8 @@ class Told:
         return is_global_unicast(address)
 
 
-def world(ipv4: Answer, ipv6: Answer) -> World:
-    return World(cast(Resolver, Told(ipv4, ipv6)))
+def world(ipv4: Answer, ipv6: Answer) -> ResolverLookups:
+    return ResolverLookups(cast(Resolver, Told(ipv4, ipv6)))
 
 
 async def addresses(ipv4: Answer, ipv6: Answer) -> list[ServerAddress]:
@@ -87,7 +87,7 @@ async def test_nobody_is_told_where_our_resolver_is(transport: Transport, truste
             trusted=trusted,
             limits=replace(Limits(), seconds=1.0, patience=0.2),
         )
-        here = World(resolver)
+        here = ResolverLookups(resolver)
         child = delegation(OUTSIDE)
         with capture_logs() as logs:
             seen = [await here.keys_at(child.child), await here.ds_at(child.child), await here.keys_under(child)]
@@ -169,9 +169,9 @@ class Place:
         return Direct(address, port, name, rtype, Status.FOUND, "", 0, authoritative=True, rdatas=(b"key",), ttl=9)
 
 
-def placed(ours: Place, **places: tuple[Place | None, str | None]) -> World:
+def placed(ours: Place, **places: tuple[Place | None, str | None]) -> ResolverLookups:
     points = {name: VantagePoint(cast(Resolver | None, place), source) for name, (place, source) in places.items()}
-    return World(cast(Resolver, ours), points)
+    return ResolverLookups(cast(Resolver, ours), points)
 
 
 async def test_a_vantage_point_with_a_resolver_of_its_own_asks_where_that_one_says_the_servers_are() -> None:
@@ -237,7 +237,7 @@ def loaded(directory: Path, further: dict[str, Any] | None = None, **parent: Any
     return config.load(path, create_manager())
 
 
-def made(here: config.Loaded) -> World | None:
+def made(here: config.Loaded) -> ResolverLookups | None:
     return make_world(here, here.configuration.parents[0], lambda: 0.0)
 
 

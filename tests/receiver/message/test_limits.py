@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zonecut.receiver.message.admission import TokenBuckets, source_key
-from zonecut.receiver.message.counters import SAMPLE_INTERVAL, Tally
+from zonecut.receiver.message.counters import SAMPLE_INTERVAL, Counters
 from zonecut.receiver.message.replay import ReplayMemory
 from zonecut.receiver.outcome import Outcome
-from zonecut.receiver.zone.child_locks import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.zone.child_locks import ChildLocks, TooManyWaiting, TurnTimeout
 
 CHILD, OTHER = b"\5child\0", b"\5other\0"
 
@@ -48,7 +48,7 @@ def test_an_ipv6_source_is_its_64_bit_network() -> None:
 
 
 def test_one_sample_stands_for_all_since_the_last() -> None:
-    tally = Tally()
+    tally = Counters()
     assert [tally.count("rule", 100.0) for _ in range(1000)] == [1] + [0] * 999
     assert tally.count("rule", 100.0 + SAMPLE_INTERVAL) == 1000
     assert tally.count("another", 100.0) == 1
@@ -56,7 +56,7 @@ def test_one_sample_stands_for_all_since_the_last() -> None:
 
 
 async def test_children_take_turns_in_order_and_others_do_not_wait() -> None:
-    turns = Turns(8)
+    turns = ChildLocks(8)
     order: list[int] = []
 
     async def work(number: int) -> None:
@@ -78,7 +78,7 @@ async def test_children_take_turns_in_order_and_others_do_not_wait() -> None:
 
 
 async def test_who_waits_too_long_or_one_too_many_is_told() -> None:
-    turns = Turns(1)
+    turns = ChildLocks(1)
     await turns.take(CHILD, 5)
     waiting = asyncio.create_task(turns.take(CHILD, 0.05))
     await asyncio.sleep(0)

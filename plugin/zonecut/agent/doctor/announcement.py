@@ -11,7 +11,7 @@ from zonecut.agent.doctor.tags import Tag
 from zonecut.agent.doctor.words import judge_words, word_fact
 from zonecut.agent.exchange.response import Signed
 from zonecut.agent.exchange.result import say
-from zonecut.agent.parent.receiver import MAX_ADDRESSES, Worth
+from zonecut.agent.parent.receiver import MAX_ADDRESSES, KeyTrust
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import CodePoints, RRType
 from zonecut.protocol.keys import algorithm_text
@@ -131,7 +131,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
     if party is None:
         return
     match party.worth:
-        case Worth.PINNED | Worth.REMEMBERED if view.key.verdict is Verdict.BOGUS:
+        case KeyTrust.PINNED | KeyTrust.REMEMBERED if view.key.verdict is Verdict.BOGUS:
             yield Finding(
                 Tag.RECEIVER_KEY_BOGUS,
                 Severity.WARNING,
@@ -140,7 +140,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
                 " nobody learns of a new key",
                 "it is for the parent's operator",
             )
-        case Worth.REMEMBERED if view.key.verdict is not Verdict.SECURE:
+        case KeyTrust.REMEMBERED if view.key.verdict is not Verdict.SECURE:
             unknown = view.key.verdict is Verdict.INDETERMINATE
             yield Finding(
                 Tag.RECEIVER_KEY_UNVERIFIED,
@@ -149,9 +149,9 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
                 "an agent that knows the key already goes on with it; nobody learns of a new one",
                 "see that the resolver answers (--resolver); else it is for the parent's operator",
             )
-        case Worth.PINNED | Worth.VALIDATED | Worth.REMEMBERED:
+        case KeyTrust.PINNED | KeyTrust.VALIDATED | KeyTrust.REMEMBERED:
             yield Finding(Tag.RECEIVER_KEY, Severity.OK, f"its KEY is {party.worth}: {party.reason}")
-        case Worth.INSECURELY_ANNOUNCED:
+        case KeyTrust.INSECURELY_ANNOUNCED:
             yield Finding(
                 Tag.RECEIVER_ANNOUNCED_INSECURELY,
                 Severity.WARNING,
@@ -159,7 +159,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
                 "somebody on the way could announce a receiver of his own",
                 "compare its fingerprint with the parent's operator, and pin it (`parent: {pins: [...]}`)",
             )
-        case Worth.INSECURE if not party.keys:
+        case KeyTrust.INSECURE if not party.keys:
             yield Finding(
                 Tag.RECEIVER_KEY_MISSING,
                 Severity.WARNING,
@@ -167,7 +167,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
                 "nobody can tell its answers from forged ones",
                 "it is for the parent's operator to publish the receiver's KEY",
             )
-        case Worth.INSECURE:
+        case KeyTrust.INSECURE:
             yield Finding(
                 Tag.RECEIVER_KEY_INSECURE,
                 Severity.WARNING,
@@ -175,7 +175,7 @@ def _worth(view: ReceiverView) -> Iterator[Finding]:
                 "somebody on the way could speak as the receiver",
                 "compare its fingerprint with the parent's operator, and pin it (`parent: {pins: [...]}`)",
             )
-        case Worth.UNKNOWN:
+        case KeyTrust.UNKNOWN:
             undecided = view.key.verdict is Verdict.INDETERMINATE
             yield Finding(
                 Tag.RECEIVER_KEY_UNKNOWN,

@@ -15,7 +15,7 @@ from zonecut.agent.evidence.zone_view import MAX_SERVERS, ZoneView, has_route, v
 from zonecut.agent.learned import Learned
 from zonecut.agent.parent.discovery import Discovery, discover
 from zonecut.agent.parent.parent_view import ParentView, view_parent
-from zonecut.agent.parent.receiver import MAX_RECEIVERS, NoParty, Party, find_parties
+from zonecut.agent.parent.receiver import MAX_RECEIVERS, NoReceiver, UpdateReceiver, find_parties
 from zonecut.agent.settings import ChildSettings, DsSettings
 from zonecut.agent.state import AgentState
 from zonecut.agent.zone.zone_content import in_zone
@@ -38,7 +38,7 @@ class ReceiverView:
     """An UPDATE Receiver that is announced by `record`, and what was seen at its name. No `party`: see `reason`."""
 
     record: Dsync
-    party: Party | None
+    party: UpdateReceiver | None
     reason: str
     key: Answer
     svcb: Answer
@@ -267,7 +267,7 @@ async def _receiver(
     key, svcb, *addresses = await asyncio.gather(*(resolver.lookup(record.target, rtype) for rtype in types))
     try:
         (party,) = await find_parties(resolver, discovery, settings.parent, remembered, codepoints=codepoints)
-    except NoParty as failure:
+    except NoReceiver as failure:
         return ReceiverView(record, None, failure.reason, key, svcb, tuple(addresses))
     reached = await reach(party, discovery.child, codepoints=codepoints, clock=clock)
     return ReceiverView(record, party, party.reason, key, svcb, tuple(addresses), reached)

@@ -15,9 +15,9 @@ from zonecut.agent.evidence.zone_view import has_route
 from zonecut.agent.exchange.datagram import over_udp
 from zonecut.agent.exchange.response import Response, read_response
 from zonecut.agent.exchange.result import explain
-from zonecut.agent.exchange.retransmission import Delivery, Exchange, Patience
+from zonecut.agent.exchange.retransmission import Exchange, Patience, Retransmission
 from zonecut.agent.exchange.stream import over_tcp
-from zonecut.agent.parent.receiver import Party
+from zonecut.agent.parent.receiver import UpdateReceiver
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message
 from zonecut.protocol.codepoints import DEFAULT, CodePoints, RRType, rcode_text
@@ -72,7 +72,7 @@ class KeyWord:
 
 
 async def reach(
-    party: Party,
+    party: UpdateReceiver,
     child: bytes,
     *,
     codepoints: CodePoints = DEFAULT,
@@ -86,7 +86,7 @@ async def reach(
 
 
 async def words(
-    party: Party,
+    party: UpdateReceiver,
     child: bytes,
     tags: Sequence[int],
     *,
@@ -102,7 +102,12 @@ async def words(
 
 class _Talk:
     def __init__(
-        self, party: Party, child: bytes, codepoints: CodePoints, patience: Patience, clock: Callable[[], float]
+        self,
+        party: UpdateReceiver,
+        child: bytes,
+        codepoints: CodePoints,
+        patience: Patience,
+        clock: Callable[[], float],
     ) -> None:
         self._party = party
         self._child = child
@@ -131,7 +136,7 @@ class _Talk:
             keys, now = self._party.keys, int(self._clock())
             return read_response(octets, wire, keys, now, self._codepoints, address=address, seconds=seconds)
 
-        delivery = Delivery(addresses, self._patience, exchange)
+        delivery = Retransmission(addresses, self._patience, exchange)
         response = await delivery.answer(wire, read)
         if response is None:
             reasons = (delivery.reason or "there is no address", *dict.fromkeys(delivery.strays))

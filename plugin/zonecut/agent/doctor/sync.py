@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from zonecut.agent.doctor.findings import Finding, Section, Severity
 from zonecut.agent.doctor.observation import Examination
 from zonecut.agent.doctor.tags import Tag
-from zonecut.agent.evidence.desired import Wanted, wanted
+from zonecut.agent.evidence.desired import Desired, wanted
 from zonecut.agent.evidence.ds_statement import Origin
 from zonecut.agent.evidence.proof import rule
 from zonecut.agent.evidence.witnesses import Look
@@ -70,7 +70,7 @@ def _sync_findings(seen: Examination) -> Iterator[Finding]:
 _DS = "DS records"
 
 
-def _differences(seen: Examination, held: Delegation, asked: Wanted, what: str) -> Iterator[Finding]:
+def _differences(seen: Examination, held: Delegation, asked: Desired, what: str) -> Iterator[Finding]:
     difference = Difference.between(asked.beside(held), asked.asked([held]))
     if not difference:
         yield Finding(Tag.IN_SYNC, Severity.OK, f"the parent holds {what}")
@@ -101,7 +101,7 @@ def _differences(seen: Examination, held: Delegation, asked: Wanted, what: str) 
             yield Finding(tag, Severity.WARNING, told, why, _advice(seen, asked, missing.waits, is_ds=records is _DS))
 
 
-def _by_what(asked: Wanted) -> str:
+def _by_what(asked: Desired) -> str:
     if asked.origin is Origin.DNSKEY:
         return "the child has no CDS, and DNSKEY records with the SEP flag that are not those of the parent's DS"
     return "the child asks by CDS for other DS records (RFC 7344)"
@@ -115,7 +115,7 @@ class _Missing:
     waits: tuple[str, ...]
 
 
-def _missing(seen: Examination, asked: Wanted) -> _Missing:
+def _missing(seen: Examination, asked: Desired) -> _Missing:
     """What an agent that sees this says of it, save that it looks twice and waits for who is silent."""
     content, parent = seen.zone.newest, seen.parent
     if content is None or parent is None:
@@ -143,7 +143,7 @@ def _unproven(told: str, troubles: Sequence[str], *, is_ds: bool) -> Finding:
     )
 
 
-def _advice(seen: Examination, asked: Wanted, waits: Sequence[str], *, is_ds: bool) -> str:
+def _advice(seen: Examination, asked: Desired, waits: Sequence[str], *, is_ds: bool) -> str:
     if is_ds and seen.by_backend:
         return SEEN_BY_NOBODY
     if waits:

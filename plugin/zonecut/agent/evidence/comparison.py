@@ -6,7 +6,7 @@ No UPDATE holds a DS record unless the child said which DS there shall be.
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from zonecut.agent.evidence.desired import Wanted
+from zonecut.agent.evidence.desired import Desired
 from zonecut.agent.parent.parent_view import ParentView
 from zonecut.agent.state import AgentState
 from zonecut.agent.update_section import Style, prerequisites, replacements, update_records
@@ -76,7 +76,7 @@ def digest_of(delegation: Delegation) -> str:
     return sha256(delegation.to_wire()).hexdigest()[:32]
 
 
-def compare(aim: Wanted, shown: ParentView, state: AgentState) -> Comparison:
+def compare(aim: Desired, shown: ParentView, state: AgentState) -> Comparison:
     """Hold a view in which something is shown against what is wanted; `state` remembers what is not shown."""
     aim = aim.agreed(shown)
     view = aim.seen(shown)

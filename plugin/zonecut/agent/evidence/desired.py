@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zonecut.agent.evidence.ds_statement import Origin, Statement, Unsuitable, statement
+from zonecut.agent.evidence.ds_statement import DsStatement, Origin, Unsuitable, statement
 from zonecut.agent.parent.parent_view import ParentView
 from zonecut.agent.settings import ChildSettings
 from zonecut.agent.zone.zone_content import ZoneContent
@@ -19,7 +19,7 @@ from zonecut.resolve import check_algorithms, check_dnskey_rrset
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Desired:
     """The delegation as the child wants it: NS with their glue, and DS, each by itself.
 
     With `ns_known` False the parent's NS and glue stay as they are, whatever `delegation` has; with `ds_known` False
@@ -55,7 +55,7 @@ class Wanted:
             view = view.without_ns()
         return view if self.ds_known else view.without_ds()
 
-    def agreed(self, view: ParentView) -> "Wanted":
+    def agreed(self, view: ParentView) -> "Desired":
         """As may be held against this view: what the parent is to keep, which its servers do not show alike, nobody
         knows, and nothing of NS and glue is sent."""
         kept = {
@@ -81,7 +81,7 @@ class Wanted:
         return {"delegation": self.delegation.to_json(), "ds_known": self.ds_known, "notes": list(self.notes)}
 
 
-def wanted(content: ZoneContent, settings: ChildSettings, now: float, spoke: Origin | None = None) -> Wanted:
+def wanted(content: ZoneContent, settings: ChildSettings, now: float, spoke: Origin | None = None) -> Desired:
     """The delegation that the zone asks for. `now`, in seconds since 1970, is what signatures are held against; `spoke`
     is by what the zone has said before which DS there shall be (`statement`).
 
@@ -92,16 +92,16 @@ def wanted(content: ZoneContent, settings: ChildSettings, now: float, spoke: Ori
     servers = [server for server in content.ns if server not in unfit]
     records = [RR(content.zone, RRType.NS, server) for server in servers]
     records += [record for record in content.addresses if record.owner in servers]
-    said, ds_unfit = Statement(), False
+    said, ds_unfit = DsStatement(), False
     try:
         said = statement(content, settings.ds, spoke)
         if said.ds:
             _check_continuity(content, said.ds, now)
     except Unsuitable as error:
         troubles.append(error.reason)
-        said, ds_unfit = Statement(), True
+        said, ds_unfit = DsStatement(), True
     records += [RR(content.zone, RRType.DS, rdata) for rdata in said.ds or ()]
-    return Wanted(
+    return Desired(
         Delegation.of(content.zone, records),
         ds_known=said.ds is not None,
         notes=said.notes,

@@ -54,7 +54,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class DsStatement:
     """The DS RDATA that the parent shall have; with `ds` None the zone does not say, and `origin` is None as well."""
 
     ds: tuple[bytes, ...] | None = None
@@ -62,7 +62,7 @@ class Statement:
     notes: tuple[str, ...] = ()
 
 
-def statement(content: ZoneContent, settings: DsSettings, spoke: Origin | None = None) -> Statement:
+def statement(content: ZoneContent, settings: DsSettings, spoke: Origin | None = None) -> DsStatement:
     """What the zone says; Unsuitable if it makes no sense.
 
     `spoke` is what was acted on before. Where that were CDS, their absence is no statement, and no others speak in
@@ -71,22 +71,22 @@ def statement(content: ZoneContent, settings: DsSettings, spoke: Origin | None =
     zone, notes = names.to_text(content.zone), list[str]()
     source = settings.source
     if source in ("auto", "cds") and (content.cds or content.cdnskey):
-        return Statement(_from_cds(content, settings.digests, notes), Origin.CDS, tuple(notes))
+        return DsStatement(_from_cds(content, settings.digests, notes), Origin.CDS, tuple(notes))
     if source == "auto" and spoke is Origin.CDS and content.dnskey != ():
         notes.append(
             f"{zone} has no CDS now, and had: that says nothing (RFC 7344 section 4.1), and the parent's DS stay"
             " (`ds.source: dnskey` would have them made of DNSKEY instead)"
         )
-        return Statement(notes=tuple(notes))
+        return DsStatement(notes=tuple(notes))
     if source in ("auto", "dnskey") and content.dnskey:
         found = _from_dnskey(content, settings.digests, notes)
-        return Statement(found, None if found is None else Origin.DNSKEY, tuple(notes))
+        return DsStatement(found, None if found is None else Origin.DNSKEY, tuple(notes))
     # nothing may be concluded from what cannot be seen, nor from the mere absence of CDS while the zone is signed
     is_unsigned = content.dnskey == () and (source == "dnskey" or (content.cds, content.cdnskey) == ((), ()))
     if is_unsigned and source != "off" and settings.unsigned == "remove":
         notes.append("the zone has neither CDS nor DNSKEY records, and ds.unsigned is `remove`")
-        return Statement((), Origin.ABSENCE, tuple(notes))
-    return Statement(notes=tuple(notes))
+        return DsStatement((), Origin.ABSENCE, tuple(notes))
+    return DsStatement(notes=tuple(notes))
 
 
 def names_key(zone: bytes, ds: bytes, dnskey: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from zonecut.agent.evidence.desired import Wanted
+from zonecut.agent.evidence.desired import Desired
 from zonecut.agent.evidence.ds_statement import Origin, algorithm_of, is_delete, names_key
 from zonecut.agent.evidence.transit import check_caches, staying_ds
 from zonecut.agent.evidence.witnesses import (
@@ -48,7 +48,7 @@ class Ruling:
     What a person has to do something about is in the `troubles` of `aim`.
     """
 
-    aim: Wanted
+    aim: Desired
     waits: tuple[str, ...] = ()
     watch: Watch | None = None
     look_at: float | None = None
@@ -100,7 +100,7 @@ def rule(look: Look, watch: Watch | None, waited: float, now: Now, going: Watch 
     return Ruling(aim, tuple(waits), watch, look_at, proven, going=going)
 
 
-def proven_origin(content: ZoneContent, aim: Wanted, view: ParentView, now: float) -> Origin | None:
+def proven_origin(content: ZoneContent, aim: Desired, view: ParentView, now: float) -> Origin | None:
     """By what the zone proves that the DS which it asks for, and the parent has, are its own; None: it does not."""
     held = [server.ds for server in view.servers if server.ds]
     if aim.origin not in (Origin.CDS, Origin.DNSKEY) or not held:
@@ -108,7 +108,7 @@ def proven_origin(content: ZoneContent, aim: Wanted, view: ParentView, now: floa
     return aim.origin if why_unproven(content, aim.origin, held, now) is None else None
 
 
-def _without_ds(aim: Wanted) -> Wanted:
+def _without_ds(aim: Desired) -> Desired:
     return replace(aim, ds_known=False, delegation=replace(aim.delegation, ds=()))
 
 
@@ -273,7 +273,7 @@ def _witness(look: Look, held: Collection[tuple[bytes, ...]], now: Now) -> None:
     )
 
 
-def _check_newcomers(look: Look, aim: Wanted, waited: float, now: Now) -> None:
+def _check_newcomers(look: Look, aim: Desired, waited: float, now: Now) -> None:
     """Servers that the parent does not have yet serve the zone, and it is secure there. Raises NotYet, Unproven."""
     shown = [server for server in look.parent.servers if server.ds]
     believed = [server.ds for server in shown if server.ds and _is_believed(server.verdict)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from zonecut.agent.evidence.desired import Wanted
+from zonecut.agent.evidence.desired import Desired
 from zonecut.agent.evidence.ds_statement import Origin
 from zonecut.agent.evidence.serials import precedes
 from zonecut.agent.evidence.zone_view import ChildServer, Standing
@@ -47,7 +47,7 @@ class Look:
     """
 
     content: ZoneContent
-    aim: Wanted
+    aim: Desired
     parent: ParentView
     servers: tuple[ChildServer, ...]
     remembered: Delegation | None = None

@@ -11,11 +11,11 @@ from typing import Any
 from zonecut.agent.exchange.datagram import over_udp
 from zonecut.agent.exchange.response import Response, read_response
 from zonecut.agent.exchange.result import Result, judge, say
-from zonecut.agent.exchange.retransmission import USUAL, Delivery, Exchange, Patience
+from zonecut.agent.exchange.retransmission import USUAL, Exchange, Patience, Retransmission
 from zonecut.agent.exchange.stream import over_tcp
 from zonecut.agent.exchange.update_client import Outcome
 from zonecut.agent.parent.discovery import Lookups
-from zonecut.agent.parent.receiver import NoParty, find_addresses
+from zonecut.agent.parent.receiver import NoReceiver, find_addresses
 from zonecut.agent.settings import ParentSettings
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message
@@ -64,13 +64,13 @@ async def send_notify(
     for record in records:
         try:
             addresses = await find_addresses(resolver, record.target, record.port, settings)
-        except NoParty as failure:
+        except NoReceiver as failure:
             outcomes.append(NotifyOutcome(record, Outcome(Result.SILENT, None, failure.reason, 0, 0.0)))
             continue
         wire = message.notify(secrets.randbits(16), child, rrtype, [message.opt_record()])
-        outcome = await _deliver(wire, Delivery(addresses, patience, datagrams), codepoints)
+        outcome = await _deliver(wire, Retransmission(addresses, patience, datagrams), codepoints)
         if outcome.result is Result.SILENT:
-            single = Delivery(addresses, Patience(patience.timeout, 0), stream)
+            single = Retransmission(addresses, Patience(patience.timeout, 0), stream)
             outcome = _after(outcome, await _deliver(wire, single, codepoints))
         outcomes.append(NotifyOutcome(record, outcome))
         if outcomes[-1].acknowledged:
@@ -78,7 +78,7 @@ async def send_notify(
     return tuple(outcomes)
 
 
-async def _deliver(wire: bytes, delivery: Delivery, codepoints: CodePoints) -> Outcome:
+async def _deliver(wire: bytes, delivery: Retransmission, codepoints: CodePoints) -> Outcome:
     best: Response | None = None
     while (response := await delivery.answer(wire, _reader(wire, codepoints))) is not None:
         best = response

@@ -34,7 +34,7 @@ class Patience:
 USUAL = Patience()
 
 
-class Delivery:
+class Retransmission:
     """One message on its way. `tries`, `seconds`, `strays` and `reason` say how it went so far."""
 
     def __init__(self, addresses: Sequence[Endpoint], patience: Patience, exchange: Exchange) -> None:

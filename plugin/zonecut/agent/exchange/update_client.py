@@ -11,10 +11,10 @@ from typing import Any
 
 from zonecut.agent.exchange.response import Response, Signed, read_response
 from zonecut.agent.exchange.result import Result, explain, judge
-from zonecut.agent.exchange.retransmission import USUAL, Delivery, Exchange, Patience
+from zonecut.agent.exchange.retransmission import USUAL, Exchange, Patience, Retransmission
 from zonecut.agent.exchange.staleness import stale_until
 from zonecut.agent.exchange.stream import over_tcp
-from zonecut.agent.parent.receiver import Party, Worth
+from zonecut.agent.parent.receiver import KeyTrust, UpdateReceiver
 from zonecut.agent.settings import ParentSettings
 from zonecut.net.endpoint import Endpoint
 from zonecut.protocol import message
@@ -24,7 +24,7 @@ from zonecut.protocol.keys import KeyPair
 from zonecut.protocol.keystate import KeyStateOption, inquire, state_text
 from zonecut.protocol.sig0 import sign_request
 
-__all__ = ["Conversation", "Inquired", "Outcome", "Patience", "Response", "Result", "Signed"]
+__all__ = ["UpdateClient", "Inquired", "Outcome", "Patience", "Response", "Result", "Signed"]
 
 AGE, LIFE = 300, 900
 """Signatures begin so many seconds ago, for clocks that are behind, and outlive all repetitions from now."""
@@ -90,12 +90,12 @@ _ELSEWHERE = frozenset((Result.FAILED, Result.NOT_OURS, Result.UNSUPPORTED))
 """Another address of the same receiver may do better."""
 
 
-class Conversation:
+class UpdateClient:
     """Messages to one receiver, signed with one of the child's keys. `clock` is the time in seconds since the epoch."""
 
     def __init__(
         self,
-        party: Party,
+        party: UpdateReceiver,
         pair: KeyPair,
         settings: ParentSettings,
         *,
@@ -171,7 +171,7 @@ class Conversation:
             keys, now = self.party.keys, int(self._clock())
             return read_response(octets, wire, keys, now, self._codepoints, address=address, seconds=seconds)
 
-        delivery = Delivery(self.party.addresses, self._patience, self._exchange)
+        delivery = Retransmission(self.party.addresses, self._patience, self._exchange)
         ignored: list[str] = []
         undecided: Response | None = None
         last: Response | None = None
@@ -207,7 +207,7 @@ class Conversation:
     def _counts(self, response: Response) -> bool:
         if not self.party.believable(self._settings):
             return False
-        return response.signed.is_good or self.party.worth is Worth.INSECURE
+        return response.signed.is_good or self.party.worth is KeyTrust.INSECURE
 
 
 def _not_before(response: Response | None) -> float | None:

@@ -32,7 +32,7 @@ MAX_RECEIVERS = 4
 """Of one announcement, that are looked at."""
 
 
-class Worth(StrEnum):
+class KeyTrust(StrEnum):
     """How far a receiver's keys can be believed, the best first."""
 
     PINNED = "pinned"
@@ -49,17 +49,17 @@ class Worth(StrEnum):
     """Nothing is known: no answer, a bogus one, or none of the keys that an operator pinned."""
 
 
-_VOUCHED = frozenset((Worth.PINNED, Worth.VALIDATED, Worth.REMEMBERED))
+_VOUCHED = frozenset((KeyTrust.PINNED, KeyTrust.VALIDATED, KeyTrust.REMEMBERED))
 _ORDER = (
-    *(worth for worth in Worth if worth in _VOUCHED),
+    *(worth for worth in KeyTrust if worth in _VOUCHED),
     # before those of which it is known that nobody vouches for them: who blocks a look-up must not lead there
-    Worth.UNKNOWN,
-    Worth.INSECURELY_ANNOUNCED,
-    Worth.INSECURE,
+    KeyTrust.UNKNOWN,
+    KeyTrust.INSECURELY_ANNOUNCED,
+    KeyTrust.INSECURE,
 )
 
 
-class NoParty(Exception):
+class NoReceiver(Exception):
     """There is nobody to talk to; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
@@ -68,7 +68,7 @@ class NoParty(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class UpdateReceiver:
     """An UPDATE Receiver. `target` is its name and the owner of `keys`, which are all usable.
 
     `methods` are the ways in which it comes to trust a key, as its SVCB record says; None: it does not say.
@@ -79,15 +79,15 @@ class Party:
     target: bytes
     addresses: tuple[Endpoint, ...]
     keys: tuple[Key, ...]
-    worth: Worth
+    worth: KeyTrust
     methods: tuple[Method, ...] | None
     reason: str
 
     def believable(self, settings: ParentSettings) -> bool:
         """True if its answers can be believed at all, so that changes are sent to it."""
-        if self.worth is Worth.INSECURE:
+        if self.worth is KeyTrust.INSECURE:
             return settings.insecure_key == "accept-and-log"
-        return self.worth is not Worth.UNKNOWN
+        return self.worth is not KeyTrust.UNKNOWN
 
     @property
     def is_vouched(self) -> bool:
@@ -116,7 +116,7 @@ async def find_parties(
     remembered: Collection[Key] = (),
     *,
     codepoints: CodePoints = DEFAULT,
-) -> tuple[Party, ...]:
+) -> tuple[UpdateReceiver, ...]:
     """The receiver that is configured or all that the parent announces and that can be talked to, the one whose key is
     worth most first.
 
@@ -134,25 +134,25 @@ async def find_parties(
     parent = announced_parent(discovery, settings)
     if not discovery.updates:
         child = to_text(discovery.child)
-        raise NoParty(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
-    found: list[Party] = []
-    away: list[Party] = []
+        raise NoReceiver(f"the parent of {child} announces nobody who takes UPDATEs ({discovery.reason})")
+    found: list[UpdateReceiver] = []
+    away: list[UpdateReceiver] = []
     reasons = []
     for record in discovery.updates[:MAX_RECEIVERS]:
         try:
             addresses = await find_addresses(resolver, record.target, record.port, settings)
-        except NoParty as failure:
+        except NoReceiver as failure:
             reasons.append(failure.reason)
             away.append(await search.party(parent, record.target, ()))
         else:
             found.append(await search.party(parent, record.target, addresses))
     found.sort(key=_rank)
     if not found or any(_rank(each) < _rank(found[0]) and not found[0].is_vouched for each in away):
-        raise NoParty("; ".join(reasons))
+        raise NoReceiver("; ".join(reasons))
     return tuple(found)
 
 
-def _rank(party: Party) -> int:
+def _rank(party: UpdateReceiver) -> int:
     return _ORDER.index(party.worth)
 
 
@@ -164,10 +164,10 @@ async def find_addresses(resolver: Lookups, target: bytes, port: int, settings: 
     found = [address for address in chain.from_iterable(both) if address is not None]
     if not found:
         reasons = "; ".join(dict.fromkeys(f"{answer.verdict}, {answer.status}" for answer in answers))
-        raise NoParty(f"no address of {to_text(target)} could be found ({reasons})")
+        raise NoReceiver(f"no address of {to_text(target)} could be found ({reasons})")
     allowed = [address for address in found if settings.addresses == "any" or is_global_unicast(address)]
     if not allowed:
-        raise NoParty(
+        raise NoReceiver(
             f"{to_text(target)} has special-purpose addresses only ({', '.join(found[:MAX_ADDRESSES])}), which"
             f" `addresses: any` would allow"
         )
@@ -178,11 +178,11 @@ def announced_parent(discovery: Discovery, settings: ParentSettings) -> bytes:
     """The parent zone of an announcement that may be used, of whatever scheme. Raises NoParty."""
     child = to_text(discovery.child)
     if not discovery.is_known:
-        raise NoParty(f"what the parent of {child} announces is {discovery.verdict}: {discovery.reason}")
+        raise NoReceiver(f"what the parent of {child} announces is {discovery.verdict}: {discovery.reason}")
     if discovery.verdict is Verdict.INSECURE and settings.insecure_announcement == "reject":
-        raise NoParty(f"what the parent of {child} announces is insecure, and `insecure_announcement` says `reject`")
+        raise NoReceiver(f"what the parent of {child} announces is insecure, and `insecure_announcement` says `reject`")
     if discovery.parent is None:
-        raise NoParty(f"the parent zone of {child} could not be found out: set `parent.zone`")
+        raise NoReceiver(f"the parent zone of {child} could not be found out: set `parent.zone`")
     return discovery.parent
 
 
@@ -201,41 +201,41 @@ class _Search:
         self._codepoints = codepoints
         self._securely = securely
 
-    async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> Party:
+    async def party(self, parent: bytes, target: bytes, addresses: tuple[Endpoint, ...]) -> UpdateReceiver:
         answer, methods = await asyncio.gather(self._resolver.lookup(target, RRType.KEY), self._methods(target))
         held = usable_keys(target, answer.rdatas, self._codepoints)
         known = tuple(key for key in self._remembered if key.owner == target)[:MAX_KEYS]
         keys, worth, reason = self._weigh(to_text(target), answer, held, known)
-        return Party(parent, target, addresses, keys, worth, methods, reason)
+        return UpdateReceiver(parent, target, addresses, keys, worth, methods, reason)
 
     def _weigh(
         self, target: str, answer: Answer, held: tuple[Key, ...], known: tuple[Key, ...]
-    ) -> tuple[tuple[Key, ...], Worth, str]:
+    ) -> tuple[tuple[Key, ...], KeyTrust, str]:
         looked_up = f"the look-up of its KEY: {answer.verdict}, {answer.status}: {answer.reason}"
         if self._settings.pins:
             pinned = tuple(key for key in dict.fromkeys((*held, *known)) if _pin(key) in self._settings.pins)
             if pinned:
-                return pinned, Worth.PINNED, f"the fingerprint of {_tags(pinned)} is pinned"
-            return (), Worth.UNKNOWN, f"{target} has no KEY whose fingerprint is pinned; {looked_up}"
+                return pinned, KeyTrust.PINNED, f"the fingerprint of {_tags(pinned)} is pinned"
+            return (), KeyTrust.UNKNOWN, f"{target} has no KEY whose fingerprint is pinned; {looked_up}"
         if answer.is_proven and held and (self._securely or known):
-            return held, Worth.VALIDATED, answer.reason
+            return held, KeyTrust.VALIDATED, answer.reason
         if (answer.is_proven and not held) or (answer.is_proven_absent and known):
             # what was validated once has been withdrawn
-            return (), Worth.UNKNOWN, f"{target} has no KEY that can be used; {looked_up}"
+            return (), KeyTrust.UNKNOWN, f"{target} has no KEY that can be used; {looked_up}"
         if known:
-            return known, Worth.REMEMBERED, f"{_tags(known)} was validated once; {looked_up}"
+            return known, KeyTrust.REMEMBERED, f"{_tags(known)} was validated once; {looked_up}"
         if self._remembered and not self._securely:
             led = f"an insecure announcement leads from a receiver with a key to {target}"
-            return (), Worth.UNKNOWN, f"{led}: pin its key (`parent.pins`) if it is the right one; {looked_up}"
+            return (), KeyTrust.UNKNOWN, f"{led}: pin its key (`parent.pins`) if it is the right one; {looked_up}"
         if answer.is_proven:
             why = f"the KEY of {target} is secure, and the announcement that leads there is not: {answer.reason}"
-            return held, Worth.INSECURELY_ANNOUNCED, why
+            return held, KeyTrust.INSECURELY_ANNOUNCED, why
         if answer.verdict is Verdict.INSECURE:
             usable = held if answer.status in (Status.FOUND, Status.WILDCARD) else ()
-            return usable, Worth.INSECURE, answer.reason
+            return usable, KeyTrust.INSECURE, answer.reason
         if answer.is_proven_absent:
-            return (), Worth.INSECURE, f"{target} has no KEY: {answer.reason}"
-        return (), Worth.UNKNOWN, looked_up
+            return (), KeyTrust.INSECURE, f"{target} has no KEY: {answer.reason}"
+        return (), KeyTrust.UNKNOWN, looked_up
 
     async def _methods(self, target: bytes) -> tuple[Method, ...] | None:
         answer = await self._resolver.lookup(target, RRType.SVCB)

@@ -9,7 +9,7 @@ import secrets
 from typing import Any
 
 from zonecut.agent.zone.delegation_records import Kept
-from zonecut.agent.zone.ixfr import Incoming, StartOver
+from zonecut.agent.zone.ixfr import IncomingTransfer, StartOver
 from zonecut.agent.zone.primary import Primary, advice, read_serial, unsigned_text
 from zonecut.agent.zone.zone_content import SourceError, ZoneContent
 from zonecut.net.endpoint import Endpoint
@@ -68,7 +68,7 @@ class TransferSource:
     async def _follow(self, serial: int, kept: Kept) -> tuple[int, Kept] | None:
         """The state after all changes since a serial; None where the whole zone has to be transferred."""
         try:
-            incoming = await self._receive(Incoming(self._zone, kept, serial), RRType.IXFR, serial)
+            incoming = await self._receive(IncomingTransfer(self._zone, kept, serial), RRType.IXFR, serial)
         except StartOver:
             return None
         return None if incoming.kept.missed else (incoming.serial, incoming.kept)
@@ -77,13 +77,13 @@ class TransferSource:
         """The zone by AXFR; once more where the records of a name server had passed before it was named."""
         servers = self._servers
         for _ in range(_TRIES):
-            incoming = await self._receive(Incoming(self._zone, Kept(self._zone, servers)), RRType.AXFR)
+            incoming = await self._receive(IncomingTransfer(self._zone, Kept(self._zone, servers)), RRType.AXFR)
             if not incoming.kept.missed:
                 return incoming.serial, incoming.kept
             servers = incoming.kept.servers
         raise SourceError(f"{names.to_text(self._zone)} changes its name servers faster than it can be transferred")
 
-    async def _receive(self, incoming: Incoming, qtype: RRType, serial: int | None = None) -> Incoming:
+    async def _receive(self, incoming: IncomingTransfer, qtype: RRType, serial: int | None = None) -> IncomingTransfer:
         """Have a transfer taken in until it is done. Raises SourceError and StartOver."""
         what = f"{qtype.text} of {names.to_text(self._zone)} from {self._primary}"
         writer: asyncio.StreamWriter | None = None

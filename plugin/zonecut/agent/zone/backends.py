@@ -7,7 +7,7 @@ from zonecut.agent.zone.source import Source, SourceError, ZoneContent
 from zonecut.plugin import Backend, BackendError
 
 
-class Doors:
+class Backends:
     """The backends of one zone's agent, used by one task. With `keep` they stay open once they are, until `close`."""
 
     def __init__(self, backends: Sequence[Backend], *, keep: bool) -> None:
@@ -52,7 +52,7 @@ class Doors:
 class BehindDoors:
     """A source that is read through a backend: opened for each look, if it is not open."""
 
-    def __init__(self, source: Source, doors: Doors) -> None:
+    def __init__(self, source: Source, doors: Backends) -> None:
         self._source = source
         self._doors = doors
 

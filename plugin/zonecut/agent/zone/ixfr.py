@@ -34,7 +34,7 @@ class _Phase(Enum):
 _INSIDE = (_Phase.WHOLE, _Phase.DELETING, _Phase.ADDING)
 
 
-class Incoming:
+class IncomingTransfer:
     """One AXFR, or with a `known` serial one IXFR that leads on from what is `kept`.
 
     When it is `done`, `kept` and `serial` are those of the newest version. Whatever is raised, a `kept` with which an

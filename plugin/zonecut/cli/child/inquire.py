@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import typer
 
-from zonecut.agent.exchange.update_client import Conversation, Inquired, Patience, Result
+from zonecut.agent.exchange.update_client import Inquired, Patience, Result, UpdateClient
 from zonecut.agent.keys.child_keys import ChildKeys, OwnKey
-from zonecut.agent.parent.receiver import Party
+from zonecut.agent.parent.receiver import UpdateReceiver
 from zonecut.cli import session
 from zonecut.cli.child.parent import WORTHS, look
 from zonecut.cli.failures import Exit, Failure
@@ -35,7 +35,7 @@ _MEANINGS = {
 
 class _Asked(NamedTuple):
     own: OwnKey
-    party: Party
+    party: UpdateReceiver
     inquired: Inquired
 
     @property
@@ -92,7 +92,7 @@ async def _ask(loaded: Loaded, section: ChildSection, keys: tuple[OwnKey, ...]) 
     asked = []
     for own in keys:
         for party in parties:
-            talk = Conversation(party, own.pair, section.parent, codepoints=codepoints, patience=patience)
+            talk = UpdateClient(party, own.pair, section.parent, codepoints=codepoints, patience=patience)
             answered = _Asked(own, party, await talk.inquire())
             if answered.inquired.outcome.result is not Result.SILENT:
                 break

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zonecut.agent import damage
 from zonecut.agent.learned import Learned, find
 from zonecut.agent.parent.discovery import Discovery, discover
-from zonecut.agent.parent.receiver import NoParty, Party
+from zonecut.agent.parent.receiver import NoReceiver, UpdateReceiver
 from zonecut.agent.settings import ParentSettings
 from zonecut.cli import session
 from zonecut.config import Loaded
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     """The parent as a child zone sees it now. `reason` says why there is nobody to talk to, where that is so."""
 
     discovery: Discovery
-    parties: tuple[Party, ...]
+    parties: tuple[UpdateReceiver, ...]
     reason: str | None
 
 
@@ -48,7 +48,7 @@ async def look(loaded: Loaded, zone: bytes, settings: ParentSettings, clock: Cal
     learned = await _learned(loaded, zone)
     try:
         found = await find(resolver, discovery, settings, learned, codepoints=codepoints)
-    except NoParty as failure:
+    except NoReceiver as failure:
         return Seen(discovery, (), failure.reason)
     nobody = f"the parent of {names.to_text(zone)} announces nobody who takes UPDATEs ({found.discovery.reason})"
     return Seen(found.discovery, found.parties, None if found.parties else nobody)
@@ -68,7 +68,7 @@ def run_look(loaded: Loaded, zone: bytes, settings: ParentSettings) -> Seen:
     return asyncio.run(look(loaded, zone, settings))
 
 
-def party_fields(party: Party, settings: ParentSettings, codepoints: CodePoints) -> dict[str, object]:
+def party_fields(party: UpdateReceiver, settings: ParentSettings, codepoints: CodePoints) -> dict[str, object]:
     """What there is to say of a receiver, for `output.say_fields`."""
     keys = [f"{key.tag} {algorithm_text(key.algorithm, codepoints)}  {key.fingerprint()}" for key in party.keys]
     methods = "not announced" if party.methods is None else ", ".join(party.methods) or "none that is known here"

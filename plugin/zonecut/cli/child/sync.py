@@ -9,7 +9,7 @@ import typer
 
 from zonecut.agent import pacing, transitions
 from zonecut.agent.evidence.comparison import compare
-from zonecut.agent.evidence.desired import Wanted, wanted
+from zonecut.agent.evidence.desired import Desired, wanted
 from zonecut.agent.evidence.serials import advice_of, why_stale
 from zonecut.agent.evidence.soundness import Unsound, find_unsound, unseen
 from zonecut.agent.evidence.witnesses import Look
@@ -77,7 +77,7 @@ def command(
 class Plan(NamedTuple):
     """What the child wants, what the parent publishes, and what would be sent."""
 
-    wanted: Wanted
+    wanted: Desired
     view: ParentView
     after: Delegation
     difference: Difference

@@ -5,7 +5,7 @@ from zonecut.receiver.bounded import Bounded
 REMEMBERED = 10_000
 
 
-class Activity:
+class InFlight:
     """Of one parent zone. Nothing is waited for between a look at it and what is done about it."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ READING_AGE = 300.0
 """Seconds after which a delegation is read afresh although nothing has contradicted what is believed of it."""
 
 
-class Beliefs:
+class ReadingCache:
     """The latest reading of each of `most` children."""
 
     def __init__(self, most: int, monotonic: Callable[[], float]) -> None:

@@ -10,8 +10,8 @@ from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import Delegation
 from zonecut.receiver.change.confirmations import Confirmations
-from zonecut.receiver.change.in_flight import Activity
-from zonecut.receiver.change.reading_cache import Beliefs
+from zonecut.receiver.change.in_flight import InFlight
+from zonecut.receiver.change.reading_cache import ReadingCache
 
 OPEN_RETRY = 5.0
 """Seconds between attempts to open a backend that was away when the receiver started."""
@@ -39,9 +39,9 @@ class Readings:
         self._backend = backend
         self._noticed = noticed
         self._seen = seen
-        self._beliefs = Beliefs(REMEMBERED_CHILDREN, monotonic)
+        self._beliefs = ReadingCache(REMEMBERED_CHILDREN, monotonic)
         self._confirmations = Confirmations(zone, backend)
-        self._activity = Activity()
+        self._activity = InFlight()
         self._tried = asyncio.Event()
         self._is_open = False
         self.trouble: str | None = None

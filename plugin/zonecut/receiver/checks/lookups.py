@@ -65,7 +65,7 @@ class ServerAddress:
         return f"{names.to_text(self.server)} ({self.address})" if self.address else names.to_text(self.server)
 
 
-class World:
+class ResolverLookups:
     """Look-ups for one receiver. None of its methods raises for what anybody answers."""
 
     def __init__(

@@ -21,7 +21,7 @@ class Result(StrEnum):
     """It was no request, and got no response."""
 
 
-class Tally:
+class Counters:
     """Counts of decisions by rule since the start, and which of them to log."""
 
     def __init__(self) -> None:

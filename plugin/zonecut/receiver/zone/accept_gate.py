@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Recording:
+class AcceptGate:
     """Lets things be recorded until `end`."""
 
     def __init__(self) -> None:

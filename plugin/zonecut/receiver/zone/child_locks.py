@@ -11,7 +11,7 @@ class TooManyWaiting(Exception):
     """More changes of one child wait than are accepted."""
 
 
-class Turns:
+class ChildLocks:
     """A lock for each child that has a change in work; the others cost no memory."""
 
     def __init__(self, max_waiting: int) -> None:

@@ -17,7 +17,7 @@ from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.writer.write_queue import Pending
 from zonecut.receiver.writer.writer import Writer
-from zonecut.receiver.zone.child_locks import TooManyWaiting, Turns, TurnTimeout
+from zonecut.receiver.zone.child_locks import ChildLocks, TooManyWaiting, TurnTimeout
 from zonecut.receiver.zone.in_work import Held, InWork, rejection
 from zonecut.store import Attempt, ChangeState, Decision, InvalidTransition, StoredChange, StoreUnavailable
 
@@ -40,7 +40,7 @@ class Decisions:
         ledger: Ledger,
         in_work: InWork,
         writer: Writer,
-        turns: Turns,
+        turns: ChildLocks,
         judge: Callable[[Case, bool], Awaitable[Weighed]],
     ) -> None:
         """`judge` tells what a case, signed or not, makes of what the server holds; it raises as ParentZone.change."""

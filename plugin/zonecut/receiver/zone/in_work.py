@@ -25,7 +25,7 @@ from zonecut.receiver.outcome import ACCEPTED, APPLIED, Outcome
 from zonecut.receiver.provenance import actor_of
 from zonecut.receiver.writer.write_queue import Pending
 from zonecut.receiver.writer.writer import Writer
-from zonecut.receiver.zone.child_locks import Turns
+from zonecut.receiver.zone.child_locks import ChildLocks
 from zonecut.store import ChangeState, Decision, StoredChange, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class InWork:
         replay: ReplayMemory,
         readings: Readings,
         writer: Writer,
-        turns: Turns,
+        turns: ChildLocks,
         make_case: MakeCase,
         displaced: Callable[[Change, str, bool], Awaitable[None]],
     ) -> None:

@@ -31,8 +31,8 @@ from zonecut.receiver.outcome import ACCEPTED, EndsEarly, Outcome
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.writer.write_queue import Pending
 from zonecut.receiver.writer.writer import Writer
-from zonecut.receiver.zone.accept_gate import Recording
-from zonecut.receiver.zone.child_locks import TooManyWaiting, Turn, Turns, TurnTimeout
+from zonecut.receiver.zone.accept_gate import AcceptGate
+from zonecut.receiver.zone.child_locks import ChildLocks, TooManyWaiting, Turn, TurnTimeout
 from zonecut.receiver.zone.decisions import Decisions
 from zonecut.receiver.zone.in_work import Held, InWork
 from zonecut.receiver.zone.resumption import Resumption
@@ -88,14 +88,14 @@ class ParentZone:
         self._serials = Serials(rules.zone, backend, ledger, self._order)
         notice = self._readings.notice
         self.writer = Writer(rules.zone, backend, ledger, notice, settings.max_batch, jitter, self._serials)
-        self._turns = Turns(max_waiting)
+        self._turns = ChildLocks(max_waiting)
         self._in_work = InWork(
             rules.zone, ledger, replay, self._readings, self.writer, self._turns, self._case, displaced
         )
         self.counts = self._in_work.counts
         self._decisions = Decisions(rules.zone, ledger, self._in_work, self.writer, self._turns, self._deciding.afresh)
         self._resumption = Resumption(rules.zone, ledger, self._order, self._in_work, self._serials)
-        self._recording = Recording()
+        self._recording = AcceptGate()
         self._duty = Duty(rules.zone, "writer", "requests")
 
     @property
