@@ -409,3 +409,17 @@ async def test_nobody_is_asked_about_a_host_that_a_change_which_waits_is_to_name
     await asyncio.sleep(0.3)
     assert len(made) == asked + 1, "it ended in vain: now it counts that nobody names it"
     care.close()
+
+
+async def test_what_a_child_s_own_change_that_failed_leaves_of_its_hosts_stays(here: Site) -> None:
+    """Somebody took its NS out by hand, and left the address."""
+    dropped, _ = await kept(here)
+    await here.backend.write([dropped])
+    care = aftercare(here)
+    care.failed([Change(ns_of(CHILD, AWAY), ns_of(CHILD, "ns1.child.parent.example."))])
+    await asyncio.sleep(0.3)
+    assert (await addresses(here), await audited(here)) == (HELD, [])
+    # what was to be named in another child is another matter
+    care.failed([Change(ns_of(OTHER, AWAY), ns_of(OTHER, "ns1.child.parent.example."))])
+    await until(here, ())
+    care.close()

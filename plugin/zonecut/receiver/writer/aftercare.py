@@ -125,11 +125,12 @@ class Aftercare:
         self._look()
         return not waiting.gone.keys().isdisjoint(named)
 
-    def unnamed(self, hosts: Iterable[bytes]) -> None:
-        """What was to name these hosts has come to nothing: addresses that stayed for it may be needed by nobody."""
-        if ours := [host for host in hosts if names.is_below(host, self._zone)]:
-            self._waiting.left.update(dict.fromkeys(ours))
-            self._look()
+    def failed(self, changes: Iterable[Change]) -> None:
+        """These have come to nothing: addresses of others' hosts that stayed for them may be needed by nobody."""
+        for child, host in ((each.child, host) for each in changes for host in {*each.after.ns} - {*each.before.ns}):
+            if names.is_below(host, self._zone) and not names.is_at_or_below(host, child):
+                self._waiting.left[host] = None
+                self._look()
 
     def named(self, hosts: Iterable[bytes]) -> None:
         """A change is accepted that names these hosts: what people were told of them is looked at again."""

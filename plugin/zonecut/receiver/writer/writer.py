@@ -147,7 +147,7 @@ class Writer:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
             self.by_hand.settled(batch)
-            self.aftercare.unnamed(host for each in batch if each.has_failed for host in each.change.after.ns)
+            self.aftercare.failed(each.written_change for each in batch if each.has_failed)
             await self.aftercare.after([*(each.written_change for each in batch if each.is_applied), *result.undone])
             took = now() - began
             if result.settled or result.later:
