@@ -1,4 +1,4 @@
-"""The roll of a key: from which stage to which, and when. Pure, as `machine` is."""
+"""The roll of a key: from which stage to which, and when. Pure, as `transitions` is."""
 
 from dataclasses import replace
 

@@ -83,7 +83,7 @@ class Desired:
 
 def wanted(content: ZoneContent, settings: ChildSettings, now: float, spoke: Origin | None = None) -> Desired:
     """The delegation that the zone asks for. `now`, in seconds since 1970, is what signatures are held against; `spoke`
-    is by what the zone has said before which DS there shall be (`statement`).
+    is by what the zone has said before which DS there shall be (`ds_statement`).
 
     That it asks for it is no proof yet: see `proof`. What is unfit in NS does not hold up DS, nor the other way round,
     and one unfit name server no other.
