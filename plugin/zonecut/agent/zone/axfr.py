@@ -1,6 +1,6 @@
 """A child zone read by zone transfer, as a secondary would: AXFR first, then IXFR (RFC 5936, RFC 1995).
 
-A zone of any size passes by message by message; what is kept of it is the handful of records that `delegation_records` keeps.
+A zone of any size passes by message by message; the handful of records that are kept of it is `delegation_records`.
 """
 
 import asyncio
