@@ -130,10 +130,10 @@ class ManualBackend(Backend):
     async def serial(self) -> int:
         return await zone_serial(self._zone, *self._open_connection())
 
-    async def read_rrsets(self, names: Sequence[bytes]) -> tuple[RRset, ...]:
-        places = compared.places(names, self._zone)
+    async def read_rrsets(self, owners: Sequence[bytes]) -> tuple[RRset, ...]:
+        places = compared.places(owners, self._zone)
         await self._look()
-        return compared.rrsets_at(names, self._zone, self._mirror.at(places))
+        return compared.rrsets_at(owners, self._zone, self._mirror.at(places))
 
     async def replace_rrsets(self, before: Sequence[RRset], after: Sequence[RRset]) -> None:
         """Nothing is written: BackendLater has what is to be done."""
@@ -147,8 +147,12 @@ class ManualBackend(Backend):
         old, new = {each.key for each in before}, {each.key for each in after}
         if not compared.holds_all(before, new - old, there):
             raise BackendConflict("the zone holds something else than was expected of it")
-        lines = "; ".join(rrsets_text(self._zone, before, after).splitlines())
-        raise BackendLater(f"nothing is written to this zone: have it done by hand, with nsupdate: {lines}")
+        zone = names.to_text(self._zone)
+        raise BackendLater(
+            f"nothing is written to {zone}: have it done by hand; zonecut parent publish {zone} has it as input of"
+            " nsupdate",
+            by_hand=rrsets_text(self._zone, before, after),
+        )
 
     def _open_connection(self) -> tuple[Server, Connection]:
         if self._connected is None:

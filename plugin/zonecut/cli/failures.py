@@ -69,7 +69,7 @@ def _expected(error: Exception) -> Failure | None:
     # imported here: most commands end well
     from zonecut.agent.zone.zone_content import SourceError
     from zonecut.configfile import ConfigurationError
-    from zonecut.plugin import BackendError, BackendMisconfigured
+    from zonecut.plugin import BackendError, BackendLater, BackendMisconfigured
     from zonecut.protocol.keys import UnusableKey
     from zonecut.serve.listening.listeners import CannotListen
     from zonecut.store import StoreError
@@ -78,7 +78,8 @@ def _expected(error: Exception) -> Failure | None:
         return Failure(*(f"{error.path}: {problem}" for problem in error.problems), code=Exit.USAGE)
     if isinstance(error, BackendError):
         code = Exit.USAGE if isinstance(error, BackendMisconfigured) else Exit.FAILED
-        return Failure(error.reason, code=code)
+        by_hand = error.by_hand.splitlines() if isinstance(error, BackendLater) else ()
+        return Failure(error.reason, *by_hand, code=code)
     if isinstance(error, StoreError | UnusableKey | SourceError):
         return Failure(error.reason)
     if isinstance(error, CannotListen):

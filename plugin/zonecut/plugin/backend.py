@@ -159,13 +159,17 @@ class BackendLater(BackendUnavailable):
     """The server has yet to decide, on its own and without us: nothing of the transaction was written.
 
     `children` names those that have to wait, and the others may be written without them; empty: all of them wait.
-    `again_in` is when to ask again with the same changes, in seconds.
+    `again_in` is when to ask again with the same changes, in seconds. `by_hand`: what a person is to do, as input of
+    nsupdate, where the reason does not say it.
     """
 
-    def __init__(self, reason: str, children: Sequence[bytes] = (), again_in: float = 30.0) -> None:
+    def __init__(
+        self, reason: str, children: Sequence[bytes] = (), again_in: float = 30.0, *, by_hand: str = ""
+    ) -> None:
         super().__init__(reason)
         self.children = tuple(children)
         self.again_in = again_in
+        self.by_hand = by_hand
 
 
 class Withdrawal(StrEnum):
