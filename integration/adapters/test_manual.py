@@ -219,10 +219,10 @@ def beside(world: World) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_is_published_is_told_as_lines_of_nsupdate(world: World) -> None:
+def test_what_is_published_is_told_as_lines_of_nsupdate(world: World, named: ByHand) -> None:
     with pytest.raises(CommandFailed, match=r"nothing is written to parent.test.: have it done by hand; ") as failed:
         world.zonecut.cli("parent", "publish", PARENT)
     lines = str(failed.value).partition("\nzone ")[2]
-    assert world.server.query(f"_dsync.{PARENT}", "TYPE66").rcode() != 0
-    carry_out(world.server, f"zone {lines}")
+    assert named.query(f"_dsync.{PARENT}", "TYPE66").rcode() != 0
+    carry_out(named, f"zone {lines}")
     assert world.zonecut.cli("parent", "publish", PARENT, "--dry-run")["difference"] == {"added": [], "removed": []}

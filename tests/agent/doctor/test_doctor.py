@@ -348,6 +348,22 @@ def test_without_a_key_no_method_finds_one() -> None:
     assert diagnose(nothing).find("NOTHING_TO_TRUST")
 
 
+def test_what_could_not_be_looked_up_is_neither_there_nor_missing() -> None:
+    away = replace(
+        examination(),
+        discovery=Discovery(CHILD, None, (), INDETERMINATE, ()),
+        key=answer(CHILD, RRType.KEY, verdict=INDETERMINATE),
+        zone=zone_of(ChildServer(NS1, "192.0.2.1", Standing.SILENT, "silent")),
+    )
+    assert set(takes(away).values()) == {None}
+    report = diagnose(away)
+    assert report.find("RECEIVER_UNKNOWN")
+    assert not report.find("NO_RECEIVER")
+    known = diagnose(replace(away, discovery=examination().discovery))
+    assert known.find("NO_RECEIVER")
+    assert not known.find("NOTHING_TO_TRUST")
+
+
 def test_a_parent_whose_methods_find_nothing() -> None:
     report = diagnose(examination(receiver(methods=(Method.AT_APEX,), state=5)))
     assert needy(report) == {"NO_METHOD": Severity.WARNING}

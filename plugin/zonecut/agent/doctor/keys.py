@@ -139,8 +139,15 @@ class Prospect:
 def prospects(seen: Examination) -> tuple[Prospect, ...]:
     """What each method would find now, whether or not the parent offers it."""
     if not seen.published:
+        if _keys_are_unknown(seen):
+            return tuple(Prospect(method, None, "whether there is a KEY to find is not known") for method in Method)
         return tuple(Prospect(method, False, "there is no KEY to find") for method in Method)
     return (_at_apex(seen), _at_ns(seen), _unsigned(seen), _manual(seen))
+
+
+def _keys_are_unknown(seen: Examination) -> bool:
+    """Neither the resolver nor a server of the child says whether it publishes a key."""
+    return seen.key.verdict is Verdict.INDETERMINATE and not seen.zone.contents
 
 
 def _at_apex(seen: Examination) -> Prospect:
@@ -245,12 +252,17 @@ def _offer_text(method: Method, offered: frozenset[Method] | None) -> str:
 def _method_findings(
     seen: Examination, found: Sequence[Prospect], offered: frozenset[Method] | None
 ) -> Iterator[Finding]:
+    if not seen.receivers and not seen.discovery.is_known:
+        yield Finding(Tag.RECEIVER_UNKNOWN, Severity.NOTE, "whether the parent has a receiver is not known")
+        return
     if not seen.receivers:
         yield Finding(Tag.NO_RECEIVER, Severity.NOTE, "the parent has no receiver that could come to trust a key")
         return
     if any(word.signed and word.told.key_state == 4 for view in seen.receivers for word in view.words):
         yield Finding(Tag.BOOTSTRAPPED, Severity.OK, "nothing has to be done: a key of the child is trusted")
         return
+    if _keys_are_unknown(seen):
+        return  # as the section about the keys says
     if not seen.published:
         yield Finding(Tag.NOTHING_TO_TRUST, Severity.NOTE, "no method finds a KEY, since the child publishes none")
         return
