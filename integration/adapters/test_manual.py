@@ -226,3 +226,57 @@ def test_what_is_published_is_told_as_lines_of_nsupdate(world: World, named: ByH
     assert named.query(f"_dsync.{PARENT}", "TYPE66").rcode() != 0
     carry_out(named, f"zone {lines}")
     assert world.zonecut.cli("parent", "publish", PARENT, "--dry-run")["difference"] == {"added": [], "removed": []}
+
+
+def put_back(world: World, named: ByHand, host: str, expected: str) -> None:
+    """People are told to put the address of a host back; done, nothing is left to be told."""
+    until(lambda: bool(beside(world)), timeout=8, what="people are told that the address is needed")
+    (chore,) = beside(world)
+    assert chore["host"] == host
+    assert f"update add {host} " in chore["lines"]
+    checked = world.zonecut.cli("delegation", "export", PARENT, "--check", expect=3)
+    assert [each for each in checked if each["zone"] == PARENT and host in str(each.get("unfit"))]
+    carry_out(named, chore["lines"])
+    until(lambda: not beside(world), timeout=8, what="it is seen that the address is back")
+    assert [each for each in world.records(host) if each.endswith(f" A {expected}")]
+
+
+def test_old_lines_that_leave_another_one_without_address_are_told_with_what_is_to_be_put_back(tmp_path: Path) -> None:
+    signers = first, second, two = [Signer.generate(f"child{number}") for number in range(3)]
+    named = ByHand(tmp_path / "server", ParentZone(PARENT, delegations=3))
+    named.look = 1
+    with World(tmp_path, server=named, keys=signers, parents=[{"answer_within": 0.2}]) as world:
+
+        def asked(signer: Signer, *updates: bytes) -> str:
+            """What people are told of the child's change."""
+            assert world.tcp(signer.update(*updates)).rcode == "NOERROR"
+            lines: str = world.changes("--child", signer.text)[0]["by_hand"]
+            return lines
+
+        def dropped(signer: Signer) -> str:
+            host = names.from_text(f"ns2.{signer.text}")
+            server = message.delete_record(signer.owner, RRType.NS, host)
+            return asked(signer, server, message.delete_rrset(host, RRType.A))
+
+        def named_by_two(signer: Signer) -> str:
+            return asked(two, message.add(two.owner, RRType.NS, 60, names.from_text(f"ns2.{signer.text}")))
+
+        def applied(signer: Signer) -> None:
+            waits = ("--state", "accepted", "--child", signer.text)
+            until(lambda: not world.changes(*waits), timeout=8, what="it is applied")
+
+        # the noted lines are carried out before the change is made that needs what they take away
+        noted = dropped(first)
+        lines = named_by_two(first)
+        carry_out(named, noted)
+        applied(first)
+        carry_out(named, lines)
+        applied(two)
+        put_back(world, named, f"ns2.{first.text}", "11.0.0.1")
+        # and after it
+        noted = dropped(second)
+        carry_out(named, named_by_two(second))
+        applied(two)
+        carry_out(named, noted)
+        applied(second)
+        put_back(world, named, f"ns2.{second.text}", "11.0.0.3")

@@ -237,6 +237,15 @@ def test_an_export_with_check_lists_the_children_that_the_policy_would_not_have_
     assert house.zonecut("delegation", "export", "sig0.test.").code == 0
 
 
+def test_an_export_with_check_lists_who_has_a_server_in_another_delegation_that_nobody_finds(house: House) -> None:
+    with house.zone_file.open("a") as zone_file:
+        zone_file.write("fifth.sig0.test. NS ns2.child.sig0.test.\nfifth.sig0.test. NS ns9.child.sig0.test.\n")
+    ended = house.zonecut("delegation", "export", "sig0.test.", "--check")
+    assert (ended.code, ended.out.count("unfit")) == (3, 1)
+    where = "it is a name server, lies in the delegation of child.sig0.test., and has no address there"
+    assert f"; unfit: glue-elsewhere: ns9.child.sig0.test.: {where}" in ended.out
+
+
 def test_what_is_accepted_and_not_yet_applied_is_shown(house: House) -> None:
     recorded(house, LESS, now_held())
     number = recorded(house, now_held(), LESS, ChangeState.ACCEPTED)

@@ -14,6 +14,7 @@ from zonecut.protocol import names
 from zonecut.protocol.codepoints import Rcode, RRType
 from zonecut.protocol.delegation import RR, Delegation
 from zonecut.receiver.change.ledger import Ledger
+from zonecut.receiver.change.released import KEPT, Released
 from zonecut.receiver.writer.aftercare import Aftercare
 from zonecut.receiver.writer.by_hand import ByHand
 from zonecut.store import AuditEntry, Chore, StoreUnavailable
@@ -263,7 +264,7 @@ async def test_an_address_that_nobody_needed_comes_back_when_somebody_names_its_
 async def test_an_address_stays_while_a_change_waits_that_names_its_host(here: Site) -> None:
     dropped, _ = await kept(here)
     waiting = {HOST}
-    care = aftercare(here, coming=waiting.intersection)
+    care = aftercare(here, coming=lambda hosts: dict.fromkeys(waiting.intersection(hosts), (OTHER,)))
     await here.backend.write([dropped])
     care.note([dropped])
     await asyncio.sleep(0.2)
@@ -363,7 +364,10 @@ async def test_what_people_were_told_does_not_count_any_more_once_a_change_is_ac
     dropped, named = await kept(here)
     await here.backend.write([dropped])
     waiting: set[bytes] = set()
-    people, care = People(here, monkeypatch), for_people(here, coming=waiting.intersection)
+    people, care = (
+        People(here, monkeypatch),
+        for_people(here, coming=lambda hosts: dict.fromkeys(waiting.intersection(hosts), (OTHER,))),
+    )
     care.note([dropped])
     assert len(await told(here)) == 1
     waiting.add(HOST)
@@ -399,7 +403,7 @@ async def test_nobody_is_asked_about_a_host_that_a_change_which_waits_is_to_name
     gone, _ = await moved(here)
     await here.backend.write([gone])
     made, waiting = listing(here, monkeypatch), {HOST}
-    care = aftercare(here, coming=waiting.intersection)
+    care = aftercare(here, coming=lambda hosts: dict.fromkeys(waiting.intersection(hosts), (OTHER,)))
     care.note([gone])
     await asyncio.sleep(0.1)
     asked = len(made)
@@ -408,6 +412,46 @@ async def test_nobody_is_asked_about_a_host_that_a_change_which_waits_is_to_name
     waiting.clear()
     await asyncio.sleep(0.3)
     assert len(made) == asked + 1, "it ended in vain: now it counts that nobody names it"
+    care.close()
+
+
+async def test_an_address_that_somebody_may_take_still_is_put_back_if_it_goes_while_another_one_names_its_host(
+    here: Site,
+) -> None:
+    gone, named = await moved(here)
+    await here.backend.write([named])
+    # by a process before us
+    await here.store.audit.record(next(Released.by(gone)).to_entry(ZONE, KEPT))
+    care = aftercare(here)
+    assert care.watch(await Ledger(here.store, ZONE).last_kept(), 0.05)
+    for _ in range(2):
+        await asyncio.sleep(0.2)
+        assert await addresses(here) == HELD
+        held = Delegation.of(CHILD, [*(await here.served()).records, *HELD])
+        await here.backend.write([Change(held, gone.after)])
+        await until(here, HELD)
+    care.close()
+
+
+async def test_an_address_that_somebody_may_take_still_is_put_back_if_an_accepted_change_needs_it(here: Site) -> None:
+    gone, _ = await moved(here)
+    care = aftercare(here, coming=lambda hosts: dict.fromkeys(hosts, (OTHER,)))
+    care.watch(Released.by(gone), 0.05)
+    await here.backend.write([gone])
+    await until(here, HELD)
+    care.close()
+
+
+async def test_an_address_that_nobody_names_is_watched_no_more(here: Site) -> None:
+    gone, named = await moved(here)
+    only = Change(gone.before, Delegation.of(CHILD, [*gone.after.records, *HELD]))
+    await here.backend.write([only])
+    care = aftercare(here)
+    care.watch(Released.by(gone), 0.05)
+    await asyncio.sleep(0.2)
+    await here.backend.write([Change(only.after, gone.after), named])
+    await asyncio.sleep(0.3)
+    assert await addresses(here) == (), "who named it later is answered for by the operator who took it"
     care.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from people_support import People, site_of_people
-from receiver_support import CHILD, Site, ns_of, replace_ns
+from receiver_support import CHILD, OTHER, Site, ns_of, replace_ns
 from zonecut.plugin import Change
 from zonecut.protocol import message, names
 from zonecut.protocol.codepoints import Rcode, RRType
@@ -161,3 +161,53 @@ async def test_what_is_rejected_is_told_in_words_about_people(by_people: tuple[S
     (told,) = (each for each in logs if each["event"] == "change.may-follow")
     assert "the server" not in told["advice"]
     assert await accusations(here) == []
+
+
+async def other_names_it(here: Site, people: People) -> None:
+    """The other child comes to name the child's host, and people make it so."""
+    server = "ns1.child.parent.example."
+    assert (await here.ask(here.signed(*replace_ns(OTHER, server), child=OTHER))).rcode == Rcode.NOERROR
+    await people.do((await people.told())[OTHER])
+    await asyncio.sleep(0.5)
+
+
+async def put_back(here: Site, people: People) -> None:
+    """People are told to put the address of the child's host back, and it counts as done when it is there."""
+    host = names.from_text("ns1.child.parent.example.")
+    await asyncio.sleep(0.5)
+    (chore,) = await here.store.chores.all()
+    assert (chore.host, chore.event) == (host, "glue.restored")
+    await people.do(Change(chore.before, chore.after))
+    assert (await here.backend.hosts([host]))[host].addresses
+    await asyncio.sleep(0.5)
+    assert not await here.store.chores.all()
+
+
+@pytest.mark.parametrize("first", ["the old lines", "what needs the address", "a rejection"])
+async def test_who_carries_out_what_does_not_count_any_more_is_told_what_another_one_needs_back(
+    by_people: tuple[Site, People], first: str
+) -> None:
+    here, people = by_people
+    assert (await here.ask(here.signed(*replace_ns(CHILD, *NEW)))).rcode == Rcode.NOERROR
+    noted = (await people.told())[CHILD]
+    if first == "a rejection":
+        (change,) = await here.store.changes.list(state=ChangeState.ACCEPTED)
+        await here.store.decisions.decide(change.id, Decision.REJECTED, "operator", "")
+        await latest(here, ChangeState.FAILED)
+    if first == "the old lines":
+        server = "ns1.child.parent.example."
+        assert (await here.ask(here.signed(*replace_ns(OTHER, server), child=OTHER))).rcode == Rcode.NOERROR
+        lines = (await people.told())[OTHER]
+        await people.do(noted)
+        await asyncio.sleep(0.5)
+        await people.do(lines)
+    else:
+        await other_names_it(here, people)
+        await people.do(noted)
+    await put_back(here, people)
+    # and once more, by whatever hand
+    host = names.from_text("ns1.child.parent.example.")
+    held = (await here.backend.read(CHILD)).delegation
+    (address,) = (await here.backend.hosts([host]))[host].addresses
+    await people.do(Change(Delegation.of(CHILD, [*held.records, address]), ns_of(CHILD, *NEW)))
+    await put_back(here, people)

@@ -15,6 +15,7 @@ import typer
 
 from zonecut.cli import owner, session
 from zonecut.cli.delegation.comparison import Comparison, compare
+from zonecut.cli.delegation.missing_glue import MissingGlue
 from zonecut.cli.delegation.name_set import Listed
 from zonecut.cli.failures import Exit
 from zonecut.cli.options import ConfigOption, JsonOption, ZoneArgument
@@ -43,8 +44,9 @@ def command(
     Those that the server holds, as the text of a zone file with comments, or as a JSON array of what `delegation show`
     prints. Children of which the ledger holds no applied change are compared with nothing.
 
-    With --check, what the zone's `policy` has against a delegation as it stands is said, too. It keeps no child from
-    changing something else, or from mending it step by step; a change that makes it worse is refused.
+    With --check, what the zone's `policy` has against a delegation as it stands is said, too, and which of its name
+    servers lie in another delegation and have no address there. It keeps no child from changing something else, or from
+    mending it step by step; a change that makes it worse is refused.
 
     Exit code 3: some differ, since somebody changed them through another channel; or, with --check, some are unfit.
     Exit code 1: some cannot be read, since what the server holds for them makes no sense; a comment says which and why.
@@ -109,7 +111,7 @@ async def _export(
                     progress.advance()
 
                 compared = _compared(section, store, backend, tell)
-                async for comparison in _checked(section, compared) if check else compared:
+                async for comparison in _checked(section, backend, compared) if check else compared:
                     if array is not None:
                         array.add(comparison.to_json(section.apex))
                     else:
@@ -147,13 +149,27 @@ async def _compared(
                     yield comparison
 
 
-async def _checked(section: ParentSection, compared: AsyncIterator[Comparison]) -> AsyncIterator[Comparison]:
-    """The same, with what the zone's policy has against each."""
-    rules = section.rules()
+async def _checked(
+    section: ParentSection, backend: Backend, compared: AsyncIterator[Comparison]
+) -> AsyncIterator[Comparison]:
+    """The same, with what the zone's policy has against each, and which of its name servers nobody finds."""
+    rules, glue = section.rules(), MissingGlue(section.apex, backend)
+    async for batch in _in_batches(compared):
+        delegations = [comparison.reading.delegation for comparison in batch]
+        for comparison, each, missing in zip(batch, delegations, await glue.of(delegations), strict=True):
+            unfit = (*shortcomings(rules, each), *missing) if each.is_delegated else ()
+            yield replace(comparison, unfit=unfit)
+
+
+async def _in_batches(compared: AsyncIterator[Comparison]) -> AsyncIterator[Sequence[Comparison]]:
+    batch: list[Comparison] = []
     async for comparison in compared:
-        delegation = comparison.reading.delegation
-        unfit = shortcomings(rules, delegation) if delegation.is_delegated else ()
-        yield replace(comparison, unfit=unfit)
+        batch.append(comparison)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 async def _batches(backend: Backend, tell: Callable[[Unreadable], None]) -> AsyncIterator[Sequence[Reading]]:

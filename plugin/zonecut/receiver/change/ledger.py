@@ -10,7 +10,7 @@ import structlog
 from zonecut.plugin import Change
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
-from zonecut.receiver.change.released import FREED, FREEING, Released
+from zonecut.receiver.change.released import FREED, FREEING, KEPT, Released
 from zonecut.receiver.message.authentication import check_trusted
 from zonecut.receiver.provenance import Provenance
 from zonecut.receiver.trouble import Trouble
@@ -19,6 +19,7 @@ from zonecut.store import (
     Asker,
     Attempt,
     AuditEntry,
+    AuditRecord,
     ChangeKind,
     ChangeState,
     Chore,
@@ -148,8 +149,15 @@ class Ledger:
         events = [await audit.list(event=event, limit=RECENT, among=_AMONG) for event in (FREEING, FREED)]
         found = sorted((each for those in events for each in those), key=lambda each: each.at, reverse=True)
         newest = max((each.at for each in found), default=0.0)
-        last = [each.entry for each in reversed(found) if each.at >= newest - RECENT_SECONDS]
-        return [each for entry in last if entry.zone == self._zone and (each := Released.of_entry(entry)) is not None]
+        return self._released([each for each in reversed(found) if each.at >= newest - RECENT_SECONDS])
+
+    async def last_kept(self) -> Sequence[Released]:
+        """The addresses that a change would have taken, and did not, as somebody may still. Raises StoreUnavailable."""
+        return self._released(await self._store.audit.list(event=KEPT, limit=RECENT, among=_AMONG))
+
+    def _released(self, records: Sequence[AuditRecord]) -> list[Released]:
+        entries = (each.entry for each in records)
+        return [each for one in entries if one.zone == self._zone and (each := Released.of_entry(one)) is not None]
 
     async def chores(self) -> Sequence[Chore]:
         """What people were last told to do in this zone, beside its changes. Raises StoreUnavailable."""

@@ -8,9 +8,10 @@ from zonecut.protocol import names
 from zonecut.protocol.delegation import RR
 from zonecut.store import AuditEntry, Chore
 
-FREEING, FREED, RESTORED = "glue.freeing", "glue.freed", "glue.restored"
+FREEING, FREED, RESTORED, KEPT = "glue.freeing", "glue.freed", "glue.restored", "glue.kept"
 """The events of the audit trail: addresses are about to be taken away since nobody names their host, which is for who
-comes after a crash; they are gone; and they are back since somebody names it."""
+comes after a crash; they are gone; they are back since somebody names it; and a change was asked for that takes them,
+and does not count any more, which somebody may carry out still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from itertools import islice
 
 import structlog
 
-from zonecut.plugin import Backend, BackendConflict, BackendError, BackendLater, BackendRejected, Change, Host
+from zonecut.plugin import Backend, BackendError, Change, Host
 from zonecut.plugin.branches import visible
 from zonecut.protocol import names
 from zonecut.protocol.delegation import RR, Delegation
+from zonecut.receiver.change.neighbours import Naming
 from zonecut.receiver.change.released import FREED, FREEING, RESTORED, Released
 from zonecut.receiver.writer.by_hand import ByHand
+from zonecut.receiver.writer.mending import DONE, IN_VAIN, Mending
 from zonecut.receiver.writer.unsettled_hosts import Gone, Unsettled
 from zonecut.store import AuditEntry, Chore, StoreUnavailable
 
@@ -54,14 +56,14 @@ class Aftercare:
         given: Callable[[bytes, bytes], Awaitable[Collection[RR]]],
         monotonic: Callable[[], float] = time.monotonic,
         again: Sequence[float] = AGAIN,
-        coming: Callable[[Collection[bytes]], Collection[bytes]] = lambda _: (),
+        coming: Naming = lambda _: {},
         by_hand: ByHand | None = None,
     ) -> None:
         """`record` writes into the audit trail; `given` tells which addresses of a host are those of the child in which
         it lies, by its own changes; both raise StoreUnavailable. `monotonic` is the backend's clock, too.
 
-        `coming` tells which hosts a change names that is accepted, and not yet known to be written; `by_hand` is told
-        what people are to do where it is they who write.
+        `coming` tells which children name a host by a change that is accepted, and not yet known to be written;
+        `by_hand` is told what people are to do where it is they who write.
         """
         self._zone = zone
         self._backend = backend
@@ -70,7 +72,7 @@ class Aftercare:
         self._monotonic = monotonic
         self._pauses = again
         self._coming = coming
-        self._by_hand = by_hand
+        self._mending = Mending(zone, backend, record, by_hand)
         self._hand_at = float("-inf")
         """When it is looked at next whether people have done what they were told."""
         self._hand_pause = AGAIN[-1]
@@ -134,26 +136,32 @@ class Aftercare:
 
     def named(self, hosts: Iterable[bytes]) -> None:
         """A change is accepted that names these hosts: what people were told of them is looked at again."""
-        if not self._told.keys().isdisjoint(hosts):
+        if not (self._mending.told.keys() | self._waiting.watched.keys()).isdisjoint(hosts):
             self._hand_at = float("-inf")
             self._look()
+
+    def watch(self, kept: Iterable[Released], pause: float = 0.0) -> bool:
+        """These stay, and somebody may take them who was asked for it once: looked at every so many seconds, 0 for as
+        often as before, until nobody names their hosts. Whether one of them is not known yet."""
+        watched = self._waiting.watched
+        new = {each.host: each for each in kept if each.host not in watched}
+        watched.update(new)
+        if new:
+            self._hand_pause, self._hand_at = pause or self._hand_pause, float("-inf")
+            self._look()
+        return bool(new)
 
     def resume(self, changes: Iterable[Change], freed: Iterable[Released]) -> None:
         """Take up what a process before us may not have come to prove: its last changes, in their order."""
         for released in freed:
             self._remember(released)
-        for host, chore in self._told.items():
+        for host, chore in self._mending.told.items():
             if chore.event == RESTORED:
                 self._remember(Released.of_chore(chore))
             else:
                 self._waiting.left[host] = None
                 self._freeing[host] = Released.of_chore(chore)
         self.note(changes)
-
-    @property
-    def _told(self) -> Mapping[bytes, Chore]:
-        """What people are told to do, by host."""
-        return {} if self._by_hand is None else self._by_hand.hosts
 
     def _look(self) -> None:
         self._forget()
@@ -184,14 +192,14 @@ class Aftercare:
     def _due(self) -> float | None:
         """When something is to be looked at, on the monotonic clock; None where nothing is."""
         due = self._proof_due
-        if not self._told:
+        if not self._mending.told and not self._waiting.watched:
             return due
         return self._hand_at if due is None else min(due, self._hand_at)
 
     @property
     def _proof_due(self) -> float | None:
         """When proof is to be looked for; None where nothing waits for it."""
-        told = self._told
+        told = self._mending.told
         if any(host not in told for host in self._waiting.left):
             return self._proof_at
         first = next((at for host, at in self._waiting.unproven() if host not in told), None)
@@ -205,7 +213,7 @@ class Aftercare:
             finally:
                 self._settled.set()
             failures = self._failures
-            if self._told and self._hand_at <= self._monotonic():
+            if (self._mending.told or self._waiting.watched) and self._hand_at <= self._monotonic():
                 await self._settle_told()
             if self._proof_due is not None and self._proof_due <= self._monotonic():
                 await self._settle_proven()
@@ -239,7 +247,7 @@ class Aftercare:
 
         Nobody is asked about a host that is to be named by a change which waits: for hours, where people write.
         """
-        began, told = self._monotonic(), self._told
+        began, told = self._monotonic(), self._mending.told
         gone = [host for host, _ in self._waiting.unproven(began - self._pauses[0]) if host not in told]
         left = [host for host in self._waiting.left if host not in told]
         if coming := self._coming({*gone, *left}):
@@ -252,19 +260,23 @@ class Aftercare:
         await self._restore_all(known)
         for host in gone:
             each = self._waiting.gone.get(host)
-            if each is not None and each.at <= began and not _lacks(each.released, known.get(host)):
+            if each is not None and each.at <= began and not each.is_missed(known.get(host)):
                 self._waiting.gone[host] = replace(each, is_proven=True)
         for host, found in free.items():
             await self._leave(host, found)
 
     async def _settle_told(self) -> None:
-        """Look whether people have done what they were told, and whether it is to be done still. Raises BackendError.
+        """Look whether people have done what they were told, and whether it is to be done still; and whether somebody
+        has done what does not count any more. Raises BackendError.
 
         What the serial tells is enough: that it is to be done was proven.
         """
         self._hand_at = self._monotonic() + self._hand_pause
-        told = dict(islice(self._told.items(), LOOKED_AT))
-        known = await self._backend.hosts(list(told))
+        told = dict(islice(self._mending.told.items(), LOOKED_AT))
+        watched = [host for host in islice(self._waiting.watched, LOOKED_AT) if host not in self._mending.told]
+        known = await self._backend.hosts([*told, *watched])
+        for host in watched:
+            await self._look_for_kept(host, known.get(host, Host()))
         for host, chore in told.items():
             found = known.get(host, Host())
             if chore.event == RESTORED:
@@ -274,31 +286,41 @@ class Aftercare:
 
     async def _look_for_restored(self, host: bytes, chore: Chore, found: Host) -> None:
         gone = self._waiting.gone.get(host)
-        if gone is not None and _lacks(gone.released, found):
+        coming = self._coming((host,)).get(host, ()) if host in self._waiting.watched else ()
+        if gone is not None and gone.is_missed(found, coming):
             await self._restore(host, gone)
             return
-        self._drop(chore.child, host)
+        self._mending.drop(chore.child, host)
         if found.addresses:
             self._waiting.gone.pop(host, None)
-            await self._done(RESTORED, Released.of_chore(chore))
+            await self._mending.done(RESTORED, Released.of_chore(chore))
+
+    async def _look_for_kept(self, host: bytes, found: Host) -> None:
+        kept, coming = self._waiting.watched.pop(host, None), self._coming((host,)).get(host, ())
+        if kept is None:
+            return
+        gone = Gone(kept, self._monotonic())
+        if gone.is_missed(found, coming):
+            self._waiting.watched[host], self._waiting.gone[host] = kept, gone
+            await self._restore(host, gone)
+        elif not found.addresses:
+            self._remember(kept)
+        elif found.named_by or coming:
+            self._waiting.watched[host] = replace(kept, addresses=tuple(found.addresses))
 
     async def _look_for_freed(self, host: bytes, chore: Chore, found: Host) -> None:
         released = self._freeing.get(host, Released.of_chore(chore))
         if found.named_by or self._coming((host,)):
-            self._drop(chore.child, host)
+            self._mending.drop(chore.child, host)
         elif set(released.addresses).isdisjoint(found.addresses):
             self._remember(released)
-            await self._done(FREED, released)
+            await self._mending.done(FREED, released)
         await self._leave(host, found)
-
-    def _drop(self, child: bytes, host: bytes) -> None:
-        if self._by_hand is not None:
-            self._by_hand.drop(child, host)
 
     async def _restore_all(self, known: Mapping[bytes, Host]) -> None:
         for host, found in known.items():
             gone = self._waiting.gone.get(host)
-            if gone is not None and _lacks(gone.released, found):
+            if gone is not None and gone.is_missed(found):
                 await self._restore(host, gone)
 
     def _remember(self, released: Released) -> None:
@@ -320,7 +342,7 @@ class Aftercare:
             self._waiting.gone.pop(host, None)
         elif await self._mend(RESTORED, host, change):
             self._waiting.gone.pop(host, None)
-            await self._done(RESTORED, gone.released)
+            await self._mending.done(RESTORED, gone.released)
         else:
             self._waiting.gone[host] = replace(gone, is_proven=False)
 
@@ -347,53 +369,25 @@ class Aftercare:
                 given = await self._given(place, host)
                 left = [record for record in known.addresses if record not in given]
                 if len(left) == len(known.addresses):
-                    _log.info("glue.left", **self._about(place, host))
+                    _log.info("glue.left", **self._mending.about(place, host))
                     return True
                 before = Delegation.of(place, [*held.records, *known.addresses])
                 change = Change(before, Delegation.of(place, [*held.records, *left]))
                 released = Released(host, place, tuple(record for record in known.addresses if record in given))
                 if host not in self._freeing:
-                    if not self._is_by_hand:
+                    if not self._mending.is_by_hand:
                         await self._record(released.to_entry(self._zone, FREEING))
                         self._remember(released)
                     self._freeing[host] = released
                 if not await self._mend(FREED, host, change):
                     return False
-                await self._done(FREED, self._freeing[host])
+                await self._mending.done(FREED, self._freeing[host])
         return True
 
     async def _mend(self, event: str, host: bytes, change: Change) -> bool:
-        about = self._about(change.child, host)
-        try:
-            await self._backend.write([change])
-        except (BackendConflict, BackendLater, BackendRejected) as error:
-            if self._by_hand is None or not self._is_by_hand or not isinstance(error, BackendLater):
-                _log.warning("glue.unsettled", **about, reason=error.reason)
-                self._put_off()
-            elif self._by_hand.tell_of_host(event, host, change):
-                self._hand_pause, self._hand_at = error.again_in, self._monotonic() + error.again_in
-            else:
-                self._put_off()
-            return False
-        return True
-
-    @property
-    def _is_by_hand(self) -> bool:
-        return self._by_hand is not None and self._by_hand.is_meant
-
-    async def _done(self, event: str, released: Released) -> None:
-        """The zone shows it: that is in the log and, once, in the audit trail; nobody has to do it any more."""
-        self._drop(released.child, released.host)
-        _log.warning(event, **self._about(released.child, released.host))
-        try:
-            await self._record(released.to_entry(self._zone, event))
-        except StoreUnavailable as error:
-            _log.error("audit.lost", event_lost=event, reason=error.reason)
-
-    def _about(self, child: bytes, host: bytes) -> dict[str, str]:
-        return {"zone": names.to_text(self._zone), "child": names.to_text(child), "host": names.to_text(host)}
-
-
-def _lacks(released: Released, found: Host | None) -> bool:
-    """True for a host without addresses that others name than the child that gave them up."""
-    return found is not None and not found.addresses and any(each != released.child for each in found.named_by)
+        pause = await self._mending.mend(event, host, change)
+        if pause == IN_VAIN:
+            self._put_off()
+        elif pause != DONE:
+            self._hand_pause, self._hand_at = pause, self._monotonic() + pause
+        return pause == DONE

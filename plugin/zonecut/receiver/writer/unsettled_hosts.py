@@ -1,11 +1,12 @@
 """The hosts of which it is to be looked at what a change means for them, until that is done. See `aftercare`."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 
+from zonecut.plugin import Host
 from zonecut.receiver.change.released import Released
 
 
@@ -18,6 +19,12 @@ class Gone:
     is_proven: bool = False
     """It has been seen since that nobody names the host."""
 
+    def is_missed(self, found: Host | None, coming: Collection[bytes] = ()) -> bool:
+        """True for a host without addresses that others name, or come to name, than the child that gave them up."""
+        if found is None or found.addresses:
+            return False
+        return any(each != self.released.child for each in (*found.named_by, *coming))
+
 
 @dataclass(slots=True)
 class Unsettled:
@@ -27,6 +34,9 @@ class Unsettled:
     """Hosts whose addresses went, by when they did."""
     left: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     """Hosts that may be named by nobody any more, and have addresses still."""
+    watched: OrderedDict[bytes, Released] = field(default_factory=OrderedDict)
+    """Hosts whose addresses stay, and which somebody may take who was asked for it once; looked at last, they stand
+    last."""
     at_once: set[bytes] = field(default_factory=set)
     """Hosts whose addresses went, of which somebody may be known to name one already."""
 
@@ -41,7 +51,8 @@ class Unsettled:
             del gone[host]
         while len(gone) > most:
             given_up += not gone.popitem(last=False)[1].is_proven
-        while len(left) > most:
-            left.popitem(last=False)
-            given_up += 1
+        for others in (left, self.watched):
+            while len(others) > most:
+                others.popitem(last=False)
+                given_up += 1
         return given_up

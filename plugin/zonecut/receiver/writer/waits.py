@@ -69,7 +69,7 @@ class Waits:
                 _log.info("change.later", **about(self._zone, pending), reason=error.reason, again_in=error.again_in)
             # somebody may carry it out meanwhile, other than by our writing
             pending.trouble, pending.uncertain, pending.lost = error.reason, True, frozenset()
-            pending.answered_later = True
+            pending.answered_later, pending.again_in = True, error.again_in
             if by_hand.is_meant:
                 pending.told_to_people()
                 by_hand.tell_rest(pending)

@@ -61,6 +61,8 @@ class Pending:
     """What the server held before we wrote anything of it."""
     answered_later: bool = False
     """The server was asked for it, has yet to decide, and may then carry it out without being asked again."""
+    again_in: float = 0.0
+    """After how many seconds it said to ask again."""
     asked: list[Change] = field(default_factory=list)
     """What the server was asked for, or may have been by a process before us: with another `before`, another one."""
     dropped: bool = False

@@ -38,9 +38,10 @@ from zonecut.receiver.writer.looks import Looks
 from zonecut.receiver.writer.outage import Outage
 from zonecut.receiver.writer.said_done import SaidDone
 from zonecut.receiver.writer.standing import Word
+from zonecut.receiver.writer.superseded import Superseded
 from zonecut.receiver.writer.waits import Waits, about
 from zonecut.receiver.writer.write_queue import Pending, WriteQueue
-from zonecut.store import StoreError, StoreUnavailable
+from zonecut.store import StoreUnavailable
 
 MAX_CONFLICTS = 5
 """How often a change is judged again on what the server holds, before it ends as failed."""
@@ -83,7 +84,7 @@ class Writer:
         self.aftercare = Aftercare(
             zone, backend, ledger.record, ledger.given, coming=self.claims.naming, by_hand=self.by_hand
         )
-        self._endings = Endings(zone, backend, ledger)
+        self._endings, self._superseded = Endings(zone, backend, ledger), Superseded(zone, ledger, self.aftercare)
         self._serials, self._said = serials, SaidDone(zone, backend, serials)
         self._word = Word(zone, self._endings, self._waits, self._read, serials.doubt, self.claims, self._judge_again)
         self._looks, self._outage = Looks(self._looked), Outage(zone, self._waits)
@@ -147,6 +148,7 @@ class Writer:
                 self._queue.put_back(self._unfinished(batch), ())
                 raise
             self.by_hand.settled(batch)
+            self._superseded.watch(*(each for each in batch if each.has_failed))
             self.aftercare.failed(each.written_change for each in batch if each.has_failed)
             await self.aftercare.after([*(each.written_change for each in batch if each.is_applied), *result.undone])
             took = now() - began
@@ -336,29 +338,17 @@ class Writer:
             pending.lost = frozenset()
             self._looks.begin(pending, change)
             return
-        await self._rebase(pending, change)
+        await self._superseded.rebase(pending, change)
         if after == held:
             self._endings.settle(pending, result)
         else:
             await self._take([pending], result)
 
-    async def _rebase(self, pending: Pending, change: Change) -> None:
-        """Go on with what was judged, and where it is enforced checked, on what the server holds now."""
-        if not pending.may_have_left(change.before):
-            pending.origin = change.before
-        if change.after != pending.change.after:
-            pending.case.watch(change, pending.id)
-        pending.change = change
-        try:
-            await self._ledger.rebase(pending.id, Change(pending.origin, change.after))
-        except StoreError as error:
-            _log.warning("change.rebase.delayed", change=pending.id, reason=error.reason)
-
     async def _looked(self, pending: Pending, change: Change, failed: Outcome | None) -> None:
         """What was judged again has been looked at: it is written, has failed, or is looked at once more."""
         if failed is None:
             pending.looked_at = change
-            await self._rebase(pending, change)
+            await self._superseded.rebase(pending, change)
             self._queue.put(pending)
         elif failed.rcode != Rcode.SERVFAIL or pending.conflicts >= MAX_CONFLICTS - 1:
             if pending.answered_later:

@@ -146,6 +146,7 @@ class ParentZone:
                 await self._readings.open(self.writer.held_up)
                 await self._resumption.finish()
                 self.writer.by_hand.recall(await self._ledger.chores())
+                self.writer.aftercare.watch(await self._ledger.last_kept())
                 self.writer.aftercare.resume(await self._ledger.last_applied(), await self._ledger.last_freed())
                 tasks.create_task(self._serials.run())
                 _log.info("zone.ready", zone=names.to_text(self.zone))
