@@ -10,8 +10,10 @@ from agent_support import CHILD, pair
 from zonecut.agent import damage, transitions
 from zonecut.agent.state import AgentState, DamagedState, Phase, Roll, Stage
 from zonecut.agent.transitions import Now
+from zonecut.agent.zone.caches import KEPT, Sight
 from zonecut.cli.child.work import work
 from zonecut.protocol.codepoints import ReceiverState
+from zonecut.protocol.delegation import Delegation
 
 KEY = pair(CHILD).key.to_text()
 FULL = AgentState(
@@ -28,6 +30,7 @@ FULL = AgentState(
     serial=7,
     roll=Roll(Stage.WAIT, 900.0, "BBBB"),
 )
+SIGHT = Sight(Delegation(CHILD, ns=(CHILD,)), 60, 60, 900.0)
 BEGUN = transitions.begin(Now(2000.0, 0.5, SETTINGS))
 
 
@@ -78,6 +81,13 @@ def test_an_entry_that_nobody_can_read_is_named_and_costs_nothing_else(fields: d
 )
 def test_what_else_is_damaged_costs_itself_alone(fields: dict[str, Any], left: dict[str, Any]) -> None:
     assert damage.salvage(damaged(**fields), BEGUN) == replace(FULL, **left)
+
+
+@pytest.mark.parametrize("fields", [{"sights": [SIGHT.to_json(), "junk"]}, {"sights": 7}, {"forgotten_until": "junk"}])
+def test_where_what_caches_may_have_is_damaged_they_may_have_anything(fields: dict[str, Any]) -> None:
+    left = damage.salvage(damaged(**fields), BEGUN)
+    assert left.forgotten_until == BEGUN.since + KEPT
+    assert left.sights == ((SIGHT,) if isinstance(fields.get("sights"), list) else ())
 
 
 @pytest.mark.parametrize("document", [[], None, "junk", {}])

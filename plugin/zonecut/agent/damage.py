@@ -5,11 +5,12 @@ where no command clears it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from zonecut.agent.evidence.ds_statement import Origin
 from zonecut.agent.state import AgentState, DamagedState
+from zonecut.agent.zone.caches import KEPT
 from zonecut.protocol import names
 from zonecut.protocol.announced.dsync import Dsync
 from zonecut.protocol.delegation import Delegation
@@ -57,7 +58,10 @@ def read(document: Mapping[str, Any]) -> AgentState:
 
 
 def salvage(document: object, begun: AgentState) -> AgentState:
-    """What can be read of a document, and the rest as in `begun`; of a list, those of its entries that can be."""
+    """What can be read of a document, and the rest as in `begun`; of a list, those of its entries that can be.
+
+    Where that leaves out a delegation that caches may have, all is as if caches had it for as long as they may.
+    """
     good = begun.to_json()
     for name in (field.name for field in fields(AgentState)):
         if not isinstance(document, Mapping) or name not in document:
@@ -67,7 +71,12 @@ def salvage(document: object, begun: AgentState) -> AgentState:
             value = [each for each in value if _is_fit({**good, name: [each]})]
         if _is_fit({**good, name: value}):
             good[name] = value
-    return read(good)
+    salvaged = read(good)
+    if isinstance(document, Mapping) and any(
+        name in document and document[name] != good[name] for name in ("sights", "forgotten_until")
+    ):
+        return replace(salvaged, forgotten_until=begun.since + KEPT)
+    return salvaged
 
 
 def _is_fit(document: Mapping[str, Any]) -> bool:

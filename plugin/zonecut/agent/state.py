@@ -241,6 +241,8 @@ class AgentState:
     """That DS of the parent are to go while others stay."""
     sights: tuple[Sight, ...] = ()
     """What the parent was seen to publish, for as long as caches may have it."""
+    forgotten_until: float = 0.0
+    """Until when caches may have such of it as had no room among the `sights`: so long all is as if they had."""
     unsigned_until: float = 0.0
     """Until when caches may have answers from when the zone was not signed."""
     disagreement: Watch | None = None
@@ -251,6 +253,7 @@ class AgentState:
     MOMENTS: ClassVar[tuple[str, ...]] = (
         *("since", "next_at", "quiet_until", "decided_at", "key_since", "refused_since", "sent_at", "differs_since"),
         *("synced_at", "checked_at", "word_at", "displaced_at", "unsigned_until", "spent_until", "stirred_until"),
+        "forgotten_until",
     )
     """What is a time on the clock: if that is set, it moves along, all of it."""
 

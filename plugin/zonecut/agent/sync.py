@@ -50,9 +50,11 @@ async def keep(place: AgentContext, state: AgentState, own: OwnKey | None, paren
     )
     now = place.now()
     told = filter(None, [unseen(content, place.settings.ds), view.describe()])
-    sights = remember(state.sights, view, _ns_ttl(content), now.time)
+    sights, forgotten = remember(state.sights, view, _ns_ttl(content), now.time)
     unsigned = max(state.unsigned_until, unsigned_until(content, now.time))
-    state = replace(state, sights=sights, unsigned_until=unsigned, notes=(*aim.notes, *aim.troubles, *told))
+    forgotten = max(state.forgotten_until, forgotten)
+    state = replace(state, sights=sights, forgotten_until=forgotten, unsigned_until=unsigned)
+    state = replace(state, notes=(*aim.notes, *aim.troubles, *told))
     if view.held is None and not view.is_hidden:
         return transitions.failed(state, f"nothing is known of what the parent publishes: {view.describe()}", now)
     seen = compare(aim, view, state)
@@ -105,7 +107,7 @@ async def judge(
     `look` is without them; `delegations` are what the parent may have.
     """
     port, time = now().settings.looks.port, now().time
-    sights = remember(state.sights, look.parent, _ns_ttl(look.content), time)
+    sights, forgotten = remember(state.sights, look.parent, _ns_ttl(look.content), time)
     present = list(delegations)
     named = {*look.content.ns, *(server for each in present for server in each.ns)}
     past = [sight.delegation for sight in past_delegations(sights, time)]
@@ -116,6 +118,7 @@ async def judge(
         sights=sights,
         past=tuple(each for each in view.servers if each.server not in named),
         left_out=view.left_out,
+        forgotten_until=max(state.forgotten_until, forgotten),
         unsigned_until=state.unsigned_until,
     )
     moment, quiet = now(), sorted(silent(look))

@@ -25,6 +25,7 @@ from zonecut.agent.evidence.witnesses import (
 from zonecut.agent.parent.parent_view import ParentView
 from zonecut.agent.state import Watch
 from zonecut.agent.transitions import Now
+from zonecut.agent.zone.caches import KEPT
 from zonecut.agent.zone.zone_content import ZoneContent
 from zonecut.protocol import names
 from zonecut.protocol.codepoints import RRType
@@ -152,7 +153,7 @@ def _first(look: Look, asked: tuple[bytes, ...], watch: Watch | None, now: Now) 
                     if found is None
                     else check_signed_under(zone, signed, found, asked, now.time, look.work, by_entry=False)
                 )
-            span = max(span, found.ttl if found else 0)
+            span = max(span, min(found.ttl, KEPT) if found else 0)
         if why is None and look.aim.origin is Origin.CDS:
             why = (
                 why_unproven(content, Origin.CDS, [asked], now.time, look.work)
@@ -164,7 +165,7 @@ def _first(look: Look, asked: tuple[bytes, ...], watch: Watch | None, now: Now) 
         soa = content.rrset(RRType.SOA)
         assert soa is not None
         # RFC 2308 section 5: for so long an answer that there is nothing is kept
-        span = max(span, min(soa.ttl, int.from_bytes(soa.wires[0][-4:])))
+        span = max(span, min(soa.ttl, int.from_bytes(soa.wires[0][-4:]), KEPT))
     reason = "before its first DS, the zone has to be seen signed"
     seen = _seen_again(watch, _subject("first", look), span, reason, now)
     # who lowered the TTLs with the signing has not lowered those in caches
@@ -226,7 +227,7 @@ def _change(
     if not new:
         return final, tuple(notes), None
     # whoever insists on RFC 4035 section 2.2 must not have the DNSKEY RRset of before in his cache
-    span = max(content.signed_dnskey.ttl if content.signed_dnskey else 0 for _, content in every)
+    span = max(min(content.signed_dnskey.ttl, KEPT) if content.signed_dnskey else 0 for _, content in every)
     listed = ", ".join(map(str, sorted(new)))
     reason = (
         f"keys of algorithm {listed} have to be seen at all servers for as long as caches have the DNSKEY of before"

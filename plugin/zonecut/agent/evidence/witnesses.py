@@ -56,6 +56,8 @@ class Look:
     past: tuple[ChildServer, ...] = ()
     left_out: tuple[str, ...] = ()
     """Name servers, and addresses of them, that were not asked because there are so many."""
+    forgotten_until: float = 0.0
+    """Until when caches may have delegations that are not among the `sights`."""
     unsigned_until: float = 0.0
     """Until when caches may have answers from when the zone was not signed."""
     work: Work = field(default_factory=lambda: Work(_LIMITS), compare=False, repr=False)
