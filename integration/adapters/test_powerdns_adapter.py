@@ -5,8 +5,8 @@ import logging
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,24 @@ from zonecut.protocol.rrset import RRset
 from zonecut_powerdns import PowerDnsOptions
 from zonecut_powerdns.api import Api
 from zonecut_powerdns.backend import PowerDnsBackend
+
+
+@pytest.fixture
+def start_pdns(tmp_path: Path) -> Iterator[StartPowerDns]:
+    """`start_pdns(zone, ..., **options of PowerDns)`: a running PowerDNS, ended after the test."""
+    with ExitStack() as running:
+
+        def start(*zones: ParentZone, **options: Any) -> PowerDns:
+            number = len(list(tmp_path.glob("pdns-*")))
+            return running.enter_context(PowerDns(tmp_path / f"pdns-{number}", *zones, **options))
+
+        yield start
+
+
+@pytest.fixture
+def pdns(start_pdns: StartPowerDns) -> PowerDns:
+    return start_pdns(ParentZone(PARENT, delegations=3))
+
 
 OpenBackend = Callable[..., Awaitable[PowerDnsBackend]]
 TARGET = names.from_text(f"updater.{PARENT}")

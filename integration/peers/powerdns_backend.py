@@ -1,15 +1,10 @@
 """The adapter `powerdns` on a server of a test."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from lab.daemons.pdns import PowerDns, StartPowerDns
-from lab.zones import PARENT, ParentZone
+from lab.daemons.pdns import PowerDns
+from lab.zones import PARENT
 from zonecut.plugin import (
     BackendContext,
 )
@@ -20,23 +15,6 @@ from zonecut_powerdns import PowerDnsOptions
 from zonecut_powerdns.backend import PowerDnsBackend
 
 TTLS = Ttls(ns=7200, ds=1800, glue=900)
-
-
-@pytest.fixture
-def start_pdns(tmp_path: Path) -> Iterator[StartPowerDns]:
-    """`start_pdns(zone, ..., **options of PowerDns)`: a running PowerDNS, ended after the test."""
-    with ExitStack() as running:
-
-        def start(*zones: ParentZone, **options: Any) -> PowerDns:
-            number = len(list(tmp_path.glob("pdns-*")))
-            return running.enter_context(PowerDns(tmp_path / f"pdns-{number}", *zones, **options))
-
-        yield start
-
-
-@pytest.fixture
-def pdns(start_pdns: StartPowerDns) -> PowerDns:
-    return start_pdns(ParentZone(PARENT, delegations=3))
 
 
 def make_backend(pdns: PowerDns, zone: str = PARENT, **options: Any) -> PowerDnsBackend:

@@ -1,15 +1,12 @@
 """A daemon that is watched from outside."""
 
 import http.client
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab.ports import LOOPBACK, free_port
-from lab.zones import PARENT, ParentZone
 from signer import Signer
 from world import World
 
@@ -48,10 +45,3 @@ class Watched(World):
         (zone,) = self.listed("--limit", "1")["zones"]
         assert isinstance(zone, dict)
         return zone
-
-
-@pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    zone = ParentZone(PARENT, delegations=6)
-    with Watched(tmp_path_factory.mktemp("w"), zone, keys=CHILDREN) as world:
-        yield world

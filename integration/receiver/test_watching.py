@@ -3,6 +3,7 @@
 import http.client
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -10,12 +11,20 @@ import pytest
 from lab.ports import LOOPBACK
 from lab.process import until
 from lab.zonecut import CommandFailed
-from lab.zones import PARENT
+from lab.zones import PARENT, ParentZone
 from peer import TcpPeer
 from signer import NS, Signer, name
 from watched import CHILDREN, Watched
 from world import stop_cleanly
 from zonecut.protocol import message
+
+
+@pytest.fixture
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    zone = ParentZone(PARENT, delegations=6)
+    with Watched(tmp_path_factory.mktemp("w"), zone, keys=CHILDREN) as world:
+        yield world
+
 
 STRANGER = Signer.generate("child5")
 

@@ -26,6 +26,17 @@ from poster import ZONES, Poster, Reply, rrset
 from signer import Signer, another_ds
 from world import World, stop_cleanly, unexpected_lines
 
+
+@pytest.fixture
+def section(tmp_path: Path) -> dict[str, Any]:
+    return hook(tmp_path)
+
+
+@pytest.fixture
+def portal(section: dict[str, Any]) -> Poster:
+    return poster(section)
+
+
 ROUNDS = int(os.environ.get("ZONECUT_ROUNDS", "6"))
 CHILDREN = 6
 DIGEST = "ab" * 32

@@ -4,8 +4,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lab.ports import LOOPBACK, free_port
 from poster import Poster
 
@@ -23,13 +21,3 @@ def hook(directory: Path, **options: Any) -> dict[str, Any]:
 
 def poster(section: dict[str, Any], name: str = "portal", ca: Path | None = None) -> Poster:
     return Poster(int(section["listen"][0].rpartition(":")[2]), Path(section["api_keys"][name]).read_text().strip(), ca)
-
-
-@pytest.fixture
-def section(tmp_path: Path) -> dict[str, Any]:
-    return hook(tmp_path)
-
-
-@pytest.fixture
-def portal(section: dict[str, Any]) -> Poster:
-    return poster(section)
