@@ -217,6 +217,7 @@ async def test_a_read_only_server_is_told_and_its_connections_are_not_kept(regis
         registry.server.execute("SET GLOBAL read_only = OFF")
         await backend.write([NEW])
         await backend.read(NEW.child)
+        await backend.progress()
         assert not before & connections(registry)
 
 
