@@ -71,6 +71,12 @@ class Answer:
         """It is secure that there is no such record: this contradicts whoever says that there is one."""
         return self.verdict is Verdict.SECURE and self.status in (Status.NODATA, Status.NXDOMAIN)
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether there are such records is not known, whatever is proven of the way there."""
+        failed = self.status is Status.FAILED and self.verdict is not Verdict.BOGUS
+        return failed or self.verdict is Verdict.INDETERMINATE
+
     def __str__(self) -> str:
         return f"{names.to_text(self.name)} {type_text(self.rtype)}: {self.status}, {self.verdict}: {self.reason}"
 

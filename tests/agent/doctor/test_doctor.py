@@ -364,6 +364,21 @@ def test_what_could_not_be_looked_up_is_neither_there_nor_missing() -> None:
     assert not known.find("NOTHING_TO_TRUST")
 
 
+def test_an_unsigned_zone_whose_servers_are_silent_is_a_zone_nevertheless() -> None:
+    silent = replace(
+        examination(receiver()),
+        soa=answer(CHILD, RRType.SOA, verdict=INSECURE, status=Status.FAILED),
+        key=answer(CHILD, RRType.KEY, verdict=INSECURE, status=Status.FAILED),
+        zone=zone_of(ChildServer(NS1, "192.0.2.1", Standing.SILENT, "silent")),
+    )
+    report = diagnose(silent)
+    assert not report.find("NO_ZONE")
+    assert not report.find("NO_KEY")
+    assert report.find("INSECURE")
+    assert report.find("KEY_UNDETERMINED")
+    assert set(takes(silent).values()) == {None}
+
+
 def test_a_parent_whose_methods_find_nothing() -> None:
     report = diagnose(examination(receiver(methods=(Method.AT_APEX,), state=5)))
     assert needy(report) == {"NO_METHOD": Severity.WARNING}

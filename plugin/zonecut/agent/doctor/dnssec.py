@@ -29,7 +29,7 @@ def _moment(seconds: int) -> str:
 def _findings(seen: Examination) -> Iterator[Finding]:
     child, answer = names.to_text(seen.child), seen.soa
     match answer.verdict:
-        case Verdict.SECURE | Verdict.INSECURE if answer.status is not Status.FOUND:
+        case Verdict.SECURE | Verdict.INSECURE if answer.status not in (Status.FOUND, Status.FAILED):
             yield Finding(
                 Tag.NO_ZONE,
                 Severity.PROBLEM,

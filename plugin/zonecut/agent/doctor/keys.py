@@ -57,7 +57,7 @@ def _key_findings(seen: Examination) -> Iterator[Finding]:
         }.get(answer.verdict, str(answer.verdict))
         if len({content.key for _, content in seen.zone.contents}) < 2:
             yield Finding(Tag.KEY, Severity.OK, f"{len(answer.rdatas)} KEY at the apex, {worth}")
-    elif answer.verdict is Verdict.INDETERMINATE:
+    elif answer.says_nothing:
         yield Finding(
             Tag.KEY_UNDETERMINED, Severity.UNKNOWN, f"the KEY of {child} could not be looked up: {answer.reason}"
         )
@@ -147,7 +147,7 @@ def prospects(seen: Examination) -> tuple[Prospect, ...]:
 
 def _keys_are_unknown(seen: Examination) -> bool:
     """Neither the resolver nor a server of the child says whether it publishes a key."""
-    return seen.key.verdict is Verdict.INDETERMINATE and not seen.zone.contents
+    return seen.key.says_nothing and not seen.zone.contents
 
 
 def _at_apex(seen: Examination) -> Prospect:
