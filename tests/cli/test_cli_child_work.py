@@ -29,11 +29,12 @@ class Agent:
     def reload(self) -> None:
         self._found = self._found[1:]
 
-    async def save(self, state: AgentState) -> None:
+    async def save(self, state: AgentState) -> AgentState:
         self._saves -= 1
         if self._saves >= 0:
             raise StoreConflict("a daemon was faster")
         self.saved.append(state)
+        return state
 
     async def step(self, state: AgentState) -> AgentState:
         self._steps -= 1

@@ -127,6 +127,8 @@ class AgentContext:
     monotonic: Callable[[], float] = time.monotonic
     ahead: Callable[[], Awaitable[None]] = field(default_factory=lambda: _nothing, init=False)
     """Awaited before each message to the parent; what it raises keeps the message from going."""
+    ahead_of_monotonic: float | None = field(default=None, init=False)
+    """Seconds from `monotonic` to the time by which the agent goes, which nobody sets in a step; None: the clock."""
     aside: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext, init=False)
     """Entered while the receiver is waited for: others may work meanwhile."""
     _parent: Parent | None = field(default=None, init=False)
@@ -134,7 +136,11 @@ class AgentContext:
     """Receivers that did not answer lately, and until when others come first."""
 
     def now(self) -> Now:
-        return Now(self.clock(), self.chance(), self.settings)
+        return Now(self.time(), self.chance(), self.settings)
+
+    def time(self) -> float:
+        """The time by which the agent goes, in seconds since the epoch. What is signed is signed by `clock`."""
+        return self.clock() if self.ahead_of_monotonic is None else self.monotonic() + self.ahead_of_monotonic
 
     # Whom to talk to
 
@@ -292,7 +298,7 @@ class AgentContext:
         if rival is None or state.displaced_at is not None:
             return state, rival
         _log.warning("agent.key-shared", zone=names.to_text(self.zone), reason=rival)
-        return replace(state, displaced_at=self.clock()), rival
+        return replace(state, displaced_at=self.time()), rival
 
     async def _rival(self, content: ZoneContent, keys: Sequence[OwnKey]) -> str | None:
         """A sentence where KEY records stand in the zone that are none of ours; `keys` are not there."""

@@ -62,7 +62,7 @@ async def _with_key(
 ) -> AgentState:
     if (state.doubted or state.phase is Phase.HELD) and state.does in _ASKS:
         asked = await _ask(place, state, own, party)
-        if asked.does is not state.does or (state.phase is not Phase.HELD and asked.next_at > place.clock()):
+        if asked.does is not state.does or (state.phase is not Phase.HELD and asked.next_at > place.time()):
             return asked
         state = asked
     is_to_upload = state.does is Phase.BOOTSTRAPPING and not state.uploaded

@@ -56,6 +56,7 @@ class ZoneAgent:
         """Why what this agent finds out cannot be kept, while that is so."""
         place.ahead, place.aside = self._keep_ahead, self._slot.aside
         self._offset, self._ahead = self._clocks_apart(), 0.0
+        self._steady = self._go_by(self._offset)
 
     @property
     def zone(self) -> bytes:
@@ -132,14 +133,16 @@ class ZoneAgent:
         if self._stored is None:
             self._stored = await self._table.get(self.zone)
             self._offset, self._ahead = self._clocks_apart(), 0.0
+            self._steady = self._go_by(self._offset)
             if self._stored is not None:
                 # what was written down later than now was written by a clock that was ahead
                 written = damage.read(self._stored.document).decided_at
                 self._ahead = max(written - self.place.clock(), 0.0)
+        self._steady = self._go_by(self._clocks_apart())
         if self._stored is None:
             return transitions.begin(self.place.now())
         state = AgentState.from_json(self._stored.document)
-        jumped = self._clocks_apart() - self._offset
+        jumped = self._steady - self._offset
         if abs(jumped) < CLOCK_SET:
             return transitions.shifted(state, -self._ahead)
         return transitions.clock_set(transitions.shifted(state, jumped - self._ahead), self.place.now())
@@ -153,15 +156,34 @@ class ZoneAgent:
             return damage.salvage(self._stored.document, transitions.begin(self.place.now()))
 
     async def save(self, state: AgentState) -> AgentState:
-        """Keep where the zone stands now; the state as it was written down.
+        """Keep where the zone stands now; the state as it was written down, to go on with.
 
         Raises StoreConflict when another process has kept something else.
         """
-        state = replace(state, decided_at=self.place.clock())
+        jumped = self._clocks_apart() - self._steady
+        state = await self._write(state if abs(jumped) < CLOCK_SET else transitions.clock_set(state, self.place.now()))
+        self._steady = self._go_by(self._offset)
+        return state
+
+    async def _write(self, state: AgentState) -> AgentState:
+        """Keep the state: what the clock was set by since it was loaded, it moves along. Raises as `save`."""
+        apart = self._clocks_apart()
+        if abs(jumped := apart - self._steady) >= CLOCK_SET:
+            state = transitions.shifted(state, jumped)
+        state = replace(state, decided_at=self.place.monotonic() + apart)
         stored = StoredAgent(self.zone, self.version, word_of(state).value, state.to_json(), 0.0)
         self._stored = await self._table.put(stored)
-        self._offset, self._ahead = self._clocks_apart(), 0.0
+        self._offset, self._ahead = apart, 0.0
         return state
+
+    def _go_by(self, apart: float) -> float:
+        """From now on the agent's time, and its context's, is so far from the clock that nobody sets."""
+        self.place.ahead_of_monotonic = apart
+        return apart
+
+    def _time(self) -> float:
+        """The agent's time: from where it is loaded to where it is kept, a state is of one clock."""
+        return self.place.monotonic() + self._steady
 
     def _clocks_apart(self) -> float:
         """Seconds between the clock and the one that nobody sets: another number once it was set."""
@@ -183,12 +205,12 @@ class ZoneAgent:
         now = self.place.now()
         begun = self._begun if self._begun is not None else await self.load()
         self._begun = pacing.spent(begun, now)
-        await self.save(pacing.begun(self._begun, now))
+        await self._write(pacing.begun(self._begun, now))
 
     def _wait(self, state: AgentState) -> float:
         """Seconds until there is something to do."""
         now = self.place.monotonic()
-        wait = state.next_at - self.place.clock()
+        wait = state.next_at - self._time()
         # nothing is ever put off for longer
         wait = wait if wait <= 2 * self._longest else 0.0
         if state.phase in _KEEPING or state.phase is Phase.HELD:
@@ -233,13 +255,13 @@ class ZoneAgent:
                 state = await self._unreadable(state, defect(self.zone, error))
         if self._has_news:
             state = await self._with_news(state)
-        if state.next_at <= self.place.clock():
+        if state.next_at <= self._time():
             await self.step(state)
 
     async def _with_news(self, state: AgentState) -> AgentState:
         """The zone has changed."""
         noticed = transitions.noticed(state, self.place.now())
-        if noticed.next_at > self.place.clock() and noticed != state:
+        if noticed.next_at > self._time() and noticed != state:
             # it is not acted on yet
             noticed = await self.save(noticed)
             _tell(self.zone, state, noticed)
@@ -267,7 +289,7 @@ class ZoneAgent:
             return state
         self._cannot_read = True
         failing = transitions.failed(state, _cannot_be_read(reason), self.place.now())
-        await self.save(failing)
+        failing = await self.save(failing)
         _tell(self.zone, state, failing)
         return failing
 
@@ -280,7 +302,7 @@ class ZoneAgent:
             advice = "see `zonecut child discover`; `parent.receiver` names one that is not announced"
             return transitions.failed(state, error.reason, place.now(), advice)
         except Left as left:
-            waits = replace(state, next_at=place.clock() + left.seconds)
+            waits = replace(state, next_at=place.time() + left.seconds)
             if not left.seconds or state.phase is not Phase.IN_SYNC or state.attempts:
                 return waits
             # nothing was tried here, and whether all is well is not known either

@@ -213,7 +213,7 @@ class _Run:
         state = replace(transitions.noticed(pacing.asked_for(await self._agent.load()), now), next_at=now.time)
         if self._serial_reset:
             state = replace(state, serial=None)
-        await self._agent.save(state)
+        state = await self._agent.save(state)
         first = True
         while first or self._goes_on(state):
             wait = state.next_at - time.time()

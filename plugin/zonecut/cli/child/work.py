@@ -73,5 +73,4 @@ async def _begin(agent: ZoneAgent, begin: Callable[[AgentState], AgentState], an
 
 async def _begin_once(agent: ZoneAgent, begin: Callable[[AgentState], AgentState], anew: bool) -> AgentState:
     state = begin(await (agent.load_what_is_left() if anew else agent.load()))
-    await agent.save(state)
-    return state
+    return await agent.save(state)
