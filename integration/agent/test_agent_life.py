@@ -116,7 +116,7 @@ def test_a_roll_leaves_the_parent_at_every_moment_with_a_key_that_it_trusts(tmp_
         world.wait_for("in-sync")
         (old,) = trusted(world)
         said = world.agent.cli("child", "roll", CHILD, json=False, expect=3)
-        assert "wait" in said
+        assert "a roll of the key is under way" in said
         seen: list[set[int]] = []
 
         def is_replaced() -> bool:

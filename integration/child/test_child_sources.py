@@ -181,7 +181,7 @@ async def test_what_stands_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_secondary_whose_zone_has_expired_is_no_source(tmp_path: Path) -> None:
-    named = Named(tmp_path, ParentZone("good.test."), ParentZone(CHILD, text=APEX.replace("604800", "10")))
+    named = Named(tmp_path, ParentZone("good.test."), ParentZone(CHILD, text=APEX.replace("604800", "3600")))
     configuration = tmp_path / "named.conf"
     secondary = f"type secondary; masterfile-format text; primaries port {free_port()} {{ {LOOPBACK}; }};"
     head, tail = configuration.read_text().split(f'zone "{CHILD}"')
