@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.daemons.mariadb import MariaDb, mariadb_home
+from lab.daemons.mariadb import MariaDb
 from lab.daemons.named import Named, StartNamed
 from lab.daemons.postgresql import PostgreSql, home
 from lab.daemons.servers import SERVERS
@@ -84,7 +84,7 @@ def postgresql(_shared_postgresql: PostgreSql) -> PostgreSql:
 
 @pytest.fixture(scope="session")
 def _shared_mariadb() -> Iterator[MariaDb]:
-    with mariadb_home() as directory, MariaDb(directory) as server:
+    with home("mariadb") as directory, MariaDb(directory) as server:
         yield server
 
 

@@ -88,8 +88,11 @@ class Transfer:
         increments = Increments(soa)
         wire = message.record(soa.owner, soa.rtype, RRClass.IN, soa.ttl, soa.rdata)
         question = message.query(0, self._zone, _IXFR, authority=[wire])
+
+        def ends(answer: Envelope) -> bool:
+            return increments.feed(_whole_records(answer))
+
         try:
-            ends = lambda answer: increments.feed(_whole_records(answer))  # noqa: E731
             async with aclosing(self._messages(question, ends)) as messages:
                 async for _ in messages:
                     pass

@@ -13,8 +13,8 @@ import pymysql
 import pytest
 
 from database_world import CHILD, delegation, made, name, opened, replayed
-from lab.daemons.mariadb import MariaDb, mariadb_home
-from lab.daemons.postgresql import hand_over
+from lab.daemons.mariadb import MariaDb
+from lab.daemons.postgresql import hand_over, home
 from lab.ports import free_port
 from lab.registry import MariaDbRegistry
 from lab.tls import self_signed
@@ -308,7 +308,7 @@ async def test_tls_is_what_the_url_says_and_an_account_may_be_that_of_the_system
     key, certificate = self_signed(tmp_path)
     (other := tmp_path / "other").mkdir()
     _, unknown = self_signed(other)
-    with mariadb_home() as directory:
+    with home("mariadb") as directory:
         for file in (key, certificate):
             shutil.copy(file, directory / file.name)
             (directory / file.name).chmod(0o600)
@@ -338,7 +338,7 @@ async def test_tls_is_what_the_url_says_and_an_account_may_be_that_of_the_system
 
 
 async def test_servers_that_are_no_place_for_the_tables_are_told(tmp_path: Path) -> None:
-    with mariadb_home() as directory:
+    with home("mariadb") as directory:
         for version, told in (
             ("10.4.34-MariaDB-1:10.4.34", "is MariaDB 10.4.34-MariaDB.*, and 10.6 or later is needed"),
             ("8.0.36", "is no MariaDB: its version is 8.0.36|not a MariaDB variant"),

@@ -1,18 +1,16 @@
 """A real MariaDB on loopback, for whoever keeps something in a database of it."""
 
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import pymysql
 
-from lab.daemons.postgresql import as_nobody, hand_over
+from lab.daemons.postgresql import as_nobody
 from lab.ports import LOOPBACK, free_port
 from lab.process import Process, find_command, run
 
@@ -29,19 +27,8 @@ _SETTINGS = {
 }
 
 
-@contextmanager
-def mariadb_home() -> Iterator[Path]:
-    """A directory for a MariaDB, which is nobody: the path of a socket in it may not be long."""
-    directory = Path(tempfile.mkdtemp(prefix="zonecut-mariadb-"))
-    try:
-        hand_over(directory)
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
 class MariaDb(Process):
-    """The server with everything that it keeps in `directory`, which comes from `mariadb_home`.
+    """The server with everything that it keeps in `directory`, which comes from `home`.
 
     Killed and started again, it comes back on the same port with the same databases. Everybody needs a password, but
     for its superuser, who comes by the socket. `settings` are added to its configuration. Ready means: the superuser

@@ -45,9 +45,9 @@ def hand_over(path: Path) -> None:
 
 
 @contextmanager
-def home() -> Iterator[Path]:
-    """A directory for a PostgreSQL, whose processes are somebody without privileges: it refuses to be root."""
-    directory = Path(tempfile.mkdtemp(prefix="zonecut-postgresql-"))
+def home(name: str = "postgresql") -> Iterator[Path]:
+    """A directory for a database server, which is nobody, and whose socket's path may not be long."""
+    directory = Path(tempfile.mkdtemp(prefix=f"zonecut-{name}-"))
     try:
         hand_over(directory)
         yield directory
